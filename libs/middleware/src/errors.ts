@@ -1,0 +1,37 @@
+/** Every error of the port. `definite` errors say that nothing happened; after an indefinite one the message may be there. */
+export class BrokerError extends Error {
+  readonly definite: boolean;
+  constructor(message: string, options: { definite: boolean; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.name = new.target.name;
+    this.definite = options.definite;
+  }
+}
+
+/** No queue took the message: its exchange has no binding for the routing key, or the queue does not exist. */
+export class UnroutableError extends BrokerError {
+  constructor(exchange: string, routingKey: string) {
+    super(`no queue takes routing key "${routingKey}" at exchange "${exchange || '(default)'}": declare the queue or its binding first`, { definite: true });
+  }
+}
+
+/** The queue exists with other options, or the topology contradicts itself. */
+export class TopologyError extends BrokerError {
+  constructor(what: string, cause?: unknown) {
+    super(what, { definite: true, cause });
+  }
+}
+
+/** Another connection owns the exclusive queue, or another consumer consumes it alone. */
+export class QueueLockedError extends BrokerError {
+  constructor(queue: string, cause?: unknown) {
+    super(`queue "${queue}" is taken by another consumer`, { definite: true, cause });
+  }
+}
+
+/** The broker did not answer within the limit, or the adapter was closed while the call was under way. */
+export class UnavailableError extends BrokerError {
+  constructor(what: string, cause?: unknown) {
+    super(what, { definite: false, cause });
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The port to a message broker: what an app may rely on, whichever adapter is behind it.
+ *
+ * Delivery is at least once. A published message is never lost once `publish` has resolved; a
+ * delivered one is never lost before its handler has returned. Both may happen more than once, so a
+ * consumer's state must be idempotent.
+ */
+
+/** Names and options of everything a system declares, as data. Declaring the same topology twice changes nothing. */
+export interface Topology {
+  exchanges?: readonly Exchange[];
+  queues?: readonly Queue[];
+  bindings?: readonly Binding[];
+  logs?: readonly Log[];
+}
+
+export interface Exchange {
+  name: string;
+  type: 'direct' | 'fanout' | 'topic';
+}
+
+export interface Queue {
+  name: string;
+  /** `quorum` (default) survives the broker's restart; `classic` does too, unless it is exclusive. */
+  type?: 'quorum' | 'classic';
+  /** Only for `classic`: belongs to this broker's connection, and is gone with it. Anybody else gets `QueueLockedError`. */
+  exclusive?: boolean;
+  /** One consumer at a time gets deliveries, the others stand by in the order in which they came. */
+  singleActiveConsumer?: boolean;
+  /** The queue that receives what this queue gives up. It must be declared in the same topology. */
+  deadLetterQueue?: string;
+  /**
+   * Only for `quorum`: after so many returns to the queue, whatever their cause, the broker itself dead-letters the
+   * message. The deaths of consumers count too, so it does not belong on a queue whose messages must survive
+   * crashes: use `failureLimit` of `consume` there.
+   */
+  deliveryLimit?: number;
+}
+
+export interface Binding {
+  exchange: string;
+  queue: string;
+  /** Matched as the exchange's type says; `*` and `#` in a topic exchange. Ignored by a fanout exchange. */
+  routingKey?: string;
+}
+
+/** An ordered log: every entry stays readable, in one order, for every reader. A RabbitMQ stream. */
+export interface Log {
+  name: string;
+  /** Oldest whole segments go when the log is longer than this. Without it nothing is ever dropped. */
+  retentionBytes?: number;
+}
+
+export type Headers = Readonly<Record<string, string | number | boolean>>;
+
+export interface Publication {
+  /** Without it the default exchange: `routingKey` is the queue's name. */
+  exchange?: string;
+  routingKey: string;
+  body: Uint8Array;
+  headers?: Headers;
+}
+
+export interface Delivery {
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly body: Buffer;
+  readonly headers: Headers;
+  /** It was delivered before, to this consumer or another: what it asks for may have been done already. */
+  readonly redelivered: boolean;
+  /** How often the message came back to a quorum queue, by failure or by death; `undefined` where the queue does not count. */
+  readonly deliveryCount: number | undefined;
+}
+
+/**
+ * Returning (or resolving) acknowledges, throwing (or rejecting) gives the message back. A handler may take as long as it likes
+ * to resolve: holding the promise is how a consumer acknowledges late. Handlers of one consumer run concurrently, up to `prefetch`;
+ * they are called in the order of the queue.
+ */
+export type Handler = (delivery: Delivery) => void | Promise<void>;
+
+export interface ConsumeOptions {
+  /** Most deliveries whose handlers have not settled, 1..65,535. */
+  prefetch: number;
+  /** Fail with `QueueLockedError` when the queue has a consumer, and let nobody else consume while this one does. */
+  exclusive?: boolean;
+  /**
+   * How often a handler may fail on one message before it moves to the queue's `deadLetterQueue`, with the reason in its
+   * headers. Only failures of the handler count, wherever it ran; a consumer that dies counts nothing. Without it a failed
+   * message is tried for ever.
+   */
+  failureLimit?: number;
+}
+
+export interface Consumer {
+  /**
+   * Takes no more deliveries and waits for the running handlers, at most `drainMs` (default 0);
+   * what has not settled by then goes back to its queue, and its handler's outcome is ignored.
+   */
+  stop(options?: { drainMs?: number }): Promise<void>;
+  /** Resolves after `stop`; rejects when the consumer is lost for good, as an exclusive one that another took over. */
+  readonly closed: Promise<void>;
+}
+
+export interface LogEntry {
+  /** Grows by one with every entry of the log. */
+  readonly offset: number;
+  readonly body: Buffer;
+}
+
+export interface Broker {
+  /** What this adapter promises beyond the port; the contract suite tests what is claimed, and nothing else. */
+  readonly features: Features;
+  /** Makes what is missing. An existing queue with other options is a `TopologyError` that names it. */
+  declare(topology: Topology): Promise<void>;
+  /** Resolves when the message is safe in every queue that it was routed to. What no queue takes is an `UnroutableError`. */
+  publish(message: Publication): Promise<void>;
+  consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer>;
+  /** Resolves when the entry is safe. A lost connection may append it twice. */
+  append(log: string, body: Uint8Array): Promise<void>;
+  /** The log's entries from a place on, without end; `next` begins with the first entry appended after the call resolved. */
+  read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>>;
+  /** Removes a queue or a log with all in it; one that does not exist is no error. */
+  remove(what: { queue: string } | { log: string }): Promise<void>;
+  /** Stops consumers and readers, waits for confirms under way, and disconnects. */
+  close(): Promise<void>;
+}
+
+export interface Features {
+  /** Queues and logs outlive the process that declared them. */
+  durable: boolean;
+  /** Consumers in several processes share the queues. */
+  shared: boolean;
+}
