@@ -1,0 +1,114 @@
+/**
+ * What the entry point lets in. Two bounds, over all sessions:
+ *
+ * - **Window**: the bytes of batches that not every filter has reported yet. It keeps the broker's queues short however large the input is
+ *   and however slow a filter; a batch's bytes come back once, with the last report, so a repeated report gives nothing.
+ * - **Unfinished batches**: barriers and solvers hold a session's messages unacknowledged until it is complete, and a consumer can hold
+ *   65,535. One session may have `batchesMax / 2`; beyond `batchesMax / 2` in all only the oldest session goes on. So the total stays below
+ *   `batchesMax`, and the oldest can always finish: no two sessions wait for each other.
+ */
+import { filtersOf, type FilterName, type Topic } from './terms.ts';
+
+export interface AdmissionLimits {
+  windowBytes: number;
+  batchesMax: number;
+}
+
+interface Waiting {
+  session: string;
+  bytes: number;
+  admit(): void;
+  refuse(reason: Error): void;
+}
+
+interface SessionCount {
+  /** Batches let in, of each topic: numbers come in order, so a number below is a repeat and counts once. */
+  batches: Map<Topic, number>;
+  /** By topic and number: what not every filter has passed on. */
+  underway: Map<string, { bytes: number; missing: Set<FilterName> }>;
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  /** In the order in which sessions were opened: the first is the oldest. */
+  readonly #sessions = new Map<string, SessionCount>();
+  #waiting: Waiting[] = [];
+  #bytes = 0;
+  #batches = 0;
+
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+  }
+
+  /** Begins to count for a session; `batches` are those that a predecessor has let in. */
+  open(session: string, batches: ReadonlyMap<Topic, number> = new Map()): void {
+    if (this.#sessions.has(session)) return;
+    this.#sessions.set(session, { batches: new Map(batches), underway: new Map() });
+    for (const count of batches.values()) this.#batches += count;
+  }
+
+  /** Resolves when the batch may go on its way; rejects when its session is closed meanwhile. */
+  async admit(session: string, topic: Topic, number: number, bytes: number): Promise<void> {
+    if (this.#fits(session, bytes)) return this.#begin(session, topic, number, bytes);
+    await new Promise<void>((resolve, refuse) => {
+      const admit = (): void => resolve(this.#begin(session, topic, number, bytes));
+      this.#waiting.push({ session, bytes, admit, refuse });
+    });
+  }
+
+  /** A filter has passed the batch on; what it has never heard of (a predecessor admitted it) is no news. */
+  passed(session: string, topic: Topic, number: number, by: FilterName): void {
+    const count = this.#sessions.get(session);
+    const key = `${topic} ${number}`;
+    const batch = count?.underway.get(key);
+    if (!batch?.missing.delete(by) || batch.missing.size > 0) return;
+    count?.underway.delete(key);
+    this.#bytes -= batch.bytes;
+    this.#wake();
+  }
+
+  /** Gives back everything that the session had, and refuses what it still waits for. */
+  close(session: string): void {
+    const count = this.#sessions.get(session);
+    if (count === undefined) return;
+    this.#sessions.delete(session);
+    for (const batches of count.batches.values()) this.#batches -= batches;
+    for (const batch of count.underway.values()) this.#bytes -= batch.bytes;
+    for (const waiting of this.#waiting.filter((each) => each.session === session)) waiting.refuse(new Error(`session ${session} is closed`));
+    this.#waiting = this.#waiting.filter((each) => each.session !== session);
+    this.#wake();
+  }
+
+  /** Bytes under way now; never above the window but for one batch larger than it. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  #begin(session: string, topic: Topic, number: number, bytes: number): void {
+    const count = this.#sessions.get(session);
+    if (count === undefined) throw new Error(`session ${session} is closed`);
+    const before = count.batches.get(topic) ?? 0;
+    if (number >= before) {
+      count.batches.set(topic, number + 1);
+      this.#batches += number + 1 - before;
+    }
+    const key = `${topic} ${number}`;
+    this.#bytes += bytes - (count.underway.get(key)?.bytes ?? 0);
+    count.underway.set(key, { bytes, missing: new Set(filtersOf[topic]) });
+  }
+
+  #fits(session: string, bytes: number): boolean {
+    const roomForBytes = this.#bytes === 0 || this.#bytes + bytes <= this.#limits.windowBytes;
+    const [oldest] = this.#sessions.keys();
+    return roomForBytes && (session === oldest || this.#batches < this.#limits.batchesMax / 2);
+  }
+
+  /** First come, first served, among those that may go on at all. */
+  #wake(): void {
+    for (;;) {
+      const next = this.#waiting.findIndex((waiting) => this.#fits(waiting.session, waiting.bytes));
+      if (next < 0) return;
+      this.#waiting.splice(next, 1)[0]?.admit();
+    }
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * Entry point: takes the clients' batches in order, gives each to the broker of its topic, and brings the answers back. It lets in no
+ * more than the window allows, and keeps the sessions alive: while a client is connected it renews its session with all roles, and when one has
+ * been away for the session timeout, it ends the session everywhere.
+ *
+ * It runs once. It holds answers unacknowledged until the client has them; all else that it knows of a session the client knows too, and
+ * tells when it comes back.
+ */
+import { UnroutableError, type Consumer, type Delivery } from '@lab/middleware';
+import type { Role } from '@lab/process';
+import type { FramedSocket } from '@lab/protocol';
+import { Admission, type AdmissionLimits } from '../domain/admission.ts';
+import { joinAnswers } from '../domain/solvers.ts';
+import { queries, topics, type FilterName } from '../domain/terms.ts';
+import { decode, encode, encodeParts, MalformedMessageError, type Head, type Message } from '../messages.ts';
+import { deadLetterLog, queueOf, sessionExchange } from '../topology.ts';
+import { ClientSession, RefusedError } from './client-session.ts';
+import { consumeAlone } from './held.ts';
+import type { RoleParts } from './parts.ts';
+
+export interface EntryPointParts extends RoleParts {
+  /** Number of trips-solvers of each query. */
+  shards: number;
+  /** How long a session waits for a client that has gone, in milliseconds. */
+  sessionTimeoutMs: number;
+  limits: AdmissionLimits & { sessionsMax: number };
+  /** Opens the door for clients; `serve` is called for each and rejects never. */
+  listen(serve: (socket: FramedSocket) => Promise<void>): Promise<{ close(): Promise<void> }>;
+}
+
+type ClientMessage = Message<'batch' | 'eof' | 'ping' | 'accepted'>;
+
+/** Renewals and signs of life in a session timeout: so many may be lost before anybody gives up. */
+export const beatsPerTimeout = 12;
+
+export class EntryPointRole implements Role {
+  readonly failed: Promise<never>;
+  readonly #parts: EntryPointParts;
+  readonly #admission: Admission;
+  readonly #sessions = new Map<string, ClientSession>();
+  readonly #fail: (reason: unknown) => void;
+  readonly #consumers: Consumer[] = [];
+  #server: { close(): Promise<void> } | undefined;
+  #stopBeat: (() => void) | undefined;
+  #beating = false;
+
+  constructor(parts: EntryPointParts) {
+    this.#parts = parts;
+    this.#admission = new Admission(parts.limits);
+    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+  }
+
+  async start(): Promise<void> {
+    const { broker, clock, sessionTimeoutMs } = this.#parts;
+    await broker.declare({ logs: [{ name: deadLetterLog, retentionBytes: 64 * 1024 * 1024 }] });
+    await this.#consume(queueOf.passed, (delivery) => this.#onPassed(delivery));
+    await this.#consume(queueOf.answers, (delivery) => this.#onAnswer(delivery));
+    await this.#consume(queueOf.dead, (delivery) => this.#onDeadLetter(delivery));
+    this.#stopBeat = clock.every(sessionTimeoutMs / beatsPerTimeout, () => void this.#beat());
+    this.#server = await this.#parts.listen((socket) => this.#serve(socket));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopBeat?.();
+    await this.#server?.close();
+    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+  }
+
+  async #consume(queue: string, handler: (delivery: Delivery) => void | Promise<void>): Promise<void> {
+    const consumer = await consumeAlone(this.#parts, queue, handler);
+    consumer.closed.catch(this.#fail);
+    this.#consumers.push(consumer);
+  }
+
+  // The client's side.
+
+  async #serve(socket: FramedSocket): Promise<void> {
+    let session: ClientSession | undefined;
+    let leave: (() => void) | undefined;
+    try {
+      for await (const frame of socket) {
+        if (session === undefined) {
+          const { head } = decode(frame, 'hello');
+          session = this.#sessionFor(head);
+          leave = await session.join(socket);
+          await this.#welcome(session);
+        } else {
+          await this.#take(session, decode(frame, 'batch', 'eof', 'ping', 'accepted'));
+        }
+      }
+    } catch (error) {
+      await this.#dismiss(socket, session, error);
+    } finally {
+      leave?.();
+      if (session !== undefined) session.absentSinceMs = this.#parts.clock.nowMs();
+      socket.destroy();
+    }
+  }
+
+  /** A client that breaks the protocol loses its session; one whose connection breaks may come back. */
+  async #dismiss(socket: FramedSocket, session: ClientSession | undefined, error: unknown): Promise<void> {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#parts.log.warn({ session: session?.id, reason }, 'client dismissed');
+    if (!(error instanceof RefusedError || error instanceof MalformedMessageError)) return;
+    if (session !== undefined) return this.#end(session, reason);
+    const again = error instanceof RefusedError && error.again;
+    await socket.send(...encodeParts({ kind: 'refused', reason, again })).catch(() => {});
+    await socket.close().catch(() => {});
+  }
+
+  #sessionFor(hello: Head<'hello'>): ClientSession {
+    const { shards, limits } = this.#parts;
+    if (hello.shards !== undefined && hello.shards !== shards) {
+      throw new RefusedError(`the session was opened for ${hello.shards} trips-solvers, now there are ${shards}`, true);
+    }
+    const known = this.#sessions.get(hello.session);
+    if (known?.failure !== undefined) throw new RefusedError(known.failure);
+    if (known === undefined && this.#sessions.size >= limits.sessionsMax) {
+      throw new RefusedError(`busy with ${this.#sessions.size} sessions, the most allowed (--sessions-max): try again later`);
+    }
+    const session = known ?? this.#open(hello.session);
+    for (const topic of topics) {
+      const batches = hello.acknowledged[topic];
+      if (batches !== undefined && !session.acknowledged.has(topic)) session.acknowledged.set(topic, batches);
+    }
+    this.#admission.open(session.id, session.acknowledged);
+    return session;
+  }
+
+  #open(id: string): ClientSession {
+    const session = new ClientSession(id, this.#parts.clock.nowMs());
+    this.#sessions.set(id, session);
+    this.#parts.log.info({ session: id, sessions: this.#sessions.size }, 'session opened');
+    return session;
+  }
+
+  async #welcome(session: ClientSession): Promise<void> {
+    const { sessionTimeoutMs, shards } = this.#parts;
+    await this.#tellRoles({ kind: 'renew', session: session.id });
+    await session.send({ kind: 'welcome', received: Object.fromEntries(session.received), sessionTimeoutMs, shards });
+    if (session.complete) await this.#sendResult(session);
+  }
+
+  async #take(session: ClientSession, { head, body }: ClientMessage): Promise<void> {
+    switch (head.kind) {
+      case 'batch':
+        return this.#takeBatch(session, head, body);
+      case 'eof':
+        return this.#takeEnd(session, head);
+      case 'accepted':
+        return this.#end(session);
+      case 'ping':
+        return;
+    }
+  }
+
+  async #takeBatch(session: ClientSession, batch: Head<'batch'>, table: Buffer): Promise<void> {
+    session.checkBatch(batch);
+    const { topic, number, city, rows } = batch;
+    const batchesMax = this.#parts.limits.batchesMax / 2;
+    if (number >= batchesMax) throw new RefusedError(`${topic} has more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
+    const message = encode({ kind: 'rows', session: session.id, shards: this.#parts.shards, topic, number, city, rows }, table);
+    await this.#admission.admit(session.id, topic, number, message.byteLength);
+    this.#parts.countRows(rows);
+    session.received.set(topic, number + 1);
+    const published = this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body: message });
+    session.track(published, (error) => this.#end(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`));
+  }
+
+  async #takeEnd(session: ClientSession, { topic, batches }: Head<'eof'>, shards = this.#parts.shards): Promise<void> {
+    if (!session.checkEnd({ kind: 'eof', topic, eof: 1, batches })) {
+      await session.published();
+      const body = encode({ kind: 'end', session: session.id, shards, topic, batches });
+      await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body });
+      session.acknowledged.set(topic, batches);
+      this.#parts.log.info({ session: session.id, topic, batches }, 'topic acknowledged');
+    }
+    await session.send({ kind: 'acknowledged', topic });
+  }
+
+  // The system's side.
+
+  #onPassed({ body }: Delivery): void {
+    const { head } = decode(body, 'passed');
+    this.#admission.passed(head.session, head.topic, head.number, head.by as FilterName);
+  }
+
+  async #onAnswer({ body: bytes }: Delivery): Promise<void> {
+    const { head, body } = decode(bytes, 'answer');
+    const session = this.#sessions.get(head.session) ?? this.#open(head.session);
+    if (session.failure !== undefined) return;
+    session.answers.set(head.query, JSON.parse(body.toString()));
+    if (session.complete) await this.#sendResult(session);
+    return session.over;
+  }
+
+  async #sendResult(session: ClientSession): Promise<void> {
+    const result = joinAnswers(queries.map((query) => session.answers.get(query)));
+    await session.send({ kind: 'result' }, Buffer.from(JSON.stringify(result)));
+  }
+
+  /** What ended as a dead letter would be missing in the answer: the session ends, and its client hears what it was. */
+  async #onDeadLetter(delivery: Delivery): Promise<void> {
+    await this.#parts.broker.append(deadLetterLog, delivery.body);
+    const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
+    this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
+    const session = this.#sessions.get(sessionOf(delivery.body) ?? '');
+    if (session !== undefined) await this.#end(session, reason);
+  }
+
+  /** Ends a session everywhere. With a reason it has failed: its client hears why, now or when it comes back. */
+  async #end(session: ClientSession, reason?: string): Promise<void> {
+    this.#admission.close(session.id);
+    if (reason === undefined) this.#sessions.delete(session.id);
+    this.#parts.log.info({ session: session.id, reason }, 'session ended');
+    await session.end(reason);
+    await this.#tellRoles({ kind: 'ended', session: session.id });
+  }
+
+  async #beat(): Promise<void> {
+    if (this.#beating) return;
+    this.#beating = true;
+    try {
+      await Promise.all([...this.#sessions.values()].map((session) => this.#keepOrEnd(session)));
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, 'renewing sessions failed; the next beat tries again');
+    } finally {
+      this.#beating = false;
+    }
+  }
+
+  async #keepOrEnd(session: ClientSession): Promise<void> {
+    if (session.connected) {
+      await Promise.all([session.send({ kind: 'alive' }), this.#tellRoles({ kind: 'renew', session: session.id })]);
+    } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
+      this.#sessions.delete(session.id);
+      if (session.failure === undefined) await this.#end(session);
+    }
+  }
+
+  async #tellRoles(head: Head<'renew' | 'ended'>): Promise<void> {
+    try {
+      await this.#parts.broker.publish({ exchange: sessionExchange, routingKey: '', body: encode(head) });
+    } catch (error) {
+      // Nobody keeps sessions at the moment: nobody has to be told.
+      if (!(error instanceof UnroutableError)) throw error;
+    }
+  }
+}
+
+function sessionOf(bytes: Buffer): string | undefined {
+  try {
+    return decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer').head.session;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Names a message for its client's user. */
+function describe(bytes: Buffer): string {
+  try {
+    const { head } = decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer');
+    if (head.kind === 'rows') return `batch ${head.number} of ${head.topic} (${head.city}, ${head.rows} rows)`;
+    if (head.kind === 'end') return `the end of ${head.topic}`;
+    if (head.kind === 'passed') return `the report of batch ${head.number} of ${head.topic}`;
+    return `${head.kind} of query ${head.query}`;
+  } catch {
+    return `a message of ${bytes.byteLength} bytes that is none of ours`;
+  }
+}

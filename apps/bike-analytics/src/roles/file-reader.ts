@@ -1,0 +1,183 @@
+/**
+ * File-reader, the client: reads the three topics of the three cities, checks each row, cuts the columns that the system needs, sends them in
+ * batches, and waits for the answers. It does not filter, join or sum.
+ *
+ * The session lives here: the files can be read again, so whatever breaks on the way, the client comes back and sends again what was
+ * not acknowledged. A repeat does no harm.
+ */
+import type { Clock, Logger } from '@lab/process';
+import type { FramedSocket } from '@lab/protocol';
+import type { Rejection, TopicReader } from '../domain/reader.ts';
+import { encodeTable, type Table } from '../domain/table.ts';
+import { cities, topics, type City, type Topic } from '../domain/terms.ts';
+import { decode, encodeParts, type Head, type Message } from '../messages.ts';
+import { RefusedError } from './client-session.ts';
+import { beatsPerTimeout } from './entry-point.ts';
+
+/** Where the rows come from; a file can be opened again and again. */
+export interface DataSet {
+  bytes(city: City, topic: Topic): number;
+  open(city: City, topic: Topic): AsyncIterable<Uint8Array>;
+}
+
+export interface FileReaderParts {
+  clock: Clock;
+  log: Logger;
+  data: DataSet;
+  /** A reader of one file; new for every reading. */
+  read(city: City, topic: Topic): TopicReader;
+  /** Connects to the entry point; waits for it within its own limits. */
+  connect(): Promise<FramedSocket>;
+  newSessionId(): string;
+  onProgress?(progress: { topic: Topic; city: City; bytes: number }): void;
+}
+
+/** What the file-reader has in the end: the system's answers, and what it could not use itself. */
+export interface Outcome {
+  result: unknown;
+  rejections: { first: Rejection[]; count: number };
+}
+
+interface SessionState {
+  id: string;
+  acknowledged: Map<Topic, number>;
+  shards: number | undefined;
+  /** Until then the system keeps the session for us. */
+  safeUntilMs: number;
+  rejections: Map<string, { first: readonly Rejection[]; count: number }>;
+}
+
+/** So many connections in a row may break without anything having been acknowledged. */
+const fruitlessMax = 20;
+
+export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
+  let session = newSession(parts);
+  for (let fruitless = 0; ; ) {
+    const socket = await parts.connect();
+    if (parts.clock.nowMs() > session.safeUntilMs) session = newSession(parts);
+    const before = session.acknowledged.size;
+    try {
+      return await new Conversation(parts, session, socket).run();
+    } catch (error) {
+      if (error instanceof RefusedError && !error.again) throw error;
+      if (error instanceof RefusedError) session = newSession(parts);
+      fruitless = session.acknowledged.size > before ? 0 : fruitless + 1;
+      if (fruitless === fruitlessMax) throw error;
+      parts.log.warn({ reason: String(error), session: session.id }, 'connection lost, going on over a new one');
+    } finally {
+      socket.destroy();
+    }
+  }
+}
+
+function newSession(parts: FileReaderParts): SessionState {
+  return { id: parts.newSessionId(), acknowledged: new Map(), shards: undefined, safeUntilMs: Infinity, rejections: new Map() };
+}
+
+type ServerKind = 'welcome' | 'acknowledged' | 'alive' | 'result' | 'refused';
+
+/** One connection's worth of a session. */
+class Conversation {
+  readonly #parts: FileReaderParts;
+  readonly #session: SessionState;
+  readonly #socket: FramedSocket;
+  readonly #welcome = Promise.withResolvers<Head<'welcome'>>();
+  readonly #acknowledged = new Map(topics.map((topic) => [topic, Promise.withResolvers<void>()]));
+  readonly #result = Promise.withResolvers<unknown>();
+  #sessionTimeoutMs = Infinity;
+
+  constructor(parts: FileReaderParts, session: SessionState, socket: FramedSocket) {
+    this.#parts = parts;
+    this.#session = session;
+    this.#socket = socket;
+  }
+
+  async run(): Promise<Outcome> {
+    const listening = this.#listen();
+    // Whoever waits for an answer hears of it through the promise it waits for.
+    const waits = [this.#welcome, this.#result, ...this.#acknowledged.values()];
+    listening.catch((error: unknown) => waits.forEach((wait) => wait.reject(error)));
+    waits.forEach((wait) => wait.promise.catch(() => {}));
+    const { id, acknowledged, shards } = this.#session;
+    await this.#send({ kind: 'hello', session: id, acknowledged: Object.fromEntries(acknowledged), ...(shards === undefined ? {} : { shards }) });
+    const welcome = await this.#welcome.promise;
+    this.#session.shards = welcome.shards;
+    const stopPinging = this.#parts.clock.every(welcome.sessionTimeoutMs / beatsPerTimeout, () => void this.#send({ kind: 'ping' }).catch(() => {}));
+    try {
+      await Promise.race([this.#sendTopics(welcome), listening]);
+      const result = await this.#result.promise;
+      await this.#send({ kind: 'accepted' });
+      await this.#socket.close();
+      return { result, rejections: this.#rejections() };
+    } finally {
+      stopPinging();
+    }
+  }
+
+  async #sendTopics(welcome: Head<'welcome'>): Promise<void> {
+    for (const topic of topics) {
+      if (this.#session.acknowledged.has(topic)) continue;
+      const batches = await this.#sendTopic(topic, welcome.received[topic] ?? 0);
+      await this.#send({ kind: 'eof', topic, eof: 1, batches });
+      await this.#acknowledged.get(topic)?.promise;
+      this.#session.acknowledged.set(topic, batches);
+    }
+  }
+
+  /** Sends a topic's batches from number `from` on, and returns how many there are in all. */
+  async #sendTopic(topic: Topic, from: number): Promise<number> {
+    let number = 0;
+    for (const city of cities) {
+      const reader = this.#parts.read(city, topic);
+      let bytes = 0;
+      for await (const chunk of this.#parts.data.open(city, topic)) {
+        for (const table of reader.push(chunk)) await this.#sendBatch(topic, city, number++, from, table);
+        bytes += chunk.byteLength;
+        this.#parts.onProgress?.({ topic, city, bytes });
+      }
+      for (const table of reader.end()) await this.#sendBatch(topic, city, number++, from, table);
+      this.#session.rejections.set(`${topic} ${city}`, reader.rejections);
+    }
+    return number;
+  }
+
+  async #sendBatch(topic: Topic, city: City, number: number, from: number, { rows, table }: { rows: number; table: Table }): Promise<void> {
+    if (number < from) return;
+    await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, encodeTable(table));
+  }
+
+  async #send(head: Head, body?: Uint8Array): Promise<void> {
+    await this.#socket.send(...encodeParts(head, body));
+  }
+
+  /** Ends only with the connection; before the result that is an error. */
+  async #listen(): Promise<void> {
+    for await (const frame of this.#socket) {
+      this.#hear(decode<ServerKind>(frame, 'welcome', 'acknowledged', 'alive', 'result', 'refused'));
+      // The system renews a session every beat and keeps it for a timeout: two beats less than that we may come back.
+      this.#session.safeUntilMs = this.#parts.clock.nowMs() + this.#sessionTimeoutMs * (1 - 2 / beatsPerTimeout);
+    }
+    throw new Error('the entry point closed the connection');
+  }
+
+  #hear({ head, body }: Message<ServerKind>): void {
+    switch (head.kind) {
+      case 'welcome':
+        this.#sessionTimeoutMs = head.sessionTimeoutMs;
+        return this.#welcome.resolve(head);
+      case 'acknowledged':
+        return this.#acknowledged.get(head.topic)?.resolve();
+      case 'result':
+        return this.#result.resolve(JSON.parse(body.toString()));
+      case 'refused':
+        throw new RefusedError(head.reason, head.again);
+      case 'alive':
+        return;
+    }
+  }
+
+  #rejections(): Outcome['rejections'] {
+    const all = [...this.#session.rejections.values()];
+    return { first: all.flatMap((each) => each.first).slice(0, 1000), count: all.reduce((sum, each) => sum + each.count, 0) };
+  }
+}

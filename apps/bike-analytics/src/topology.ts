@@ -1,0 +1,69 @@
+/**
+ * Every exchange and queue of the system, as data. Queues are quorum queues: they keep what they hold over a restart of RabbitMQ.
+ *
+ * What a queue cannot get rid of after several failures goes to `bike.dead`, where the entry point reads it and ends the session
+ * that it belongs to. No queue counts deaths of consumers: a batch that saw ten replicas die is as good as any other.
+ */
+import type { Queue, Topology } from '@lab/middleware';
+import { filterNames, filtersOf, queries, queryOf, topics, type FilterName, type Query, type Topic } from './domain/terms.ts';
+
+/** How often a handler may fail on one message: an odd moment passes, a poisonous batch does not. */
+export const failureLimit = 3;
+
+export const queueOf = {
+  broker: (topic: Topic) => `bike.broker-${topic}.batches`,
+  filter: (filter: FilterName) => `bike.filter-${filter}.batches`,
+  eofListener: 'bike.eof-listener.passed',
+  eofTripsListener: (query: Query) => `bike.eof-trips-listener.passed-${query}`,
+  shard: (query: Query, shard: number) => `bike.trips-solver-${query}.shard-${shard}`,
+  solver: (query: Query) => `bike.solver-${query}.partials`,
+  passed: 'bike.entry-point.passed',
+  answers: 'bike.entry-point.answers',
+  dead: 'bike.dead',
+  /** Each instance of a role that keeps sessions hears of them on a queue of its own. */
+  notices: (instance: string) => `bike.sessions.${instance}`,
+} as const;
+
+/** Rows for the trips-solvers of a query: the key is a shard's number, or `every` for what all shards need. */
+export const shardExchange = (query: Query) => `bike.trips-solver-${query}`;
+export const everyShard = 'every';
+/** What filters report: the key is the filter's name. The entry point hears of all, the eof-trips-listener of trips. */
+export const passedExchange = 'bike.passed';
+export const sessionExchange = 'bike.sessions';
+/** Dead letters, as evidence: kept until 64 MiB are full, the oldest go first. */
+export const deadLetterLog = 'bike.dead-letters';
+
+/** The topology that all processes share; `shards` is the number of trips-solvers of each query. */
+export function topology(shards: number): Topology {
+  const data = (name: string): Queue => ({ name, deadLetterQueue: queueOf.dead });
+  const shardNumbers = Array.from({ length: shards }, (_, shard) => shard);
+  const shardQueues = queries.flatMap((query) => shardNumbers.map((shard) => ({ query, shard, queue: queueOf.shard(query, shard) })));
+  const tripFilters = filtersOf.trips;
+  return {
+    exchanges: [
+      { name: passedExchange, type: 'direct' },
+      { name: sessionExchange, type: 'fanout' },
+      ...queries.map((query) => ({ name: shardExchange(query), type: 'direct' as const })),
+    ],
+    queues: [
+      { name: queueOf.dead },
+      ...topics.map((topic) => data(queueOf.broker(topic))),
+      ...filterNames.map((filter) => data(queueOf.filter(filter))),
+      ...[queueOf.eofListener, queueOf.passed, queueOf.answers].map(data),
+      ...queries.flatMap((query) => [queueOf.eofTripsListener(query), queueOf.solver(query)].map(data)),
+      ...shardQueues.map(({ queue }) => data(queue)),
+    ],
+    bindings: [
+      ...filterNames.map((filter) => ({ exchange: passedExchange, routingKey: filter, queue: queueOf.passed })),
+      ...tripFilters.map((filter) => ({ exchange: passedExchange, routingKey: filter, queue: queueOf.eofTripsListener(queryOf(filter)) })),
+      ...shardQueues.map(({ query, shard, queue }) => ({ exchange: shardExchange(query), routingKey: String(shard), queue })),
+      ...shardQueues.map(({ query, queue }) => ({ exchange: shardExchange(query), routingKey: everyShard, queue })),
+    ],
+  };
+}
+
+/** The queue on which one instance hears of sessions; it goes with the instance. */
+export function noticeTopology(instance: string): Topology {
+  const queue = queueOf.notices(instance);
+  return { queues: [{ name: queue, type: 'classic', exclusive: true }], bindings: [{ exchange: sessionExchange, queue }] };
+}
