@@ -35,3 +35,14 @@ export class UnavailableError extends BrokerError {
     super(what, { definite: false, cause });
   }
 }
+
+/**
+ * For a handler to throw: this message can never be processed, so it goes to the queue's `deadLetterQueue` at once, whatever the
+ * `failureLimit`. Where the queue has none it is a failure like any other.
+ */
+export class PoisonError extends Error {
+  constructor(reason: string, options?: { cause?: unknown }) {
+    super(reason, options);
+    this.name = new.target.name;
+  }
+}

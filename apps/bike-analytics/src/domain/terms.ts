@@ -5,6 +5,9 @@ export type Topic = (typeof topics)[number];
 export const cities = ['montreal', 'toronto', 'washington'] as const;
 export type City = (typeof cities)[number];
 
+/** The city that query 3 asks about: the only one whose stations have coordinates. */
+export const farCity: City = 'montreal';
+
 export const queries = [1, 2, 3] as const;
 export type Query = (typeof queries)[number];
 

@@ -10,8 +10,8 @@ import { UnroutableError, type Consumer, type Delivery } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { Admission, type AdmissionLimits } from '../domain/admission.ts';
-import { joinAnswers } from '../domain/solvers.ts';
-import { queries, topics, type FilterName } from '../domain/terms.ts';
+import { joinAnswers, type AnswerOf } from '../domain/answers.ts';
+import { topics, type FilterName } from '../domain/terms.ts';
 import { decode, encode, encodeParts, MalformedMessageError, type Head, type Message } from '../messages.ts';
 import { deadLetterLog, queueOf, sessionExchange } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
@@ -195,7 +195,7 @@ export class EntryPointRole implements Role {
   }
 
   async #sendResult(session: ClientSession): Promise<void> {
-    const result = joinAnswers(queries.map((query) => session.answers.get(query)));
+    const result = joinAnswers(Object.fromEntries(session.answers) as unknown as AnswerOf);
     await session.send({ kind: 'result' }, Buffer.from(JSON.stringify(result)));
   }
 

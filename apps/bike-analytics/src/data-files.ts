@@ -1,0 +1,31 @@
+/** The folder that the file-reader reads: `<city>/<topic>.csv`. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cities, topics, type City, type Topic } from './domain/terms.ts';
+import type { DataSet } from './roles/file-reader.ts';
+
+/** Big enough that the cost of a read does not show, small enough that a few of them do not either. */
+const chunkBytes = 1024 * 1024;
+
+/** A file's name in messages to people. */
+export const fileName = (city: City, topic: Topic): string => `${city}/${topic}.csv`;
+
+/** Finds all nine files, or says which are missing. */
+export async function openDataSet(directory: string): Promise<DataSet> {
+  const bytes = new Map<string, number>();
+  const missing: string[] = [];
+  for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
+    const name = fileName(city, topic);
+    try {
+      bytes.set(name, (await stat(join(directory, name))).size);
+    } catch {
+      missing.push(name);
+    }
+  }
+  if (missing.length > 0) throw new Error(`"${directory}" is no data set: it has no ${missing.join(', ')}; --data names a folder with one folder for each city`);
+  return {
+    bytes: (city, topic) => bytes.get(fileName(city, topic)) ?? 0,
+    open: (city, topic) => createReadStream(join(directory, fileName(city, topic)), { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>,
+  };
+}

@@ -1,0 +1,16 @@
+/** The READMEs' commands that need a Docker engine print what is written below them. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { consoleCommands, difference, runCommand } from './tools/console-blocks.ts';
+
+const root = import.meta.dirname;
+const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: root, encoding: 'utf8' }).split('\n').filter(Boolean);
+
+describe('documents', () => {
+  const commands = documents.flatMap((file) => consoleCommands(file, readFileSync(join(root, file), 'utf8'), 'engine'));
+  it.each(commands)('$file:$line shows what "$command" prints', { timeout: 300_000 }, async ({ command, expected }) => {
+    expect(difference(expected, await runCommand(command, root, process.env))).toBeUndefined();
+  });
+});

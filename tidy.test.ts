@@ -1,0 +1,146 @@
+/**
+ * What a linter cannot say: which way imports point, who may read clocks and the environment, and that the documents are true.
+ * Every finding is `file:line: rule`, and each rule says why it is there.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { consoleCommands, difference, runCommand } from './tools/console-blocks.ts';
+
+const root = import.meta.dirname;
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+  .split('\n')
+  .filter((file) => file !== '' && existsSync(join(root, file)));
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const isTest = (file: string): boolean => /\.test\.ts$|\/test\/|\/bench\//.test(file);
+
+interface Rule {
+  name: string;
+  why: string;
+  applies(file: string): boolean;
+  forbids: RegExp;
+}
+
+const rules: Rule[] = [
+  {
+    name: 'domain code imports domain code only',
+    why: 'what is pure can be simulated, replayed and read alone',
+    applies: (file) => /^apps\/[^/]+\/src\/domain\/.*\.ts$/.test(file) && !isTest(file),
+    forbids: /\bfrom '(?!\.\/)/,
+  },
+  {
+    name: 'domain code knows no time, chance, timer or environment',
+    why: 'they are arguments, or no run can be repeated',
+    applies: (file) => /^apps\/[^/]+\/src\/domain\/.*\.ts$/.test(file) && !isTest(file),
+    forbids: /\bDate\.now\b|new Date\(\)|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\.|\bperformance\./,
+  },
+  {
+    name: 'roles know ports only',
+    why: 'a role runs in a container, in the demo and in a simulation, and must not notice',
+    applies: (file) => /^apps\/[^/]+\/src\/roles\/.*\.ts$/.test(file) && !isTest(file),
+    forbids: /\bfrom '(node:|\.\.\/(main|demo|wiring|config)\.ts)|\bset(Timeout|Interval)\(|\bDate\.now\b|\bMath\.random\b|\bprocess\./,
+  },
+  {
+    name: 'only a main reads the environment',
+    why: 'a setting that is read in the depths cannot be seen, listed or tested',
+    applies: (file) => /^(apps|libs)\/.*\.ts$/.test(file) && !isTest(file) && !/\/src\/(main|demo)\.ts$/.test(file) && !file.startsWith('libs/testing/'),
+    forbids: /\bprocess\.(env|argv)\b/,
+  },
+  {
+    name: 'a test waits for a condition, never for a time',
+    why: 'a sleep is too long on every machine but the slow one, where it is too short',
+    applies: (file) => file.endsWith('.test.ts') && file !== 'tidy.test.ts',
+    forbids: /\bsetTimeout\(|\bsleep\(|\bdelay\(\d/,
+  },
+  {
+    name: 'no test is skipped or alone',
+    why: 'what does not run proves nothing',
+    applies: (file) => file.endsWith('.test.ts') && file !== 'tidy.test.ts',
+    forbids: /\b(it|test|describe)\.(skip|only|todo)\b/,
+  },
+  {
+    name: 'nothing of one machine, and no host of a package registry',
+    why: 'the repository must work wherever it is cloned',
+    applies: (file) => file !== 'tidy.test.ts' && !/\.(csv|png)$/.test(file),
+    forbids: /registry\.npmjs|deb\.debian\.org|archive\.ubuntu\.com|\/home\/[a-z]+\/|\/work\//,
+  },
+];
+
+describe('source files', () => {
+  it.each(rules)('$name', ({ applies, forbids, name, why }) => {
+    const findings = files.filter(applies).flatMap((file) =>
+      read(file)
+        .split('\n')
+        .flatMap((line, index) => (forbids.test(line) ? [`${file}:${index + 1}: ${name} (${why}): ${line.trim()}`] : [])),
+    );
+    expect(findings).toEqual([]);
+  });
+
+  it('are named in kebab-case', () => {
+    const sources = files.filter((file) => file.endsWith('.ts'));
+    expect(sources.filter((file) => !/^[a-z0-9./-]+$/.test(file))).toEqual([]);
+  });
+});
+
+type Manifest = { name: string; scripts?: Record<string, string>; private?: boolean } & Partial<Record<`${'' | 'dev' | 'optional'}Dependencies` | 'dependencies', Record<string, string>>>;
+const manifests = files.filter((file) => /(^|\/)package\.json$/.test(file)).map((file) => ({ file, manifest: JSON.parse(read(file)) as Manifest }));
+
+describe('packages', () => {
+  const versions = manifests.flatMap(({ file, manifest }) =>
+    (['dependencies', 'devDependencies', 'optionalDependencies'] as const).flatMap((kind) =>
+      Object.entries(manifest[kind] ?? {}).map(([name, version]) => ({ file, name, version })),
+    ),
+  );
+
+  it('name every version exactly, so that all install the same', () => {
+    const loose = versions.filter(({ name, version }) => !name.startsWith('@lab/') && !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version));
+    expect(loose).toEqual([]);
+  });
+
+  it('agree on the version of whatever several of them use', () => {
+    const byName = Map.groupBy(versions, ({ name }) => (/^(nx|@nx\/.*)$/.test(name) ? 'nx' : name));
+    const split = [...byName].filter(([, uses]) => new Set(uses.map(({ version }) => version)).size > 1);
+    expect(split).toEqual([]);
+  });
+
+  it('declare every package that their sources import', () => {
+    const undeclared = manifests.flatMap(({ file, manifest }) => {
+      const declared = new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.devDependencies ?? {})]);
+      const own = files.filter((source) => file !== 'package.json' && source.startsWith(`${dirname(file)}/`) && source.endsWith('.ts'));
+      return own.flatMap((source) => importedPackages(read(source)).filter((name) => !declared.has(name) && !sharedTools.has(name)).map((name) => `${source}: ${name}`));
+    });
+    expect(undeclared).toEqual([]);
+  });
+});
+
+/** Test tools of the whole workspace, declared in its root. */
+const sharedTools = new Set(['vitest', 'fast-check']);
+
+function importedPackages(source: string): string[] {
+  const specifiers = [...source.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^'.][^']*)'/gm)].map(([, specifier]) => specifier!);
+  const packages = specifiers.filter((specifier) => !specifier.startsWith('node:'));
+  return packages.map((specifier) => specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/'));
+}
+
+describe('documents', () => {
+  const documents = files.filter((file) => file.endsWith('.md'));
+
+  it('name only npm scripts, Nx targets and files that exist', () => {
+    const scripts = new Map(manifests.map(({ manifest }) => [manifest.name.replace('@lab/', ''), manifest.scripts ?? {}]));
+    const rootScripts = manifests.find(({ file }) => file === 'package.json')?.manifest.scripts ?? {};
+    const findings = documents.flatMap((file) => {
+      const text = read(file);
+      const npmScripts = [...text.matchAll(/npm run ([\w:]+)/g)].filter(([, name]) => !(name! in rootScripts));
+      const targets = [...text.matchAll(/npx nx (\w+) ([\w-]+)/g)].filter(([, target, project]) => !(target! in (scripts.get(project!) ?? {})));
+      const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].filter(([, target]) => !existsSync(join(root, dirname(file), target!)));
+      return [...npmScripts, ...targets, ...links].map(([match]) => `${file}: ${match}`);
+    });
+    expect(findings).toEqual([]);
+  });
+
+  const commands = documents.flatMap((file) => consoleCommands(file, read(file), ''));
+  it.each(commands)('$file:$line shows what "$command" prints', { timeout: 120_000 }, async ({ command, expected }) => {
+    expect(difference(expected, await runCommand(command, root, process.env))).toBeUndefined();
+  });
+});
