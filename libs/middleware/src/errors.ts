@@ -11,7 +11,10 @@ export class BrokerError extends Error {
 /** No queue took the message: its exchange has no binding for the routing key, or the queue does not exist. */
 export class UnroutableError extends BrokerError {
   constructor(exchange: string, routingKey: string) {
-    super(`no queue takes routing key "${routingKey}" at exchange "${exchange || '(default)'}": declare the queue or its binding first`, { definite: true });
+    super(
+      `no queue takes routing key "${routingKey}" at exchange "${exchange || '(default)'}": declare the queue or its binding first`,
+      { definite: true },
+    );
   }
 }
 

@@ -16,7 +16,10 @@ export function validateTopology(topology: Topology): void {
   }
 }
 
-function validateQueue({ name, type = 'quorum', exclusive, deadLetterQueue, deliveryLimit }: Queue, names: ReadonlySet<string>): void {
+function validateQueue(
+  { name, type = 'quorum', exclusive, deadLetterQueue, deliveryLimit }: Queue,
+  names: ReadonlySet<string>,
+): void {
   const refuse = (why: string): never => {
     throw new TopologyError(`queue "${name}": ${why}`);
   };
@@ -26,11 +29,16 @@ function validateQueue({ name, type = 'quorum', exclusive, deadLetterQueue, deli
   }
   if (deliveryLimit === undefined) return;
   if (type !== 'quorum') refuse(`only quorum queues count deliveries: leave deliveryLimit out, or say type "quorum"`);
-  if (!(Number.isInteger(deliveryLimit) && deliveryLimit >= 1)) refuse(`deliveryLimit must be an integer from 1 on, not ${deliveryLimit}`);
+  if (!(Number.isInteger(deliveryLimit) && deliveryLimit >= 1))
+    refuse(`deliveryLimit must be an integer from 1 on, not ${deliveryLimit}`);
 }
 
 /** Throws where options are out of range, or name a dead-letter queue that was not declared on this broker. */
-export function validateConsume(queue: string, { prefetch, failureLimit }: ConsumeOptions, deadLetterQueue: string | undefined): void {
+export function validateConsume(
+  queue: string,
+  { prefetch, failureLimit }: ConsumeOptions,
+  deadLetterQueue: string | undefined,
+): void {
   if (!(Number.isInteger(prefetch) && prefetch >= 1 && prefetch <= prefetchMax)) {
     throw new RangeError(`consume "${queue}": prefetch must be an integer in 1..${prefetchMax}, not ${prefetch}`);
   }
@@ -39,6 +47,8 @@ export function validateConsume(queue: string, { prefetch, failureLimit }: Consu
     throw new RangeError(`consume "${queue}": failureLimit must be an integer from 1 on, not ${failureLimit}`);
   }
   if (deadLetterQueue === undefined) {
-    throw new TopologyError(`consume "${queue}": failureLimit needs the queue's deadLetterQueue: declare the queue with one, on this broker`);
+    throw new TopologyError(
+      `consume "${queue}": failureLimit needs the queue's deadLetterQueue: declare the queue with one, on this broker`,
+    );
   }
 }

@@ -1,0 +1,4 @@
+export * from './port.ts';
+export * from './errors.ts';
+export { deathQueueHeader, deathReasonHeader } from './failures.ts';
+export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
