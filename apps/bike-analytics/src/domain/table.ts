@@ -12,12 +12,12 @@
  *            u32  bytes of data
  *                 the data
  *   whole numbers of width W (frame of reference, as in Lemire and Boytsov's integer compression)
- *            i32  base, the least value
- *                 for each value, its distance from the base in W bytes, unsigned; of width 0: nothing, all values are the base
+ *            i32  base: a column of width 4 has base 0, a narrower one the least value, or 0 if that is no wider
+ *                 for each value, its distance from the base in W bytes, unsigned for 1 and 2; of width 0: nothing, all values are the base
  *   floats        for each value, an IEEE 754 binary64; NaN = missing
  *   texts         for each text, u16, its length in bytes; then the bytes of all texts, UTF-8
  *
- * All numbers are little-endian. Columns of a table may differ in length: one may be the dictionary of another.
+ * All numbers are little-endian, as are all hosts that matter: typed arrays are copied as they are. Columns of a table may differ in length: one may be the dictionary of another.
  */
 
 /** A column of whole numbers, of numbers, or of texts. */
@@ -28,6 +28,9 @@ export type Table = Readonly<Record<string, Column>>;
 export class MalformedTableError extends Error {
   override readonly name = 'MalformedTableError';
 }
+
+if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1)
+  throw new Error('tables need a little-endian host: typed arrays are copied as they are');
 
 const format = 1;
 const floatKind = 8;
@@ -119,8 +122,8 @@ interface Part {
   name: Uint8Array;
   kind: number;
   length: number;
+  data: readonly ArrayBufferView[];
   dataBytes: number;
-  write(view: DataView, at: number): void;
 }
 
 /** The table as bytes. Throws a `RangeError` when it has more than 255 columns, a million values in one, or a text over 65,535 bytes. */
@@ -133,53 +136,59 @@ export function encodeTable(table: Table): Uint8Array {
   bytes[0] = format;
   bytes[1] = parts.length;
   let at = bytesBeforeColumns;
-  for (const { name, kind, length, dataBytes, write } of parts) {
+  for (const { name, kind, length, data, dataBytes } of parts) {
     bytes[at] = name.length;
     bytes.set(name, at + 1);
-    at += 1 + name.length;
-    view.setUint8(at, kind);
-    view.setUint32(at + 1, length, true);
-    view.setUint32(at + 5, dataBytes, true);
-    write(view, at + 9);
-    at += 9 + dataBytes;
+    at += columnHeaderBytes + name.length;
+    view.setUint8(at - 9, kind);
+    view.setUint32(at - 8, length, true);
+    view.setUint32(at - 4, dataBytes, true);
+    for (const { buffer, byteOffset, byteLength } of data) {
+      bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
+      at += byteLength;
+    }
   }
   return bytes;
 }
 
 function partOf(columnName: string, column: Column): Part {
   const name = encoder.encode(columnName);
-  if (name.length === 0 || name.length > nameBytesMax)
+  if (name.length === 0 || name.length > nameBytesMax) {
     throw new RangeError(`a column name must have 1 to ${nameBytesMax} bytes, not "${columnName}"`);
+  }
   const { length } = column;
   if (length > lengthMax) throw new RangeError(`column ${columnName} has ${length} values; at most ${lengthMax} are allowed`);
-  if (column instanceof Texts) return { name, length, ...textsPart(columnName, column) };
-  if (column instanceof Float64Array) {
-    return { name, length, kind: floatKind, dataBytes: 8 * length, write: (view, at) => writeFloats(column, view, at) };
-  }
-  const { base, width } = frameOf(column);
-  return {
-    name,
-    length,
-    kind: width,
-    dataBytes: 4 + width * length,
-    write: (view, at) => writeInts(column, base, width, view, at),
-  };
+  const { kind, data } = dataOf(columnName, column);
+  return { name, kind, length, data, dataBytes: data.reduce((sum, { byteLength }) => sum + byteLength, 0) };
 }
 
-function textsPart(name: string, texts: Texts): Omit<Part, 'name' | 'length'> {
-  const { bytes, ends } = texts.utf8();
+function dataOf(name: string, column: Column): Pick<Part, 'kind' | 'data'> {
+  if (column instanceof Float64Array) return { kind: floatKind, data: [column] };
+  if (column instanceof Texts) return { kind: textKind, data: [textLengths(name, column), column.utf8().bytes] };
+  const { base, width } = frameOf(column);
+  const distances = base === 0 || width === 0 ? column : shifted(column, -base);
+  return { kind: width, data: [Int32Array.of(base), narrowed(distances, width)] };
+}
+
+function textLengths(name: string, texts: Texts): Uint16Array {
+  const lengths = new Uint16Array(texts.length);
   let start = 0;
-  for (const end of ends) {
-    if (end - start > textBytesMax)
+  texts.utf8().ends.forEach((end, row) => {
+    if (end - start > textBytesMax) {
       throw new RangeError(`column ${name} has a text of ${end - start} bytes; at most ${textBytesMax} are allowed`);
+    }
+    lengths[row] = end - start;
     start = end;
-  }
-  return { kind: textKind, dataBytes: 2 * ends.length + bytes.length, write: (view, at) => writeTexts(bytes, ends, view, at) };
+  });
+  return lengths;
 }
 
 type Width = 0 | 1 | 2 | 4;
 
-/** Base and width that fit all values. */
+/**
+ * Base and width that fit all values. Where 0 will do as the base it is taken: then the engine's own conversion between typed arrays does
+ * all the work, three times as fast as a loop.
+ */
 function frameOf(column: Int32Array): { base: number; width: Width } {
   if (column.length === 0) return { base: 0, width: 0 };
   let least = column[0]!;
@@ -187,49 +196,46 @@ function frameOf(column: Int32Array): { base: number; width: Width } {
   for (let row = 1; row < column.length; row++) {
     const value = column[row]!;
     if (value < least) least = value;
-    if (value > most) most = value;
+    else if (value > most) most = value;
   }
-  const range = most - least;
-  return { base: least, width: range === 0 ? 0 : range <= 0xff ? 1 : range <= 0xffff ? 2 : 4 };
+  if (least === most) return { base: least, width: 0 };
+  const width = widthOf(most - least);
+  return { base: width === 4 || (least >= 0 && widthOf(most) === width) ? 0 : least, width };
 }
 
-function writeInts(column: Int32Array, base: number, width: Width, view: DataView, at: number): void {
-  view.setInt32(at, base, true);
-  at += 4;
-  // One loop for each width: the width is then no question of each value.
-  if (width === 1) for (let row = 0; row < column.length; row++) view.setUint8(at + row, column[row]! - base);
-  if (width === 2) for (let row = 0; row < column.length; row++) view.setUint16(at + 2 * row, column[row]! - base, true);
-  if (width === 4) for (let row = 0; row < column.length; row++) view.setInt32(at + 4 * row, (column[row]! - base) | 0, true);
+function widthOf(distance: number): 1 | 2 | 4 {
+  return distance <= 0xff ? 1 : distance <= 0xffff ? 2 : 4;
+}
+
+function shifted(column: Int32Array, by: number): Int32Array {
+  const sums = new Int32Array(column.length);
+  for (let row = 0; row < column.length; row++) sums[row] = column[row]! + by;
+  return sums;
+}
+
+function narrowed(column: Int32Array, width: Width): ArrayBufferView {
+  if (width === 0) return new Uint8Array();
+  if (width === 4) return column;
+  return width === 1 ? new Uint8Array(column) : new Uint16Array(column);
 }
 
 function readInts(length: number, width: Width, view: DataView): Int32Array {
-  const column = new Int32Array(length);
   const base = view.getInt32(0, true);
-  if (width === 0 && base !== 0) column.fill(base);
-  if (width === 1) for (let row = 0; row < length; row++) column[row] = base + view.getUint8(4 + row);
-  if (width === 2) for (let row = 0; row < length; row++) column[row] = base + view.getUint16(4 + 2 * row, true);
-  // A sum beyond 2^31 wraps around, as the distance did.
-  if (width === 4) for (let row = 0; row < length; row++) column[row] = (base + view.getInt32(4 + 4 * row, true)) | 0;
-  return column;
+  if (width === 0) return new Int32Array(length).fill(base);
+  const column = widened(copyBytes(view, 4), width);
+  return base === 0 ? column : shifted(column, base);
 }
 
-function writeFloats(column: Float64Array, view: DataView, at: number): void {
-  for (let row = 0; row < column.length; row++) view.setFloat64(at + 8 * row, column[row]!, true);
+function widened(distances: ArrayBuffer, width: 1 | 2 | 4): Int32Array {
+  if (width === 4) return new Int32Array(distances);
+  return new Int32Array(width === 1 ? new Uint8Array(distances) : new Uint16Array(distances));
 }
 
-function readFloats(length: number, view: DataView): Float64Array {
-  const column = new Float64Array(length);
-  for (let row = 0; row < length; row++) column[row] = view.getFloat64(8 * row, true);
-  return column;
-}
-
-function writeTexts(bytes: Uint8Array, ends: Uint32Array, view: DataView, at: number): void {
-  let start = 0;
-  for (let row = 0; row < ends.length; row++) {
-    view.setUint16(at + 2 * row, ends[row]! - start, true);
-    start = ends[row]!;
-  }
-  new Uint8Array(view.buffer, view.byteOffset + at + 2 * ends.length).set(bytes);
+/** A copy of the bytes from `at` on: it begins where a typed array may begin, and does not keep a whole message in memory. */
+function copyBytes(view: DataView, at: number): ArrayBuffer {
+  const copy = new Uint8Array(view.byteLength - at);
+  copy.set(new Uint8Array(view.buffer, view.byteOffset + at, copy.length));
+  return copy.buffer;
 }
 
 function readTexts(name: string, length: number, view: DataView): Texts {
@@ -241,8 +247,7 @@ function readTexts(name: string, length: number, view: DataView): Texts {
   }
   const textBytes = view.byteLength - 2 * length;
   if (end !== textBytes) throw new MalformedTableError(`column ${name}: its texts have ${end} bytes, its data ${textBytes}`);
-  // A copy, so that a few codes do not keep a whole message in memory.
-  return Texts.fromUtf8(new Uint8Array(view.buffer, view.byteOffset + 2 * length, textBytes).slice(), ends);
+  return Texts.fromUtf8(new Uint8Array(copyBytes(view, 2 * length)), ends);
 }
 
 /** Where a column lies in the bytes of a table. */
@@ -339,5 +344,5 @@ function isWidth(kind: number): kind is Width {
 function readColumn(bytes: Uint8Array, name: string, { kind, length, dataStart, end }: Span): Column {
   const view = new DataView(bytes.buffer, bytes.byteOffset + dataStart, end - dataStart);
   if (isWidth(kind)) return readInts(length, kind, view);
-  return kind === floatKind ? readFloats(length, view) : readTexts(name, length, view);
+  return kind === floatKind ? new Float64Array(copyBytes(view, 0)) : readTexts(name, length, view);
 }
