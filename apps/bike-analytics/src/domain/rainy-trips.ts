@@ -12,6 +12,8 @@ import type { City } from './terms.ts';
 /** Strictly more than this is a rainy day. */
 const rainyAboveMm = 30;
 const msPerDay = 86_400_000;
+/** A batch spans at most the years 0 to 9999: more days are an error, and not an array of any size. */
+const daysMax = 3_660_000;
 
 /** Weather to `{day}`: the rainy days. */
 export function keepRainyDays(_city: City, table: Table): Table {
@@ -25,32 +27,40 @@ export function sumByDay(_city: City, table: Table): Table {
   const day = ints(table, 'day');
   const seconds = ints(table, 'seconds', day.length);
   const micros = ints(table, 'micros', day.length);
-  const slots = new Map<number, number>();
-  const sums = { seconds: [] as number[], micros: [] as number[], trips: [] as number[] };
-  let slot = -1;
+  const { first, last } = rangeOf(day);
+  if (last - first >= daysMax) throw new RangeError(`column day: from ${first} to ${last} are more than ${daysMax} days`);
+  // By day, the number of its sums, from 1: days may come in any order, and an array is several times as fast as a `Map`.
+  const numbers = new Int32Array(last - first + 1);
+  const most = Math.min(day.length, numbers.length);
+  const sums = { day: new Int32Array(most), seconds: new Float64Array(most), micros: new Float64Array(most), trips: new Int32Array(most) };
+  let days = 0;
   for (let row = 0; row < day.length; row++) {
-    // Neighbours are mostly of one day.
-    if (row === 0 || day[row] !== day[row - 1]) slot = slotOf(day[row]!, slots, sums);
-    sums.trips[slot]! += 1;
+    let number = numbers[day[row]! - first]!;
+    if (number === 0) {
+      number = numbers[day[row]! - first] = ++days;
+      sums.day[number - 1] = day[row]!;
+    }
+    sums.trips[number - 1]! += 1;
     if (seconds[row]! < 0) continue;
-    sums.seconds[slot]! += seconds[row]!;
-    sums.micros[slot]! += micros[row]!;
+    sums.seconds[number - 1]! += seconds[row]!;
+    sums.micros[number - 1]! += micros[row]!;
   }
   return {
-    day: Int32Array.from(slots.keys()),
-    seconds: Float64Array.from(sums.seconds),
-    micros: Float64Array.from(sums.micros),
-    trips: Int32Array.from(sums.trips),
+    day: sums.day.slice(0, days),
+    seconds: sums.seconds.slice(0, days),
+    micros: sums.micros.slice(0, days),
+    trips: sums.trips.slice(0, days),
   };
 }
 
-function slotOf(day: number, slots: Map<number, number>, sums: Readonly<Record<string, number[]>>): number {
-  const known = slots.get(day);
-  if (known !== undefined) return known;
-  const slot = slots.size;
-  slots.set(day, slot);
-  for (const column of Object.values(sums)) column.push(0);
-  return slot;
+function rangeOf(day: Int32Array): { first: number; last: number } {
+  let first = day[0] ?? 0;
+  let last = first;
+  for (const value of day) {
+    if (value < first) first = value;
+    if (value > last) last = value;
+  }
+  return { first, last };
 }
 
 /** The trips of one city and day. */

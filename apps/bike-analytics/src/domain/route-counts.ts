@@ -1,20 +1,22 @@
 /**
- * Counts trips by route: start, end and year. An open-addressing hash table over one typed array: a `Map` takes about ten times the
- * memory and several times as long per trip.
+ * Counts trips by route: start, end and year. One open-addressing hash table per year, each over one typed array: a `Map` takes
+ * about ten times the memory and several times as long per trip. Tables are by year because trips come by year, so that the
+ * table in use mostly fits the CPU's cache: past that, a trip costs what a visit to main memory costs.
  */
 
-/** Words of a slot: start, end, year, trips; a slot without trips is free. 16 bytes never straddle a line of the CPU's cache. */
-const slotWords = 4;
-const slotsAtFirst = 1024;
+/** Words of a slot: start, end, trips. A slot without trips is free. */
+const slotWords = 3;
+const slotsAtFirst = 256;
 /** Fuller than this, runs of taken slots get long. */
 const loadMax = 0.75;
-/** 128 MB of slots, 192 MB while the last growth copies: what fits in a role of 300 MB. A thousand stations have a million routes a year. */
-const slotsMax = 2 ** 23;
+/** At most 32 bytes each just after a growth, 128 MB in all: what fits in a role of 300 MB. A thousand stations make a million routes a year. */
+const routesMax = 4_000_000;
 
-/** Routes are in no particular order. */
+/** Counts of trips by route. */
 export class RouteCounts {
-  #slots = new Int32Array(slotsAtFirst * slotWords);
-  #shift = shiftFor(slotsAtFirst);
+  readonly #years = new Map<number, YearCounts>();
+  #lastYear = NaN;
+  #last = new YearCounts();
   #size = 0;
 
   /** Number of different routes. */
@@ -22,60 +24,79 @@ export class RouteCounts {
     return this.#size;
   }
 
-  /** Adds one trip. Takes 32-bit integers; at most 6 million routes and 2^31 - 1 trips per route. */
+  /** Adds one trip; all three are 32-bit integers. With more than 4 million routes it throws, now and ever after. */
   add(start: number, end: number, year: number): void {
-    const slots = this.#slots;
-    const at = this.#find(start, end, year);
-    if (slots[at + 3]! === 0) {
-      if (this.#size >= (slots.length / slotWords) * loadMax) {
-        this.#grow();
-        this.add(start, end, year);
-        return;
-      }
-      slots[at] = start;
-      slots[at + 1] = end;
-      slots[at + 2] = year;
-      this.#size += 1;
-    }
-    slots[at + 3]! += 1;
+    if (this.#size > routesMax) throw new RangeError(`more than ${routesMax} routes (start, end, year) in one session; split the input`);
+    if (year !== this.#lastYear) this.#turnTo(year);
+    if (this.#last.add(start, end)) this.#size += 1;
   }
 
-  /** Calls `visit` once for every route. */
+  #turnTo(year: number): void {
+    this.#last = this.#years.get(year) ?? new YearCounts();
+    this.#years.set(year, this.#last);
+    this.#lastYear = year;
+  }
+
+  /** Calls `visit` once for every route, in no particular order. */
   forEach(visit: (start: number, end: number, year: number, trips: number) => void): void {
+    for (const [year, counts] of this.#years) counts.forEach((start, end, trips) => visit(start, end, year, trips));
+  }
+}
+
+class YearCounts {
+  #slots = new Int32Array(slotsAtFirst * slotWords);
+  #mask = slotsAtFirst - 1;
+  #free = slotsAtFirst * loadMax;
+
+  /** Adds one trip; says whether the route is new. */
+  add(start: number, end: number): boolean {
+    const at = this.#find(start, end);
+    if (this.#slots[at + 2]! > 0) {
+      this.#slots[at + 2]! += 1;
+      return false;
+    }
+    this.#put(at, start, end, 1);
+    if (this.#free === 0) this.#grow();
+    return true;
+  }
+
+  forEach(visit: (start: number, end: number, trips: number) => void): void {
     const slots = this.#slots;
     for (let at = 0; at < slots.length; at += slotWords) {
-      if (slots[at + 3]! > 0) visit(slots[at]!, slots[at + 1]!, slots[at + 2]!, slots[at + 3]!);
+      if (slots[at + 2]! > 0) visit(slots[at]!, slots[at + 1]!, slots[at + 2]!);
     }
   }
 
   /** Where the route is, or the free slot where it would be: linear probing from the place that its hash names. */
-  #find(start: number, end: number, year: number): number {
+  #find(start: number, end: number): number {
     const slots = this.#slots;
-    // Multiplicative hashing (Knuth): the top bits depend on every bit below. Each factor is an odd constant with well-spread bits.
-    let hash = Math.imul(start, 0x9e3779b1) ^ Math.imul(year, 0x85ebca6b);
-    hash = Math.imul(Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) + end, 0x297a2d39);
-    let at = (hash >>> this.#shift) * slotWords;
-    while (slots[at + 3]! !== 0 && (slots[at] !== start || slots[at + 1] !== end || slots[at + 2] !== year)) {
-      at += slotWords;
-      if (at === slots.length) at = 0;
+    const mask = this.#mask;
+    // Multiplicative hashing (Knuth, The Art of Computer Programming 6.4): odd factors with well-spread bits, and the top bits of
+    // the product, which depend on all bits below: as many of them as the mask has.
+    const hash = Math.imul(start, 0x9e3779b1) + Math.imul(end, 0x85ebca6b);
+    let slot = (hash | 0) >>> Math.clz32(mask);
+    for (;;) {
+      const at = slot * slotWords;
+      if (slots[at + 2]! === 0 || (slots[at] === start && slots[at + 1] === end)) return at;
+      slot = (slot + 1) & mask;
     }
-    return at;
+  }
+
+  #put(at: number, start: number, end: number, trips: number): void {
+    this.#slots[at] = start;
+    this.#slots[at + 1] = end;
+    this.#slots[at + 2] = trips;
+    this.#free -= 1;
   }
 
   #grow(): void {
     const old = this.#slots;
-    const slotCount = (old.length / slotWords) * 2;
-    if (slotCount > slotsMax)
-      throw new RangeError(`more than ${this.#size} routes (start, end, year) in one session; split the input`);
+    const slotCount = (this.#mask + 1) * 2;
     this.#slots = new Int32Array(slotCount * slotWords);
-    this.#shift = shiftFor(slotCount);
+    this.#mask = slotCount - 1;
+    this.#free = slotCount * loadMax;
     for (let at = 0; at < old.length; at += slotWords) {
-      if (old[at + 3]! > 0) this.#slots.set(old.subarray(at, at + slotWords), this.#find(old[at]!, old[at + 1]!, old[at + 2]!));
+      if (old[at + 2]! > 0) this.#put(this.#find(old[at]!, old[at + 1]!), old[at]!, old[at + 1]!, old[at + 2]!);
     }
   }
-}
-
-/** A hash has 32 bits; of these the top ones number the slots, a power of two of them. */
-function shiftFor(slotCount: number): number {
-  return Math.clz32(slotCount) + 1;
 }

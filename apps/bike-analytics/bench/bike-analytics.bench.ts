@@ -1,0 +1,110 @@
+/**
+ * The system against DuckDB with two threads, on the same CSV files, in the same run. DuckDB's time includes its reading of the files; ours runs from the
+ * first frame to the accepted result, with the processes started. `--trips N` sets the size (default 10 million), `--json FILE` writes the rows.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { eventually, median, reportBench, type BenchRow } from '@lab/testing';
+import { startRabbitmq } from '@lab/testing/containers';
+import { generateDataset } from '../src/generate.ts';
+import { roles } from '../src/wiring.ts';
+
+const { values } = parseArgs({ options: { trips: { type: 'string', default: '10000000' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' } } });
+const trips = Number(values.trips);
+const app = join(import.meta.dirname, '..');
+const data = join(app, '../../tmp', `bike-${trips}`);
+const roleMemoryMaxMb = 300;
+const embeddedMemoryMaxMb = 600;
+
+interface Usage {
+  seconds: number;
+  cpuSeconds: number;
+  peakMb: number;
+}
+
+/** Runs a script that prints its measurement as its last line. */
+async function measure(script: string, args: readonly string[]): Promise<Usage> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const [code] = (await once(child, 'close')) as [number];
+  if (code !== 0) throw new Error(`${script} ended with exit code ${code}: ${output}`);
+  return JSON.parse(output.trim().split('\n').at(-1) ?? '') as Usage;
+}
+
+/** What the kernel says of a running process: CPU so far, and its largest resident size. */
+function usageOf(pid: number): Omit<Usage, 'seconds'> {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  const ticksPerSecond = 100;
+  const peakKb = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
+  return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond, peakMb: Number(peakKb) / 1024 };
+}
+
+async function startRole(name: string, index: number, rabbitmqUrl: string): Promise<{ name: string; child: ChildProcess }> {
+  const healthPort = 17_400 + index;
+  const args = [join(app, 'src/main.ts'), name, '--rabbitmq-url', rabbitmqUrl, '--listen', '127.0.0.1:17399', '--health-port', String(healthPort), '--log-level', 'warn'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  await eventually(async () => (await fetch(`http://127.0.0.1:${healthPort}/healthz`)).ok, { timeoutMs: 30_000 });
+  return { name, child };
+}
+
+async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole: Map<string, Omit<Usage, 'seconds'>> }> {
+  await using rabbitmq = await startRabbitmq();
+  const processes = await Promise.all([...roles.keys()].map((name, index) => startRole(name, index, rabbitmq.url)));
+  try {
+    const runs: Usage[] = [];
+    for (let round = 0; round < rounds; round++) runs.push(await measure('file-reader-run.ts', [data, '127.0.0.1:17399']));
+    const perRole = new Map(processes.map(({ name, child }) => [name, usageOf(child.pid!)]));
+    perRole.set('file-reader', { cpuSeconds: runs.reduce((sum, run) => sum + run.cpuSeconds, 0), peakMb: Math.max(...runs.map((run) => run.peakMb)) });
+    return { runs, perRole };
+  } finally {
+    for (const { child } of processes) child.kill();
+    await Promise.all(processes.map(({ child }) => child.exitCode ?? once(child, 'exit')));
+  }
+}
+
+const seconds = (runs: readonly Usage[]): number => median(runs.map((run) => run.seconds));
+const atMost = (name: string, value: number, unit: string, limit: number): BenchRow => ({ name, value, unit, target: `<= ${limit}`, holds: value <= limit });
+const shown = (name: string, value: number, unit: string): BenchRow => ({ name, value, unit, target: null, holds: null });
+
+async function main(): Promise<void> {
+  if (!existsSync(join(data, 'washington/trips.csv'))) {
+    process.stderr.write(`making ${trips.toLocaleString('en')} trips in ${data}\n`);
+    await generateDataset({ directory: data, trips, seed: 1 });
+  }
+  const rounds = Number(values.rounds);
+  const duckdb: Usage[] = [];
+  const embedded: Usage[] = [];
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`round ${round + 1} of ${rounds}: DuckDB, embedded\n`);
+    duckdb.push(await measure('duckdb-run.ts', [data]));
+    embedded.push(await measure('embedded-run.ts', [data]));
+  }
+  process.stderr.write('through RabbitMQ, one process per role\n');
+  const { runs, perRole } = await throughRabbitmq(rounds);
+  duckdb.push(await measure('duckdb-run.ts', [data]));
+  const reference = seconds(duckdb);
+  await reportBench(
+    [
+      shown('DuckDB, 2 threads', reference, 's'),
+      shown('embedded', seconds(embedded), 's'),
+      shown('embedded, rows per second', trips / seconds(embedded), '1/s'),
+      atMost('embedded / DuckDB', seconds(embedded) / reference, 'ratio', 1),
+      shown('through RabbitMQ', seconds(runs), 's'),
+      shown('through RabbitMQ, rows per second', trips / seconds(runs), '1/s'),
+      atMost('through RabbitMQ / DuckDB', seconds(runs) / reference, 'ratio', 2),
+      shown('embedded, CPU', median(embedded.map((run) => run.cpuSeconds)), 's'),
+      atMost('embedded, peak memory', Math.max(...embedded.map((run) => run.peakMb)), 'MB', embeddedMemoryMaxMb),
+      ...[...perRole].flatMap(([name, { cpuSeconds, peakMb }]) => [
+        shown(`${name}, CPU per run`, cpuSeconds / rounds, 's'),
+        atMost(`${name}, peak memory`, peakMb, 'MB', roleMemoryMaxMb),
+      ]),
+    ],
+    process.argv.slice(2),
+  );
+}
+
+await main();

@@ -1,0 +1,133 @@
+/** One connection to RabbitMQ that comes back by itself. */
+import { connect, type ChannelModel } from 'amqplib';
+import { UnavailableError } from '../errors.ts';
+import { BackOff } from './back-off.ts';
+import type { RabbitmqLogger } from './options.ts';
+
+export interface LinkOptions {
+  url: string;
+  /** What the connection is for, as the log and RabbitMQ's own list of connections show it. */
+  purpose: string;
+  heartbeatSeconds: number;
+  random: () => number;
+  log: RabbitmqLogger;
+  /** Makes everything that lives on a connection. It counts as connected when this has resolved; when it rejects, it is tried again from the start. */
+  restore(connection: ChannelModel): Promise<void>;
+}
+
+/** For TCP and the AMQP handshake; a broker that starts accepts connections before it answers. */
+const handshakeTimeoutMs = 10_000;
+/** A broker that hangs does not answer the close; it finds out from the heartbeats. */
+const closeTimeoutMs = 2_000;
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #backOff: BackOff;
+  readonly #stopped = Promise.withResolvers<void>();
+  #up = Promise.withResolvers<ChannelModel>();
+  #connection: ChannelModel | undefined;
+  #lastError: unknown;
+  #closed = false;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#backOff = new BackOff(options.random);
+    this.#up.promise.catch(() => {});
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  get address(): string {
+    const { hostname, port } = new URL(this.#options.url);
+    return `${hostname}:${port || 5672}`;
+  }
+
+  /** The connection, waited for at most so long. An `UnavailableError` says what was waited for. */
+  async connection(timeoutMs: number): Promise<ChannelModel> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const why = this.#lastError instanceof Error ? this.#lastError.message || this.#lastError.name : 'no answer';
+      reject(new UnavailableError(`RabbitMQ at ${this.address} was not reachable for ${timeoutMs} ms: ${why}`, this.#lastError));
+    }, timeoutMs);
+    try {
+      return await Promise.race([this.#up.promise, promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopped.resolve();
+    this.#up.reject(new UnavailableError(`the connection to RabbitMQ at ${this.address} was closed`));
+    await this.#disconnect(this.#connection);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#connectOnce();
+      } catch (error) {
+        this.#lastError = error;
+        if (!this.#closed) this.#options.log.warn({ purpose: this.#options.purpose, err: error }, `waiting for RabbitMQ at ${this.address}`);
+      }
+      await this.#pause(this.#backOff.nextMs());
+    }
+  }
+
+  /** Connects, restores, and returns when the connection is lost. */
+  async #connectOnce(): Promise<void> {
+    const { purpose, log, restore } = this.#options;
+    const connection = await this.#open();
+    const lost = Promise.withResolvers<Error | undefined>();
+    connection.on('close', (error) => lost.resolve(error));
+    try {
+      if (this.#closed) return;
+      await Promise.race([restore(connection), lost.promise.then((error) => Promise.reject(error ?? new Error('connection closed')))]);
+    } catch (error) {
+      void this.#disconnect(connection);
+      throw error;
+    }
+    this.#backOff.reset();
+    this.#connection = connection;
+    this.#up.resolve(connection);
+    log.info({ purpose }, `connected to RabbitMQ at ${this.address}`);
+    const error = await lost.promise;
+    this.#connection = undefined;
+    if (this.#closed) return;
+    this.#lastError = error;
+    this.#up = Promise.withResolvers();
+    this.#up.promise.catch(() => {});
+    log.warn({ purpose, err: error }, `lost the connection to RabbitMQ at ${this.address}`);
+  }
+
+  async #open(): Promise<ChannelModel> {
+    const { url, heartbeatSeconds, purpose } = this.#options;
+    const target = new URL(url);
+    target.searchParams.set('heartbeat', String(heartbeatSeconds));
+    const clientProperties = { connection_name: purpose };
+    const connection = await connect(target.href, { noDelay: true, timeout: handshakeTimeoutMs, clientProperties });
+    // What an error means is told by the 'close' that follows it. Without a listener it would end the process.
+    connection.on('error', () => {});
+    return connection;
+  }
+
+  async #disconnect(connection: ChannelModel | undefined): Promise<void> {
+    if (connection === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, closeTimeoutMs);
+    // A connection that is closed already refuses to be closed.
+    await Promise.race([connection.close().catch(() => {}), promise]);
+    clearTimeout(timer);
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    if (this.#closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, delayMs);
+    await Promise.race([promise, this.#stopped.promise]);
+    clearTimeout(timer);
+  }
+}

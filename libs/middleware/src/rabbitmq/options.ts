@@ -1,0 +1,48 @@
+/** Where the adapter tells its story: pino's calls, object first. */
+export interface RabbitmqLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface RabbitmqOptions {
+  /** `amqp://user:password@host:port/vhost`, or `amqps:`. The password never appears in a log. */
+  url: string;
+  /** Default: silence. */
+  log?: RabbitmqLogger;
+  /** The name that RabbitMQ's own list of connections shows. Default `lab`. */
+  name?: string;
+  /** A peer that is silent for twice as long is given up. Default 5, for a seat is free again only when its holder's death was noticed. */
+  heartbeatSeconds?: number;
+  /** How long calls wait for a connection, the first one included, before they fail with `UnavailableError`. Publishes wait on. Default 60,000. */
+  connectTimeoutMs?: number;
+  /** A message whose confirm stays out for so long is published again, on a new channel. Default 15,000. */
+  confirmTimeoutMs?: number;
+  /** Most bytes published and not confirmed; `publish` waits above. Default 64 MiB. */
+  unconfirmedBytesMax?: number;
+  /** For the jitter of the back-off: a number in 0..1. Default `Math.random`. */
+  random?: () => number;
+}
+
+const silent = { info: () => {}, warn: () => {}, error: () => {} };
+
+/** The options with their defaults, checked. */
+export function normalizeOptions(options: RabbitmqOptions): Required<RabbitmqOptions> {
+  const normal = {
+    log: silent,
+    name: 'lab',
+    heartbeatSeconds: 5,
+    connectTimeoutMs: 60_000,
+    confirmTimeoutMs: 15_000,
+    unconfirmedBytesMax: 64 * 1024 * 1024,
+    random: Math.random,
+    ...options,
+  };
+  for (const field of ['heartbeatSeconds', 'connectTimeoutMs', 'confirmTimeoutMs', 'unconfirmedBytesMax'] as const) {
+    if (!(normal[field] > 0)) throw new RangeError(`connectRabbitmq: ${field} must be positive, not ${normal[field]}`);
+  }
+  if (!URL.canParse(normal.url) || !/^amqps?:$/.test(new URL(normal.url).protocol)) {
+    throw new RangeError('connectRabbitmq: url must look like amqp://user:password@host:5672/vhost');
+  }
+  return normal;
+}

@@ -1,0 +1,235 @@
+/**
+ * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when a confirm stays
+ * out (as it may for ever when a stream's leader changes). So a message may arrive twice, and never not at all.
+ */
+import type { ChannelModel, ConfirmChannel, Options } from 'amqplib';
+import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
+import type { Headers } from '../port.ts';
+import { BackOff } from './back-off.ts';
+import type { RabbitmqLogger } from './options.ts';
+import { refusedExchange } from './reply.ts';
+
+export interface PublisherOptions {
+  confirmTimeoutMs: number;
+  unconfirmedBytesMax: number;
+  random: () => number;
+  log: RabbitmqLogger;
+  /** Resolves when queues that this process owns are declared again, so that nothing is published past them. */
+  ready(): Promise<unknown>;
+}
+
+interface Pending {
+  readonly sequence: number;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly body: Buffer;
+  readonly properties: Options.Publish;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  /** The channel that it went out on last. */
+  channel: ConfirmChannel | undefined;
+  sentAtMs: number;
+  /** How many channels died of a protocol error while it was on its way. */
+  refusals: number;
+}
+
+/** RabbitMQ's default `max_message_size`. A longer message would end the channel, and everybody else's messages with it. */
+const bodyBytesMax = 128 * 1024 * 1024;
+/** What a message costs beside its body, so that empty messages are limited too. */
+const messageOverheadBytes = 512;
+/** A message that was there when so many channels were closed for a protocol error is likely their cause. */
+const refusalsMax = 5;
+
+const sizeOf = (body: Buffer): number => body.length + messageOverheadBytes;
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #backOff: BackOff;
+  /** In the order of `publish`. */
+  readonly #pending = new Set<Pending>();
+  /** Publishes that wait for room, in their order. */
+  readonly #waiting: (() => void)[] = [];
+  /** Sequence numbers of messages that came back, until their confirm. */
+  readonly #returned = new Set<number>();
+  /** Tells the messages of this process from all others: RabbitMQ's and the consumers' only handle on a message. */
+  readonly #idPrefix: string;
+  readonly #watch: NodeJS.Timeout;
+  #channel: ConfirmChannel | undefined;
+  #connection: ChannelModel | undefined;
+  #blocked = false;
+  #bytes = 0;
+  #sequence = 0;
+  #refused: Pending[] = [];
+  #onIdle: (() => void) | undefined;
+  #closed = false;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#backOff = new BackOff(options.random);
+    this.#idPrefix = `${crypto.randomUUID().slice(0, 8)}-`;
+    this.#watch = setInterval(() => this.#checkConfirms(), options.confirmTimeoutMs / 4).unref();
+  }
+
+  /** Resolves on the broker's confirm. */
+  publish(exchange: string, routingKey: string, bytes: Uint8Array, headers: Headers | undefined): Promise<void> {
+    const body = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (body.length > bodyBytesMax) {
+      const what = `publish: a body of ${body.length} bytes is over RabbitMQ's limit of ${bodyBytesMax}: split it`;
+      return Promise.reject(new BrokerError(what, { definite: true }));
+    }
+    if (this.#closed) return Promise.reject(closedError());
+    if (this.#bytes > this.#options.unconfirmedBytesMax || this.#waiting.length > 0) return this.#publishLater(exchange, routingKey, body, headers);
+    return this.#publishNow(exchange, routingKey, body, headers);
+  }
+
+  async #publishLater(exchange: string, routingKey: string, body: Buffer, headers: Headers | undefined): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#closed) throw closedError();
+    const published = this.#publishNow(exchange, routingKey, body, headers);
+    this.#admit();
+    return published;
+  }
+
+  /** Lets one waiting publish go on, which lets the next one go on when it has counted its own bytes. */
+  #admit(): void {
+    if (this.#bytes <= this.#options.unconfirmedBytesMax) this.#waiting.shift()?.();
+  }
+
+  #publishNow(exchange: string, routingKey: string, body: Buffer, headers: Headers | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const sequence = this.#sequence++;
+      const properties: Options.Publish = { persistent: true, mandatory: true, messageId: this.#idPrefix + sequence.toString(36) };
+      if (headers !== undefined) properties.headers = headers;
+      const fate = { channel: undefined, sentAtMs: 0, refusals: 0 };
+      const pending: Pending = { sequence, exchange, routingKey, body, properties, resolve, reject, ...fate };
+      this.#bytes += sizeOf(body);
+      this.#pending.add(pending);
+      if (this.#channel !== undefined) this.#send(pending, this.#channel);
+    });
+  }
+
+  #send(pending: Pending, channel: ConfirmChannel): void {
+    pending.channel = channel;
+    pending.sentAtMs = performance.now();
+    channel.publish(pending.exchange, pending.routingKey, pending.body, pending.properties, (error: unknown) => {
+      // What was sent again on another channel is confirmed there.
+      if (pending.channel !== channel) return;
+      if (error !== null) this.#retryLater(pending);
+      else if (this.#returned.size > 0 && this.#returned.delete(pending.sequence)) this.#fail(pending, unroutable(pending));
+      else if (this.#finish(pending)) pending.resolve();
+    });
+  }
+
+  #fail(pending: Pending, error: Error): void {
+    if (this.#finish(pending)) pending.reject(error);
+  }
+
+  #finish(pending: Pending): boolean {
+    if (!this.#pending.delete(pending)) return false;
+    this.#bytes -= sizeOf(pending.body);
+    this.#admit();
+    if (this.#pending.size === 0) {
+      this.#backOff.reset();
+      this.#onIdle?.();
+    }
+    return true;
+  }
+
+  /** Opens a channel on a new connection and publishes again what was not confirmed. */
+  async attach(connection: ChannelModel): Promise<void> {
+    this.#connection = connection;
+    this.#blocked = false;
+    connection.on('blocked', (reason) => {
+      this.#blocked = true;
+      this.#options.log.warn({ reason }, 'RabbitMQ has no room: publishing waits until its consumers caught up');
+    });
+    connection.on('unblocked', () => (this.#blocked = false));
+    await this.#options.ready();
+    await this.#openChannel(connection);
+  }
+
+  async #openChannel(connection: ChannelModel): Promise<void> {
+    const channel = await connection.createConfirmChannel();
+    channel.on('error', (error) => this.#onProtocolError(channel, error));
+    channel.on('close', () => this.#onChannelClosed(channel, connection));
+    channel.on('return', ({ properties }) => this.#onReturn(String(properties.messageId)));
+    this.#channel = channel;
+    this.#returned.clear();
+    for (const pending of this.#pending) this.#send(pending, channel);
+  }
+
+  #onReturn(id: string): void {
+    if (id.startsWith(this.#idPrefix)) this.#returned.add(Number.parseInt(id.slice(this.#idPrefix.length), 36));
+  }
+
+  /** A refused exchange closes the channel for all; only its own messages fail of it. */
+  #onProtocolError(channel: ConfirmChannel, error: Error): void {
+    if (this.#channel !== channel) return;
+    const exchange = refusedExchange(error);
+    for (const pending of [...this.#pending]) {
+      if (exchange !== undefined && pending.exchange === exchange) this.#fail(pending, unroutable(pending));
+      else if (exchange === undefined && ++pending.refusals > refusalsMax) {
+        this.#fail(pending, new UnavailableError(`publish: RabbitMQ closed ${refusalsMax} channels on it: ${error.message}`, error));
+      }
+    }
+  }
+
+  #onChannelClosed(channel: ConfirmChannel, connection: ChannelModel): void {
+    if (this.#channel !== channel) return;
+    this.#channel = undefined;
+    this.#reopen(connection, 0);
+  }
+
+  #reopen(connection: ChannelModel, delayMs: number): void {
+    setTimeout(() => {
+      if (this.#closed || this.#connection !== connection || this.#channel !== undefined) return;
+      this.#openChannel(connection).then(
+        () => this.#backOff.reset(),
+        // On a lost connection the next one attaches; the retry then finds itself out of date.
+        () => this.#reopen(connection, this.#backOff.nextMs()),
+      );
+    }, delayMs).unref();
+  }
+
+  /** The broker did not take it. When its channel was closed instead, the next channel takes care of it first. */
+  #retryLater(pending: Pending): void {
+    if (this.#refused.push(pending) > 1) return;
+    setTimeout(() => {
+      const refused = this.#refused;
+      this.#refused = [];
+      const channel = this.#channel;
+      if (channel === undefined) return;
+      for (const each of refused) if (this.#pending.has(each) && each.channel === channel) this.#send(each, channel);
+    }, this.#backOff.nextMs()).unref();
+  }
+
+  #checkConfirms(): void {
+    const [oldest] = this.#pending;
+    const channel = this.#channel;
+    // A blocked broker has said why it does not confirm; asking again would not help it.
+    if (oldest === undefined || channel === undefined || this.#connection === undefined || this.#blocked) return;
+    if (performance.now() - oldest.sentAtMs < this.#options.confirmTimeoutMs) return;
+    this.#options.log.warn({ pending: this.#pending.size }, `no confirm for ${this.#options.confirmTimeoutMs} ms: publishing again on a new channel`);
+    this.#channel = undefined;
+    channel.close().catch(() => {});
+    this.#reopen(this.#connection, 0);
+  }
+
+  /** Takes no more, and waits at most so long for the confirms of what is under way; what is left fails with `UnavailableError`. */
+  async close(timeoutMs: number): Promise<void> {
+    this.#closed = true;
+    for (const resume of this.#waiting.splice(0)) resume();
+    if (this.#pending.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onIdle = resolve;
+      const timer = setTimeout(resolve, timeoutMs);
+      await promise;
+      clearTimeout(timer);
+    }
+    clearInterval(this.#watch);
+    for (const pending of [...this.#pending]) this.#fail(pending, closedError());
+  }
+}
+
+const unroutable = ({ exchange, routingKey }: Pending): UnroutableError => new UnroutableError(exchange, routingKey);
+const closedError = (): UnavailableError => new UnavailableError('publish: this broker is closed');

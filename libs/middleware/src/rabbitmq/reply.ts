@@ -1,0 +1,42 @@
+/** What RabbitMQ's refusals mean in the port's terms. */
+import { BrokerError, QueueLockedError, TopologyError, UnavailableError } from '../errors.ts';
+
+/** AMQP reply codes that say something about the request rather than the connection. */
+const accessRefused = 403;
+const notFound = 404;
+const resourceLocked = 405;
+const preconditionFailed = 406;
+
+export function replyCode(error: unknown): number | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
+}
+
+/** The port's error for a refused call about a queue, log or binding. */
+export function refusal(what: string, queue: string, error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  switch (replyCode(error)) {
+    case resourceLocked:
+      return new QueueLockedError(queue, error);
+    case accessRefused:
+      return text.includes('exclusive') ? new QueueLockedError(queue, error) : new TopologyError(`${what}: not permitted: ${text}`, error);
+    case notFound:
+      return new TopologyError(`${what}: it does not exist, declare it first: ${text}`, error);
+    case preconditionFailed:
+      return new TopologyError(`${what}: it exists with other options: ${text}`, error);
+    default:
+      return new UnavailableError(`${what}: ${text}`, error);
+  }
+}
+
+/** The exchange that the broker refused a publish to, when that is why it closed the channel. */
+export function refusedExchange(error: unknown): string | undefined {
+  const code = replyCode(error);
+  if (code !== notFound && code !== accessRefused) return undefined;
+  return /exchange '([^']*)'/.exec(error instanceof Error ? error.message : '')?.[1];
+}
+
+/** The queue is gone, as opposed to being out of reach for now. */
+export function isGone(error: unknown): boolean {
+  return replyCode(error) === notFound && error instanceof Error && error.message.includes('no queue');
+}

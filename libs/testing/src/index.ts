@@ -1,0 +1,5 @@
+export { median, reportBench, type BenchRow } from './bench.ts';
+export { eventually, type EventuallyOptions } from './eventually.ts';
+export { FakeClock } from './fake-clock.ts';
+export { seededRandom, type Random } from './random.ts';
+export { simulate, type SimulationOptions } from './simulate.ts';
