@@ -1,0 +1,67 @@
+/**
+ * Every error of the framing. After a `definite` one the frame in question was certainly not delivered; after an indefinite one the peer may have it.
+ */
+export class FramingError extends Error {
+  readonly definite: boolean;
+  constructor(message: string, definite: boolean, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.definite = definite;
+  }
+}
+
+/** A length above the limit, announced by the peer or about to be sent. Nothing was allocated for it. */
+export class FrameTooLargeError extends FramingError {
+  constructor(frameBytes: number, frameBytesMax: number) {
+    super(`a frame of ${frameBytes} bytes; at most ${frameBytesMax} are allowed (frameBytesMax)`, true);
+  }
+}
+
+/** The stream ended in the middle of a frame. */
+export class TruncatedFrameError extends FramingError {
+  constructor(receivedBytes: number, expectedBytes: number | undefined) {
+    super(`the stream ended after ${receivedBytes} of ${expectedBytes ?? 'at least 4'} bytes of a frame`, true);
+  }
+}
+
+/** The peer sent nothing for too long while we were waiting for it. */
+export class IdleTimeoutError extends FramingError {
+  constructor(idleTimeoutMs: number) {
+    super(`the peer sent nothing for ${idleTimeoutMs} ms (idleTimeoutMs)`, false);
+  }
+}
+
+/** A frame was begun and not completed in time: a peer that sends a byte a second. */
+export class FrameTimeoutError extends FramingError {
+  constructor(frameTimeoutMs: number) {
+    super(`a frame was not complete ${frameTimeoutMs} ms after its first byte (frameTimeoutMs)`, true);
+  }
+}
+
+/** The peer does not read what we send. */
+export class SendTimeoutError extends FramingError {
+  constructor(sendTimeoutMs: number, unsentBytes: number) {
+    super(`the peer took none of ${unsentBytes} waiting bytes for ${sendTimeoutMs} ms (sendTimeoutMs)`, false);
+  }
+}
+
+/** No reply in time. The connection is closed: replies come in order, so that every later one would be taken for another. */
+export class RequestTimeoutError extends FramingError {
+  constructor(timeoutMs: number) {
+    super(`no reply within ${timeoutMs} ms`, false);
+  }
+}
+
+/** The connection is closed, by us, by the peer or by the network. */
+export class ConnectionClosedError extends FramingError {
+  constructor(why: string, options?: ErrorOptions) {
+    super(`the connection is closed: ${why}`, false, options);
+  }
+}
+
+/** No connection came about. */
+export class ConnectError extends FramingError {
+  constructor(address: string, why: string, options?: ErrorOptions) {
+    super(`cannot connect to ${address}: ${why}`, true, options);
+  }
+}
