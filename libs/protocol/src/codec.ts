@@ -48,9 +48,11 @@ export class FrameDecoder {
     return this.#piecesBytes;
   }
 
-  /** The payloads that are complete with this piece of the stream. Throws `FrameTooLargeError`; the stream cannot be read on after that. */
-  push(chunk: Buffer): Buffer[] {
-    const frames: Buffer[] = [];
+  /**
+   * Emits every payload that is complete with this piece of the stream. Throws `FrameTooLargeError`, after the frames before it; the stream
+   * cannot be read on from there.
+   */
+  push(chunk: Buffer, emit: (payload: Buffer) => void): void {
     let at = 0;
     while (at < chunk.length || this.#payloadBytes === 0) {
       if (this.#payloadBytes === undefined) {
@@ -63,9 +65,8 @@ export class FrameDecoder {
       if (piece.length < wanted) {
         this.#pieces.push(piece);
         this.#piecesBytes += piece.length;
-      } else frames.push(this.#complete(piece));
+      } else emit(this.#complete(piece));
     }
-    return frames;
   }
 
   /** The stream has ended. Throws `TruncatedFrameError` when that was in the middle of a frame. */

@@ -18,7 +18,13 @@ export interface ConnectOptions {
 }
 
 /** Connects, or rejects with a `ConnectError` that says where to and why not. */
-export async function connectFramed({ host, port, tls, connectTimeoutMs = 5_000, limits }: ConnectOptions): Promise<FramedSocket> {
+export async function connectFramed({
+  host,
+  port,
+  tls,
+  connectTimeoutMs = 5_000,
+  limits,
+}: ConnectOptions): Promise<FramedSocket> {
   const options = { host, port, allowHalfOpen: true, writableHighWaterMark: highWaterMark, readableHighWaterMark: highWaterMark };
   const socket = tls === undefined ? connectTcp(options) : connectTls({ ...options, ...tls });
   try {
@@ -29,7 +35,11 @@ export async function connectFramed({ host, port, tls, connectTimeoutMs = 5_000,
     });
   } catch (cause) {
     socket.destroy();
-    throw new ConnectError(`${host}:${port}`, cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause), { cause });
+    throw new ConnectError(
+      `${host}:${port}`,
+      cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause),
+      { cause },
+    );
   }
   socket.setTimeout(0);
   socket.removeAllListeners('error');
@@ -55,7 +65,10 @@ export interface FramedServer {
 }
 
 /** Calls `serve` for every connection. When it resolves the connection is closed, when it rejects it is dropped. */
-export async function listenFramed(options: ListenOptions, serve: (socket: FramedSocket) => Promise<void>): Promise<FramedServer> {
+export async function listenFramed(
+  options: ListenOptions,
+  serve: (socket: FramedSocket) => Promise<void>,
+): Promise<FramedServer> {
   const { host, port, tls, limits, connectionsMax = 1000 } = options;
   const open = new Set<Promise<void>>();
   const sockets = new Set<FramedSocket>();

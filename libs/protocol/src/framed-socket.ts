@@ -75,7 +75,8 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   send(...parts: readonly Uint8Array[]): Promise<void> {
     let payloadBytes = 0;
     for (const part of parts) payloadBytes += part.byteLength;
-    if (payloadBytes > this.#limits.frameBytesMax) return Promise.reject(new FrameTooLargeError(payloadBytes, this.#limits.frameBytesMax));
+    if (payloadBytes > this.#limits.frameBytesMax)
+      return Promise.reject(new FrameTooLargeError(payloadBytes, this.#limits.frameBytesMax));
     if (this.#error !== undefined || this.#closing) return Promise.reject(this.#error ?? new ConnectionClosedError('by us'));
     this.#cork();
     let roomy = this.#socket.write(encodeHeader(payloadBytes));
@@ -129,19 +130,17 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   #receive(chunk: Buffer): void {
     if (this.#closing) return;
     this.#heardMs = performance.now();
-    let frames: Buffer[];
     try {
-      frames = this.#decoder.push(chunk);
+      this.#decoder.push(chunk, this.#emit);
     } catch (error) {
       return this.destroy(error as Error);
     }
-    for (const frame of frames) this.#deliver(frame);
-    if (!this.#decoder.midFrame) this.#frameBegunMs = undefined;
-    else if (frames.length > 0 || this.#frameBegunMs === undefined) this.#frameBegunMs = this.#heardMs;
+    if (this.#decoder.midFrame) this.#frameBegunMs ??= this.#heardMs;
     if (this.#bufferedBytes > this.#limits.bufferedBytesMax) this.#socket.pause();
   }
 
-  #deliver(frame: Buffer): void {
+  readonly #emit = (frame: Buffer): void => {
+    this.#frameBegunMs = undefined;
     if (this.#requests.answer(frame)) return;
     const reader = this.#reader;
     if (reader !== undefined) {
@@ -151,7 +150,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
       this.#frames.push(frame);
       this.#bufferedBytes += frame.byteLength;
     }
-  }
+  };
 
   #read(): Promise<IteratorResult<Buffer>> {
     const frame = this.#frames[this.#next];
@@ -180,12 +179,12 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   /** The peer sends no more. It may still read: half of the connection stays open until we close it. */
   #onEnd(): void {
-    this.#ended = true;
     try {
       this.#decoder.end();
     } catch (error) {
       if (!this.#closing) return this.destroy(error as Error);
     }
+    this.#ended = true;
     this.#requests.fail(new ConnectionClosedError('the peer has ended it'));
     this.#finishReading();
     if (this.#closing) this.#socket.destroy();

@@ -30,7 +30,9 @@ const timeoutMsMin = 10;
 export function withDefaults(limits: Partial<Limits> = {}): Limits {
   const all = { ...defaults, ...limits };
   for (const [field, value] of Object.entries(all)) {
-    const [min, max] = field.endsWith('Ms') ? [timeoutMsMin, Infinity] : [1, field === 'frameBytesMax' ? 0xffff_ffff : Number.MAX_SAFE_INTEGER];
+    const [min, max] = field.endsWith('Ms')
+      ? [timeoutMsMin, Infinity]
+      : [1, field === 'frameBytesMax' ? 0xffff_ffff : Number.MAX_SAFE_INTEGER];
     if (!(value >= min && value <= max)) throw new RangeError(`${field} is ${value}; it must be from ${min} to ${max}`);
   }
   return all;

@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeFrame, encodeHeader, FrameDecoder } from './codec.ts';
+import { FrameTooLargeError, TruncatedFrameError } from './errors.ts';
+
+const payloads = fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 6 });
+
+function pushed(decoder: FrameDecoder, chunk: Buffer): Buffer[] {
+  const frames: Buffer[] = [];
+  decoder.push(chunk, (frame) => frames.push(frame));
+  return frames;
+}
+
+function decodeInPieces(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const decoder = new FrameDecoder({ frameBytesMax: 100 });
+  const sorted = [...cuts].sort((a, b) => a - b);
+  const frames = [0, ...sorted].flatMap((from, index) => pushed(decoder, bytes.subarray(from, sorted[index] ?? bytes.length)));
+  decoder.end();
+  return frames;
+}
+
+describe('a frame', () => {
+  it('is its length in 4 bytes, big-endian, and the payload', () => {
+    expect(encodeFrame(Buffer.from('héllo')).toString('hex')).toBe('00000006' + Buffer.from('héllo').toString('hex'));
+    expect(encodeHeader(0xffff_ffff).toString('hex')).toBe('ffffffff');
+    expect(encodeFrame(new Uint8Array()).toString('hex')).toBe('00000000');
+  });
+
+  it('may not be longer than 4 bytes can say', () => {
+    expect(() => encodeHeader(2 ** 32)).toThrow(FrameTooLargeError);
+  });
+});
+
+describe('the decoder', () => {
+  it('gives the same frames however the stream is cut', () => {
+    fc.assert(
+      fc.property(payloads, fc.array(fc.nat(300), { maxLength: 12 }), (frames, cuts) => {
+        const bytes = Buffer.concat(frames.map((frame) => encodeFrame(frame)));
+        const decoded = decodeInPieces(
+          bytes,
+          cuts.map((cut) => cut % (bytes.length + 1)),
+        );
+        expect(decoded.map((frame) => frame.toString('hex'))).toEqual(frames.map((frame) => Buffer.from(frame).toString('hex')));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('gives the same frames for every single place to cut, for every pair of places, and byte by byte', () => {
+    const frames = ['', 'a', 'some bytes', ''].map((text) => Buffer.from(text));
+    const bytes = Buffer.concat(frames.map((frame) => encodeFrame(frame)));
+    const places = Array.from({ length: bytes.length + 1 }, (_, at) => at);
+    for (const first of places) for (const second of places) expect(decodeInPieces(bytes, [first, second])).toEqual(frames);
+    expect(decodeInPieces(bytes, places)).toEqual(frames);
+  });
+
+  it('says how far a frame had come when the stream ends within it, wherever that is', () => {
+    const bytes = encodeFrame(Buffer.from('abcdef'));
+    for (let length = 1; length < bytes.length; length++) {
+      const decoder = new FrameDecoder({ frameBytesMax: 100 });
+      expect(pushed(decoder, bytes.subarray(0, length))).toEqual([]);
+      expect(decoder.midFrame).toBe(true);
+      expect(() => decoder.end()).toThrow(TruncatedFrameError);
+      expect(() => decoder.end()).toThrow(`after ${length} of ${length < 4 ? 'at least 4' : 10} bytes`);
+    }
+  });
+
+  it('refuses a length above the limit as soon as it has read it, and holds nothing', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 101, max: 0xffff_ffff }), (length) => {
+        const decoder = new FrameDecoder({ frameBytesMax: 100 });
+        expect(() => pushed(decoder, encodeHeader(length))).toThrow(new FrameTooLargeError(length, 100));
+        expect(decoder.heldBytes).toBe(0);
+      }),
+    );
+  });
+
+  it('takes a frame of exactly the limit', () => {
+    const frame = Buffer.alloc(100, 7);
+    expect(pushed(new FrameDecoder({ frameBytesMax: 100 }), encodeFrame(frame))).toEqual([frame]);
+  });
+});
