@@ -2,3 +2,5 @@ export * from './port.ts';
 export * from './errors.ts';
 export { deathQueueHeader, deathReasonHeader } from './failures.ts';
 export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
+export { connectRabbitmq } from './rabbitmq/broker.ts';
+export type { RabbitmqLogger, RabbitmqOptions } from './rabbitmq/options.ts';

@@ -7,7 +7,7 @@
 import { QueueLockedError, TopologyError } from '../errors.ts';
 import { deathHeaders, judge, originOf, type Origin, type Verdict } from '../failures.ts';
 import type { ConsumeOptions, Handler, Headers, Queue } from '../port.ts';
-import { Fifo } from './fifo.ts';
+import { Fifo } from '../fifo.ts';
 
 /** A message as the broker keeps it; shared by all queues that it was routed to. */
 export interface Message {

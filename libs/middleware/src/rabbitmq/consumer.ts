@@ -7,7 +7,6 @@ import { Intake, type IntakeOptions } from './intake.ts';
 import { isGone, refusal } from './reply.ts';
 
 export interface ConsumerOptions extends Omit<IntakeOptions, 'owed'> {
-  prefetch: number;
   exclusive: boolean;
   /** The queue belongs to this connection, so nobody else can consume it: no lock is needed. */
   own: boolean;
@@ -66,7 +65,8 @@ export class RabbitmqConsumer implements Consumer {
       await this.#lock(attachment);
       await channel.prefetch(prefetch);
       this.#attachment = attachment;
-      const onMessage = (message: ConsumeMessage | null) => (message === null ? this.#onCancelled(attachment) : intake.take(message));
+      const onMessage = (message: ConsumeMessage | null) =>
+        message === null ? this.#onCancelled(attachment) : intake.take(message);
       ({ consumerTag: attachment.consumerTag } = await channel.consume(queue, onMessage));
     } catch (error) {
       if (this.#attachment === attachment) this.#attachment = undefined;
@@ -81,7 +81,11 @@ export class RabbitmqConsumer implements Consumer {
     const { queue, exclusive, own } = this.#options;
     if (own) return;
     const lock = lockOf(queue);
-    await attachment.channel.assertQueue(lock, { durable: true, expires: lockExpiresMs, arguments: { 'x-queue-type': 'classic' } });
+    await attachment.channel.assertQueue(lock, {
+      durable: true,
+      expires: lockExpiresMs,
+      arguments: { 'x-queue-type': 'classic' },
+    });
     await attachment.channel.consume(lock, () => this.#onCancelled(attachment), { exclusive });
   }
 
@@ -106,6 +110,7 @@ export class RabbitmqConsumer implements Consumer {
 
   /** The broker ended the subscription, as it does when the queue is removed. */
   #onCancelled(attachment: Attachment): void {
+    attachment.intake.abandon();
     attachment.channel.close().catch(() => {});
   }
 
@@ -145,9 +150,7 @@ export class RabbitmqConsumer implements Consumer {
     const timer = setTimeout(resolve, drainMs);
     await Promise.race([intake.drained(), promise]);
     clearTimeout(timer);
-    intake.flush();
-    intake.abandon();
-    // Closing the channel gives back what was not acknowledged.
+    intake.finish();
     await channel.close().catch(() => {});
   }
 }

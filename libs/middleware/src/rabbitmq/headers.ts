@@ -33,6 +33,10 @@ export function readHeaders(table: MessagePropertyHeaders | undefined): WireHead
 function withDeath(headers: Headers, table: MessagePropertyHeaders): Headers {
   const [death] = table['x-death'] ?? [];
   if (death === undefined) return headers;
-  const origin = originOf(death.exchange, death['routing-keys'][0] ?? '', Object.keys(headers).length === 0 ? undefined : headers);
+  const origin = originOf(
+    death.exchange,
+    death['routing-keys'][0] ?? '',
+    Object.keys(headers).length === 0 ? undefined : headers,
+  );
   return deathHeaders(origin, death.queue, death.reason);
 }

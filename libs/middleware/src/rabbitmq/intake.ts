@@ -1,14 +1,16 @@
 /** The deliveries of one channel: each goes to the handler, and what becomes of it goes back to the broker. */
-import type { Channel, ConsumeMessage, Message } from 'amqplib';
+import type { Channel, ConsumeMessage } from 'amqplib';
 import { judge, originOf, type Origin } from '../failures.ts';
 import type { Handler } from '../port.ts';
-import { AckWindow } from './acks.ts';
+import { AckWindow, withTag } from './acks.ts';
+import { ignoringClosed } from './reply.ts';
 import { readHeaders } from './headers.ts';
 import type { RabbitmqLogger } from './options.ts';
 import type { Publisher } from './publisher.ts';
 
 export interface IntakeOptions {
   queue: string;
+  prefetch: number;
   handler: Handler;
   failureLimit: number | undefined;
   deadLetterQueue: string | undefined;
@@ -45,7 +47,6 @@ const giveBackDelayMs = 1_000;
  */
 export class Intake {
   readonly #options: IntakeOptions;
-  readonly #channel: Channel;
   readonly #acks: AckWindow;
   readonly #held = new Map<number, Held>();
   readonly #bodies = new Map<number, Buffer>();
@@ -53,9 +54,16 @@ export class Intake {
   #open = true;
 
   constructor(channel: Channel, options: IntakeOptions) {
-    this.#channel = channel;
     this.#options = options;
-    this.#acks = new AckWindow((tag, multiple) => channel.ack(withTag(tag), multiple));
+    this.#acks = new AckWindow(options.prefetch, {
+      ack: (tag, multiple) => this.#tell(() => channel.ack(withTag(tag), multiple)),
+      giveBack: (tag, multiple) => this.#tell(() => channel.nack(withTag(tag), multiple, true)),
+    });
+  }
+
+  /** A channel that closes refuses to send, and its deliveries go back without being told. */
+  #tell(send: () => void): void {
+    if (!ignoringClosed(send)) this.abandon();
   }
 
   /** Takes a delivery; after `pause` it stays with the broker, which gives it to somebody else when the channel closes. */
@@ -67,11 +75,23 @@ export class Intake {
     const { headers, returns } = readHeaders(properties.headers);
     const origin = originOf(fields.exchange, fields.routingKey, headers);
     const deliveryCount = origin.returns + returns;
-    const held: Held = { origin, deliveryCount, messageId: typeof properties.messageId === 'string' ? properties.messageId : undefined };
+    const held: Held = {
+      origin,
+      deliveryCount,
+      messageId: typeof properties.messageId === 'string' ? properties.messageId : undefined,
+    };
     const redelivered = fields.redelivered || origin.failures > 0;
     if (redelivered && owed.size > 0 && this.#payOwed(tag, held, content)) return;
     const { exchange, routingKey, headers: visible } = origin;
-    const delivery = { queue, exchange, routingKey, body: content, headers: visible, redelivered, deliveryCount: counts ? deliveryCount : undefined };
+    const delivery = {
+      queue,
+      exchange,
+      routingKey,
+      body: content,
+      headers: visible,
+      redelivered,
+      deliveryCount: counts ? deliveryCount : undefined,
+    };
     try {
       const outcome = handler(delivery);
       if (outcome === undefined) this.#acks.settle(tag);
@@ -133,16 +153,26 @@ export class Intake {
   #fail(tag: number, error: unknown, held: Held | undefined, body: Buffer | undefined): void {
     const { queue, failureLimit, deadLetterQueue, publisher, log } = this.#options;
     if (!this.#acks.isOpen(tag)) return;
-    if (held === undefined) return this.#giveBack(tag);
-    const verdict = judge({ error, origin: held.origin, queue, deliveryCount: held.deliveryCount, failureLimit, deadLetterQueue });
-    if (verdict === 'return') return this.#giveBack(tag);
+    if (held === undefined) return this.#acks.giveBack(tag);
+    const verdict = judge({
+      error,
+      origin: held.origin,
+      queue,
+      deliveryCount: held.deliveryCount,
+      failureLimit,
+      deadLetterQueue,
+    });
+    if (verdict === 'return') return this.#acks.giveBack(tag);
     if (body === undefined) return this.#owe(tag, error, held);
     log.warn({ queue, failures: held.origin.failures + 1, to: verdict.queue, err: error }, 'handler failed');
     publisher.publish('', verdict.queue, body, verdict.headers).then(
       () => this.#acks.settle(tag),
       (publishError: unknown) => {
-        log.error({ queue, to: verdict.queue, err: publishError }, 'a failed message could not be published again: it goes back to its queue');
-        setTimeout(() => this.#giveBack(tag), giveBackDelayMs).unref();
+        log.error(
+          { queue, to: verdict.queue, err: publishError },
+          'a failed message could not be published again: it goes back to its queue',
+        );
+        setTimeout(() => this.#acks.giveBack(tag), giveBackDelayMs).unref();
       },
     );
   }
@@ -152,11 +182,7 @@ export class Intake {
     if (messageId !== undefined) owed.set(messageId, error);
     const [oldest] = owed.keys();
     if (owed.size > owedMax && oldest !== undefined) owed.delete(oldest);
-    this.#giveBack(tag);
-  }
-
-  #giveBack(tag: number): void {
-    if (this.#acks.forget(tag)) this.#channel.nack(withTag(tag), false, true);
+    this.#acks.giveBack(tag);
   }
 
   /** Hands out no more deliveries. */
@@ -169,9 +195,10 @@ export class Intake {
     return this.#acks.empty();
   }
 
-  /** Sends the acknowledgements of what has settled. */
-  flush(): void {
-    this.#acks.flush();
+  /** Acknowledges what has settled and gives the rest back. */
+  finish(): void {
+    this.#acks.finish();
+    this.abandon();
   }
 
   /** The channel is gone: what has not settled is the broker's again. */
@@ -181,9 +208,4 @@ export class Intake {
     this.#held.clear();
     this.#bodies.clear();
   }
-}
-
-/** All that amqplib reads of a message that it acknowledges. */
-function withTag(deliveryTag: number): Message {
-  return { fields: { deliveryTag } } as Message;
 }

@@ -12,7 +12,7 @@ export interface LinkOptions {
   random: () => number;
   log: RabbitmqLogger;
   /** Makes everything that lives on a connection. It counts as connected when this has resolved; when it rejects, it is tried again from the start. */
-  restore(connection: ChannelModel): Promise<void>;
+  restore: (connection: ChannelModel) => Promise<void>;
 }
 
 /** For TCP and the AMQP handshake; a broker that starts accepts connections before it answers. */
@@ -47,15 +47,23 @@ export class Link {
   /** The connection, waited for at most so long. An `UnavailableError` says what was waited for. */
   async connection(timeoutMs: number): Promise<ChannelModel> {
     const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const why = this.#lastError instanceof Error ? this.#lastError.message || this.#lastError.name : 'no answer';
-      reject(new UnavailableError(`RabbitMQ at ${this.address} was not reachable for ${timeoutMs} ms: ${why}`, this.#lastError));
-    }, timeoutMs);
+    const timer = setTimeout(() => reject(this.#unreachable(timeoutMs)), timeoutMs);
     try {
       return await Promise.race([this.#up.promise, promise]);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Resolves when there is a connection, however long it takes; rejects when this is closed. */
+  async connected(): Promise<void> {
+    await this.#up.promise;
+  }
+
+  #unreachable(timeoutMs: number): UnavailableError {
+    const error = this.#lastError;
+    const why = error instanceof Error ? error.message || error.name : 'no answer';
+    return new UnavailableError(`RabbitMQ at ${this.address} was not reachable for ${Math.round(timeoutMs)} ms: ${why}`, error);
   }
 
   async close(): Promise<void> {
@@ -71,7 +79,8 @@ export class Link {
         await this.#connectOnce();
       } catch (error) {
         this.#lastError = error;
-        if (!this.#closed) this.#options.log.warn({ purpose: this.#options.purpose, err: error }, `waiting for RabbitMQ at ${this.address}`);
+        if (!this.#closed)
+          this.#options.log.warn({ purpose: this.#options.purpose, err: error }, `waiting for RabbitMQ at ${this.address}`);
       }
       await this.#pause(this.#backOff.nextMs());
     }
@@ -84,8 +93,11 @@ export class Link {
     const lost = Promise.withResolvers<Error | undefined>();
     connection.on('close', (error) => lost.resolve(error));
     try {
-      if (this.#closed) return;
-      await Promise.race([restore(connection), lost.promise.then((error) => Promise.reject(error ?? new Error('connection closed')))]);
+      if (this.#closed) throw new Error('closed while connecting');
+      await Promise.race([
+        restore(connection),
+        lost.promise.then((error) => Promise.reject(error ?? new Error('connection closed'))),
+      ]);
     } catch (error) {
       void this.#disconnect(connection);
       throw error;

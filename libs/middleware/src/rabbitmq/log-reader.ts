@@ -1,10 +1,10 @@
 /** A place in a stream that outlives the connections over which it is read. */
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
-import { UnavailableError } from '../errors.ts';
 import { Fifo } from '../fifo.ts';
 import type { LogEntry } from '../port.ts';
 import { BackOff } from './back-off.ts';
-import { isGone, refusal } from './reply.ts';
+import { withTag } from './acks.ts';
+import { ignoringClosed, isGone, refusal } from './reply.ts';
 
 export interface LogReaderOptions {
   log: string;
@@ -17,6 +17,8 @@ export interface LogReaderOptions {
 const prefetch = 256;
 /** Acknowledgements only grant credit here, so one for a quarter of it will do. */
 const ackEvery = prefetch / 4;
+/** More than a chunk holds. */
+const chunkEntriesMax = 65_535;
 /** For the last chunk of a log to arrive; from an empty log nothing does. */
 const lastChunkTimeoutMs = 500;
 
@@ -26,13 +28,12 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
   readonly #options: LogReaderOptions;
   readonly #backOff: BackOff;
   readonly #buffer = new Fifo<{ entry: LogEntry; tag: number; channel: Channel }>();
-  readonly #waiting: { resolve: (result: IteratorResult<LogEntry>) => void; reject: (error: unknown) => void }[] = [];
+  readonly #waiting: ((result: IteratorResult<LogEntry>) => void)[] = [];
   /** Where a new connection goes on. */
   #from: 'first' | 'next' | number;
   #connection: ChannelModel | undefined;
   #channel: Channel | undefined;
   #handedOut = 0;
-  #failure: Error | undefined;
   #ended = false;
 
   constructor(options: LogReaderOptions) {
@@ -53,7 +54,8 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
       await channel.prefetch(prefetch);
       this.#buffer.drain();
       this.#channel = channel;
-      const onMessage = (message: ConsumeMessage | null) => (message === null ? this.#onCancelled(channel) : this.#take(message, channel));
+      const onMessage = (message: ConsumeMessage | null) =>
+        message === null ? this.#onCancelled(channel) : this.#take(message, channel);
       await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': this.#from } });
     } catch (error) {
       throw refusal(`read "${log}"`, log, error);
@@ -104,7 +106,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     while (this.#waiting.length > 0) {
       const result = this.#next();
       if (result === undefined) return;
-      this.#waiting.shift()?.resolve(result);
+      this.#waiting.shift()?.(result);
     }
   }
 
@@ -115,7 +117,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     const { entry, tag, channel } = item;
     this.#from = entry.offset + 1;
     const due = ++this.#handedOut % ackEvery === 0 || this.#buffer.length === 0;
-    if (due && channel === this.#channel) channel.ack({ ...emptyMessage, fields: { ...emptyMessage.fields, deliveryTag: tag } }, true);
+    if (due && channel === this.#channel) ignoringClosed(() => channel.ack(withTag(tag), true));
     return { done: false, value: entry };
   }
 
@@ -125,7 +127,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
 
   next(): Promise<IteratorResult<LogEntry>> {
     const result = this.#next();
-    return result ? Promise.resolve(result) : new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return result ? Promise.resolve(result) : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   async return(): Promise<IteratorResult<LogEntry>> {
@@ -145,5 +147,33 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     this.#buffer.drain();
     this.#serve();
     this.#options.onEnd(this);
+  }
+}
+
+/**
+ * The offset after a log's last entry, or `next` if it is empty. A reader that starts at `next` needs the number: if it loses its connection before
+ * the first entry, what is appended meanwhile is already part of what it must see.
+ */
+async function endOf(log: string, connection: ChannelModel): Promise<number | 'next'> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => {});
+  let end: number | undefined;
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  const timer = setTimeout(begin, lastChunkTimeoutMs);
+  try {
+    await channel.prefetch(chunkEntriesMax);
+    const onMessage = (message: ConsumeMessage | null) => {
+      if (message !== null) end = offsetOf(message) + 1;
+      begin();
+    };
+    await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': 'last' } });
+    await begun;
+    if (end === undefined) return 'next';
+    // The last chunk is sent in one go, ahead of the answer to this.
+    await channel.prefetch(chunkEntriesMax);
+    return end;
+  } finally {
+    clearTimeout(timer);
+    channel.close().catch(() => {});
   }
 }

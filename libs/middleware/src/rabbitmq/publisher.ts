@@ -2,7 +2,7 @@
  * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when a confirm stays
  * out (as it may for ever when a stream's leader changes). So a message may arrive twice, and never not at all.
  */
-import type { ChannelModel, ConfirmChannel, Options } from 'amqplib';
+import { IllegalOperationError, type ChannelModel, type ConfirmChannel, type Options } from 'amqplib';
 import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
 import type { Headers } from '../port.ts';
 import { BackOff } from './back-off.ts';
@@ -78,7 +78,8 @@ export class Publisher {
       return Promise.reject(new BrokerError(what, { definite: true }));
     }
     if (this.#closed) return Promise.reject(closedError());
-    if (this.#bytes > this.#options.unconfirmedBytesMax || this.#waiting.length > 0) return this.#publishLater(exchange, routingKey, body, headers);
+    if (this.#bytes > this.#options.unconfirmedBytesMax || this.#waiting.length > 0)
+      return this.#publishLater(exchange, routingKey, body, headers);
     return this.#publishNow(exchange, routingKey, body, headers);
   }
 
@@ -98,7 +99,11 @@ export class Publisher {
   #publishNow(exchange: string, routingKey: string, body: Buffer, headers: Headers | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const sequence = this.#sequence++;
-      const properties: Options.Publish = { persistent: true, mandatory: true, messageId: this.#idPrefix + sequence.toString(36) };
+      const properties: Options.Publish = {
+        persistent: true,
+        mandatory: true,
+        messageId: this.#idPrefix + sequence.toString(36),
+      };
       if (headers !== undefined) properties.headers = headers;
       const fate = { channel: undefined, sentAtMs: 0, refusals: 0 };
       const pending: Pending = { sequence, exchange, routingKey, body, properties, resolve, reject, ...fate };
@@ -111,13 +116,22 @@ export class Publisher {
   #send(pending: Pending, channel: ConfirmChannel): void {
     pending.channel = channel;
     pending.sentAtMs = performance.now();
-    channel.publish(pending.exchange, pending.routingKey, pending.body, pending.properties, (error: unknown) => {
-      // What was sent again on another channel is confirmed there.
-      if (pending.channel !== channel) return;
-      if (error !== null) this.#retryLater(pending);
-      else if (this.#returned.size > 0 && this.#returned.delete(pending.sequence)) this.#fail(pending, unroutable(pending));
-      else if (this.#finish(pending)) pending.resolve();
-    });
+    const { exchange, routingKey, body, properties } = pending;
+    try {
+      channel.publish(exchange, routingKey, body, properties, (error: unknown) => this.#onConfirm(pending, channel, error));
+    } catch (error) {
+      // A channel that closes refuses to send; the next one takes care of it. Anything else is the message's own fault.
+      if (!(error instanceof IllegalOperationError))
+        this.#fail(pending, new BrokerError(`publish: ${String(error)}`, { definite: true, cause: error }));
+    }
+  }
+
+  #onConfirm(pending: Pending, channel: ConfirmChannel, error: unknown): void {
+    // What was sent again on another channel is confirmed there.
+    if (pending.channel !== channel) return;
+    if (error !== null) this.#retryLater(pending);
+    else if (this.#returned.size > 0 && this.#returned.delete(pending.sequence)) this.#fail(pending, unroutable(pending));
+    else if (this.#finish(pending)) pending.resolve();
   }
 
   #fail(pending: Pending, error: Error): void {
@@ -169,7 +183,10 @@ export class Publisher {
     for (const pending of [...this.#pending]) {
       if (exchange !== undefined && pending.exchange === exchange) this.#fail(pending, unroutable(pending));
       else if (exchange === undefined && ++pending.refusals > refusalsMax) {
-        this.#fail(pending, new UnavailableError(`publish: RabbitMQ closed ${refusalsMax} channels on it: ${error.message}`, error));
+        this.#fail(
+          pending,
+          new UnavailableError(`publish: RabbitMQ closed ${refusalsMax} channels on it: ${error.message}`, error),
+        );
       }
     }
   }
@@ -209,7 +226,10 @@ export class Publisher {
     // A blocked broker has said why it does not confirm; asking again would not help it.
     if (oldest === undefined || channel === undefined || this.#connection === undefined || this.#blocked) return;
     if (performance.now() - oldest.sentAtMs < this.#options.confirmTimeoutMs) return;
-    this.#options.log.warn({ pending: this.#pending.size }, `no confirm for ${this.#options.confirmTimeoutMs} ms: publishing again on a new channel`);
+    this.#options.log.warn(
+      { pending: this.#pending.size },
+      `no confirm for ${this.#options.confirmTimeoutMs} ms: publishing again on a new channel`,
+    );
     this.#channel = undefined;
     channel.close().catch(() => {});
     this.#reopen(this.#connection, 0);

@@ -1,4 +1,5 @@
 /** What RabbitMQ's refusals mean in the port's terms. */
+import { IllegalOperationError } from 'amqplib';
 import { BrokerError, QueueLockedError, TopologyError, UnavailableError } from '../errors.ts';
 
 /** AMQP reply codes that say something about the request rather than the connection. */
@@ -15,18 +16,13 @@ export function replyCode(error: unknown): number | undefined {
 export function refusal(what: string, queue: string, error: unknown): BrokerError {
   if (error instanceof BrokerError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  switch (replyCode(error)) {
-    case resourceLocked:
-      return new QueueLockedError(queue, error);
-    case accessRefused:
-      return text.includes('exclusive') ? new QueueLockedError(queue, error) : new TopologyError(`${what}: not permitted: ${text}`, error);
-    case notFound:
-      return new TopologyError(`${what}: it does not exist, declare it first: ${text}`, error);
-    case preconditionFailed:
-      return new TopologyError(`${what}: it exists with other options: ${text}`, error);
-    default:
-      return new UnavailableError(`${what}: ${text}`, error);
-  }
+  const code = replyCode(error);
+  if (code === resourceLocked || (code === accessRefused && text.includes('exclusive')))
+    return new QueueLockedError(queue, error);
+  if (code === accessRefused) return new TopologyError(`${what}: not permitted: ${text}`, error);
+  if (code === notFound) return new TopologyError(`${what}: it does not exist, declare it first: ${text}`, error);
+  if (code === preconditionFailed) return new TopologyError(`${what}: it exists with other options: ${text}`, error);
+  return new UnavailableError(`${what}: ${text}`, error);
 }
 
 /** The exchange that the broker refused a publish to, when that is why it closed the channel. */
@@ -39,4 +35,15 @@ export function refusedExchange(error: unknown): string | undefined {
 /** The queue is gone, as opposed to being out of reach for now. */
 export function isGone(error: unknown): boolean {
   return replyCode(error) === notFound && error instanceof Error && error.message.includes('no queue');
+}
+
+/** Sends on a channel, unless it is closing already: then nothing is sent, and its `close` is about to come. */
+export function ignoringClosed(send: () => void): boolean {
+  try {
+    send();
+    return true;
+  } catch (error) {
+    if (error instanceof IllegalOperationError) return false;
+    throw error;
+  }
 }
