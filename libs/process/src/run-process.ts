@@ -62,7 +62,12 @@ export async function runProcess(roles: readonly { name: string; role: Role }[],
     log.error({ role, err: error }, 'failed');
     end.resolve(exitCodeOf(error));
   };
-  const listeners = { SIGTERM: onSignal, SIGINT: onSignal, uncaughtException: onFailure('process'), unhandledRejection: onFailure('process') };
+  const listeners = {
+    SIGTERM: onSignal,
+    SIGINT: onSignal,
+    uncaughtException: onFailure('process'),
+    unhandledRejection: onFailure('process'),
+  };
   for (const [event, listener] of Object.entries(listeners)) os.on(event, listener);
   const health = await serveHealth(options.health);
   const started: { name: string; role: Role }[] = [];
@@ -98,7 +103,8 @@ async function stopAll(started: readonly { name: string; role: Role }[], log: Lo
   const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, drainMs, 'late').unref());
   for (const { name, role } of [...started].reverse()) {
     try {
-      if ((await Promise.race([role.stop(), deadline])) === 'late') return log.warn({ role: name, drainMs }, 'did not stop in time');
+      if ((await Promise.race([role.stop(), deadline])) === 'late')
+        return log.warn({ role: name, drainMs }, 'did not stop in time');
       log.info({ role: name }, 'role stopped');
     } catch (error) {
       log.error({ role: name, err: error }, 'stopping failed');

@@ -16,10 +16,21 @@ export interface BenchRow {
  * called from. Whether targets hold does not change the exit code: how fast a machine is on a day decides nothing.
  */
 export async function reportBench(rows: readonly BenchRow[], args: readonly string[], env = process.env): Promise<void> {
-  const cells = rows.map(({ name, value, unit, target, holds }) => [name, target ?? '', `${format(value)} ${unit}`, holds === null ? '' : holds ? 'yes' : 'NO']);
+  const cells = rows.map(({ name, value, unit, target, holds }) => [
+    name,
+    target ?? '',
+    `${format(value)} ${unit}`,
+    holds === null ? '' : holds ? 'yes' : 'NO',
+  ]);
   const table = [['name', 'target', 'measured', 'holds'], ...cells];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]!.length)));
-  for (const row of table) console.log(row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
+  for (const row of table)
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    );
   const at = args.indexOf('--json');
   if (at < 0) return;
   const file = args[at + 1];

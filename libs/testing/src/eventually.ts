@@ -20,7 +20,8 @@ export async function eventually<T>(probe: () => T | Promise<T>, options: Eventu
       last = error;
     }
     const elapsedMs = Math.round(performance.now() - startMs);
-    if (elapsedMs >= timeoutMs) throw new Error(`not within ${elapsedMs} ms: ${last instanceof Error ? last.message : String(last)}`, { cause: last });
+    if (elapsedMs >= timeoutMs)
+      throw new Error(`not within ${elapsedMs} ms: ${last instanceof Error ? last.message : String(last)}`, { cause: last });
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }

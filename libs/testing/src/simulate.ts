@@ -8,7 +8,10 @@ export interface SimulationOptions {
 }
 
 /** Runs a scenario for every seed. The first that fails ends the run with an error that names the seed and how to run it alone. */
-export async function simulate({ seeds, env }: SimulationOptions, scenario: (random: Random, seed: number) => Promise<void>): Promise<void> {
+export async function simulate(
+  { seeds, env }: SimulationOptions,
+  scenario: (random: Random, seed: number) => Promise<void>,
+): Promise<void> {
   const only = env['SEED'] === undefined ? undefined : Number(env['SEED']);
   const run = only === undefined ? Array.from({ length: seeds }, (_, index) => index + 1) : [only];
   for (const seed of run) {
