@@ -21,6 +21,9 @@ const hidden: ReadonlySet<string> = new Set([failuresHeader, returnsHeader, exch
 /** Error messages are cut here: headers travel in one frame, and RabbitMQ's frames end at 128 KiB. */
 const reasonCharactersMax = 1_000;
 
+/** Thrown in a handler's place by a simulated crash: the message goes back to its queue, and nothing is counted. */
+export class SimulatedCrash extends Error {}
+
 /** Where a message stands: how it was published first, and what happened to it since. */
 export interface Origin {
   readonly exchange: string;
@@ -85,6 +88,7 @@ export type Verdict = 'return' | { readonly queue: string; readonly headers: Hea
 /** Decides what becomes of a message. */
 export function judge(failure: Failure): Verdict {
   const { error, origin, queue, failureLimit, deadLetterQueue } = failure;
+  if (error instanceof SimulatedCrash) return 'return';
   const reason = error instanceof Error ? error.message : String(error);
   const exhausted = failureLimit !== undefined && origin.failures + 1 >= failureLimit;
   if (deadLetterQueue !== undefined && (exhausted || error instanceof PoisonError)) {

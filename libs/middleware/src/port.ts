@@ -57,15 +57,19 @@ export interface Publication {
   /** Without it the default exchange: `routingKey` is the queue's name. */
   exchange?: string;
   routingKey: string;
+  /** At most 128 MiB. Must not change before `publish` has resolved: until then it may have to be sent again. */
   body: Uint8Array;
   headers?: Headers;
 }
 
 export interface Delivery {
   readonly queue: string;
+  /** As it was published first, for a message that failed or died since too. */
   readonly exchange: string;
   readonly routingKey: string;
+  /** To read, not to write: in memory the other queues that the message went to, and later deliveries, share it. */
   readonly body: Buffer;
+  /** What the publisher gave; on a dead letter also `x-death-reason` and `x-death-queue`. */
   readonly headers: Headers;
   /** It was delivered before, to this consumer or another: what it asks for may have been done already. */
   readonly redelivered: boolean;
