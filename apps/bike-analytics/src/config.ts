@@ -2,6 +2,7 @@
  * All settings of the system, in one place. Values come from flags and the environment, passed in by main.ts: `tripsSolvers` is `--trips-solvers`
  * or `TRIPS_SOLVERS`.
  */
+import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
 
 const MiB = 1024 * 1024;
@@ -76,3 +77,9 @@ export const generateConfig = z.object({
   seed: z.coerce.number().int().min(0).max(0xffffffff).default(1).describe('the same seed makes the same data'),
 });
 export type GenerateConfig = z.infer<typeof generateConfig>;
+
+/** Connections of clients. The idle limit is below the session timeout: who hangs is cut off and may come back. */
+export const entryPointLimits = (sessionTimeoutMs: number): Partial<Limits> => ({ idleTimeoutMs: sessionTimeoutMs / 2, frameTimeoutMs: sessionTimeoutMs });
+
+/** Connections to the entry point. It gives a sign of life every twelfth of a session timeout, but may not read for as long as its window is full. */
+export const clientLimits: Partial<Limits> = { sendTimeoutMs: Infinity, idleTimeoutMs: 20_000 };

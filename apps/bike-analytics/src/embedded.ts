@@ -2,9 +2,11 @@
  * The whole system in one process: every role on its own connection to the memory broker. The demo, the simulation and the bench use it;
  * the roles, the barriers and the port are those of the containers.
  */
-import type { Broker } from '@lab/middleware';
-import type { Clock, Logger, Role } from '@lab/process';
-import type { SystemConfig } from './config.ts';
+import { randomUUID } from 'node:crypto';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { makeLogger, systemClock, type Clock, type Logger, type Role } from '@lab/process';
+import { listenFramed, type FramedServer } from '@lab/protocol';
+import { entryPointLimits, type SystemConfig } from './config.ts';
 import type { EntryPointParts } from './roles/entry-point.ts';
 import { roles, wire } from './wiring.ts';
 
@@ -74,4 +76,20 @@ export class EmbeddedSystem {
       await instance.broker.close();
     }
   }
+}
+
+/** Starts the system on the host's clock, with its entry point at a free port of this machine. */
+export async function startEmbedded(config: SystemConfig): Promise<{ system: EmbeddedSystem; port: number }> {
+  const server = makeMemoryServer();
+  let door: FramedServer | undefined;
+  const system = new EmbeddedSystem({
+    config,
+    clock: systemClock,
+    log: makeLogger({ name: 'demo', level: 'warn' }),
+    newInstance: randomUUID,
+    connect: () => server.connect(),
+    listen: async (serve) => (door = await listenFramed({ host: '127.0.0.1', port: 0, limits: entryPointLimits(config.sessionTimeout) }, serve)),
+  });
+  await system.start();
+  return { system, port: door!.port };
 }

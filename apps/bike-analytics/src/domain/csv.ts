@@ -21,6 +21,8 @@ const lf = 0x0a;
 const cr = 0x0d;
 const quote = 0x22;
 const comma = 0x2c;
+const tooLong = `has more than ${recordBytesMax} bytes; perhaps a quote is not closed`;
+
 const byteOrderMark = [0xef, 0xbb, 0xbf];
 
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -47,6 +49,7 @@ export class CsvScanner {
   #at = 0;
   #end = 0;
   #nextLine = 1;
+  #begun = false;
   #ended = false;
   /** Within a line that is not wanted. */
   #skipping = false;
@@ -115,19 +118,33 @@ export class CsvScanner {
     return excerptOf(tolerantDecoder.decode(this.bytes.subarray(this.from(column), this.to(column))));
   }
 
+  /** Passes over a byte order mark; false if it takes more bytes to tell. */
+  #begin(): boolean {
+    if (this.#end < byteOrderMark.length && !this.#ended) return false;
+    this.#begun = true;
+    if (byteOrderMark.every((byte, index) => this.bytes[index] === byte)) this.#at = byteOrderMark.length;
+    return true;
+  }
+
   #readHeader(): boolean {
-    if (this.#nextLine === 1 && byteOrderMark.every((byte, index) => this.bytes[this.#at + index] === byte)) this.#at += 3;
+    if (!this.#begun && !this.#begin()) return false;
     if (!this.#scan()) return false;
     if (this.problem !== undefined) throw new HeaderError(`${this.#file}: the header ${this.problem}`);
-    if (this.#fields > fieldsMax) throw new HeaderError(`${this.#file}: a header of ${this.#fields} columns; at most ${fieldsMax} are allowed`);
+    if (this.#fields > fieldsMax)
+      throw new HeaderError(`${this.#file}: a header of ${this.#fields} columns; at most ${fieldsMax} are allowed`);
     const found = Array.from({ length: this.#fields }, (_, field) => {
       return tolerantDecoder.decode(this.bytes.subarray(this.#bounds[2 * field], this.#bounds[2 * field + 1]));
     });
     const missing = this.#names.filter((name) => !found.includes(name));
     const twice = this.#names.filter((name) => found.indexOf(name) !== found.lastIndexOf(name));
     if (missing.length + twice.length > 0) {
-      const problems = [missing.length > 0 ? `has no ${missing.join(', ')}` : '', twice.length > 0 ? `has ${twice.join(', ')} twice` : ''];
-      throw new HeaderError(`${this.#file}: the header ${problems.filter((text) => text !== '').join(' and ')}; it is ${excerptOf(found.join(','))}`);
+      const problems = [
+        missing.length > 0 ? `has no ${missing.join(', ')}` : '',
+        twice.length > 0 ? `has ${twice.join(', ')} twice` : '',
+      ];
+      throw new HeaderError(
+        `${this.#file}: the header ${problems.filter((text) => text !== '').join(' and ')}; it is ${excerptOf(found.join(','))}`,
+      );
     }
     this.#positions = Int32Array.from(this.#names, (name) => found.indexOf(name));
     this.#fieldsWanted = found.length;
@@ -169,7 +186,7 @@ export class CsvScanner {
 
   /** The row is there up to its LF at `lfAt`, and its last field is `field`. */
   #endRow(field: number, from: number, lfAt: number): boolean {
-    if (lfAt - this.#at > recordBytesMax) return this.#reject(`has more than ${recordBytesMax} bytes`);
+    if (lfAt - this.#at > recordBytesMax) return this.#reject(tooLong);
     this.#setBounds(field, from, this.bytes[lfAt - 1] === cr && lfAt > from ? lfAt - 1 : lfAt);
     this.#finishRow(field + 1, lfAt + 1, 1);
     return true;
@@ -192,8 +209,9 @@ export class CsvScanner {
 
   /** The row is not all there. */
   #scanLater(): boolean {
-    if (this.#end - this.#at > recordBytesMax) return this.#reject(`has more than ${recordBytesMax} bytes`);
-    return false;
+    if (this.#end - this.#at > recordBytesMax) return this.#reject(tooLong);
+    // After the last newline only a quote can be waiting for more.
+    return this.#ended && this.#at < this.#end && this.#reject('has a quote that is not closed');
   }
 
   /** The row is a problem, and the next one begins on the next line. */
@@ -223,7 +241,7 @@ export class CsvScanner {
       const isQuoted = this.bytes[from] === quote;
       const to = isQuoted ? this.#closingQuote(from + 1) : this.#separator(from);
       const separator = isQuoted ? this.#separator(to + 1) : to;
-      if (separator - this.#at > recordBytesMax || separator >= this.#end) return this.#scanQuotedLater(isQuoted && to >= this.#end);
+      if (separator - this.#at > recordBytesMax || separator >= this.#end) return this.#scanLater();
       const afterQuote = separator - to - 1;
       const isLast = this.bytes[separator] === lf;
       if (isQuoted && afterQuote > 0 && !(isLast && afterQuote === 1 && this.bytes[to + 1] === cr)) {
@@ -241,13 +259,6 @@ export class CsvScanner {
       this.#finishRow(field + 1, from, lines);
       return true;
     }
-  }
-
-  #scanQuotedLater(isOpen: boolean): boolean {
-    if (this.#end - this.#at > recordBytesMax || this.#ended) {
-      return this.#reject(isOpen || this.#ended ? `has a quote that is not closed within ${recordBytesMax} bytes` : `has more than ${recordBytesMax} bytes`);
-    }
-    return false;
   }
 
   /** Where the comma or LF is that ends a field; the end of the bytes at the latest, where an LF stands. */

@@ -36,6 +36,8 @@ export interface FileReaderParts {
 export interface Outcome {
   result: unknown;
   rejections: { first: Rejection[]; count: number };
+  /** From the first frame to the accepted result. */
+  elapsedMs: number;
 }
 
 interface SessionState {
@@ -52,12 +54,15 @@ const fruitlessMax = 20;
 
 export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
   let session = newSession(parts);
+  let startMs: number | undefined;
   for (let fruitless = 0; ; ) {
     const socket = await parts.connect();
+    startMs ??= parts.clock.nowMs();
     if (parts.clock.nowMs() > session.safeUntilMs) session = newSession(parts);
     const before = session.acknowledged.size;
     try {
-      return await new Conversation(parts, session, socket).run();
+      const result = await new Conversation(parts, session, socket).run();
+      return { result, rejections: rejectionsOf(session), elapsedMs: parts.clock.nowMs() - startMs };
     } catch (error) {
       if (error instanceof RefusedError && !error.again) throw error;
       if (error instanceof RefusedError) session = newSession(parts);
@@ -92,7 +97,7 @@ class Conversation {
     this.#socket = socket;
   }
 
-  async run(): Promise<Outcome> {
+  async run(): Promise<unknown> {
     const listening = this.#listen();
     // Whoever waits for an answer hears of it through the promise it waits for.
     const waits = [this.#welcome, this.#result, ...this.#acknowledged.values()];
@@ -108,7 +113,7 @@ class Conversation {
       const result = await this.#result.promise;
       await this.#send({ kind: 'accepted' });
       await this.#socket.close();
-      return { result, rejections: this.#rejections() };
+      return result;
     } finally {
       stopPinging();
     }
@@ -175,9 +180,9 @@ class Conversation {
         return;
     }
   }
+}
 
-  #rejections(): Outcome['rejections'] {
-    const all = [...this.#session.rejections.values()];
-    return { first: all.flatMap((each) => each.first).slice(0, 1000), count: all.reduce((sum, each) => sum + each.count, 0) };
-  }
+function rejectionsOf({ rejections }: SessionState): Outcome['rejections'] {
+  const all = [...rejections.values()];
+  return { first: all.flatMap((each) => each.first).slice(0, 1000), count: all.reduce((sum, each) => sum + each.count, 0) };
 }

@@ -153,7 +153,8 @@ export async function consumeAlone(parts: RoleParts, queue: string, handler: Han
   const deadlineMs = parts.clock.nowMs() + patienceMs;
   for (;;) {
     try {
-      return await parts.broker.consume(queue, handler, { prefetch: heldMax, exclusive: true, failureLimit });
+      // Dead letters have nowhere to go from where they are.
+      return await parts.broker.consume(queue, handler, { prefetch: heldMax, exclusive: true, ...(queue !== queueOf.dead && { failureLimit }) });
     } catch (error) {
       if (!(error instanceof QueueLockedError)) throw error;
       if (parts.clock.nowMs() > deadlineMs) throw new Error(`this role runs once, and another instance of it consumes "${queue}": stop one of them`, { cause: error });

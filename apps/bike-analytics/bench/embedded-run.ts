@@ -1,0 +1,19 @@
+/** One embedded run over the data set named: prints time, CPU and peak memory of the whole process. */
+import { makeLogger } from '@lab/process';
+import { connectFramed } from '@lab/protocol';
+import { runClient } from '../src/client.ts';
+import { clientLimits, demoConfig } from '../src/config.ts';
+import { startEmbedded } from '../src/embedded.ts';
+
+const config = demoConfig.parse({ data: process.argv[2] });
+const { system, port } = await startEmbedded(config);
+const cpuBefore = process.cpuUsage();
+const { elapsedMs, results } = await runClient({
+  ...config,
+  log: makeLogger({ name: 'bench', level: 'warn' }),
+  connect: () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits }),
+});
+const cpu = process.cpuUsage(cpuBefore);
+await system.stop();
+console.error(results.rainyTrips.days.length, results.doubledStations.length, results.farStations.length, results.leftOut, results.rejectedCount);
+console.log(JSON.stringify({ seconds: elapsedMs / 1000, cpuSeconds: (cpu.user + cpu.system) / 1e6, peakMb: process.resourceUsage().maxRSS / 1024 }));

@@ -1,0 +1,44 @@
+/** All roles in one process on the memory broker, one run of the file-reader against them, and a check of its answers by a straight loop. */
+import { ExitError, makeLogger } from '@lab/process';
+import { connectFramed } from '@lab/protocol';
+import { runClient } from './client.ts';
+import { clientLimits, type DemoConfig } from './config.ts';
+import type { Answers } from './domain/answers.ts';
+import { startEmbedded } from './embedded.ts';
+import { reportText } from './report.ts';
+import { answerStraight } from './straight-loop.ts';
+
+export async function demo(config: DemoConfig): Promise<void> {
+  const { system, port } = await startEmbedded(config);
+  console.error(`${system.instances.length} roles are running in this process`);
+  const log = makeLogger({ name: 'file-reader', level: 'warn' });
+  const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
+  const { results, elapsedMs } = await runClient({ ...config, log, connect });
+  await system.stop();
+  console.log(reportText(results));
+  console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);
+  const expected = await answerStraight(config.data, { weatherOffsetDays: config.weatherOffsetDays });
+  const differences = compareAnswers(expected, results);
+  if (differences.length > 0) throw new ExitError(`the answers differ from the straight loop's:\n${differences.join('\n')}`);
+  console.log('Checked: a straight loop over the same files gives the same answers.');
+}
+
+/** Averages may differ in their last digits, as the straight loop adds in another order. */
+const relativeErrorMax = 1e-9;
+
+/** Where two answers differ, as paths with both values. */
+export function compareAnswers(expected: Answers, actual: Answers): string[] {
+  const { rainyTrips, doubledStations, farStations, leftOut } = actual;
+  return differences('', expected, { rainyTrips, doubledStations, farStations, leftOut });
+}
+
+function differences(path: string, expected: unknown, actual: unknown): string[] {
+  if (typeof expected === 'number' && typeof actual === 'number') {
+    return Math.abs(expected - actual) <= relativeErrorMax * Math.abs(expected) ? [] : [`${path}: ${actual} instead of ${expected}`];
+  }
+  if (typeof expected !== 'object' || expected === null || typeof actual !== 'object' || actual === null) {
+    return Object.is(expected, actual) ? [] : [`${path}: ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`];
+  }
+  const keys = new Set([...Object.keys(expected), ...Object.keys(actual)]);
+  return [...keys].flatMap((key) => differences(`${path}.${key}`, (expected as Record<string, unknown>)[key], (actual as Record<string, unknown>)[key]));
+}

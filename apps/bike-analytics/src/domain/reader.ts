@@ -1,0 +1,271 @@
+/**
+ * Reads the files of the data set: cuts the columns that the system needs, checks each row, and batches. It knows nothing of the queries.
+ *
+ * The columns of the batches:
+ *   weather    day, the day that the row describes, in days since 1970-01-01 · rainMm
+ *   stations   code · name · latitude · longitude, NaN = unknown · year
+ *   trips      day, on which it started · seconds and micros, its duration, rounded down to the second, and what is above · start and end, numbers of
+ *              texts in codes · year · codes, the dictionary of this batch, as long as it has different codes
+ *
+ * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
+ */
+import type { RejectedRow } from './answers.ts';
+import { CodeNumbers, codeProblem } from './code-numbers.ts';
+import { CsvScanner } from './csv.ts';
+import { DateReader, DurationReader, readNumber, readYear } from './fields.ts';
+import { Texts, type Table } from './table.ts';
+import type { Topic } from './terms.ts';
+
+export type Rejection = RejectedRow;
+
+/** Rows as columns. */
+export interface Batch {
+  rows: number;
+  table: Table;
+}
+
+/** What was not taken of a file: the first so many of it, and how many in all. */
+export interface Rejections {
+  first: readonly Rejection[];
+  count: number;
+}
+
+/**
+ * Reads one file, once. Batches and rejections depend on its bytes, not on how they are cut into chunks. What a reader holds is bounded, but for
+ * weather and stations, of which it remembers each key.
+ */
+export interface TopicReader {
+  readonly rejections: Rejections;
+  /** Takes the next bytes, and gives the batches that they complete. Throws a `HeaderError` if the header lacks a column. */
+  push(chunk: Uint8Array): Batch[];
+  /** There are no more bytes: gives what is left. A file without any is one rejection. */
+  end(): Batch[];
+}
+
+export interface ReaderOptions {
+  /** The file's name in rejections. */
+  file: string;
+  /** Rows of a batch, 1 to 100,000; the last one of a file has what is left. */
+  batchRows: number;
+  /** Days from the date of a weather row to the day that it describes. */
+  weatherOffsetDays: number;
+}
+
+/** A reader of one file of a topic. */
+export function newTopicReader(topic: Topic, options: ReaderOptions): TopicReader {
+  const { file, batchRows, weatherOffsetDays } = options;
+  const rows = {
+    weather: () => new WeatherRows(weatherOffsetDays),
+    stations: () => new StationRows(),
+    trips: () => new TripRows(batchRows),
+  }[topic]();
+  return new FileReading(file, rows, batchRows);
+}
+
+/** The rows of one topic on their way into columns. */
+interface Rows {
+  /** The columns that it needs; in `take` they go by their numbers. */
+  readonly names: readonly string[];
+  /** Takes the row that the scanner is at; the reason if it cannot. */
+  take(csv: CsvScanner): string | undefined;
+  /** The columns of all rows taken since the last time. */
+  table(): Table;
+}
+
+/** All are counted; more than these nobody reads. */
+const rejectionsKept = 1000;
+
+class FileReading implements TopicReader {
+  readonly rejections = { first: [] as Rejection[], count: 0 };
+  readonly #file: string;
+  readonly #rows: Rows;
+  readonly #batchRows: number;
+  readonly #csv: CsvScanner;
+  #rowsTaken = 0;
+
+  constructor(file: string, rows: Rows, batchRows: number) {
+    this.#file = file;
+    this.#rows = rows;
+    this.#batchRows = batchRows;
+    this.#csv = new CsvScanner(file, rows.names);
+  }
+
+  push(chunk: Uint8Array): Batch[] {
+    this.#csv.push(chunk);
+    return this.#takeAll();
+  }
+
+  end(): Batch[] {
+    this.#csv.end();
+    const batches = this.#takeAll();
+    if (!this.#csv.hasHeader) this.#reject(1, 'the file is empty: it has no header');
+    if (this.#rowsTaken > 0) batches.push(this.#batch());
+    return batches;
+  }
+
+  #takeAll(): Batch[] {
+    const csv = this.#csv;
+    const rows = this.#rows;
+    const batches: Batch[] = [];
+    while (csv.next()) {
+      const problem = csv.problem === undefined ? rows.take(csv) : `the row ${csv.problem}`;
+      if (problem !== undefined) this.#reject(csv.line, problem);
+      else if (++this.#rowsTaken === this.#batchRows) batches.push(this.#batch());
+    }
+    return batches;
+  }
+
+  #batch(): Batch {
+    const batch = { rows: this.#rowsTaken, table: this.#rows.table() };
+    this.#rowsTaken = 0;
+    return batch;
+  }
+
+  #reject(line: number, reason: string): void {
+    this.rejections.count += 1;
+    if (this.rejections.first.length < rejectionsKept) this.rejections.first.push({ file: this.#file, line, reason });
+  }
+}
+
+/** Lines of the keys of one file. */
+class Keys<K> {
+  readonly #lines = new Map<K, number>();
+
+  /** The reason if a row before has this key. */
+  problem(key: K, line: number, name: string): string | undefined {
+    const before = this.#lines.get(key);
+    if (before !== undefined) return `${name} is that of line ${before}, and the first row counts`;
+    this.#lines.set(key, line);
+    return undefined;
+  }
+}
+
+class WeatherRows implements Rows {
+  readonly names = ['date', 'prectot'];
+  readonly #offsetDays: number;
+  readonly #dates = new DateReader();
+  readonly #keys = new Keys<number>();
+  #day: number[] = [];
+  #rainMm: number[] = [];
+
+  constructor(offsetDays: number) {
+    this.#offsetDays = offsetDays;
+  }
+
+  take(csv: CsvScanner): string | undefined {
+    const date = this.#dates.read(csv.bytes, csv.from(0), csv.to(0));
+    if (date === undefined) return `date ${csv.excerpt(0)} is no date`;
+    const rainMm = readNumber(csv.bytes, csv.from(1), csv.to(1));
+    if (rainMm === undefined) return `prectot ${csv.excerpt(1)} is no number`;
+    const problem = this.#keys.problem(date, csv.line, `date ${csv.excerpt(0)}`);
+    if (problem !== undefined) return problem;
+    this.#day.push(date + this.#offsetDays);
+    this.#rainMm.push(rainMm);
+    return undefined;
+  }
+
+  table(): Table {
+    const table = { day: Int32Array.from(this.#day), rainMm: Float64Array.from(this.#rainMm) };
+    this.#day = [];
+    this.#rainMm = [];
+    return table;
+  }
+}
+
+interface Station {
+  code: string;
+  name: string;
+  latitude: number;
+  longitude: number;
+  year: number;
+}
+
+/** What the data set writes for "not measured", besides nothing at all. */
+const missing = -999;
+
+class StationRows implements Rows {
+  readonly names = ['code', 'name', 'latitude', 'longitude', 'yearid'];
+  readonly #keys = new Keys<string>();
+  #stations: Station[] = [];
+
+  take(csv: CsvScanner): string | undefined {
+    for (const column of [0, 1]) {
+      const name = this.names[column]!;
+      if (csv.from(column) === csv.to(column)) return `${name} is missing`;
+      const problem = codeProblem(csv.bytes, csv.from(column), csv.to(column));
+      if (problem !== undefined) return `${name} ${csv.excerpt(column)} ${problem}`;
+    }
+    const [code, name] = [csv.text(0)!, csv.text(1)!];
+    const latitude = readCoordinate(csv, 2, 90);
+    if (latitude === undefined) return `latitude ${csv.excerpt(2)} is no number from -90 to 90`;
+    const longitude = readCoordinate(csv, 3, 180);
+    if (longitude === undefined) return `longitude ${csv.excerpt(3)} is no number from -180 to 180`;
+    const year = readYear(csv.bytes, csv.from(4), csv.to(4));
+    if (year === undefined) return `yearid ${csv.excerpt(4)} is no year`;
+    const problem = this.#keys.problem(`${year}/${code}`, csv.line, `code ${csv.excerpt(0)} of ${year}`);
+    if (problem !== undefined) return problem;
+    this.#stations.push({ code, name, latitude, longitude, year });
+    return undefined;
+  }
+
+  table(): Table {
+    const stations = this.#stations;
+    this.#stations = [];
+    return {
+      code: Texts.from(stations.map(({ code }) => code)),
+      name: Texts.from(stations.map(({ name }) => name)),
+      latitude: Float64Array.from(stations, ({ latitude }) => latitude),
+      longitude: Float64Array.from(stations, ({ longitude }) => longitude),
+      year: Int32Array.from(stations, ({ year }) => year),
+    };
+  }
+}
+
+/** NaN if it is missing, undefined if it is wrong. */
+function readCoordinate(csv: CsvScanner, column: number, degreesMax: number): number | undefined {
+  if (csv.from(column) === csv.to(column)) return NaN;
+  const degrees = readNumber(csv.bytes, csv.from(column), csv.to(column));
+  if (degrees === missing) return NaN;
+  return degrees !== undefined && Math.abs(degrees) <= degreesMax ? degrees : undefined;
+}
+
+class TripRows implements Rows {
+  readonly names = ['start_date', 'duration_sec', 'yearid', 'start_station_code', 'end_station_code'];
+  readonly #dates = new DateReader();
+  readonly #durations = new DurationReader();
+  readonly #codes = new CodeNumbers();
+  readonly #columns: Record<'day' | 'seconds' | 'micros' | 'start' | 'end' | 'year', Int32Array>;
+  #rows = 0;
+
+  constructor(batchRows: number) {
+    const column = () => new Int32Array(batchRows);
+    this.#columns = { day: column(), seconds: column(), micros: column(), start: column(), end: column(), year: column() };
+  }
+
+  take(csv: CsvScanner): string | undefined {
+    const { bytes } = csv;
+    const day = this.#dates.read(bytes, csv.from(0), csv.to(0));
+    if (day === undefined) return `start_date ${csv.excerpt(0)} is no date`;
+    if (!this.#durations.read(bytes, csv.from(1), csv.to(1))) return `duration_sec ${csv.excerpt(1)} is no number within 2^31`;
+    const year = readYear(bytes, csv.from(2), csv.to(2));
+    if (year === undefined) return `yearid ${csv.excerpt(2)} is no year`;
+    const problem = codeProblem(bytes, csv.from(3), csv.to(3)) ?? codeProblem(bytes, csv.from(4), csv.to(4));
+    if (problem !== undefined) return `start_station_code ${csv.excerpt(3)} or end_station_code ${csv.excerpt(4)} ${problem}`;
+    const columns = this.#columns;
+    const row = this.#rows++;
+    columns.day[row] = day;
+    columns.seconds[row] = this.#durations.seconds;
+    columns.micros[row] = this.#durations.micros;
+    columns.start[row] = this.#codes.numberOf(bytes, csv.from(3), csv.to(3));
+    columns.end[row] = this.#codes.numberOf(bytes, csv.from(4), csv.to(4));
+    columns.year[row] = year;
+    return undefined;
+  }
+
+  table(): Table {
+    const rows = this.#rows;
+    this.#rows = 0;
+    const columns = Object.entries(this.#columns).map(([name, column]) => [name, column.slice(0, rows)]);
+    return { ...(Object.fromEntries(columns) as Record<string, Int32Array>), codes: this.#codes.take() };
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The system under a seed: all roles in this process, on the memory broker with faults, with replicas dying and coming back, clients whose connections break,
+ * and a clock that only the simulation moves. Everything that happens follows from the seed.
+ */
+import { duplexPair } from 'node:stream';
+import { makeFaulty, makeMemoryServer, type Broker } from '@lab/middleware';
+import { silentLogger } from '@lab/process';
+import { FramedSocket } from '@lab/protocol';
+import { FakeClock, type Random } from '@lab/testing';
+import type { SystemConfig } from '../src/config.ts';
+import { newTopicReader } from '../src/domain/reader.ts';
+import type { City, Topic } from '../src/domain/terms.ts';
+import { EmbeddedSystem } from '../src/embedded.ts';
+import { readFiles, type DataSet, type Outcome } from '../src/roles/file-reader.ts';
+
+export const simulatedConfig: SystemConfig = {
+  brokers: 2,
+  filters: 2,
+  tripsSolvers: 2,
+  entryPoints: 1,
+  solvers: 1,
+  eofListeners: 1,
+  eofTripsListeners: 1,
+  sessionTimeout: 60_000,
+  windowBytes: 32 * 1024,
+  sessionsMax: 10,
+};
+
+/** How much of the simulated time passes for each turn of the event loop. */
+const msPerTurn = 5;
+/** A run that takes longer than this hangs: half an hour of simulated time. */
+const turnsMax = 360_000;
+
+export interface SimulationOptions {
+  random: Random;
+  config?: Partial<SystemConfig>;
+  /** Chance, per turn, that an instance of some role dies; it is restarted a little later. */
+  deaths?: number;
+  /** Chance, per turn, that a client's connection breaks. */
+  cuts?: number;
+  /** Whether the broker repeats, delays and loses acknowledgements. */
+  faulty?: boolean;
+}
+
+export class Simulation {
+  readonly clock = new FakeClock();
+  readonly system: EmbeddedSystem;
+  /** What the faults hit: a simulation in which nothing was hit proves nothing. */
+  readonly hits = { deaths: new Map<string, number>(), cuts: 0 };
+  readonly #options: SimulationOptions;
+  readonly #server = makeMemoryServer();
+  readonly #sockets = new Set<FramedSocket>();
+  #serve: ((socket: FramedSocket) => Promise<void>) | undefined;
+  #instances = 0;
+  #restarting: Promise<void>[] = [];
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.system = new EmbeddedSystem({
+      config: { ...simulatedConfig, ...options.config },
+      clock: this.clock,
+      log: silentLogger,
+      newInstance: () => `instance-${this.#instances++}`,
+      connect: () => this.#connectBroker(),
+      listen: async (serve) => {
+        this.#serve = serve;
+        return { close: async () => void (this.#serve = undefined) };
+      },
+    });
+  }
+
+  #connectBroker(): Broker {
+    return this.#server.connect();
+  }
+
+  /** Runs a client against the system and resolves with its outcome. */
+  async runClient(data: DataSet, batchRows: number): Promise<Outcome> {
+    return readFiles({
+      clock: this.clock,
+      log: silentLogger,
+      data,
+      read: (city, topic) => newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 }),
+      connect: () => this.connect(),
+      newSessionId: () => uuid(this.#options.random),
+    });
+  }
+
+  /** A client's connection; waits while no entry point listens. */
+  async connect(): Promise<FramedSocket> {
+    while (this.#serve === undefined) await new Promise((resolve) => setImmediate(resolve));
+    const [near, far] = duplexPair();
+    const [client, server] = [new FramedSocket(near, { idleTimeoutMs: Infinity }), new FramedSocket(far, { idleTimeoutMs: Infinity })];
+    this.#sockets.add(client);
+    void this.#serve(server).finally(() => this.#sockets.delete(client));
+    return client;
+  }
+
+  /** Lets time pass, and faults happen, until the work is done; a run that does not end is an error. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    let done = false;
+    work.then(
+      () => (done = true),
+      () => (done = true),
+    );
+    for (let turn = 0; !done; turn++) {
+      if (turn === turnsMax) throw new Error(`no end after ${turnsMax} turns; running: ${this.system.instances.join(', ')}`);
+      this.#strike();
+      this.clock.advance(msPerTurn);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(this.#restarting);
+    return work;
+  }
+
+  #strike(): void {
+    const { random, deaths = 0, cuts = 0 } = this.#options;
+    if (random.chance(deaths)) this.#kill(random.integer(0, this.system.instances.length - 1));
+    const sockets = [...this.#sockets];
+    if (sockets.length > 0 && random.chance(cuts)) {
+      this.hits.cuts += 1;
+      random.pick(sockets).destroy();
+    }
+  }
+
+  #kill(index: number): void {
+    const dead = this.system.abandon(index);
+    if (dead === undefined) return;
+    this.hits.deaths.set(dead.name, (this.hits.deaths.get(dead.name) ?? 0) + 1);
+    this.#server.kill(dead.broker);
+    if (dead.name === 'entry-point') {
+      this.#serve = undefined;
+      for (const socket of this.#sockets) socket.destroy();
+    }
+    const restart = Promise.withResolvers<void>();
+    this.clock.after(this.#options.random.integer(10, 8_000), () => this.system.startInstance(dead.name).then(restart.resolve, restart.reject));
+    this.#restarting.push(restart.promise);
+  }
+}
+
+function uuid(random: Random): string {
+  const hex = Array.from({ length: 32 }, () => random.integer(0, 15).toString(16)).join('');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;
+}
+
+/** Files in memory, by city and topic; cut into chunks of a size that the seed chooses. */
+export function dataSetOf(files: ReadonlyMap<string, Uint8Array>, chunkBytes: number): DataSet {
+  const file = (city: City, topic: Topic): Uint8Array => files.get(`${city}/${topic}`) ?? new Uint8Array();
+  return {
+    bytes: (city, topic) => file(city, topic).byteLength,
+    async *open(city, topic) {
+      const bytes = file(city, topic);
+      for (let at = 0; at < bytes.byteLength; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
+    },
+  };
+}
