@@ -17,6 +17,9 @@ export const recordBytesMax = 64 * 1024;
 /** Ten times what the widest file of the public data set has. */
 const fieldsMax = 256;
 
+/** Beyond the bytes that there are: an LF, and room for readers that look ahead. */
+const slackBytes = 32;
+
 const lf = 0x0a;
 const cr = 0x0d;
 const quote = 0x22;
@@ -31,7 +34,7 @@ const tolerantDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
 /** Scans one file: `push` some of it, call `next` until it says no, `push` more; after the last, `end` and `next` once more until no. */
 export class CsvScanner {
   /** Where the fields of the row lie, until the next `push`. */
-  bytes = new Uint8Array(1);
+  bytes = new Uint8Array(slackBytes);
   /** The line on which the row began; the header is on line 1. */
   line = 0;
   /** Why this is no row, then it has no fields. */
@@ -41,7 +44,7 @@ export class CsvScanner {
   readonly #names: readonly string[];
   /** Number of each wanted column in the file; undefined before the header. */
   #positions: Int32Array | undefined;
-  #fieldsWanted = 0;
+  #layout = new Int8Array();
   #fields = 0;
   /** Field f of the row is bytes[bounds[2f]] up to, not including, bytes[bounds[2f + 1]]. */
   readonly #bounds = new Int32Array(2 * fieldsMax);
@@ -69,10 +72,10 @@ export class CsvScanner {
   /** Takes the next bytes of the file; they are copied. */
   push(chunk: Uint8Array): void {
     const rest = this.#end - this.#at;
-    if (rest + chunk.length < this.bytes.length) {
+    if (rest + chunk.length + slackBytes <= this.bytes.length) {
       this.bytes.copyWithin(0, this.#at, this.#end);
     } else {
-      const grown = new Uint8Array(rest + chunk.length + 1);
+      const grown = new Uint8Array(rest + chunk.length + slackBytes);
       grown.set(this.bytes.subarray(this.#at, this.#end));
       this.bytes = grown;
     }
@@ -92,6 +95,27 @@ export class CsvScanner {
   /** Goes to the next row, or to the next problem; false if it needs more bytes. Throws a `HeaderError` if the header lacks a column. */
   next(): boolean {
     return (this.#positions !== undefined || this.#readHeader()) && this.#scan();
+  }
+
+  /** For a reader that can do without looking for the fields first: the wanted column of each field of a row, or -1. */
+  get layout(): Int8Array {
+    return this.#layout;
+  }
+
+  /** Where such a reader may begin to read a row, -1 if not now; it may look 32 bytes beyond `usualTo`, but not use what it finds there. */
+  get usualFrom(): number {
+    return this.hasHeader && !this.#skipping ? this.#at : -1;
+  }
+
+  /** Where the bytes end that there are. */
+  get usualTo(): number {
+    return this.#end;
+  }
+
+  /** Such a reader has read so many rows of one line each, and the next begins at `nextAt`. */
+  passRows(rows: number, nextAt: number): void {
+    this.#nextLine += rows;
+    this.#at = nextAt;
   }
 
   /** Where the field of a wanted column begins. */
@@ -147,7 +171,7 @@ export class CsvScanner {
       );
     }
     this.#positions = Int32Array.from(this.#names, (name) => found.indexOf(name));
-    this.#fieldsWanted = found.length;
+    this.#layout = Int8Array.from(found, (name) => this.#names.indexOf(name));
     return true;
   }
 
@@ -203,8 +227,8 @@ export class CsvScanner {
     this.#nextLine += lines;
     this.#at = nextAt;
     this.#fields = fields;
-    const fits = fields === this.#fieldsWanted || this.#positions === undefined;
-    this.problem = fits ? undefined : `has ${fields} fields, not ${this.#fieldsWanted} as the header`;
+    const fits = fields === this.#layout.length || this.#positions === undefined;
+    this.problem = fits ? undefined : `has ${fields} fields, not ${this.#layout.length} as the header`;
   }
 
   /** The row is not all there. */

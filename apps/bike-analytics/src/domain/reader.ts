@@ -10,11 +10,12 @@
  * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
  */
 import type { RejectedRow } from './answers.ts';
-import { CodeNumbers, codeProblem } from './code-numbers.ts';
+import { codeProblem } from './code-numbers.ts';
 import { CsvScanner } from './csv.ts';
-import { DateReader, DurationReader, readNumber, readYear } from './fields.ts';
+import { DateReader, readNumber, readYear } from './fields.ts';
 import { Texts, type Table } from './table.ts';
 import type { Topic } from './terms.ts';
+import { TripRows } from './trip-rows.ts';
 
 export type Rejection = RejectedRow;
 
@@ -66,6 +67,8 @@ export function newTopicReader(topic: Topic, options: ReaderOptions): TopicReade
 interface Rows {
   /** The columns that it needs; in `take` they go by their numbers. */
   readonly names: readonly string[];
+  /** Takes rows that it knows how to read faster than the scanner, at most so many, and returns their number. */
+  takeUsual?(csv: CsvScanner, rowsMax: number): number;
   /** Takes the row that the scanner is at; the reason if it cannot. */
   take(csv: CsvScanner): string | undefined;
   /** The columns of all rows taken since the last time. */
@@ -107,12 +110,19 @@ class FileReading implements TopicReader {
     const csv = this.#csv;
     const rows = this.#rows;
     const batches: Batch[] = [];
-    while (csv.next()) {
-      const problem = csv.problem === undefined ? rows.take(csv) : `the row ${csv.problem}`;
-      if (problem !== undefined) this.#reject(csv.line, problem);
-      else if (++this.#rowsTaken === this.#batchRows) batches.push(this.#batch());
+    for (;;) {
+      this.#rowsTaken += rows.takeUsual?.(csv, this.#batchRows - this.#rowsTaken) ?? 0;
+      if (this.#rowsTaken === this.#batchRows) batches.push(this.#batch());
+      else if (!csv.next()) return batches;
+      else this.#takeNext();
     }
-    return batches;
+  }
+
+  #takeNext(): void {
+    const csv = this.#csv;
+    const problem = csv.problem === undefined ? this.#rows.take(csv) : `the row ${csv.problem}`;
+    if (problem === undefined) this.#rowsTaken += 1;
+    else this.#reject(csv.line, problem);
   }
 
   #batch(): Batch {
@@ -227,45 +237,4 @@ function readCoordinate(csv: CsvScanner, column: number, degreesMax: number): nu
   const degrees = readNumber(csv.bytes, csv.from(column), csv.to(column));
   if (degrees === missing) return NaN;
   return degrees !== undefined && Math.abs(degrees) <= degreesMax ? degrees : undefined;
-}
-
-class TripRows implements Rows {
-  readonly names = ['start_date', 'duration_sec', 'yearid', 'start_station_code', 'end_station_code'];
-  readonly #dates = new DateReader();
-  readonly #durations = new DurationReader();
-  readonly #codes = new CodeNumbers();
-  readonly #columns: Record<'day' | 'seconds' | 'micros' | 'start' | 'end' | 'year', Int32Array>;
-  #rows = 0;
-
-  constructor(batchRows: number) {
-    const column = () => new Int32Array(batchRows);
-    this.#columns = { day: column(), seconds: column(), micros: column(), start: column(), end: column(), year: column() };
-  }
-
-  take(csv: CsvScanner): string | undefined {
-    const { bytes } = csv;
-    const day = this.#dates.read(bytes, csv.from(0), csv.to(0));
-    if (day === undefined) return `start_date ${csv.excerpt(0)} is no date`;
-    if (!this.#durations.read(bytes, csv.from(1), csv.to(1))) return `duration_sec ${csv.excerpt(1)} is no number within 2^31`;
-    const year = readYear(bytes, csv.from(2), csv.to(2));
-    if (year === undefined) return `yearid ${csv.excerpt(2)} is no year`;
-    const problem = codeProblem(bytes, csv.from(3), csv.to(3)) ?? codeProblem(bytes, csv.from(4), csv.to(4));
-    if (problem !== undefined) return `start_station_code ${csv.excerpt(3)} or end_station_code ${csv.excerpt(4)} ${problem}`;
-    const columns = this.#columns;
-    const row = this.#rows++;
-    columns.day[row] = day;
-    columns.seconds[row] = this.#durations.seconds;
-    columns.micros[row] = this.#durations.micros;
-    columns.start[row] = this.#codes.numberOf(bytes, csv.from(3), csv.to(3));
-    columns.end[row] = this.#codes.numberOf(bytes, csv.from(4), csv.to(4));
-    columns.year[row] = year;
-    return undefined;
-  }
-
-  table(): Table {
-    const rows = this.#rows;
-    this.#rows = 0;
-    const columns = Object.entries(this.#columns).map(([name, column]) => [name, column.slice(0, rows)]);
-    return { ...(Object.fromEntries(columns) as Record<string, Int32Array>), codes: this.#codes.take() };
-  }
 }
