@@ -18,6 +18,8 @@ const year = 2;
 const startCode = 3;
 const endCode = 4;
 
+const usualLayout = [startDate, startCode, -1, endCode, duration, -1, year];
+
 /** So many digits fit into 32 bits. */
 const secondsDigitsMax = 9;
 const shortCodeBytesMax = 8;
@@ -34,9 +36,6 @@ export class TripRows {
   readonly #codes = new CodeNumbers();
   readonly #columns: Record<'day' | 'seconds' | 'micros' | 'start' | 'end' | 'year', Int32Array>;
   #rows = 0;
-  /** What the usual way has read of a row: high and low words of the codes' keys. */
-  readonly #keys = new Int32Array(4);
-
   /** `batchRows` is the most that come between two calls of `table`. */
   constructor(batchRows: number) {
     const column = () => new Int32Array(batchRows);
@@ -45,98 +44,79 @@ export class TripRows {
 
   /** Takes usual rows, at most so many, up to one that is not, and returns their number. */
   takeUsual(csv: CsvScanner, rowsMax: number): number {
-    const { bytes, layout } = csv;
+    const from = csv.usualFrom;
+    if (from < 0 || !this.#isUsualLayout(csv.layout)) return 0;
     const first = this.#rows;
-    let at = csv.usualFrom;
-    if (at < 0) return 0;
-    while (this.#rows - first < rowsMax) {
-      const next = this.#readRow(bytes, at, layout);
-      // An LF at the end is not one of the file: there the scanner has put one.
-      if (next < 0 || next > csv.usualTo || next - at > usualRowBytesMax) break;
-      this.#commit();
-      at = next;
-    }
-    csv.passRows(this.#rows - first, at);
+    const next = this.#readRows(csv.bytes, from, csv.usualTo, first + rowsMax);
+    csv.passRows(this.#rows - first, next);
     return this.#rows - first;
   }
 
+  #isUsualLayout(layout: Int8Array): boolean {
+    return layout.length === usualLayout.length && usualLayout.every((column, field) => layout[field] === column);
+  }
+
+  #readRows(bytes: Uint8Array, from: number, to: number, rowsMax: number): number {
+    let at = from;
+    while (this.#rows < rowsMax) {
+      const next = this.#readRow(bytes, at);
+      // An LF at the end is not one of the file: there the scanner has put one.
+      if (next < 0 || next > to || next - at > usualRowBytesMax) break;
+      this.#rows++;
+      at = next;
+    }
+    return at;
+  }
+
   /** Where the next row begins, if this one is usual; it is then in the columns, but not yet counted. Otherwise -1. */
-  #readRow(bytes: Uint8Array, from: number, layout: Int8Array): number {
-    let at = from;
-    const last = layout.length - 1;
-    for (let field = 0; field < last; field++) {
-      at = this.#readField(bytes, at, layout[field]!);
-      if (at < 0 || bytes[at] !== comma) return -1;
-      at++;
-    }
-    at = this.#readField(bytes, at, layout[last]!);
-    if (at < 0) return -1;
-    if (bytes[at] === cr) at++;
-    return bytes[at] === lf ? at + 1 : -1;
-  }
-
-  /** Where the field ends, or -1. */
-  #readField(bytes: Uint8Array, at: number, column: number): number {
-    switch (column) {
-      case startDate:
-        return this.#readDate(bytes, at);
-      case duration:
-        return this.#readDuration(bytes, at);
-      case year:
-        return this.#readYear(bytes, at);
-      case startCode:
-        return this.#readCode(bytes, at, 0);
-      case endCode:
-        return this.#readCode(bytes, at, 2);
-      default:
-        return endOfOther(bytes, at);
-    }
-  }
-
-  #readDate(bytes: Uint8Array, at: number): number {
-    const day = this.#dates.readDate(bytes, at);
+  #readRow(bytes: Uint8Array, from: number): number {
+    const row = this.#rows;
+    const day = this.#dates.readDate(bytes, from);
     if (day === undefined) return -1;
-    this.#columns.day[this.#rows] = day;
-    return timeEnd(bytes, at + dateBytes);
-  }
-
-  #readDuration(bytes: Uint8Array, from: number): number {
-    let seconds = 0;
-    let at = from;
-    for (; isDigit(bytes[at]!); at++) seconds = (seconds * 10 + bytes[at]! - zero) | 0;
-    if (at === from || at - from > secondsDigitsMax) return -1;
-    this.#columns.seconds[this.#rows] = seconds;
-    return bytes[at] === point && bytes[at + 1] === zero ? at + 2 : at;
-  }
-
-  #readYear(bytes: Uint8Array, at: number): number {
-    const value = readYear(bytes, at, at + yearBytes);
-    if (value === undefined) return -1;
-    this.#columns.year[this.#rows] = value;
-    return at + yearBytes;
-  }
-
-  #readCode(bytes: Uint8Array, from: number, key: number): number {
-    let at = from;
-    let high = 0;
-    let low = 0;
-    // Letters and digits; what is below a comma might be a quote, and what is above 127 might not be UTF-8.
-    for (let byte = bytes[at]!; byte > comma && byte < 0x80; byte = bytes[++at]!) {
-      high = (high << 8) | (low >>> 24);
-      low = (low << 8) | byte;
+    let at = timeEnd(bytes, from + dateBytes);
+    let byte = bytes[at]!;
+    if (byte !== comma) return -1;
+    const startFrom = at + 1;
+    let startHigh = 0;
+    let startLow = 0;
+    // Letters and digits: what is below a comma might be a quote, and what is above 127 might not be UTF-8.
+    while ((byte = bytes[++at]!) > comma && byte < 0x80) {
+      startHigh = (startHigh << 8) | (startLow >>> 24);
+      startLow = (startLow << 8) | byte;
     }
-    this.#keys[key] = high;
-    this.#keys[key + 1] = low;
-    return at - from <= shortCodeBytesMax ? at : -1;
-  }
-
-  /** Only now that all of the row is good, its codes get their numbers. */
-  #commit(): void {
-    const row = this.#rows++;
-    const keys = this.#keys;
-    this.#columns.micros[row] = 0;
-    this.#columns.start[row] = this.#codes.numberOfShort(keys[0]!, keys[1]!);
-    this.#columns.end[row] = this.#codes.numberOfShort(keys[2]!, keys[3]!);
+    if (byte !== comma || at - startFrom > shortCodeBytesMax) return -1;
+    at = endOfOther(bytes, at + 1);
+    if (bytes[at] !== comma) return -1;
+    const endFrom = at + 1;
+    let endHigh = 0;
+    let endLow = 0;
+    while ((byte = bytes[++at]!) > comma && byte < 0x80) {
+      endHigh = (endHigh << 8) | (endLow >>> 24);
+      endLow = (endLow << 8) | byte;
+    }
+    if (byte !== comma || at - endFrom > shortCodeBytesMax) return -1;
+    const digitsFrom = at + 1;
+    let seconds = 0;
+    while (isDigit((byte = bytes[++at]!))) seconds = (seconds * 10 + byte - zero) | 0;
+    if (at === digitsFrom || at - digitsFrom > secondsDigitsMax) return -1;
+    if (byte === point && bytes[at + 1] === zero) at += 2;
+    if (bytes[at] !== comma) return -1;
+    at = endOfOther(bytes, at + 1);
+    if (bytes[at] !== comma) return -1;
+    const year = readYear(bytes, at + 1, at + 1 + yearBytes);
+    if (year === undefined) return -1;
+    at += 1 + yearBytes;
+    if (bytes[at] === cr) at++;
+    if (bytes[at] !== lf) return -1;
+    const columns = this.#columns;
+    columns.day[row] = day;
+    columns.seconds[row] = seconds;
+    columns.micros[row] = 0;
+    columns.year[row] = year;
+    // Only now that all of the row is good, its codes get their numbers.
+    columns.start[row] = this.#codes.numberOfShort(startHigh, startLow);
+    columns.end[row] = this.#codes.numberOfShort(endHigh, endLow);
+    return at + 1;
   }
 
   /** Takes the row that the scanner is at; the reason if it cannot. */

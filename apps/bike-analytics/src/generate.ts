@@ -1,0 +1,21 @@
+/** Writes a data set made from a seed, of any size: `domain/synthetic.ts` says what is in it. */
+import { mkdir, open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileName } from './data-files.ts';
+import { syntheticFiles, type SyntheticFile, type SyntheticOptions } from './domain/synthetic.ts';
+
+export interface GenerateOptions extends SyntheticOptions {
+  /** Made when missing; files of these names in it are overwritten. */
+  directory: string;
+}
+
+/** Writes the nine files. What it holds in memory does not depend on the number of trips. */
+export async function generateDataset({ directory, ...options }: GenerateOptions): Promise<void> {
+  for (const each of syntheticFiles(options)) await writePieces(join(directory, fileName(each.city, each.topic)), each);
+}
+
+async function writePieces(path: string, { pieces }: SyntheticFile): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await using file = await open(path, 'w');
+  for (const piece of pieces()) await file.writeFile(piece);
+}
