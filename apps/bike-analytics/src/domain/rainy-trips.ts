@@ -32,7 +32,12 @@ export function sumByDay(_city: City, table: Table): Table {
   // By day, the number of its sums, from 1: days may come in any order, and an array is several times as fast as a `Map`.
   const numbers = new Int32Array(last - first + 1);
   const most = Math.min(day.length, numbers.length);
-  const sums = { day: new Int32Array(most), seconds: new Float64Array(most), micros: new Float64Array(most), trips: new Int32Array(most) };
+  const sums = {
+    day: new Int32Array(most),
+    seconds: new Float64Array(most),
+    micros: new Float64Array(most),
+    trips: new Int32Array(most),
+  };
   let days = 0;
   for (let row = 0; row < day.length; row++) {
     let number = numbers[day[row]! - first]!;

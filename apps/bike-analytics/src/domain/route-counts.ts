@@ -26,7 +26,8 @@ export class RouteCounts {
 
   /** Adds one trip; all three are 32-bit integers. With more than 4 million routes it throws, now and ever after. */
   add(start: number, end: number, year: number): void {
-    if (this.#size > routesMax) throw new RangeError(`more than ${routesMax} routes (start, end, year) in one session; split the input`);
+    if (this.#size > routesMax)
+      throw new RangeError(`more than ${routesMax} routes (start, end, year) in one session; split the input`);
     if (year !== this.#lastYear) this.#turnTo(year);
     if (this.#last.add(start, end)) this.#size += 1;
   }
