@@ -49,7 +49,7 @@ export async function answerWithDuckdb(
 
 async function query<Row>(connection: DuckDBConnection, sql: string): Promise<Row[]> {
   const reader = await connection.runAndReadAll(sql);
-  return reader.getRowObjectsJson() as Record<string, Json>[] as Row[];
+  return reader.getRowObjectsJson() as Row[];
 }
 
 async function rainyTrips(connection: DuckDBConnection): Promise<Answers['rainyTrips']> {

@@ -217,11 +217,13 @@ export class EntryPointRole implements Role {
     await this.#tellRoles({ kind: 'ended', session: session.id });
   }
 
+  /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
   async #beat(): Promise<void> {
+    for (const session of this.#sessions.values()) if (session.connected) void session.send({ kind: 'alive' });
     if (this.#beating) return;
     this.#beating = true;
     try {
-      await Promise.all([...this.#sessions.values()].map((session) => this.#keepOrEnd(session)));
+      await Promise.all([...this.#sessions.values()].map((session) => this.#renewOrEnd(session)));
     } catch (error) {
       this.#parts.log.warn({ err: error }, 'renewing sessions failed; the next beat tries again');
     } finally {
@@ -229,9 +231,9 @@ export class EntryPointRole implements Role {
     }
   }
 
-  async #keepOrEnd(session: ClientSession): Promise<void> {
+  async #renewOrEnd(session: ClientSession): Promise<void> {
     if (session.connected) {
-      await Promise.all([session.send({ kind: 'alive' }), this.#tellRoles({ kind: 'renew', session: session.id })]);
+      await this.#tellRoles({ kind: 'renew', session: session.id });
     } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
       this.#sessions.delete(session.id);
       if (session.failure === undefined) await this.#end(session);

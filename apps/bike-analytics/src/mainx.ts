@@ -1,0 +1,87 @@
+/** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
+import { randomUUID } from 'node:crypto';
+import { connectRabbitmq } from '@lab/middleware';
+import { command, ExitError, exitCodes, makeLogger, runMain, runProcess, systemClock, type Command, type Logger } from '@lab/process';
+import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@lab/protocol';
+import { Counter, Registry } from 'prom-client';
+import { runClient } from '/work/main/apps/bike-analytics/src/client.ts';
+import * as config from '/work/main/apps/bike-analytics/src/config.ts';
+const demo=async()=>{};
+
+import { reportText } from '/work/main/apps/bike-analytics/src/report.ts';
+import { RefusedError } from '/work/main/apps/bike-analytics/src/roles/client-session.ts';
+import { roles, wire, type Host } from '/work/main/apps/bike-analytics/src/wiring.ts';
+
+async function runRole(name: string, settings: config.RoleConfig): Promise<number> {
+  const log = makeLogger({ name, level: settings.logLevel });
+  const registry = new Registry();
+  const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
+  const broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log });
+  const limits = config.entryPointLimits(settings.sessionTimeout);
+  const host: Host = {
+    broker,
+    log,
+    clock: systemClock,
+    countRows: (count) => rows.inc(count),
+    newInstance: randomUUID,
+    listen: (serve) => listenFramed({ ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 }, serve),
+  };
+  const health = settings.healthPort === undefined ? {} : { health: { port: settings.healthPort, registry } };
+  const code = await runProcess([{ name, role: wire(name, host, settings) }], { log, ...health });
+  await broker.close();
+  return code;
+}
+
+async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
+  const log = makeLogger({ name: 'file-reader' });
+  const connect = () => connectPatiently(settings.entryPoint, settings.connectTimeout, log);
+  try {
+    const { results, elapsedMs } = await runClient({ ...settings, log, connect });
+    console.log(reportText(results));
+    console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
+  } catch (error) {
+    if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Tries until the entry point is there: it may be starting, or being restarted. */
+async function connectPatiently(address: string, timeoutMs: number, log: Logger): Promise<FramedSocket> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1000)) {
+    try {
+      return await connectFramed({ ...splitAddress(address), limits: config.clientLimits });
+    } catch (error) {
+      if (!(error instanceof ConnectError)) throw error;
+      if (performance.now() > deadlineMs) {
+        throw new ExitError(`${error.message}; tried for ${timeoutMs / 1000} s. Is the system up?`, exitCodes.unavailable, { cause: error });
+      }
+      log.info({ reason: error.message }, 'waiting for the entry point');
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)));
+  }
+}
+
+function splitAddress(address: string): { host: string; port: number } {
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
+}
+
+async function generate({ output, trips, seed }: config.GenerateConfig): Promise<void> {
+  await ((x:any)=>x)({ directory: output, trips, seed });
+  console.error(`made ${trips.toLocaleString('en')} trips in ${output}`);
+}
+
+const commands: Record<string, Command> = {
+  demo: command({ summary: 'all roles in one process, without RabbitMQ: reads, answers, checks itself', settings: config.demoConfig, run: demo }),
+  'file-reader': command({ summary: 'the client: sends a data set to a running system and shows the answers', settings: config.fileReaderConfig, run: runFileReader }),
+  generate: command({ summary: 'makes seeded data of any size in the columns of the real data set', settings: config.generateConfig, run: generate }),
+  ...Object.fromEntries([...roles.keys()].map((name) => [name, command({ summary: `the role ${name}, on RabbitMQ`, settings: config.roleConfig, run: (settings) => runRole(name, settings) })])),
+};
+
+process.exitCode = await runMain('main.ts', commands, {
+  args: process.argv.slice(2),
+  env: process.env,
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+});
