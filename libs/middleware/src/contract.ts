@@ -111,15 +111,15 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
           bindings: [{ exchange, queue, routingKey: 'known.*' }],
         });
         const body = Buffer.from('x');
-        const attempts = [
+        const attempts = Promise.allSettled([
           broker.publish({ exchange, routingKey: 'unknown', body }),
           broker.publish({ exchange: fresh('no-exchange'), routingKey: 'key', body }),
           broker.publish({ routingKey: fresh('no-queue'), body }),
           broker.publish({ exchange, routingKey: 'known.key', body }),
           send(broker, queue, 'x'),
-        ];
+        ]);
         await disturb();
-        const outcomes = await Promise.allSettled(attempts);
+        const outcomes = await attempts;
         expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected', 'fulfilled', 'fulfilled']);
         for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(UnroutableError);
       });
@@ -226,7 +226,7 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await disturb();
         const tries = (): Delivery[] => seen.filter((each) => text(each) === 'bad');
         await eventually(() => tries().length >= 4 && seen.some((each) => text(each) === 'good'), patience);
-        expect(tries()[0]?.redelivered).toBe(false);
+        if (calm()) expect(tries()[0]?.redelivered).toBe(false);
         for (const [index, each] of tries().slice(1, 4).entries()) {
           expect(each.redelivered).toBe(true);
           if (calm()) expect(each.deliveryCount).toBe(index + 1);
@@ -285,46 +285,30 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
       test('5,000 late acknowledgements in any order are all taken', async () => {
         const broker = await connect();
         const queue = await declareQueue(broker);
-        const held = new Map<string, (() => void)[]>();
-        const handler = (delivery: Delivery): Promise<void> =>
-          new Promise((resolve) => held.set(text(delivery), [...(held.get(text(delivery)) ?? []), resolve]));
+        const held = new Map<string, () => void>();
+        const released = new Set<string>();
+        const handler = (delivery: Delivery): void | Promise<void> => {
+          const body = text(delivery);
+          if (!released.has(body)) return new Promise((resolve) => held.set(body, resolve));
+        };
         const consumer = await broker.consume(queue, handler, { prefetch: 65_535 });
         const bodies = numbered(5_000);
         await sendAll(broker, queue, bodies);
         await eventually(() => held.size === bodies.length, patience);
         await disturb();
-        const left = new Set(bodies);
-        // A stride that is prime to the count visits every one, far apart.
         for (let index = 0; index < bodies.length; index++) {
+          // A stride that is prime to the count visits every one, far apart.
           const body = String((index * 1_999) % bodies.length);
-          held.get(body)?.forEach((finish) => finish());
-          left.delete(body);
+          released.add(body);
+          held.get(body)?.();
           if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
         }
-        expect(left.size).toBe(0);
-        if (calm()) {
-          await consumer.stop({ drainMs: 30_000 });
-          const seen = await collect(broker, queue);
-          await send(broker, queue, 'last');
-          await eventually(() => seen.length > 0, patience);
-          expect(seen.map(text)).toEqual(['last']);
-        } else {
-          // What was acknowledged on the lost connection comes again, and its handlers settle it now.
-          const settle = setInterval(() => held.forEach((finishers) => finishers.forEach((finish) => finish())), 20);
-          await eventually(async () => (await drained(broker, queue)) === 'last', patience);
-          clearInterval(settle);
-        }
-      });
-
-      /** Publishes a last message to a queue that a consumer empties, and tells when a second one gets to see it. */
-      const drained = async (broker: Broker, queue: string): Promise<string | undefined> => {
-        const seen: Delivery[] = [];
-        const consumer = await broker.consume(queue, (delivery) => void seen.push(delivery), { prefetch: 1 });
+        await consumer.stop({ drainMs: 30_000 });
         await send(broker, queue, 'last');
-        await eventually(() => seen.length > 0, { timeoutMs: 1_000, intervalMs: 10 }).catch(() => {});
-        await consumer.stop({ drainMs: 1_000 });
-        return seen.map(text).at(-1);
-      };
+        const seen = await collect(broker, queue);
+        await eventually(() => seen.some((delivery) => text(delivery) === 'last'), patience);
+        if (calm()) expect(seen.map(text)).toEqual(['last']);
+      });
 
       test('options out of range are refused with the field and the value', async () => {
         const broker = await connect();
@@ -397,8 +381,9 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await disturb();
         const letters = await collect(one, dead);
         await eventually(() => letters.length > 0, patience);
+        if (!calm()) return;
+        expect(tries.one + tries.other).toBe(6);
         expect(Math.min(tries.one, tries.other)).toBeGreaterThan(0);
-        if (calm()) expect(tries.one + tries.other).toBe(6);
       });
 
       test('a PoisonError makes a dead letter at once', async () => {
@@ -605,9 +590,9 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
       const take = async (entries: AsyncIterableIterator<LogEntry>, count: number): Promise<LogEntry[]> => {
         const taken: LogEntry[] = [];
         while (taken.length < count) {
-          const { done, value } = await entries.next();
-          if (done) break;
-          taken.push(value);
+          const result = await entries.next();
+          if (result.done === true) break;
+          taken.push(result.value);
         }
         return taken;
       };
@@ -651,7 +636,11 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         };
         const [read, readToo] = [await rest(atOne, begun), await rest(atOther, [])];
         expect(readToo.map(text)).toEqual(read.map(text));
-        expect(read.map(({ offset }) => offset)).toEqual(read.map((_, index) => index));
+        expect(read.map(({ offset }) => offset)).toEqual(
+          firsts(read.map(({ offset }) => String(offset)))
+            .map(Number)
+            .sort((a, b) => a - b),
+        );
         expect(firsts(read.map(text))).toHaveLength(101);
         if (calm()) expect(read).toHaveLength(101);
       });
@@ -659,19 +648,19 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
       test('a log keeps within its retention, and a reader of what was dropped begins with what is left', async () => {
         const broker = await connect();
         const log = await declareLog(broker, 100_000);
-        const body = Buffer.alloc(5_000, 'x');
-        for (let entry = 0; entry < 100; entry++) await broker.append(log, body);
-        const begin = async (): Promise<number> => {
+        for (let entry = 0; entry < 100; entry++) await broker.append(log, Buffer.from(String(entry).padStart(5_000)));
+        const dropped = async (): Promise<number> => {
           const entries = await broker.read(log, 'first');
           const [oldest] = await take(entries, 1);
           await entries.return?.();
-          return oldest?.offset ?? 0;
+          return oldest === undefined ? 0 : Number(text(oldest));
         };
-        const oldest = await eventually(begin, patience);
-        expect(oldest).toBeLessThanOrEqual(100 - 100_000 / 5_000);
+        const oldest = await eventually(dropped, patience);
+        // 20 entries fill the retention, of which the oldest segment may be gone already.
+        expect(oldest).toBeLessThanOrEqual(90);
         await disturb();
-        const entries = await broker.read(log, 1);
-        expect((await take(entries, 1))[0]?.offset).toBeGreaterThanOrEqual(oldest);
+        const left = await take(await broker.read(log, 1), 100 - oldest);
+        expect(left.map(text).map(Number)).toEqual(numbered(100).map(Number).slice(oldest));
       });
 
       test('a removed log ends its readers and takes no more', async () => {

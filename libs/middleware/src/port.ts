@@ -108,7 +108,7 @@ export interface Consumer {
 }
 
 export interface LogEntry {
-  /** Grows by one with every entry of the log. */
+  /** Grows with every entry of the log, by more than one where the broker keeps notes of its own in between. */
   readonly offset: number;
   readonly body: Buffer;
 }
@@ -123,7 +123,10 @@ export interface Broker {
   consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer>;
   /** Resolves when the entry is safe. A lost connection may append it twice. */
   append(log: string, body: Uint8Array): Promise<void>;
-  /** The log's entries from a place on, without end; `next` begins with the first entry appended after the call resolved. */
+  /**
+   * The log's entries from a place on, without end, or until the log is removed. An offset that was dropped means the oldest entry left. `next`
+   * begins with an entry appended after the call began, at the latest with the first one appended after it resolved.
+   */
   read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>>;
   /** Removes a queue or a log with all in it; one that does not exist is no error. */
   remove(what: { queue: string } | { log: string }): Promise<void>;

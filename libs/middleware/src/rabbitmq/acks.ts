@@ -57,7 +57,7 @@ export class AckWindow {
   /** To be acknowledged. A tag that is not open means nothing. */
   settle(tag: number): void {
     if (!this.#open.delete(tag)) return;
-    if (this.#fresh.push(tag) === 1) setImmediate(() => this.#flush());
+    if (this.#fresh.push(tag) === 1) setImmediate(() => this.flush());
     if (this.#open.size === 0) this.#onEmpty?.();
   }
 
@@ -68,7 +68,8 @@ export class AckWindow {
     if (this.#open.size === 0) this.#onEmpty?.();
   }
 
-  #flush(): void {
+  /** Sends what the turn settled; `settle` sees to it. */
+  flush(): void {
     if (this.#fresh.length === 0) return;
     const settled = this.#fresh;
     this.#fresh = [];

@@ -1,0 +1,218 @@
+import { eventually } from '@lab/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { brokerContract, type Fixture } from '../src/contract.ts';
+import {
+  connectRabbitmq,
+  QueueLockedError,
+  TopologyError,
+  UnavailableError,
+  type Broker,
+  type RabbitmqOptions,
+} from '../src/index.ts';
+import { CutProxy } from './cut-proxy.ts';
+import { startServer, type RabbitmqServer } from './rabbitmq-server.ts';
+
+let server: RabbitmqServer;
+beforeAll(async () => void (server = await startServer()));
+afterAll(() => server.stop());
+
+const urlOf = (port: number): string => `amqp://app:app@127.0.0.1:${port}`;
+
+/** Every connection has a proxy of its own: a process that dies takes nothing else with it. */
+async function makeFixture(disturb?: (proxies: Iterable<CutProxy>) => Promise<void>): Promise<Fixture> {
+  const proxies = new Map<Broker, CutProxy>();
+  return {
+    async connect() {
+      const proxy = await CutProxy.start(server);
+      const broker = await connectRabbitmq({ url: urlOf(proxy.port) });
+      proxies.set(broker, proxy);
+      return broker;
+    },
+    async kill(broker) {
+      await proxies.get(broker)?.stop();
+      proxies.delete(broker);
+      // The dead process' memory of it, cleared up beside the test: the broker never hears of it.
+      void broker.close();
+    },
+    ...(disturb && { disturb: () => disturb(proxies.values()) }),
+    async stop() {
+      for (const proxy of proxies.values()) await proxy.stop();
+    },
+  };
+}
+
+brokerContract('rabbitmq', () => makeFixture());
+
+const cutAll = async (proxies: Iterable<CutProxy>): Promise<void> => {
+  for (const proxy of proxies) proxy.cut();
+};
+
+brokerContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));
+
+brokerContract('rabbitmq, while it is restarted and its connections are cut', () => {
+  let strikes = 0;
+  // A restart takes some 8 s: one in four keeps the suite within two minutes.
+  return makeFixture((proxies) => (strikes++ % 4 === 0 ? server.restart() : cutAll(proxies)));
+});
+
+describe('the rabbitmq adapter', () => {
+  const open: { broker: Broker; proxy: CutProxy }[] = [];
+  const body = Buffer.from('x');
+  let names = 0;
+  const fresh = (): string => `rabbitmq.${crypto.randomUUID().slice(0, 8)}-${names++}`;
+
+  const connectVia = async (options: Partial<RabbitmqOptions> = {}): Promise<{ broker: Broker; proxy: CutProxy }> => {
+    const proxy = await CutProxy.start(server);
+    const broker = await connectRabbitmq({ url: urlOf(proxy.port), ...options });
+    const opened = { broker, proxy };
+    open.push(opened);
+    return opened;
+  };
+
+  afterEach(async () => {
+    for (const { broker, proxy } of open.splice(0)) {
+      proxy.flow();
+      await broker.close();
+      await proxy.stop();
+    }
+  });
+
+  test('waits for a broker that is not there yet, and says for what', async () => {
+    const placeholder = await CutProxy.start(server);
+    const { port } = placeholder;
+    await placeholder.stop();
+    const told: string[] = [];
+    const log = { info: () => {}, warn: (_: object, message: string) => void told.push(message), error: () => {} };
+    const connecting = connectRabbitmq({ url: urlOf(port), log });
+    await eventually(() => told.includes(`waiting for RabbitMQ at 127.0.0.1:${port}`));
+    const proxy = await CutProxy.start(server, port);
+    open.push({ broker: await connecting, proxy });
+  });
+
+  test('a seat that another consumer took during an outage is lost, and its holder is told', async () => {
+    const [holder, taker] = [await connectVia({ heartbeatSeconds: 1 }), await connectVia()];
+    const queue = fresh();
+    await holder.broker.declare({ queues: [{ name: queue }] });
+    const seat = await holder.broker.consume(queue, () => {}, { prefetch: 1, exclusive: true });
+    const { port } = holder.proxy;
+    await holder.proxy.stop();
+    const take = () => taker.broker.consume(queue, () => {}, { prefetch: 1, exclusive: true }).catch(() => undefined);
+    await eventually(take);
+    holder.proxy = await CutProxy.start(server, port);
+    await expect(seat.closed).rejects.toThrow(QueueLockedError);
+  });
+
+  test('a seat that nobody took during an outage is taken again', async () => {
+    const { broker, proxy } = await connectVia();
+    const queue = fresh();
+    await broker.declare({ queues: [{ name: queue }] });
+    let seen = 0;
+    await broker.consume(queue, () => void seen++, { prefetch: 1, exclusive: true });
+    proxy.cut();
+    await broker.publish({ routingKey: queue, body });
+    await eventually(() => seen > 0);
+  });
+
+  test('a reconnect does not bring back a log that was removed', async () => {
+    const [one, other] = [await connectVia(), await connectVia()];
+    const [log, queue] = [fresh(), fresh()];
+    await one.broker.declare({ queues: [{ name: queue }], logs: [{ name: log }] });
+    await other.broker.remove({ log });
+    await other.broker.remove({ queue });
+    one.proxy.cut();
+    // The queue comes back, which shows that the topology was declared again.
+    await eventually(() => one.broker.publish({ routingKey: queue, body }).then(() => true));
+    await expect(one.broker.append(log, body)).rejects.toThrow(TopologyError);
+  });
+
+  test('a message whose confirm stays out is published again on a new channel', async () => {
+    const told: string[] = [];
+    const log = { info: () => {}, warn: (_: object, message: string) => void told.push(message), error: () => {} };
+    const [stalled, witness] = [await connectVia({ confirmTimeoutMs: 300, heartbeatSeconds: 60, log }), await connectVia()];
+    const queue = fresh();
+    await stalled.broker.declare({ queues: [{ name: queue }] });
+    let seen = 0;
+    await witness.broker.consume(queue, () => void seen++, { prefetch: 10 });
+    stalled.proxy.stall();
+    const published = stalled.broker.publish({ routingKey: queue, body });
+    await eventually(() => told.some((message) => message.startsWith('no confirm for 300 ms')));
+    expect(seen).toBe(1);
+    stalled.proxy.flow();
+    await published;
+    await eventually(() => seen >= 2);
+  });
+
+  test('no more than the limit is on its way unconfirmed', async () => {
+    const [stalled, witness] = [await connectVia({ unconfirmedBytesMax: 100_000, heartbeatSeconds: 60 }), await connectVia()];
+    const queue = fresh();
+    await stalled.broker.declare({ queues: [{ name: queue }] });
+    let seen = 0;
+    await witness.broker.consume(queue, () => void seen++, { prefetch: 100 });
+    stalled.proxy.stall();
+    const published = Array.from({ length: 50 }, () => stalled.broker.publish({ routingKey: queue, body: Buffer.alloc(10_000) }));
+    await eventually(() => seen >= 10);
+    await witness.broker.publish({ routingKey: queue, body });
+    await eventually(() => seen >= 11);
+    expect(seen).toBeLessThanOrEqual(11);
+    stalled.proxy.flow();
+    await Promise.all(published);
+    await eventually(() => seen === 51);
+  });
+
+  test('acknowledging 20,000 deliveries above 20,000 held ones takes seconds, not minutes', async () => {
+    const { broker } = await connectVia();
+    const queue = fresh();
+    await broker.declare({ queues: [{ name: queue }] });
+    const held: (() => void)[] = [];
+    let seen = 0;
+    const hold = (): void | Promise<void> => {
+      if (++seen <= 20_000) return new Promise((resolve) => held.push(resolve));
+    };
+    const consumer = await broker.consume(queue, hold, { prefetch: 65_535 });
+    await Promise.all(Array.from({ length: 40_000 }, () => broker.publish({ routingKey: queue, body })));
+    await eventually(() => seen === 40_000, { timeoutMs: 30_000 });
+    for (const release of held) release();
+    await consumer.stop({ drainMs: 10_000 });
+    let again = 0;
+    await broker.consume(queue, () => void again++, { prefetch: 10 });
+    await broker.publish({ routingKey: queue, body });
+    await eventually(() => again > 0);
+    expect(again).toBe(1);
+  });
+
+  test('failures count even where so much is held that bodies are let go', async () => {
+    const { broker } = await connectVia();
+    const [queue, dead] = [fresh(), fresh()];
+    await broker.declare({ queues: [{ name: dead }, { name: queue, deadLetterQueue: dead }] });
+    const letters: string[] = [];
+    await broker.consume(dead, ({ headers }) => void letters.push(String(headers['x-death-reason'])), { prefetch: 1 });
+    const failing: ((error: Error) => void)[] = [];
+    let tries = 0;
+    const fail = (): Promise<void> => (tries++, new Promise((_, reject) => failing.push(reject)));
+    await broker.consume(queue, fail, { prefetch: 100, failureLimit: 2 });
+    const megabyte = Buffer.alloc(1024 * 1024);
+    await Promise.all(Array.from({ length: 40 }, () => broker.publish({ routingKey: queue, body: megabyte })));
+    await eventually(() => failing.length === 40);
+    const failAll = (): boolean => {
+      for (const reject of failing.splice(0)) reject(new Error('held for nothing'));
+      return letters.length === 40;
+    };
+    await eventually(failAll, { timeoutMs: 60_000 });
+    expect(tries).toBe(80);
+    expect(new Set(letters)).toEqual(new Set(['held for nothing']));
+  });
+});
+
+describe('the rabbitmq adapter without a broker', () => {
+  test('gives up after its limit with an UnavailableError that names the address', async () => {
+    const connecting = connectRabbitmq({ url: 'amqp://app:secret@127.0.0.1:1', connectTimeoutMs: 300 });
+    await expect(connecting).rejects.toThrow(UnavailableError);
+    await expect(connecting).rejects.toThrow(/127\.0\.0\.1:1.*300 ms/);
+    await expect(connecting).rejects.not.toThrow(/secret/);
+  });
+
+  test('refuses options that cannot work', async () => {
+    await expect(connectRabbitmq({ url: 'http://host' })).rejects.toThrow(/amqp:/);
+    await expect(connectRabbitmq({ url: 'amqp://host', heartbeatSeconds: 0 })).rejects.toThrow(/heartbeatSeconds.*0/);
+  });
+});
