@@ -1,4 +1,4 @@
-export { median, reportBench, type BenchRow } from './bench.ts';
+export { compareInTurn, median, reportBench, type BenchOutput, type BenchRow, type Comparison } from './bench.ts';
 export { eventually, type EventuallyOptions } from './eventually.ts';
 export { FakeClock } from './fake-clock.ts';
 export { seededRandom, type Random } from './random.ts';
