@@ -26,11 +26,11 @@ export function isDigit(byte: number): boolean {
   return byte >= zero && byte <= nine;
 }
 
-/** -10 or less, if one of them is no digit. */
+/** If one of them is no digit, a number so far below zero that no sum with others makes it a value. */
 function twoDigits(bytes: Uint8Array, at: number): number {
   const tens = bytes[at]! - zero;
   const ones = bytes[at + 1]! - zero;
-  return tens >>> 0 <= 9 && ones >>> 0 <= 9 ? tens * 10 + ones : -1000;
+  return tens >>> 0 <= 9 && ones >>> 0 <= 9 ? tens * 10 + ones : -100_000;
 }
 
 /** Reads dates; of neighbours with the same date only the first costs anything. */

@@ -59,9 +59,8 @@ export class TripRows {
   #readRows(bytes: Uint8Array, from: number, to: number, rowsMax: number): number {
     let at = from;
     while (this.#rows < rowsMax) {
-      const next = this.#readRow(bytes, at);
-      // An LF at the end is not one of the file: there the scanner has put one.
-      if (next < 0 || next > to || next - at > usualRowBytesMax) break;
+      const next = this.#readRow(bytes, at, to);
+      if (next < 0) break;
       this.#rows++;
       at = next;
     }
@@ -69,7 +68,7 @@ export class TripRows {
   }
 
   /** Where the next row begins, if this one is usual; it is then in the columns, but not yet counted. Otherwise -1. */
-  #readRow(bytes: Uint8Array, from: number): number {
+  #readRow(bytes: Uint8Array, from: number, to: number): number {
     const row = this.#rows;
     const day = this.#dates.readDate(bytes, from);
     if (day === undefined) return -1;
@@ -107,7 +106,8 @@ export class TripRows {
     if (year === undefined) return -1;
     at += 1 + yearBytes;
     if (bytes[at] === cr) at++;
-    if (bytes[at] !== lf) return -1;
+    // The LF at the end is not one of the file: there the scanner has put it.
+    if (bytes[at] !== lf || at >= to || at - from > usualRowBytesMax) return -1;
     const columns = this.#columns;
     columns.day[row] = day;
     columns.seconds[row] = seconds;
