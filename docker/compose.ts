@@ -23,7 +23,11 @@ export function portOf(app: string): number {
 export async function composeEnvironment(directory: string): Promise<Record<string, string>> {
   const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
   const app = basename(name);
-  const named = new Set([...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{LAB_(?:(\w+)_)?IMAGE\b/g)].map(([, service]) => service?.toLowerCase()));
+  const named = new Set(
+    [...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{LAB_(?:(\w+)_)?IMAGE\b/g)].map(([, service]) =>
+      service?.toLowerCase(),
+    ),
+  );
   const environment: Record<string, string> = { COMPOSE_PROJECT_NAME: `lab-${app}`, LAB_PORT: String(portOf(app)) };
   for (const service of named) {
     if (service === undefined) environment['LAB_IMAGE'] = await appImage(basename(directory));
@@ -55,9 +59,16 @@ async function down(directory: string): Promise<number> {
 
 /** `down` and `logs` only name things: they need no image to be made. */
 function placeholders(directory: string): Record<string, string> {
-  const variables = [...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{(LAB_\w*IMAGE)/g)].map(([, name]) => [name!, 'unused']);
+  const variables = [...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{(LAB_\w*IMAGE)/g)].map(([, name]) => [
+    name!,
+    'unused',
+  ]);
   const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
-  return { ...(Object.fromEntries(variables) as Record<string, string>), COMPOSE_PROJECT_NAME: `lab-${basename(name)}`, LAB_PORT: String(portOf(basename(name))) };
+  return {
+    ...(Object.fromEntries(variables) as Record<string, string>),
+    COMPOSE_PROJECT_NAME: `lab-${basename(name)}`,
+    LAB_PORT: String(portOf(basename(name))),
+  };
 }
 
 /** All roles' logs as one story: each line its time, who, and what. */
@@ -66,20 +77,27 @@ async function logs(directory: string, args: readonly string[]): Promise<number>
   const follow = args.includes('--no-follow') ? [] : ['--follow'];
   const rest = args.filter((arg) => arg !== '--no-follow');
   const env = { ...placeholders(directory), ...process.env };
-  const child = spawn('docker', ['compose', 'logs', '--no-color', ...follow, ...rest], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('docker', ['compose', 'logs', '--no-color', ...follow, ...rest], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   for await (const line of createInterface({ input: child.stdout })) console.log(readable(line));
   return child.exitCode ?? 0;
 }
 
 const levels: Readonly<Record<string, string>> = { 40: 'WARN ', 50: 'ERROR ', 60: 'FATAL ', warning: 'WARN ', error: 'ERROR ' };
 
-function readable(line: string): string {
+function readable(raw: string): string {
+  // Compose clears a terminal's line first, even where there is none.
+  const line = raw.replaceAll('\x1b[2K', '');
   const at = line.indexOf('|');
   const service = line.slice(0, at).trim();
   try {
     const { time, level, msg, name: _, ...fields } = JSON.parse(line.slice(at + 1)) as Record<string, unknown>;
     const clock = /\d\d:\d\d:\d\d\.\d{3}/.exec(String(time))?.[0] ?? '';
-    const rest = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    const rest = Object.entries(fields).map(
+      ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    );
     return `${clock} ${service.padEnd(22)} ${levels[String(level)] ?? ''}${String(msg)} ${rest.join(' ')}`.trimEnd();
   } catch {
     return `${''.padEnd(12)} ${service.padEnd(22)} ${line.slice(at + 1).trim()}`;
@@ -88,7 +106,11 @@ function readable(line: string): string {
 
 if (import.meta.main) {
   const [action = '', ...args] = process.argv.slice(2);
-  const actions: Record<string, () => Promise<number>> = { up: () => up(process.cwd()), down: () => down(process.cwd()), logs: () => logs(process.cwd(), args) };
+  const actions: Record<string, () => Promise<number>> = {
+    up: () => up(process.cwd()),
+    down: () => down(process.cwd()),
+    logs: () => logs(process.cwd(), args),
+  };
   const chosen = actions[action];
   if (chosen === undefined) {
     say(`compose.ts takes up, down or logs, not "${action}"`);

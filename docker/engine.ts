@@ -15,7 +15,11 @@ const execute = promisify(execFile);
 export const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 /** Runs a program to its end and gives what it printed. What it says of a failure is in the error. */
-export async function run(program: string, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; timeoutMs?: number } = {}): Promise<string> {
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
+): Promise<string> {
   const { cwd, env = process.env, timeoutMs = 900_000 } = options;
   try {
     const { stdout } = await execute(program, [...args], { cwd, env, timeout: timeoutMs, maxBuffer: 64 * 1024 * 1024 });
@@ -58,14 +62,27 @@ function distribution(): string {
 
 function refuseUnlessInstallable(what: string): void {
   if (['debian', 'ubuntu'].includes(distribution()) && process.getuid?.() === 0) return;
-  throw new Error(`${what}: start Docker with compose v2 and buildx, or run this as root on Debian or Ubuntu, where it installs them.`);
+  throw new Error(
+    `${what}: start Docker with compose v2 and buildx, or run this as root on Debian or Ubuntu, where it installs them.`,
+  );
 }
 
 async function install(packages: readonly string[]): Promise<void> {
   say(`installing ${packages.join(', ')} with apt`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await run('apt-get', ['update', '-qq'], { env });
-  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages, ...(packages.includes('docker.io') ? ['iptables', 'ca-certificates'] : [])], { env });
+  await run(
+    'apt-get',
+    [
+      'install',
+      '-y',
+      '-qq',
+      '--no-install-recommends',
+      ...packages,
+      ...(packages.includes('docker.io') ? ['iptables', 'ca-certificates'] : []),
+    ],
+    { env },
+  );
 }
 
 /** How long an engine may take to answer after it was started. */
@@ -78,7 +95,8 @@ async function startEngine(): Promise<void> {
   spawn('dockerd', [], { detached: true, stdio: ['ignore', log, log] }).unref();
   const deadlineMs = performance.now() + startTimeoutMs;
   while (!(await engineAnswers())) {
-    if (performance.now() > deadlineMs) throw new Error(`dockerd does not answer ${startTimeoutMs / 1000} s after its start: see ${engineLog}`);
+    if (performance.now() > deadlineMs)
+      throw new Error(`dockerd does not answer ${startTimeoutMs / 1000} s after its start: see ${engineLog}`);
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
 }
@@ -120,8 +138,11 @@ async function installPlugin(name: string, directory: string, apt: readonly stri
   const { version, sha256 } = plugins[name]!;
   await run('apt-get', [...apt, 'download', `${name}=${version}`], { cwd: directory });
   const file = (await readdir(directory)).find((entry) => entry.startsWith(`${name}_`))!;
-  const actual = createHash('sha256').update(await readFile(join(directory, file))).digest('hex');
-  if (actual !== sha256[process.arch]) throw new Error(`${file} has SHA-256 ${actual}, not ${sha256[process.arch]}: it was not installed`);
+  const actual = createHash('sha256')
+    .update(await readFile(join(directory, file)))
+    .digest('hex');
+  if (actual !== sha256[process.arch])
+    throw new Error(`${file} has SHA-256 ${actual}, not ${sha256[process.arch]}: it was not installed`);
   await run('dpkg', ['-x', join(directory, file), join(directory, 'x')]);
   const target = join(process.env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'cli-plugins');
   await mkdir(target, { recursive: true });
@@ -134,7 +155,14 @@ async function privateApt(directory: string, release: string): Promise<string[]>
   await writeFile(join(directory, 'status'), '');
   // The pinned hash vouches for the package, so the release's signature, whose key an older machine may not have, need not.
   await writeFile(join(directory, 'sources.list'), `deb [trusted=yes] ${await packageMirror()} ${release} main\n`);
-  const settings = { 'Dir::Etc::sourcelist': 'sources.list', 'Dir::State': '', 'Dir::State::status': 'status', 'Dir::State::Lists': 'lists', 'Dir::Cache': '', 'Dir::Cache::archives': 'archives' };
+  const settings = {
+    'Dir::Etc::sourcelist': 'sources.list',
+    'Dir::State': '',
+    'Dir::State::status': 'status',
+    'Dir::State::Lists': 'lists',
+    'Dir::Cache': '',
+    'Dir::Cache::archives': 'archives',
+  };
   const own = Object.entries(settings).flatMap(([name, path]) => ['-o', `${name}=${join(directory, path)}`]);
   return [...own, '-o', 'Dir::Etc::sourceparts=-', '-o', 'APT::Sandbox::User=root'];
 }
@@ -142,7 +170,9 @@ async function privateApt(directory: string, release: string): Promise<string[]>
 /** Where this machine gets its packages from. */
 export async function packageMirror(): Promise<string> {
   const parts = existsSync('/etc/apt/sources.list.d') ? await readdir('/etc/apt/sources.list.d') : [];
-  const files = ['/etc/apt/sources.list', ...parts.map((part) => join('/etc/apt/sources.list.d', part))].filter((file) => existsSync(file));
+  const files = ['/etc/apt/sources.list', ...parts.map((part) => join('/etc/apt/sources.list.d', part))].filter((file) =>
+    existsSync(file),
+  );
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
   for (const text of texts) {
     const found = /^(?:deb (?:\[[^\]]*\] )?|URIs:\s*)(\S+\/(?:debian|ubuntu)\/?)(?:\s|$)/m.exec(text);

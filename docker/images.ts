@@ -38,10 +38,16 @@ export async function appImage(app: string): Promise<string> {
     for (const path of parts.packages) await copyPackage(join(root, path), join(context, 'packages', path));
     for (const workspace of parts.workspaces) {
       for (const entry of ['package.json', 'src', 'data'].filter((entry) => existsSync(join(root, workspace, entry)))) {
-        await cp(join(root, workspace, entry), join(context, 'sources', workspace, entry), { recursive: true, filter: (file) => !file.endsWith('.test.ts') });
+        await cp(join(root, workspace, entry), join(context, 'sources', workspace, entry), {
+          recursive: true,
+          filter: (file) => !file.endsWith('.test.ts'),
+        });
       }
     }
-    await build(image, join(import.meta.dirname, 'node/Dockerfile'), context, { APP: app, WORKSPACES: parts.workspaces.filter((each) => each.startsWith('libs/')).join(' ') });
+    await build(image, join(import.meta.dirname, 'node/Dockerfile'), context, {
+      APP: app,
+      WORKSPACES: parts.workspaces.filter((each) => each.startsWith('libs/')).join(' '),
+    });
   } finally {
     await rm(context, { recursive: true, force: true });
   }
@@ -55,9 +61,16 @@ async function copyPackage(from: string, to: string): Promise<void> {
 
 const exists = async (image: string): Promise<boolean> => (await run('docker', ['images', '-q', image])).trim() !== '';
 
-async function build(image: string, dockerfile: string, context: string, args: Readonly<Record<string, string>> = {}): Promise<void> {
+async function build(
+  image: string,
+  dockerfile: string,
+  context: string,
+  args: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const buildArgs = Object.entries({ BASE: baseImage, ...args }).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
-  await run('docker', ['build', '-q', '-t', image, '-f', dockerfile, ...buildArgs, context], { env: { ...process.env, DOCKER_BUILDKIT: '1' } });
+  await run('docker', ['build', '-q', '-t', image, '-f', dockerfile, ...buildArgs, context], {
+    env: { ...process.env, DOCKER_BUILDKIT: '1' },
+  });
 }
 
 /** A registry that is there answers in a second; one that is not may never. */
@@ -83,7 +96,13 @@ async function bootstrapBase(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'lab-base-'));
   try {
     await run('debootstrap', ['--variant=minbase', debianRelease, directory, await packageMirror()]);
-    const trimmed = ['./var/cache/apt/*', './var/lib/apt/lists/*', './usr/share/doc/*', './usr/share/man/*', './usr/share/locale/*'];
+    const trimmed = [
+      './var/cache/apt/*',
+      './var/lib/apt/lists/*',
+      './usr/share/doc/*',
+      './usr/share/man/*',
+      './usr/share/locale/*',
+    ];
     const exclude = trimmed.map((path) => `--exclude='${path}'`).join(' ');
     await run('bash', ['-o', 'pipefail', '-c', `tar -C ${directory} ${exclude} -c . | docker import - ${baseImage}`]);
   } finally {
@@ -138,7 +157,10 @@ async function digestOf(paths: readonly string[]): Promise<string> {
     const entries = await readdir(path, { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
     for (const file of files.filter((each) => !/\/(test|bench)\/|\.test\.ts$|\.md$/.test(each)).sort()) {
-      hash.update(relative(path, file)).update('\0').update(await readFile(file));
+      hash
+        .update(relative(path, file))
+        .update('\0')
+        .update(await readFile(file));
     }
   }
   return hash.digest('hex').slice(0, 12);
