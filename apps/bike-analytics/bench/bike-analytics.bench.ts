@@ -12,7 +12,9 @@ import { startRabbitmq } from '@lab/testing/containers';
 import { generateDataset } from '../src/generate.ts';
 import { roles } from '../src/wiring.ts';
 
-const { values } = parseArgs({ options: { trips: { type: 'string', default: '10000000' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { trips: { type: 'string', default: '10000000' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' } },
+});
 const trips = Number(values.trips);
 const app = join(import.meta.dirname, '..');
 const data = join(app, '../../tmp', `bike-${trips}`);
@@ -45,7 +47,18 @@ function usageOf(pid: number): Omit<Usage, 'seconds'> {
 
 async function startRole(name: string, index: number, rabbitmqUrl: string): Promise<{ name: string; child: ChildProcess }> {
   const healthPort = 17_400 + index;
-  const args = [join(app, 'src/main.ts'), name, '--rabbitmq-url', rabbitmqUrl, '--listen', '127.0.0.1:17399', '--health-port', String(healthPort), '--log-level', 'warn'];
+  const args = [
+    join(app, 'src/main.ts'),
+    name,
+    '--rabbitmq-url',
+    rabbitmqUrl,
+    '--listen',
+    '127.0.0.1:17399',
+    '--health-port',
+    String(healthPort),
+    '--log-level',
+    'warn',
+  ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
   await eventually(async () => (await fetch(`http://127.0.0.1:${healthPort}/healthz`)).ok, { timeoutMs: 30_000 });
   return { name, child };
@@ -58,7 +71,10 @@ async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole
     const runs: Usage[] = [];
     for (let round = 0; round < rounds; round++) runs.push(await measure('file-reader-run.ts', [data, '127.0.0.1:17399']));
     const perRole = new Map(processes.map(({ name, child }) => [name, usageOf(child.pid!)]));
-    perRole.set('file-reader', { cpuSeconds: runs.reduce((sum, run) => sum + run.cpuSeconds, 0), peakMb: Math.max(...runs.map((run) => run.peakMb)) });
+    perRole.set('file-reader', {
+      cpuSeconds: runs.reduce((sum, run) => sum + run.cpuSeconds, 0),
+      peakMb: Math.max(...runs.map((run) => run.peakMb)),
+    });
     return { runs, perRole };
   } finally {
     for (const { child } of processes) child.kill();
@@ -67,7 +83,13 @@ async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole
 }
 
 const seconds = (runs: readonly Usage[]): number => median(runs.map((run) => run.seconds));
-const atMost = (name: string, value: number, unit: string, limit: number): BenchRow => ({ name, value, unit, target: `<= ${limit}`, holds: value <= limit });
+const atMost = (name: string, value: number, unit: string, limit: number): BenchRow => ({
+  name,
+  value,
+  unit,
+  target: `<= ${limit}`,
+  holds: value <= limit,
+});
 const shown = (name: string, value: number, unit: string): BenchRow => ({ name, value, unit, target: null, holds: null });
 
 async function main(): Promise<void> {

@@ -15,5 +15,17 @@ const { elapsedMs, results } = await runClient({
 });
 const cpu = process.cpuUsage(cpuBefore);
 await system.stop();
-console.error(results.rainyTrips.days.length, results.doubledStations.length, results.farStations.length, results.leftOut, results.rejectedCount);
-console.log(JSON.stringify({ seconds: elapsedMs / 1000, cpuSeconds: (cpu.user + cpu.system) / 1e6, peakMb: process.resourceUsage().maxRSS / 1024 }));
+console.error(
+  results.rainyTrips.days.length,
+  results.doubledStations.length,
+  results.farStations.length,
+  results.leftOut,
+  results.rejectedCount,
+);
+console.log(
+  JSON.stringify({
+    seconds: elapsedMs / 1000,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    peakMb: process.resourceUsage().maxRSS / 1024,
+  }),
+);

@@ -13,4 +13,10 @@ const { elapsedMs } = await runClient({
   connect: () => connectFramed({ host, port: Number(port), limits: clientLimits }),
 });
 const cpu = process.cpuUsage(cpuBefore);
-console.log(JSON.stringify({ seconds: elapsedMs / 1000, cpuSeconds: (cpu.user + cpu.system) / 1e6, peakMb: process.resourceUsage().maxRSS / 1024 }));
+console.log(
+  JSON.stringify({
+    seconds: elapsedMs / 1000,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    peakMb: process.resourceUsage().maxRSS / 1024,
+  }),
+);

@@ -21,7 +21,14 @@ export interface ClientOptions {
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
-export async function runClient({ data: directory, batchRows, weatherOffsetDays, output, log, connect }: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
+export async function runClient({
+  data: directory,
+  batchRows,
+  weatherOffsetDays,
+  output,
+  log,
+  connect,
+}: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const data = await openDataSet(directory);
   const progress = showProgress(data);
   try {
@@ -43,9 +50,15 @@ export async function runClient({ data: directory, batchRows, weatherOffsetDays,
   }
 }
 
-async function writeResults(file: string, { rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }: Results): Promise<void> {
+async function writeResults(
+  file: string,
+  { rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }: Results,
+): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }, null, 2)}\n`);
+  await writeFile(
+    file,
+    `${JSON.stringify({ rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }, null, 2)}\n`,
+  );
 }
 
 interface Progress {
@@ -65,7 +78,10 @@ function showProgress(data: DataSet): Progress {
     };
     return { update, stop: () => {} };
   }
-  const bar = new SingleBar({ format: 'sending {file} [{bar}] {percentage}% of {megabytes} MB | {eta_formatted} left', clearOnComplete: true });
+  const bar = new SingleBar({
+    format: 'sending {file} [{bar}] {percentage}% of {megabytes} MB | {eta_formatted} left',
+    clearOnComplete: true,
+  });
   bar.start(total, 0, { file: '', megabytes: megabytes(total) });
   return {
     update: ({ topic, city, bytes }) => bar.update(before.get(fileName(city, topic))! + bytes, { file: fileName(city, topic) }),

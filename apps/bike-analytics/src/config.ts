@@ -16,15 +16,16 @@ const duration = z
 const address = z.string().regex(/^(\[[0-9a-f:]+\]|[^:\s]+):\d{1,5}$/i, 'HOST:PORT');
 
 const replicas = z.coerce.number().int().min(1).max(32);
-const once = (why: string) =>
-  z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);
+const once = (why: string) => z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);
 
 /** How many replicas each role has. Only stateless roles and the shards' solvers replicate; another count for the rest is refused. */
 export const replicaSettings = {
   brokers: replicas.default(1).describe('replicas of each broker'),
   filters: replicas.default(1).describe('replicas of each filter'),
   tripsSolvers: replicas.default(1).describe('replicas of each trips-solver; trips are split over so many shards'),
-  entryPoints: once('clients keep their session with one entry point, and its window counts what that one lets in').default(1).describe('fixed'),
+  entryPoints: once('clients keep their session with one entry point, and its window counts what that one lets in')
+    .default(1)
+    .describe('fixed'),
   solvers: once('one solver sees all parts of an answer').default(1).describe('fixed'),
   eofListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
   eofTripsListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
@@ -35,7 +36,13 @@ const sessionTimeout = duration.default(60_000).describe('how long a session wai
 export const systemSettings = {
   ...replicaSettings,
   sessionTimeout,
-  windowBytes: z.coerce.number().int().min(MiB).max(1024 * MiB).default(64 * MiB).describe('bytes of batches under way, over all sessions'),
+  windowBytes: z.coerce
+    .number()
+    .int()
+    .min(MiB)
+    .max(1024 * MiB)
+    .default(64 * MiB)
+    .describe('bytes of batches under way, over all sessions'),
   sessionsMax: z.coerce.number().int().min(1).max(1000).default(100).describe('sessions at once; more are refused'),
 };
 export type SystemConfig = z.infer<z.ZodObject<typeof systemSettings>>;
@@ -45,7 +52,13 @@ export const roleConfig = z.object({
   ...systemSettings,
   rabbitmqUrl: z.string().default('amqp://lab:lab@127.0.0.1:5672').describe('where RabbitMQ is'),
   listen: address.default('0.0.0.0:7400').describe('where the entry point takes clients'),
-  healthPort: z.coerce.number().int().min(1).max(65_535).optional().describe('port of /healthz and /metrics; without it there are none'),
+  healthPort: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe('port of /healthz and /metrics; without it there are none'),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged'),
 });
 export type RoleConfig = z.infer<typeof roleConfig>;
@@ -54,7 +67,13 @@ const readingSettings = {
   data: z.string().describe('folder with montreal, toronto and washington, each with weather.csv, stations.csv and trips.csv'),
   output: z.string().optional().describe('JSON file for the answers'),
   batchRows: z.coerce.number().int().min(1).max(100_000).default(8192).describe('rows in a batch'),
-  weatherOffsetDays: z.coerce.number().int().min(-366).max(366).default(-1).describe('days from the date of a weather row to the day that it describes'),
+  weatherOffsetDays: z.coerce
+    .number()
+    .int()
+    .min(-366)
+    .max(366)
+    .default(-1)
+    .describe('days from the date of a weather row to the day that it describes'),
 };
 
 export const fileReaderConfig = z.object({
@@ -79,7 +98,10 @@ export const generateConfig = z.object({
 export type GenerateConfig = z.infer<typeof generateConfig>;
 
 /** Connections of clients. The idle limit is below the session timeout: who hangs is cut off and may come back. */
-export const entryPointLimits = (sessionTimeoutMs: number): Partial<Limits> => ({ idleTimeoutMs: sessionTimeoutMs / 2, frameTimeoutMs: sessionTimeoutMs });
+export const entryPointLimits = (sessionTimeoutMs: number): Partial<Limits> => ({
+  idleTimeoutMs: sessionTimeoutMs / 2,
+  frameTimeoutMs: sessionTimeoutMs,
+});
 
 /** Connections to the entry point. It gives a sign of life every twelfth of a session timeout, but may not read for as long as its window is full. */
 export const clientLimits: Partial<Limits> = { sendTimeoutMs: Infinity, idleTimeoutMs: 20_000 };

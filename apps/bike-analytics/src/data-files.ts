@@ -23,9 +23,13 @@ export async function openDataSet(directory: string): Promise<DataSet> {
       missing.push(name);
     }
   }
-  if (missing.length > 0) throw new Error(`"${directory}" is no data set: it has no ${missing.join(', ')}; --data names a folder with one folder for each city`);
+  if (missing.length > 0)
+    throw new Error(
+      `"${directory}" is no data set: it has no ${missing.join(', ')}; --data names a folder with one folder for each city`,
+    );
   return {
     bytes: (city, topic) => bytes.get(fileName(city, topic)) ?? 0,
-    open: (city, topic) => createReadStream(join(directory, fileName(city, topic)), { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>,
+    open: (city, topic) =>
+      createReadStream(join(directory, fileName(city, topic)), { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>,
   };
 }

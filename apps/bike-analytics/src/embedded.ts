@@ -51,7 +51,12 @@ export class EmbeddedSystem {
     const instance: Instance = { name, role, broker, rows: 0 };
     this.#instances.push(instance);
     role.failed?.catch((error: unknown) => this.#parts.log.error({ role: name, err: error }, 'role failed'));
-    await role.start();
+    try {
+      await role.start();
+    } catch (error) {
+      // It died before it was there: whoever took it out knows.
+      if (this.#instances.includes(instance)) throw error;
+    }
   }
 
   /** Takes an instance out as a crash would, without stopping its role; says what died. */
@@ -88,7 +93,8 @@ export async function startEmbedded(config: SystemConfig): Promise<{ system: Emb
     log: makeLogger({ name: 'demo', level: 'warn' }),
     newInstance: randomUUID,
     connect: () => server.connect(),
-    listen: async (serve) => (door = await listenFramed({ host: '127.0.0.1', port: 0, limits: entryPointLimits(config.sessionTimeout) }, serve)),
+    listen: async (serve) =>
+      (door = await listenFramed({ host: '127.0.0.1', port: 0, limits: entryPointLimits(config.sessionTimeout) }, serve)),
   });
   await system.start();
   return { system, port: door!.port };

@@ -1,7 +1,17 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
 import { randomUUID } from 'node:crypto';
 import { connectRabbitmq } from '@lab/middleware';
-import { command, ExitError, exitCodes, makeLogger, runMain, runProcess, systemClock, type Command, type Logger } from '@lab/process';
+import {
+  command,
+  ExitError,
+  exitCodes,
+  makeLogger,
+  runMain,
+  runProcess,
+  systemClock,
+  type Command,
+  type Logger,
+} from '@lab/process';
 import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@lab/protocol';
 import { Counter, Registry } from 'prom-client';
 import { runClient } from './client.ts';
@@ -24,7 +34,8 @@ async function runRole(name: string, settings: config.RoleConfig): Promise<numbe
     clock: systemClock,
     countRows: (count) => rows.inc(count),
     newInstance: randomUUID,
-    listen: (serve) => listenFramed({ ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 }, serve),
+    listen: (serve) =>
+      listenFramed({ ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 }, serve),
   };
   const health = settings.healthPort === undefined ? {} : { health: { port: settings.healthPort, registry } };
   const code = await runProcess([{ name, role: wire(name, host, settings) }], { log, ...health });
@@ -54,7 +65,9 @@ async function connectPatiently(address: string, timeoutMs: number, log: Logger)
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
       if (performance.now() > deadlineMs) {
-        throw new ExitError(`${error.message}; tried for ${timeoutMs / 1000} s. Is the system up?`, exitCodes.unavailable, { cause: error });
+        throw new ExitError(`${error.message}; tried for ${timeoutMs / 1000} s. Is the system up?`, exitCodes.unavailable, {
+          cause: error,
+        });
       }
       log.info({ reason: error.message }, 'waiting for the entry point');
     }
@@ -73,10 +86,31 @@ async function generate({ output, trips, seed }: config.GenerateConfig): Promise
 }
 
 const commands: Record<string, Command> = {
-  demo: command({ summary: 'all roles in one process, without RabbitMQ: reads, answers, checks itself', settings: config.demoConfig, run: demo }),
-  'file-reader': command({ summary: 'the client: sends a data set to a running system and shows the answers', settings: config.fileReaderConfig, run: runFileReader }),
-  generate: command({ summary: 'makes seeded data of any size in the columns of the real data set', settings: config.generateConfig, run: generate }),
-  ...Object.fromEntries([...roles.keys()].map((name) => [name, command({ summary: `the role ${name}, on RabbitMQ`, settings: config.roleConfig, run: (settings) => runRole(name, settings) })])),
+  demo: command({
+    summary: 'all roles in one process, without RabbitMQ: reads, answers, checks itself',
+    settings: config.demoConfig,
+    run: demo,
+  }),
+  'file-reader': command({
+    summary: 'the client: sends a data set to a running system and shows the answers',
+    settings: config.fileReaderConfig,
+    run: runFileReader,
+  }),
+  generate: command({
+    summary: 'makes seeded data of any size in the columns of the real data set',
+    settings: config.generateConfig,
+    run: generate,
+  }),
+  ...Object.fromEntries(
+    [...roles.keys()].map((name) => [
+      name,
+      command({
+        summary: `the role ${name}, on RabbitMQ`,
+        settings: config.roleConfig,
+        run: (settings) => runRole(name, settings),
+      }),
+    ]),
+  ),
 };
 
 process.exitCode = await runMain('main.ts', commands, {

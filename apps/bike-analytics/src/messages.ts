@@ -52,7 +52,12 @@ const schemas = {
 
   // To the client.
   /** Batches of each topic that need not be sent again. */
-  welcome: z.object({ kind: z.literal('welcome'), received: z.partialRecord(topic, count), sessionTimeoutMs: z.number(), shards }),
+  welcome: z.object({
+    kind: z.literal('welcome'),
+    received: z.partialRecord(topic, count),
+    sessionTimeoutMs: z.number(),
+    shards,
+  }),
   /** Every batch of the topic, and its end, are safe. */
   acknowledged: z.object({ kind: z.literal('acknowledged'), topic }),
   alive: z.object({ kind: z.literal('alive') }),
@@ -90,8 +95,10 @@ export function encode(head: Head, body?: Uint8Array): Buffer {
 export function decode<K extends Kind>(bytes: Buffer, ...kinds: readonly K[]): Message<K> {
   if (bytes.byteLength < 4) throw new MalformedMessageError(`a message of ${bytes.byteLength} bytes has no head`);
   const headBytes = bytes.readUInt32BE(0);
-  if (headBytes > headBytesMax) throw new MalformedMessageError(`a head of ${headBytes} bytes; at most ${headBytesMax} are allowed`);
-  if (4 + headBytes > bytes.byteLength) throw new MalformedMessageError(`a head of ${headBytes} bytes in a message of ${bytes.byteLength}`);
+  if (headBytes > headBytesMax)
+    throw new MalformedMessageError(`a head of ${headBytes} bytes; at most ${headBytesMax} are allowed`);
+  if (4 + headBytes > bytes.byteLength)
+    throw new MalformedMessageError(`a head of ${headBytes} bytes in a message of ${bytes.byteLength}`);
   const head = parseHead(bytes.toString('utf8', 4, 4 + headBytes), kinds);
   return { head, body: bytes.subarray(4 + headBytes) };
 }

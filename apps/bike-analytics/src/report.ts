@@ -9,11 +9,20 @@ export function reportText({ rainyTrips, doubledStations, farStations, leftOut, 
   const average = rainyTrips.averageSeconds === null ? 'none' : `${rainyTrips.averageSeconds.toFixed(1)} s`;
   return [
     `1. Trips that started on days with more than 30 mm of rain: ${count(rainyTrips.trips, 'trip')} on ${count(rainyTrips.days.length, 'day')}, ${average} on average`,
-    table(['city', 'date', 'average s', 'trips'], rainyTrips.days.map((day) => [day.city, day.date, day.averageSeconds.toFixed(1), day.trips])),
+    table(
+      ['city', 'date', 'average s', 'trips'],
+      rainyTrips.days.map((day) => [day.city, day.date, day.averageSeconds.toFixed(1), day.trips]),
+    ),
     `2. Stations whose started trips at least doubled from 2016 to 2017: ${doubledStations.length}`,
-    table(['city', 'station', '2016', '2017'], doubledStations.map((station) => [station.city, station.name, station.trips2016, station.trips2017])),
+    table(
+      ['city', 'station', '2016', '2017'],
+      doubledStations.map((station) => [station.city, station.name, station.trips2016, station.trips2017]),
+    ),
     `3. Montreal stations reached from more than 6 km away on average: ${farStations.length}`,
-    table(['station', 'average km', 'trips'], farStations.map((station) => [station.name, station.averageKm.toFixed(3), station.trips])),
+    table(
+      ['station', 'average km', 'trips'],
+      farStations.map((station) => [station.name, station.averageKm.toFixed(3), station.trips]),
+    ),
     `Left out: ${count(leftOut.unknownStation, 'trip')} of an unknown station, ${count(leftOut.noCoordinates, 'trip')} of a station without coordinates`,
     `Rejected: ${count(rejectedCount, 'row')}`,
     ...rejected.slice(0, rowsShown).map(({ file, line, reason }) => `  ${file}:${line}: ${reason}`),
@@ -27,7 +36,11 @@ function count(number: number, noun: string): string {
 
 function table(head: string[], rows: (string | number)[][]): string {
   const rightAligned = rows[0]?.map((cell) => (typeof cell === 'number' || /^[\d.]+$/.test(cell) ? 'right' : 'left'));
-  const text = new Table({ head, style: { head: [], border: [], compact: true }, ...(rightAligned && { colAligns: rightAligned as ('left' | 'right')[] }) });
+  const text = new Table({
+    head,
+    style: { head: [], border: [], compact: true },
+    ...(rightAligned && { colAligns: rightAligned as ('left' | 'right')[] }),
+  });
   text.push(...rows.slice(0, rowsShown));
   const more = rows.length > rowsShown ? `\n  ... and ${rows.length - rowsShown} more (--output FILE has them all)` : '';
   return text.toString() + more;

@@ -37,7 +37,9 @@ export const deadLetterLog = 'bike.dead-letters';
 export function topology(shards: number): Topology {
   const data = (name: string): Queue => ({ name, deadLetterQueue: queueOf.dead });
   const shardNumbers = Array.from({ length: shards }, (_, shard) => shard);
-  const shardQueues = queries.flatMap((query) => shardNumbers.map((shard) => ({ query, shard, queue: queueOf.shard(query, shard) })));
+  const shardQueues = queries.flatMap((query) =>
+    shardNumbers.map((shard) => ({ query, shard, queue: queueOf.shard(query, shard) })),
+  );
   const tripFilters = filtersOf.trips;
   return {
     exchanges: [
@@ -55,7 +57,11 @@ export function topology(shards: number): Topology {
     ],
     bindings: [
       ...filterNames.map((filter) => ({ exchange: passedExchange, routingKey: filter, queue: queueOf.passed })),
-      ...tripFilters.map((filter) => ({ exchange: passedExchange, routingKey: filter, queue: queueOf.eofTripsListener(queryOf(filter)) })),
+      ...tripFilters.map((filter) => ({
+        exchange: passedExchange,
+        routingKey: filter,
+        queue: queueOf.eofTripsListener(queryOf(filter)),
+      })),
       ...shardQueues.map(({ query, shard, queue }) => ({ exchange: shardExchange(query), routingKey: String(shard), queue })),
       ...shardQueues.map(({ query, queue }) => ({ exchange: shardExchange(query), routingKey: everyShard, queue })),
     ],

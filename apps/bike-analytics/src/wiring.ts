@@ -32,21 +32,54 @@ const sessionParts = (host: Host, config: SystemConfig) => ({
 });
 
 const makeEntryPoint: Make = (host, { tripsSolvers, sessionTimeout, windowBytes, sessionsMax }) =>
-  new EntryPointRole({ ...host, shards: tripsSolvers, sessionTimeoutMs: sessionTimeout, limits: { windowBytes, batchesMax, sessionsMax } });
+  new EntryPointRole({
+    ...host,
+    shards: tripsSolvers,
+    sessionTimeoutMs: sessionTimeout,
+    limits: { windowBytes, batchesMax, sessionsMax },
+  });
 
-const makeBroker = (topic: Topic): Make => (host) => new BrokerRole(host, topic);
-const makeFilter = (filter: FilterName): Make => (host) => new FilterRole(host, filter);
-const makeTripsSolver = (query: Query): Make => (host, config) => new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers);
-const makeSolver = (query: Query): Make => (host, config) => new SolverRole(sessionParts(host, config), query);
+const makeBroker =
+  (topic: Topic): Make =>
+  (host) =>
+    new BrokerRole(host, topic);
+const makeFilter =
+  (filter: FilterName): Make =>
+  (host) =>
+    new FilterRole(host, filter);
+const makeTripsSolver =
+  (query: Query): Make =>
+  (host, config) =>
+    new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers);
+const makeSolver =
+  (query: Query): Make =>
+  (host, config) =>
+    new SolverRole(sessionParts(host, config), query);
 
 /** Every role by name, the last stage first: who starts them in this order has someone at each queue before it fills. */
 export const roles: ReadonlyMap<string, { make: Make; replicas: (config: SystemConfig) => number }> = new Map([
   ...queries.map((query) => [`solver-${query}`, { make: makeSolver(query), replicas: () => 1 }] as const),
-  ...queries.map((query) => [`trips-solver-${query}`, { make: makeTripsSolver(query), replicas: (config: SystemConfig) => config.tripsSolvers }] as const),
-  ['eof-trips-listener', { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofTripsListenerGates), replicas: () => 1 }],
-  ['eof-listener', { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofListenerGates), replicas: () => 1 }],
-  ...filterNames.map((filter) => [`filter-${filter}`, { make: makeFilter(filter), replicas: (config: SystemConfig) => config.filters }] as const),
-  ...topics.map((topic) => [`broker-${topic}`, { make: makeBroker(topic), replicas: (config: SystemConfig) => config.brokers }] as const),
+  ...queries.map(
+    (query) =>
+      [
+        `trips-solver-${query}`,
+        { make: makeTripsSolver(query), replicas: (config: SystemConfig) => config.tripsSolvers },
+      ] as const,
+  ),
+  [
+    'eof-trips-listener',
+    { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofTripsListenerGates), replicas: () => 1 },
+  ],
+  [
+    'eof-listener',
+    { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofListenerGates), replicas: () => 1 },
+  ],
+  ...filterNames.map(
+    (filter) => [`filter-${filter}`, { make: makeFilter(filter), replicas: (config: SystemConfig) => config.filters }] as const,
+  ),
+  ...topics.map(
+    (topic) => [`broker-${topic}`, { make: makeBroker(topic), replicas: (config: SystemConfig) => config.brokers }] as const,
+  ),
   ['entry-point', { make: makeEntryPoint, replicas: () => 1 }],
 ]);
 

@@ -4,7 +4,7 @@
  */
 import { duplexPair } from 'node:stream';
 import { makeFaulty, makeMemoryServer, type Broker } from '@lab/middleware';
-import { silentLogger } from '@lab/process';
+import { silentLogger, type Logger } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
 import { FakeClock, type Random } from '@lab/testing';
 import type { SystemConfig } from '../src/config.ts';
@@ -31,6 +31,9 @@ const msPerTurn = 5;
 /** A run that takes longer than this hangs: half an hour of simulated time. */
 const turnsMax = 360_000;
 
+/** Often enough that every run has some of each. */
+const brokerFaults = { duplicates: 0.02, delays: 0.02, delayMsMax: 2_000, lostAcks: 0.02 };
+
 export interface SimulationOptions {
   random: Random;
   config?: Partial<SystemConfig>;
@@ -40,6 +43,7 @@ export interface SimulationOptions {
   cuts?: number;
   /** Whether the broker repeats, delays and loses acknowledgements. */
   faulty?: boolean;
+  log?: Logger;
 }
 
 export class Simulation {
@@ -49,17 +53,18 @@ export class Simulation {
   readonly hits = { deaths: new Map<string, number>(), cuts: 0 };
   readonly #options: SimulationOptions;
   readonly #server = makeMemoryServer();
+  readonly #inner = new Map<Broker, Broker>();
   readonly #sockets = new Set<FramedSocket>();
   #serve: ((socket: FramedSocket) => Promise<void>) | undefined;
   #instances = 0;
-  #restarting: Promise<void>[] = [];
+  #restarting = 0;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
     this.system = new EmbeddedSystem({
       config: { ...simulatedConfig, ...options.config },
       clock: this.clock,
-      log: silentLogger,
+      log: options.log ?? silentLogger,
       newInstance: () => `instance-${this.#instances++}`,
       connect: () => this.#connectBroker(),
       listen: async (serve) => {
@@ -69,15 +74,24 @@ export class Simulation {
     });
   }
 
+  /** A connection and, around it, the faults; what kills the connection must know the inner one. */
   #connectBroker(): Broker {
-    return this.#server.connect();
+    const inner = this.#server.connect();
+    if (this.#options.faulty !== true) return inner;
+    const broker = makeFaulty(inner, {
+      random: this.#options.random.fork(`broker ${this.#inner.size}`),
+      clock: this.clock,
+      ...brokerFaults,
+    });
+    this.#inner.set(broker, inner);
+    return broker;
   }
 
   /** Runs a client against the system and resolves with its outcome. */
   async runClient(data: DataSet, batchRows: number): Promise<Outcome> {
     return readFiles({
       clock: this.clock,
-      log: silentLogger,
+      log: this.#options.log ?? silentLogger,
       data,
       read: (city, topic) => newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 }),
       connect: () => this.connect(),
@@ -89,32 +103,33 @@ export class Simulation {
   async connect(): Promise<FramedSocket> {
     while (this.#serve === undefined) await new Promise((resolve) => setImmediate(resolve));
     const [near, far] = duplexPair();
-    const [client, server] = [new FramedSocket(near, { idleTimeoutMs: Infinity }), new FramedSocket(far, { idleTimeoutMs: Infinity })];
+    const [client, server] = [
+      new FramedSocket(near, { idleTimeoutMs: Infinity }),
+      new FramedSocket(far, { idleTimeoutMs: Infinity }),
+    ];
     this.#sockets.add(client);
     void this.#serve(server).finally(() => this.#sockets.delete(client));
     return client;
   }
 
-  /** Lets time pass, and faults happen, until the work is done; a run that does not end is an error. */
+  /** Lets time pass, and faults happen, until the work is done and all that died is back; a run that does not end is an error. */
   async during<T>(work: Promise<T>): Promise<T> {
-    let done = false;
-    work.then(
-      () => (done = true),
-      () => (done = true),
-    );
-    for (let turn = 0; !done; turn++) {
+    let working = true;
+    const end = (): void => void (working = false);
+    work.then(end, end);
+    for (let turn = 0; working || this.#restarting > 0; turn++) {
       if (turn === turnsMax) throw new Error(`no end after ${turnsMax} turns; running: ${this.system.instances.join(', ')}`);
-      this.#strike();
+      if (working) this.#strike();
       this.clock.advance(msPerTurn);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    await Promise.all(this.#restarting);
     return work;
   }
 
   #strike(): void {
     const { random, deaths = 0, cuts = 0 } = this.#options;
-    if (random.chance(deaths)) this.#kill(random.integer(0, this.system.instances.length - 1));
+    if (random.chance(deaths) && this.system.instances.length > 0)
+      this.#kill(random.integer(0, this.system.instances.length - 1));
     const sockets = [...this.#sockets];
     if (sockets.length > 0 && random.chance(cuts)) {
       this.hits.cuts += 1;
@@ -126,14 +141,17 @@ export class Simulation {
     const dead = this.system.abandon(index);
     if (dead === undefined) return;
     this.hits.deaths.set(dead.name, (this.hits.deaths.get(dead.name) ?? 0) + 1);
-    this.#server.kill(dead.broker);
+    this.#server.kill(this.#inner.get(dead.broker) ?? dead.broker);
     if (dead.name === 'entry-point') {
       this.#serve = undefined;
       for (const socket of this.#sockets) socket.destroy();
     }
-    const restart = Promise.withResolvers<void>();
-    this.clock.after(this.#options.random.integer(10, 8_000), () => this.system.startInstance(dead.name).then(restart.resolve, restart.reject));
-    this.#restarting.push(restart.promise);
+    this.#restarting += 1;
+    const restart = async (): Promise<void> => {
+      await this.system.startInstance(dead.name);
+      this.#restarting -= 1;
+    };
+    this.clock.after(this.#options.random.integer(10, 8_000), () => void restart());
   }
 }
 

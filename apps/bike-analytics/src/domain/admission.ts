@@ -74,7 +74,8 @@ export class Admission {
     this.#sessions.delete(session);
     for (const batches of count.batches.values()) this.#batches -= batches;
     for (const batch of count.underway.values()) this.#bytes -= batch.bytes;
-    for (const waiting of this.#waiting.filter((each) => each.session === session)) waiting.refuse(new Error(`session ${session} is closed`));
+    for (const waiting of this.#waiting.filter((each) => each.session === session))
+      waiting.refuse(new Error(`session ${session} is closed`));
     this.#waiting = this.#waiting.filter((each) => each.session !== session);
     this.#wake();
   }

@@ -3,7 +3,9 @@ import { expect, it } from 'vitest';
 import { Barrier } from './barrier.ts';
 
 it('opens exactly when every number was seen and the end is known, in any order and with any repeats', () => {
-  const shares = fc.integer({ min: 1, max: 5 }).chain((step) => fc.record({ step: fc.constant(step), first: fc.integer({ min: 0, max: step - 1 }) }));
+  const shares = fc
+    .integer({ min: 1, max: 5 })
+    .chain((step) => fc.record({ step: fc.constant(step), first: fc.integer({ min: 0, max: step - 1 }) }));
   fc.assert(
     fc.property(shares, fc.integer({ min: 0, max: 40 }), fc.infiniteStream(fc.nat()), ({ first, step }, end, random) => {
       const awaited = Array.from({ length: end }, (_, number) => number).filter((number) => number % step === first);

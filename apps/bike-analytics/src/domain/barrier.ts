@@ -26,7 +26,8 @@ export class Barrier {
 
   /** Makes known how many numbers there are in all. Two different ends are a broken sender. */
   close(end: number): void {
-    if (this.#end !== undefined && this.#end !== end) throw new RangeError(`one stream, two ends: ${this.#end} and ${end} batches`);
+    if (this.#end !== undefined && this.#end !== end)
+      throw new RangeError(`one stream, two ends: ${this.#end} and ${end} batches`);
     this.#end = end;
   }
 

@@ -49,15 +49,19 @@ export class CodeNumbers {
 
   /** The same of up to 8 bytes from 1 to 127, as a big-endian number in two words: without a zero byte in it, it says how long the code is. */
   numberOfShort(high: number, low: number): number {
-    const at = this.#find(high, low);
     const slots = this.#slots;
-    if (slots[at + 3] === this.#batch) return slots[at + 2]!;
+    const batch = this.#batch;
+    const last = slots.length - 1;
+    let at = placeOf(high, low) & last;
+    // Linear probing from the place that the hash names.
+    for (; slots[at + 3] === batch; at = (at + slotWords) & last) {
+      if (slots[at + 1] === low && slots[at] === high) return slots[at + 2]!;
+    }
     slots[at] = high;
     slots[at + 1] = low;
     slots[at + 2] = this.#size;
-    slots[at + 3] = this.#batch;
-    const code = [high >>> 24, high >>> 16, high >>> 8, high, low >>> 24, low >>> 16, low >>> 8, low].map((word) => word & 0xff);
-    return this.#append(code.filter((byte) => byte !== 0));
+    slots[at + 3] = batch;
+    return this.#append(bytesOf(high, low));
   }
 
   /** The codes by their numbers; the next code begins a new batch. */
@@ -90,26 +94,30 @@ export class CodeNumbers {
     return this.#size - 1;
   }
 
-  /** Where the key is, or the free slot where it would be: linear probing from the place that its hash names. */
-  #find(high: number, low: number): number {
-    const slots = this.#slots;
-    const batch = this.#batch;
-    const mask = slots.length - 1;
-    // Multiplicative hashing (Knuth), by odd constants with well-spread bits; the shift brings the good top bits down.
-    const hash = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
-    let at = ((hash ^ (hash >>> 15)) * slotWords) & mask;
-    while (slots[at + 3] === batch && (slots[at + 1] !== low || slots[at] !== high)) at = (at + slotWords) & mask;
-    return at;
-  }
-
   #grow(): void {
     const old = this.#slots;
     this.#slots = new Int32Array(2 * old.length);
     this.#ends = grown(this.#ends, new Uint32Array(2 * this.#ends.length));
-    for (let at = 0; at < old.length; at += slotWords) {
-      if (old[at + 3] === this.#batch) this.#slots.set(old.subarray(at, at + slotWords), this.#find(old[at]!, old[at + 1]!));
+    const last = this.#slots.length - 1;
+    for (let from = 0; from < old.length; from += slotWords) {
+      if (old[from + 3] !== this.#batch) continue;
+      let to = placeOf(old[from]!, old[from + 1]!) & last;
+      while (this.#slots[to + 3] === this.#batch) to = (to + slotWords) & last;
+      this.#slots.set(old.subarray(from, from + slotWords), to);
     }
   }
+}
+
+/** The first word of the slot in which a key would best be; to be cut to the size of the table, a power of two. */
+function placeOf(high: number, low: number): number {
+  // Multiplicative hashing (Knuth), by odd constants with well-spread bits; the shift brings the good top bits down.
+  const hash = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
+  return (hash ^ (hash >>> 15)) * slotWords;
+}
+
+function bytesOf(high: number, low: number): number[] {
+  const bytes = [high >>> 24, high >>> 16, high >>> 8, high, low >>> 24, low >>> 16, low >>> 8, low].map((word) => word & 0xff);
+  return bytes.filter((byte) => byte !== 0);
 }
 
 function grown<T extends Uint8Array | Uint32Array>(from: T, to: T): T {

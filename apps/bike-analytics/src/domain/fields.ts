@@ -1,7 +1,7 @@
 /** Values out of the bytes of fields. */
 
 const zero = 0x30;
-const nine = 0x39;
+const two = 0x32;
 const minus = 0x2d;
 const colon = 0x3a;
 const space = 0x20;
@@ -23,14 +23,14 @@ function textOf(bytes: Uint8Array, from: number, to: number): string {
 }
 
 export function isDigit(byte: number): boolean {
-  return byte >= zero && byte <= nine;
+  return isDigitUpTo(9, byte);
 }
 
 /** If one of them is no digit, a number so far below zero that no sum with others makes it a value. */
 function twoDigits(bytes: Uint8Array, at: number): number {
   const tens = bytes[at]! - zero;
   const ones = bytes[at + 1]! - zero;
-  return tens >>> 0 <= 9 && ones >>> 0 <= 9 ? tens * 10 + ones : -100_000;
+  return isDigit(bytes[at]!) && isDigit(bytes[at + 1]!) ? tens * 10 + ones : -100_000;
 }
 
 /** Reads dates; of neighbours with the same date only the first costs anything. */
@@ -86,10 +86,15 @@ function isTime(bytes: Uint8Array, from: number, to: number): boolean {
 /** Where ` HH:MM:SS` ends that begins here; `at` itself if there is none. */
 export function timeEnd(bytes: Uint8Array, at: number): number {
   if (bytes[at] !== space || bytes[at + 3] !== colon || bytes[at + 6] !== colon) return at;
-  const hours = twoDigits(bytes, at + 1);
-  const minutes = twoDigits(bytes, at + 4);
-  const seconds = twoDigits(bytes, at + 7);
-  return hours >= 0 && hours < 24 && minutes >= 0 && minutes < 60 && seconds >= 0 && seconds < 60 ? at + timeBytes : at;
+  const hours = isDigitUpTo(2, bytes[at + 1]!) && isDigitUpTo(bytes[at + 1] === two ? 3 : 9, bytes[at + 2]!);
+  const minutes = isDigitUpTo(5, bytes[at + 4]!) && isDigitUpTo(9, bytes[at + 5]!);
+  const seconds = isDigitUpTo(5, bytes[at + 7]!) && isDigitUpTo(9, bytes[at + 8]!);
+  return hours && minutes && seconds ? at + timeBytes : at;
+}
+
+function isDigitUpTo(most: number, byte: number): boolean {
+  // What is less than "0" is a large number without a sign.
+  return (byte - zero) >>> 0 <= most;
 }
 
 /** The number; undefined if it is none, or not finite. */

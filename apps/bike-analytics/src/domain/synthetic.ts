@@ -23,7 +23,7 @@ export interface SyntheticFile {
   city: City;
   topic: Topic;
   /** Its text, some lines at a time. */
-  pieces(): Iterable<string>;
+  readonly pieces: () => Iterable<string>;
 }
 
 const msPerDay = 86_400_000;

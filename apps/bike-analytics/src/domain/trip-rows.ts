@@ -6,6 +6,7 @@ import type { Table } from './table.ts';
 
 const lf = 0x0a;
 const cr = 0x0d;
+const space = 0x20;
 const comma = 0x2c;
 const point = 0x2e;
 const zero = 0x30;
@@ -78,10 +79,12 @@ export class TripRows {
     const startFrom = at + 1;
     let startHigh = 0;
     let startLow = 0;
-    // Letters and digits: what is below a comma might be a quote, and what is above 127 might not be UTF-8.
-    while ((byte = bytes[++at]!) > comma && byte < 0x80) {
+    // Letters and digits: what is below a comma might be a quote.
+    let all = 0;
+    for (byte = bytes[++at]!; byte > comma; byte = bytes[++at]!) {
       startHigh = (startHigh << 8) | (startLow >>> 24);
       startLow = (startLow << 8) | byte;
+      all |= byte;
     }
     if (byte !== comma || at - startFrom > shortCodeBytesMax) return -1;
     at = endOfOther(bytes, at + 1);
@@ -89,11 +92,13 @@ export class TripRows {
     const endFrom = at + 1;
     let endHigh = 0;
     let endLow = 0;
-    while ((byte = bytes[++at]!) > comma && byte < 0x80) {
+    for (byte = bytes[++at]!; byte > comma; byte = bytes[++at]!) {
       endHigh = (endHigh << 8) | (endLow >>> 24);
       endLow = (endLow << 8) | byte;
+      all |= byte;
     }
-    if (byte !== comma || at - endFrom > shortCodeBytesMax) return -1;
+    // Beyond ASCII the bytes would have to be checked for UTF-8.
+    if (byte !== comma || at - endFrom > shortCodeBytesMax || all >= 0x80) return -1;
     const digitsFrom = at + 1;
     let seconds = 0;
     while (isDigit((byte = bytes[++at]!))) seconds = (seconds * 10 + byte - zero) | 0;
@@ -160,10 +165,10 @@ export class TripRows {
   }
 }
 
-/** Where a field ends that nobody reads, or -1 if it begins with a quote. */
+/** Where a field ends that nobody reads, as long as there is nothing unusual in it; a quote is. */
 function endOfOther(bytes: Uint8Array, from: number): number {
-  if (bytes[from] === 0x22) return -1;
   let at = from;
-  while (bytes[at]! > comma || (bytes[at] !== comma && bytes[at] !== lf && bytes[at] !== cr)) at++;
+  let byte = bytes[at]!;
+  while (byte > comma || byte === space) byte = bytes[++at]!;
   return at;
 }

@@ -25,7 +25,10 @@ export class BrokerRole implements Role {
 
   async start(): Promise<void> {
     const queue = queueOf.broker(this.#topic);
-    this.#consumer = await this.#parts.broker.consume(queue, (delivery) => this.#take(delivery), { prefetch: batchesAtOnce, failureLimit });
+    this.#consumer = await this.#parts.broker.consume(queue, (delivery) => this.#take(delivery), {
+      prefetch: batchesAtOnce,
+      failureLimit,
+    });
   }
 
   async stop(): Promise<void> {
@@ -43,7 +46,10 @@ export class BrokerRole implements Role {
   async #cut(head: Head<'rows'>, table: Buffer): Promise<void> {
     this.#parts.countRows(head.rows);
     const cuts = filtersOf[this.#topic].map((filter) =>
-      this.#parts.broker.publish({ routingKey: queueOf.filter(filter), body: encode(head, pickColumns(table, columnsOf[filter])) }),
+      this.#parts.broker.publish({
+        routingKey: queueOf.filter(filter),
+        body: encode(head, pickColumns(table, columnsOf[filter])),
+      }),
     );
     await Promise.all(cuts);
   }

@@ -111,7 +111,6 @@ export class ClientSession {
     this.failure = reason;
     if (reason === undefined) return;
     await this.send({ kind: 'refused', reason, again: false });
-    await this.#socket?.close();
+    await this.#socket?.close().catch(() => {});
   }
 }
-

@@ -158,13 +158,16 @@ export class EntryPointRole implements Role {
     session.checkBatch(batch);
     const { topic, number, city, rows } = batch;
     const batchesMax = this.#parts.limits.batchesMax / 2;
-    if (number >= batchesMax) throw new RefusedError(`${topic} has more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
+    if (number >= batchesMax)
+      throw new RefusedError(`${topic} has more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
     const message = encode({ kind: 'rows', session: session.id, shards: this.#parts.shards, topic, number, city, rows }, table);
     await this.#admission.admit(session.id, topic, number, message.byteLength);
     this.#parts.countRows(rows);
     session.received.set(topic, number + 1);
     const published = this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body: message });
-    session.track(published, (error) => this.#end(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`));
+    session.track(published, (error) =>
+      this.#abort(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`),
+    );
   }
 
   async #takeEnd(session: ClientSession, { topic, batches }: Head<'eof'>, shards = this.#parts.shards): Promise<void> {
@@ -206,6 +209,13 @@ export class EntryPointRole implements Role {
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
     const session = this.#sessions.get(sessionOf(delivery.body) ?? '');
     if (session !== undefined) await this.#end(session, reason);
+  }
+
+  /** Ends a session where nobody waits for it. */
+  #abort(session: ClientSession, reason: string): void {
+    this.#end(session, reason).catch((error: unknown) =>
+      this.#parts.log.warn({ session: session.id, err: error }, 'ending a session failed'),
+    );
   }
 
   /** Ends a session everywhere. With a reason it has failed: its client hears why, now or when it comes back. */

@@ -55,7 +55,7 @@ const fruitlessMax = 20;
 export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
   let session = newSession(parts);
   let startMs: number | undefined;
-  for (let fruitless = 0; ; ) {
+  for (let fruitless = 0; ;) {
     const socket = await parts.connect();
     startMs ??= parts.clock.nowMs();
     if (parts.clock.nowMs() > session.safeUntilMs) session = newSession(parts);
@@ -104,10 +104,18 @@ class Conversation {
     listening.catch((error: unknown) => waits.forEach((wait) => wait.reject(error)));
     waits.forEach((wait) => wait.promise.catch(() => {}));
     const { id, acknowledged, shards } = this.#session;
-    await this.#send({ kind: 'hello', session: id, acknowledged: Object.fromEntries(acknowledged), ...(shards === undefined ? {} : { shards }) });
+    await this.#send({
+      kind: 'hello',
+      session: id,
+      acknowledged: Object.fromEntries(acknowledged),
+      ...(shards === undefined ? {} : { shards }),
+    });
     const welcome = await this.#welcome.promise;
     this.#session.shards = welcome.shards;
-    const stopPinging = this.#parts.clock.every(welcome.sessionTimeoutMs / beatsPerTimeout, () => void this.#send({ kind: 'ping' }).catch(() => {}));
+    const stopPinging = this.#parts.clock.every(
+      welcome.sessionTimeoutMs / beatsPerTimeout,
+      () => void this.#send({ kind: 'ping' }).catch(() => {}),
+    );
     try {
       await Promise.race([this.#sendTopics(welcome), listening]);
       const result = await this.#result.promise;
@@ -146,7 +154,13 @@ class Conversation {
     return number;
   }
 
-  async #sendBatch(topic: Topic, city: City, number: number, from: number, { rows, table }: { rows: number; table: Table }): Promise<void> {
+  async #sendBatch(
+    topic: Topic,
+    city: City,
+    number: number,
+    from: number,
+    { rows, table }: { rows: number; table: Table },
+  ): Promise<void> {
     if (number < from) return;
     await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, encodeTable(table));
   }

@@ -24,7 +24,10 @@ export class FilterRole implements Role {
 
   async start(): Promise<void> {
     const queue = queueOf.filter(this.#filter);
-    this.#consumer = await this.#parts.broker.consume(queue, (delivery) => this.#take(delivery), { prefetch: batchesAtOnce, failureLimit });
+    this.#consumer = await this.#parts.broker.consume(queue, (delivery) => this.#take(delivery), {
+      prefetch: batchesAtOnce,
+      failureLimit,
+    });
   }
 
   async stop(): Promise<void> {
@@ -37,7 +40,10 @@ export class FilterRole implements Role {
     if (head.kind === 'end') return this.#passEnd(head);
     this.#parts.countRows(head.rows);
     const kept = filterRows[this.#filter](head.city, decodeTable(body, columnsOf[this.#filter]));
-    await this.#toSolvers(head.topic === 'trips' ? String(head.number % head.shards) : everyShard, encode(head, encodeTable(kept)));
+    await this.#toSolvers(
+      head.topic === 'trips' ? String(head.number % head.shards) : everyShard,
+      encode(head, encodeTable(kept)),
+    );
     const { session, topic, number } = head;
     await this.#report(encode({ kind: 'passed', session, topic, number, by: this.#filter }));
   }

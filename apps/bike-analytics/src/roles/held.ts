@@ -154,10 +154,17 @@ export async function consumeAlone(parts: RoleParts, queue: string, handler: Han
   for (;;) {
     try {
       // Dead letters have nowhere to go from where they are.
-      return await parts.broker.consume(queue, handler, { prefetch: heldMax, exclusive: true, ...(queue !== queueOf.dead && { failureLimit }) });
+      return await parts.broker.consume(queue, handler, {
+        prefetch: heldMax,
+        exclusive: true,
+        ...(queue !== queueOf.dead && { failureLimit }),
+      });
     } catch (error) {
       if (!(error instanceof QueueLockedError)) throw error;
-      if (parts.clock.nowMs() > deadlineMs) throw new Error(`this role runs once, and another instance of it consumes "${queue}": stop one of them`, { cause: error });
+      if (parts.clock.nowMs() > deadlineMs)
+        throw new Error(`this role runs once, and another instance of it consumes "${queue}": stop one of them`, {
+          cause: error,
+        });
       parts.log.info({ queue }, 'waiting for the queue: another consumer has it');
     }
     await new Promise<void>((resolve) => void parts.clock.after(500, resolve));

@@ -68,7 +68,9 @@ export class TripsSolverRole implements Role {
     const nowMs = this.#parts.clock.nowMs();
     if (this.#seats.size > 0 && nowMs - this.#lookedMs < seatedMs) return;
     if (this.#seats.size === this.#shards) return;
-    this.#looking = this.#looking.then(() => this.#lookForSeat()).catch((error: unknown) => this.#parts.log.warn({ err: error }, 'looking for a seat failed'));
+    this.#looking = this.#looking
+      .then(() => this.#lookForSeat())
+      .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'looking for a seat failed'));
   }
 
   async #lookForSeat(): Promise<void> {
@@ -77,7 +79,11 @@ export class TripsSolverRole implements Role {
       if (!this.#seats.has(shard) && (await this.#takeSeat(shard))) return;
     }
     if (this.#seats.size === 0 && !this.#stopped) {
-      await this.#parts.broker.publish({ exchange: sessionExchange, routingKey: '', body: encode({ kind: 'seatWanted', query: this.#query }) });
+      await this.#parts.broker.publish({
+        exchange: sessionExchange,
+        routingKey: '',
+        body: encode({ kind: 'seatWanted', query: this.#query }),
+      });
     }
   }
 
@@ -148,7 +154,10 @@ export class TripsSolverRole implements Role {
   }
 
   async #publishPartial({ session, shards }: Head<'rows' | 'end'>, shard: number, state: ShardState): Promise<void> {
-    const body = encode({ kind: 'partial', session, shards, query: this.#query, shard }, Buffer.from(JSON.stringify(state.rows.partial())));
+    const body = encode(
+      { kind: 'partial', session, shards, query: this.#query, shard },
+      Buffer.from(JSON.stringify(state.rows.partial())),
+    );
     await this.#parts.broker.publish({ routingKey: queueOf.solver(this.#query), body });
     this.#parts.log.info({ session, query: this.#query, shard }, 'partial answer');
   }

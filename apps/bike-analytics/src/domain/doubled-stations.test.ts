@@ -1,0 +1,113 @@
+import { expect, test } from 'vitest';
+import { countStarts, DoubledStations, keepComparedYears, mergeDoubledStations } from './doubled-stations.ts';
+import { Texts, type Table } from './table.ts';
+import type { City } from './terms.ts';
+
+const ints = (...values: number[]) => Int32Array.from(values);
+
+type StationRow = [code: string, name: string, year: number];
+const stations = (...rows: StationRow[]): Table => ({
+  code: Texts.from(rows.map(([code]) => code)),
+  name: Texts.from(rows.map(([, name]) => name)),
+  year: Int32Array.from(rows, ([, , year]) => year),
+});
+
+type StartsRow = [code: string, trips2016: number, trips2017: number];
+const starts = (...rows: StartsRow[]): Table => ({
+  codes: Texts.from(rows.map(([code]) => code)),
+  trips2016: Int32Array.from(rows, ([, trips]) => trips),
+  trips2017: Int32Array.from(rows, ([, , trips]) => trips),
+});
+
+/** One shard with these stations, and these trips, of one city. */
+function partialOf(city: City, stationRows: StationRow[], startsRows: StartsRow[]) {
+  const state = new DoubledStations();
+  state.addTrips(0, city, starts(...startsRows));
+  state.addStatic(0, city, stations(...stationRows));
+  return state.partial();
+}
+
+const bothYears = (code: string, name: string): StationRow[] => [
+  [code, name, 2016],
+  [code, name, 2017],
+];
+
+test('of stations only those of 2016 and 2017 are kept', () => {
+  const table = keepComparedYears('toronto', stations(['1', 'A', 2015], ['2', 'B', 2016], ['3', 'C', 2017], ['4', 'D', 2018]));
+  expect((table.code as Texts).toArray()).toEqual(['2', '3']);
+  expect((table.name as Texts).toArray()).toEqual(['B', 'C']);
+  expect(table.year).toEqual(ints(2016, 2017));
+});
+
+test('trips are counted by the code where they start and by year', () => {
+  const codes = Texts.from(['7', '007', 'x']);
+  const table = countStarts('toronto', { start: ints(0, 1, 1, 0, 1, 2), year: ints(2016, 2017, 2017, 2016, 2016, 2015), codes });
+  expect(table).toEqual({ codes, trips2016: ints(2, 1, 0), trips2017: ints(0, 2, 0) });
+});
+
+test('a station doubled with twice the trips, and at least one in 2016', () => {
+  const names = ['less', 'twice', 'from none', 'more'];
+  const rows = names.flatMap((name, code) => bothYears(String(code), name));
+  const partial = partialOf('toronto', rows, [
+    ['0', 10, 19],
+    ['1', 10, 20],
+    ['2', 0, 5],
+    ['3', 1, 3],
+  ]);
+  expect(mergeDoubledStations([partial]).stations).toEqual([
+    { city: 'toronto', name: 'more', trips2016: 1, trips2017: 3 },
+    { city: 'toronto', name: 'twice', trips2016: 10, trips2017: 20 },
+  ]);
+});
+
+test('the codes of one name and the shards are added up before the years are compared', () => {
+  const rows = [...bothYears('1', 'A'), ...bothYears('2', 'A')];
+  // Neither a code nor a shard doubled by itself but one; all together did.
+  const partials = [
+    partialOf('toronto', rows, [['1', 10, 15]]),
+    partialOf('toronto', rows, [
+      ['2', 1, 7],
+      ['1', 0, 0],
+    ]),
+  ];
+  expect(mergeDoubledStations(partials).stations).toEqual([{ city: 'toronto', name: 'A', trips2016: 11, trips2017: 22 }]);
+  expect(mergeDoubledStations(partials.slice(0, 1)).stations).toEqual([]);
+});
+
+test('a trip joins the station of its own city, code and year', () => {
+  // Code 5 was moved: its trips of 2016 are those of the old place.
+  const moved = partialOf(
+    'toronto',
+    [['5', 'old', 2016], ['5', 'new', 2017], ...bothYears('6', 'new')],
+    [
+      ['5', 4, 9],
+      ['6', 5, 1],
+    ],
+  );
+  const elsewhere = partialOf('washington', bothYears('6', 'new'), [['6', 1, 2]]);
+  expect(mergeDoubledStations([moved, elsewhere]).stations).toEqual([
+    { city: 'toronto', name: 'new', trips2016: 5, trips2017: 10 },
+    { city: 'washington', name: 'new', trips2016: 1, trips2017: 2 },
+  ]);
+});
+
+test('trips that join no station are counted, but those of Montreal by query 3', () => {
+  const rows: StationRow[] = [['1', 'A', 2016]];
+  const trips: StartsRow[] = [
+    ['1', 3, 4],
+    ['01', 5, 0],
+    ['9', 1, 1],
+  ];
+  expect(mergeDoubledStations([partialOf('toronto', rows, trips), partialOf('washington', rows, trips)]).unknownStation).toBe(
+    2 * (4 + 5 + 2),
+  );
+  expect(mergeDoubledStations([partialOf('montreal', rows, trips)]).unknownStation).toBe(0);
+});
+
+test('of a repeated station the first row wins by batch and row, not by arrival', () => {
+  const state = new DoubledStations();
+  state.addStatic(8, 'toronto', stations(['1', 'third', 2016]));
+  state.addStatic(5, 'toronto', stations(['1', 'first', 2016], ['1', 'second', 2016]));
+  state.addTrips(0, 'toronto', starts(['1', 2, 0]));
+  expect(state.partial().stations).toEqual([{ city: 'toronto', name: 'first', trips2016: 2, trips2017: 0 }]);
+});
