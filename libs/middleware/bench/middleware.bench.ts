@@ -3,6 +3,7 @@
  * same prefetch, the same number of messages in flight, one connection that publishes and one that consumes.
  */
 import { median, reportBench, type BenchRow } from '@lab/testing';
+import { startRabbitmq } from '@lab/testing/containers';
 import { connect, type ChannelModel, type ConfirmChannel } from 'amqplib';
 import { connectRabbitmq, type Broker } from '../src/index.ts';
 
@@ -130,7 +131,8 @@ async function compare(mode: Mode, load: Load, ours: Contestant, theirs: Contest
   ];
 }
 
-const url = process.env['RABBITMQ_URL']!;
+await using server = await startRabbitmq();
+const { url } = server;
 const broker = await connectRabbitmq({ url });
 const connections = await Promise.all([connect(url, { noDelay: true }), connect(url, { noDelay: true })]);
 const theirs = bare(...connections);

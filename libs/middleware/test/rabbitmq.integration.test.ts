@@ -1,4 +1,5 @@
-import { eventually } from '@lab/testing';
+import { eventually, startTcpProxy, type TcpProxy } from '@lab/testing';
+import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { brokerContract, type Fixture } from '../src/contract.ts';
 import {
@@ -9,42 +10,47 @@ import {
   type Broker,
   type RabbitmqOptions,
 } from '../src/index.ts';
-import { CutProxy } from './cut-proxy.ts';
-import { startServer, type RabbitmqServer } from './rabbitmq-server.ts';
 
 let server: RabbitmqServer;
-beforeAll(async () => void (server = await startServer()));
-afterAll(() => server.stop());
+beforeAll(async () => void (server = await startRabbitmq()));
+afterAll(() => server[Symbol.asyncDispose]());
 
-const urlOf = (port: number): string => `amqp://app:app@127.0.0.1:${port}`;
+/** In front of the server, to break connections on the way. */
+const startProxy = (): Promise<TcpProxy> => startTcpProxy({ target: { host: '127.0.0.1', port: server.port } });
+
+function urlOf(proxy: TcpProxy): string {
+  const url = new URL(server.url);
+  url.port = String(proxy.port);
+  return url.href;
+}
 
 /** Every connection has a proxy of its own: a process that dies takes nothing else with it. */
-async function makeFixture(disturb?: (proxies: Iterable<CutProxy>) => Promise<void>): Promise<Fixture> {
-  const proxies = new Map<Broker, CutProxy>();
+async function makeFixture(disturb?: (proxies: Iterable<TcpProxy>) => Promise<void>): Promise<Fixture> {
+  const proxies = new Map<Broker, TcpProxy>();
   return {
     async connect() {
-      const proxy = await CutProxy.start(server);
-      const broker = await connectRabbitmq({ url: urlOf(proxy.port) });
+      const proxy = await startProxy();
+      const broker = await connectRabbitmq({ url: urlOf(proxy) });
       proxies.set(broker, proxy);
       return broker;
     },
     async kill(broker) {
-      await proxies.get(broker)?.stop();
+      await proxies.get(broker)?.[Symbol.asyncDispose]();
       proxies.delete(broker);
       // The dead process' memory of it, cleared up beside the test: the broker never hears of it.
       void broker.close();
     },
     ...(disturb && { disturb: () => disturb(proxies.values()) }),
     async stop() {
-      for (const proxy of proxies.values()) await proxy.stop();
+      for (const proxy of proxies.values()) await proxy[Symbol.asyncDispose]();
     },
   };
 }
 
 brokerContract('rabbitmq', () => makeFixture());
 
-const cutAll = async (proxies: Iterable<CutProxy>): Promise<void> => {
-  for (const proxy of proxies) proxy.cut();
+const cutAll = async (proxies: Iterable<TcpProxy>): Promise<void> => {
+  for (const proxy of proxies) proxy.reset();
 };
 
 brokerContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));
@@ -56,14 +62,14 @@ brokerContract('rabbitmq, while it is restarted and its connections are cut', ()
 });
 
 describe('the rabbitmq adapter', () => {
-  const open: { broker: Broker; proxy: CutProxy }[] = [];
+  const open: { broker: Broker; proxy: TcpProxy }[] = [];
   const body = Buffer.from('x');
   let names = 0;
   const fresh = (): string => `rabbitmq.${crypto.randomUUID().slice(0, 8)}-${names++}`;
 
-  const connectVia = async (options: Partial<RabbitmqOptions> = {}): Promise<{ broker: Broker; proxy: CutProxy }> => {
-    const proxy = await CutProxy.start(server);
-    const broker = await connectRabbitmq({ url: urlOf(proxy.port), ...options });
+  const connectVia = async (options: Partial<RabbitmqOptions> = {}): Promise<{ broker: Broker; proxy: TcpProxy }> => {
+    const proxy = await startProxy();
+    const broker = await connectRabbitmq({ url: urlOf(proxy), ...options });
     const opened = { broker, proxy };
     open.push(opened);
     return opened;
@@ -71,22 +77,21 @@ describe('the rabbitmq adapter', () => {
 
   afterEach(async () => {
     for (const { broker, proxy } of open.splice(0)) {
-      proxy.flow();
+      proxy.heal();
       await broker.close();
-      await proxy.stop();
+      await proxy[Symbol.asyncDispose]();
     }
   });
 
   test('waits for a broker that is not there yet, and says for what', async () => {
-    const placeholder = await CutProxy.start(server);
-    const { port } = placeholder;
-    await placeholder.stop();
+    await server.stop();
     const told: string[] = [];
     const log = { info: () => {}, warn: (_: object, message: string) => void told.push(message), error: () => {} };
-    const connecting = connectRabbitmq({ url: urlOf(port), log });
-    await eventually(() => told.includes(`waiting for RabbitMQ at 127.0.0.1:${port}`));
-    const proxy = await CutProxy.start(server, port);
-    open.push({ broker: await connecting, proxy });
+    const connecting = connectRabbitmq({ url: server.url, log });
+    await eventually(() => told.includes(`waiting for RabbitMQ at 127.0.0.1:${server.port}`));
+    await server.start();
+    const broker = await connecting;
+    await broker.close();
   });
 
   test('a seat that another consumer took during an outage is lost, and its holder is told', async () => {
@@ -94,11 +99,11 @@ describe('the rabbitmq adapter', () => {
     const queue = fresh();
     await holder.broker.declare({ queues: [{ name: queue }] });
     const seat = await holder.broker.consume(queue, () => {}, { prefetch: 1, exclusive: true });
-    const { port } = holder.proxy;
-    await holder.proxy.stop();
+    holder.proxy.cut();
+    holder.proxy.reset();
     const take = () => taker.broker.consume(queue, () => {}, { prefetch: 1, exclusive: true }).catch(() => undefined);
     await eventually(take);
-    holder.proxy = await CutProxy.start(server, port);
+    holder.proxy.heal();
     await expect(seat.closed).rejects.toThrow(QueueLockedError);
   });
 
@@ -108,7 +113,7 @@ describe('the rabbitmq adapter', () => {
     await broker.declare({ queues: [{ name: queue }] });
     let seen = 0;
     await broker.consume(queue, () => void seen++, { prefetch: 1, exclusive: true });
-    proxy.cut();
+    proxy.reset();
     await broker.publish({ routingKey: queue, body });
     await eventually(() => seen > 0);
   });
@@ -119,7 +124,7 @@ describe('the rabbitmq adapter', () => {
     await one.broker.declare({ queues: [{ name: queue }], logs: [{ name: log }] });
     await other.broker.remove({ log });
     await other.broker.remove({ queue });
-    one.proxy.cut();
+    one.proxy.reset();
     // The queue comes back, which shows that the topology was declared again.
     await eventually(() => one.broker.publish({ routingKey: queue, body }).then(() => true));
     await expect(one.broker.append(log, body)).rejects.toThrow(TopologyError);
@@ -133,30 +138,28 @@ describe('the rabbitmq adapter', () => {
     await stalled.broker.declare({ queues: [{ name: queue }] });
     let seen = 0;
     await witness.broker.consume(queue, () => void seen++, { prefetch: 10 });
-    stalled.proxy.stall();
+    stalled.proxy.cut();
     const published = stalled.broker.publish({ routingKey: queue, body });
     await eventually(() => told.some((message) => message.startsWith('no confirm for 300 ms')));
-    expect(seen).toBe(1);
-    stalled.proxy.flow();
+    stalled.proxy.heal();
     await published;
     await eventually(() => seen >= 2);
   });
 
   test('no more than the limit is on its way unconfirmed', async () => {
-    const [stalled, witness] = [await connectVia({ unconfirmedBytesMax: 100_000, heartbeatSeconds: 60 }), await connectVia()];
+    const [slow, witness] = [await connectVia({ unconfirmedBytesMax: 100_000 }), await connectVia()];
     const queue = fresh();
-    await stalled.broker.declare({ queues: [{ name: queue }] });
-    let seen = 0;
-    await witness.broker.consume(queue, () => void seen++, { prefetch: 100 });
-    stalled.proxy.stall();
-    const published = Array.from({ length: 50 }, () => stalled.broker.publish({ routingKey: queue, body: Buffer.alloc(10_000) }));
-    await eventually(() => seen >= 10);
-    await witness.broker.publish({ routingKey: queue, body });
-    await eventually(() => seen >= 11);
-    expect(seen).toBeLessThanOrEqual(11);
-    stalled.proxy.flow();
-    await Promise.all(published);
-    await eventually(() => seen === 51);
+    await slow.broker.declare({ queues: [{ name: queue }] });
+    let [confirmed, seen, mostUnconfirmed] = [0, 0, 0];
+    const count = (): void => void (mostUnconfirmed = Math.max(mostUnconfirmed, ++seen - confirmed));
+    await witness.broker.consume(queue, count, { prefetch: 100 });
+    // Confirms take far longer than messages, so that all would arrive before the first of them.
+    slow.proxy.delay(200);
+    const publish = () => slow.broker.publish({ routingKey: queue, body: Buffer.alloc(10_000) }).then(() => confirmed++);
+    await Promise.all(Array.from({ length: 50 }, publish));
+    await eventually(() => seen === 50);
+    expect(mostUnconfirmed).toBeGreaterThan(1);
+    expect(mostUnconfirmed).toBeLessThanOrEqual(11);
   });
 
   test('acknowledging 20,000 deliveries above 20,000 held ones takes seconds, not minutes', async () => {

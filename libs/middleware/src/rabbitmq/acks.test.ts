@@ -26,8 +26,8 @@ class BrokerChannel {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function deliver(channel: BrokerChannel, window: AckWindow, count: number): void {
-  for (let tag = 1; tag <= count; tag++) {
+function deliver(channel: BrokerChannel, window: AckWindow, count: number, first = 1): void {
+  for (let tag = first; tag < first + count; tag++) {
     channel.open.push(tag);
     window.delivered(tag);
   }
@@ -42,6 +42,18 @@ describe('acknowledgements', () => {
     await turn();
     expect(channel.open).toEqual([]);
     expect(channel.frames).toBe(1);
+  });
+
+  test('a consumer that keeps up acknowledges once a turn', async () => {
+    const channel = new BrokerChannel();
+    const window = new AckWindow(500, channel.sink);
+    for (let round = 0; round < 10; round++) {
+      deliver(channel, window, 100, round * 100 + 1);
+      for (let tag = round * 100 + 1; tag <= round * 100 + 100; tag++) window.settle(tag);
+      await turn();
+    }
+    expect(channel.open).toEqual([]);
+    expect(channel.frames).toBe(10);
   });
 
   test('acknowledgements above thousands of open deliveries do not make the broker walk over these each time', async () => {

@@ -74,7 +74,8 @@ export class AckWindow {
     const settled = this.#fresh;
     this.#fresh = [];
     const [oldestOpen = Infinity] = this.#open;
-    if (oldestOpen !== this.#oldestOpen) this.#ackBelow(oldestOpen, settled);
+    // While the same one is the oldest, all that settles is above it.
+    if (oldestOpen !== this.#oldestOpen || oldestOpen === Infinity) this.#ackBelow(oldestOpen, settled);
     else for (const tag of settled) this.#late.push(tag);
     if (this.#late.length === 0) return;
     // The broker counts what waits here against the prefetch, so that much of it must be left free.
