@@ -11,8 +11,8 @@ function pushed(decoder: FrameDecoder, chunk: Buffer): Buffer[] {
   return frames;
 }
 
-function decodeInPieces(bytes: Buffer, cuts: readonly number[]): Buffer[] {
-  const decoder = new FrameDecoder({ frameBytesMax: 100 });
+function decodeInPieces(bytes: Buffer, cuts: readonly number[], frameBytesMax = 100): Buffer[] {
+  const decoder = new FrameDecoder({ frameBytesMax });
   const sorted = [...cuts].sort((a, b) => a - b);
   const frames = [0, ...sorted].flatMap((from, index) => pushed(decoder, bytes.subarray(from, sorted[index] ?? bytes.length)));
   decoder.end();
@@ -24,6 +24,10 @@ describe('a frame', () => {
     expect(encodeFrame(Buffer.from('héllo')).toString('hex')).toBe('00000006' + Buffer.from('héllo').toString('hex'));
     expect(encodeHeader(0xffff_ffff).toString('hex')).toBe('ffffffff');
     expect(encodeFrame(new Uint8Array()).toString('hex')).toBe('00000000');
+  });
+
+  it('is made of parts as if they were one', () => {
+    fc.assert(fc.property(payloads, (parts) => void expect(encodeFrame(...parts)).toEqual(encodeFrame(Buffer.concat(parts)))));
   });
 
   it('may not be longer than 4 bytes can say', () => {
@@ -78,5 +82,40 @@ describe('the decoder', () => {
   it('takes a frame of exactly the limit', () => {
     const frame = Buffer.alloc(100, 7);
     expect(pushed(new FrameDecoder({ frameBytesMax: 100 }), encodeFrame(frame))).toEqual([frame]);
+  });
+
+  it('gives large frames back whole, in pieces of any size', () => {
+    const frame = Buffer.from(Array.from({ length: 300_000 }, (_, index) => (index * 7) % 251));
+    const bytes = Buffer.concat([encodeFrame(frame), encodeFrame(frame)]);
+    fc.assert(
+      fc.property(fc.array(fc.nat(bytes.length), { maxLength: 20 }), (cuts) => {
+        for (const decoded of decodeInPieces(bytes, cuts, frame.length)) expect(decoded.equals(frame)).toBe(true);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('allocates for what has come, not for what was announced, nor for every piece', () => {
+    const announced = 1_000_000;
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(0, 1, 2, 100, 5_000, 60_000), { maxLength: 40 }), (sizes) => {
+        const decoder = new FrameDecoder({ frameBytesMax: announced });
+        pushed(decoder, encodeHeader(announced));
+        let received = 0;
+        for (const size of sizes.filter((bytes) => received + bytes < announced)) {
+          pushed(decoder, Buffer.alloc(size));
+          received += size;
+          expect(decoder.heldBytes).toBeGreaterThanOrEqual(received);
+          expect(decoder.heldBytes).toBeLessThanOrEqual(received === 0 ? 0 : Math.min(announced, Math.max(4096, 4 * received)));
+        }
+      }),
+    );
+  });
+
+  it('does not copy a payload that came in one piece', () => {
+    const chunk = encodeFrame(Buffer.from('payload'));
+    const [payload] = pushed(new FrameDecoder({ frameBytesMax: 100 }), chunk);
+    chunk[4] = 'P'.charCodeAt(0);
+    expect(String(payload)).toBe('Payload');
   });
 });

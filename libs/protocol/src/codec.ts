@@ -7,32 +7,54 @@ import { FrameTooLargeError, TruncatedFrameError } from './errors.ts';
 export const headerBytes = 4;
 
 /** The largest length that 4 bytes can say. */
-export const lengthMax = 0xffff_ffff;
+const lengthMax = 0xffff_ffff;
 
-/** The header of a frame whose payload has `payloadBytes` bytes, 0 to 2^32 - 1. */
+const empty = Buffer.alloc(0);
+
+/** The header of a frame whose payload has `payloadBytes` bytes, an integer from 0 to 2^32 - 1; above, it throws `FrameTooLargeError`. */
 export function encodeHeader(payloadBytes: number): Buffer {
-  if (payloadBytes > lengthMax) throw new FrameTooLargeError(payloadBytes, lengthMax);
+  checkLength(payloadBytes);
   const header = Buffer.allocUnsafe(headerBytes);
   header.writeUInt32BE(payloadBytes);
   return header;
 }
 
-/** A frame in one piece; the payload is copied. */
-export function encodeFrame(payload: Uint8Array): Buffer {
-  return Buffer.concat([encodeHeader(payload.byteLength), payload]);
+/** A frame in one piece; the payload, or the parts it is made of, is copied. */
+export function encodeFrame(...parts: readonly Uint8Array[]): Buffer {
+  let payloadBytes = 0;
+  for (const part of parts) payloadBytes += part.byteLength;
+  checkLength(payloadBytes);
+  const frame = Buffer.allocUnsafe(headerBytes + payloadBytes);
+  let at = frame.writeUInt32BE(payloadBytes);
+  for (const part of parts) {
+    frame.set(part, at);
+    at += part.byteLength;
+  }
+  return frame;
 }
 
+function checkLength(payloadBytes: number): void {
+  if (payloadBytes > lengthMax) throw new FrameTooLargeError(payloadBytes, lengthMax);
+}
+
+/** The least that is allocated for an incomplete payload that is longer: pieces below it are not worth an allocation each. */
+const allocationBytesMin = 4096;
+/** Memory follows what has come, not what was announced: at most this many times as much. A larger factor copies less. */
+const growth = 4;
+
 /**
- * Makes frames of a stream. It holds at most one incomplete frame, never more than `frameBytesMax` and a header, whatever the peer announces. A payload
- * that came in one piece is a view of that piece, otherwise it is copied once.
+ * Makes frames of a stream. It holds at most one incomplete payload, in one buffer: never more than `frameBytesMax`, nor than four times what has come
+ * of it (or 4 KiB), whatever the peer announces and however small the pieces are. Every byte is copied less than 1.4 times on average, and not at
+ * all where a payload comes in one piece: it is then a view of that piece, and who keeps a few bytes of it for long should copy them.
  */
 export class FrameDecoder {
   readonly #frameBytesMax: number;
   readonly #header = Buffer.alloc(headerBytes);
   #headerFilled = 0;
-  #pieces: Buffer[] = [];
-  #piecesBytes = 0;
+  /** Of the frame whose header has been read. */
   #payloadBytes: number | undefined;
+  #partial = empty;
+  #filled = 0;
 
   constructor({ frameBytesMax }: { frameBytesMax: number }) {
     this.#frameBytesMax = frameBytesMax;
@@ -43,9 +65,9 @@ export class FrameDecoder {
     return this.#headerFilled > 0;
   }
 
-  /** Bytes held of an incomplete frame. */
+  /** Bytes allocated for an incomplete payload. */
   get heldBytes(): number {
-    return this.#piecesBytes;
+    return this.#partial.length;
   }
 
   /**
@@ -54,18 +76,13 @@ export class FrameDecoder {
    */
   push(chunk: Buffer, emit: (payload: Buffer) => void): void {
     let at = 0;
-    while (at < chunk.length || this.#payloadBytes === 0) {
-      if (this.#payloadBytes === undefined) {
-        at = this.#readHeader(chunk, at);
-        continue;
-      }
-      const wanted = this.#payloadBytes - this.#piecesBytes;
-      const piece = chunk.subarray(at, at + wanted);
-      at += piece.length;
-      if (piece.length < wanted) {
-        this.#pieces.push(piece);
-        this.#piecesBytes += piece.length;
-      } else emit(this.#complete(piece));
+    while (at < chunk.length) {
+      if (this.#payloadBytes === undefined) at = this.#readHeader(chunk, at);
+      if (this.#payloadBytes === undefined) return;
+      const end = at + this.#payloadBytes - this.#filled;
+      if (end > chunk.length) return this.#hold(chunk.subarray(at));
+      emit(this.#complete(chunk.subarray(at, end)));
+      at = end;
     }
   }
 
@@ -73,7 +90,7 @@ export class FrameDecoder {
   end(): void {
     if (!this.midFrame) return;
     const expected = this.#payloadBytes === undefined ? undefined : headerBytes + this.#payloadBytes;
-    throw new TruncatedFrameError(this.#headerFilled + this.#piecesBytes, expected);
+    throw new TruncatedFrameError(this.#headerFilled + this.#filled, expected);
   }
 
   #readHeader(chunk: Buffer, at: number): number {
@@ -93,12 +110,28 @@ export class FrameDecoder {
     this.#payloadBytes = payloadBytes;
   }
 
+  #hold(piece: Buffer): void {
+    const filled = this.#filled + piece.length;
+    if (filled > this.#partial.length) {
+      const capacity = Math.min(this.#payloadBytes!, Math.max(allocationBytesMin, filled * growth));
+      const larger = Buffer.allocUnsafeSlow(capacity);
+      this.#partial.copy(larger, 0, 0, this.#filled);
+      this.#partial = larger;
+    }
+    piece.copy(this.#partial, this.#filled);
+    this.#filled = filled;
+  }
+
   #complete(last: Buffer): Buffer {
-    const payload = this.#pieces.length === 0 ? last : Buffer.concat([...this.#pieces, last]);
+    let payload = last;
+    if (this.#filled > 0) {
+      this.#hold(last);
+      payload = this.#partial;
+    }
     this.#headerFilled = 0;
     this.#payloadBytes = undefined;
-    this.#pieces = [];
-    this.#piecesBytes = 0;
+    this.#partial = empty;
+    this.#filled = 0;
     return payload;
   }
 }

@@ -1,23 +1,21 @@
+import { once } from 'node:events';
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions } from 'node:tls';
 import { ConnectError } from './errors.ts';
 import { FramedSocket } from './framed-socket.ts';
-import type { Limits } from './limits.ts';
-
-/** A few frames under way at a time keep a fast link busy; more would only wait in our memory instead of the sender's. */
-const highWaterMark = 256 * 1024;
+import { checkInteger, checkRange, timerMsMax, withDefaults, type Limits } from './limits.ts';
 
 export interface ConnectOptions {
   host: string;
   port: number;
   /** Over TLS with these options; without them over plain TCP. */
   tls?: ConnectionOptions;
-  /** Default 5 s. */
+  /** From the look-up of the name to the end of the TLS handshake. 1 ms to 24 days; default 5 s. */
   connectTimeoutMs?: number;
   limits?: Partial<Limits>;
 }
 
-/** Connects, or rejects with a `ConnectError` that says where to and why not. */
+/** Connects, or rejects with a `ConnectError` that says where to and why not; with a `RangeError` where an option is out of range. */
 export async function connectFramed({
   host,
   port,
@@ -25,27 +23,30 @@ export async function connectFramed({
   connectTimeoutMs = 5_000,
   limits,
 }: ConnectOptions): Promise<FramedSocket> {
-  const options = { host, port, allowHalfOpen: true, writableHighWaterMark: highWaterMark, readableHighWaterMark: highWaterMark };
+  checkRange('connectTimeoutMs', connectTimeoutMs, 1, timerMsMax);
+  const checked = withDefaults(limits);
+  const options = { host, port, allowHalfOpen: true };
   const socket = tls === undefined ? connectTcp(options) : connectTls({ ...options, ...tls });
-  try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once(tls === undefined ? 'connect' : 'secureConnect', resolve);
-      socket.once('error', reject);
-      socket.setTimeout(connectTimeoutMs, () => reject(new Error(`no answer within ${connectTimeoutMs} ms`)));
+  return new Promise((resolve, reject) => {
+    const fail = (cause: Error): void => {
+      clearTimeout(deadline);
+      socket.destroy();
+      reject(new ConnectError(`${host}:${port}`, cause.message || String((cause as NodeJS.ErrnoException).code), { cause }));
+    };
+    // Not the socket's own timeout: every byte of a handshake would put it off.
+    const deadline = setTimeout(() => fail(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+    socket.once('error', fail);
+    socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
+      clearTimeout(deadline);
+      socket.off('error', fail);
+      socket.setNoDelay(true);
+      resolve(new FramedSocket(socket, checked));
     });
-  } catch (cause) {
-    socket.destroy();
-    throw new ConnectError(
-      `${host}:${port}`,
-      cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause),
-      { cause },
-    );
-  }
-  socket.setTimeout(0);
-  socket.removeAllListeners('error');
-  socket.setNoDelay(true);
-  return new FramedSocket(socket, limits);
+  });
 }
+
+/** A stranger may hold a connection for so long before it is one; Node's own two minutes would let few of them take all. */
+const handshakeTimeoutMs = 10_000;
 
 export interface ListenOptions {
   host: string;
@@ -53,54 +54,97 @@ export interface ListenOptions {
   port: number;
   tls?: TlsOptions;
   limits?: Partial<Limits>;
-  /** More are turned away. Default 1,000. */
+  /** More are turned away. 1 on; default 1,000: with the default limits, 18 GB in the worst case and next to nothing in the usual one. */
   connectionsMax?: number;
 }
 
 export interface FramedServer {
   readonly host: string;
   readonly port: number;
-  /** Takes no more connections, waits for those that are open, at most `drainMs` (default 0), and drops the rest. */
+  /**
+   * Takes no more connections, waits until all that are open have been served, at most `drainMs` (0 to 24 days, default 0), and drops the rest.
+   */
   close(options?: { drainMs?: number }): Promise<void>;
 }
 
-/** Calls `serve` for every connection. When it resolves the connection is closed, when it rejects it is dropped. */
+/**
+ * Calls `serve` for every connection. When it resolves the connection is closed, when it rejects it is dropped: what is worth reporting, `serve`
+ * reports itself. Rejects where the address cannot be had.
+ */
 export async function listenFramed(
   options: ListenOptions,
   serve: (socket: FramedSocket) => Promise<void>,
 ): Promise<FramedServer> {
-  const { host, port, tls, limits, connectionsMax = 1000 } = options;
-  const open = new Set<Promise<void>>();
-  const sockets = new Set<FramedSocket>();
-  const accept = (raw: Socket): void => {
-    raw.setNoDelay(true);
-    const socket = new FramedSocket(raw, limits);
-    sockets.add(socket);
-    const served = serve(socket)
-      .then(() => socket.close())
-      .catch(() => socket.destroy())
-      .finally(() => {
-        sockets.delete(socket);
-        open.delete(served);
-      });
-    open.add(served);
-  };
-  const shared = { allowHalfOpen: true, highWaterMark };
-  const server: Server = tls === undefined ? createTcpServer(shared, accept) : createTlsServer({ ...shared, ...tls }, accept);
+  const { host, port, tls, connectionsMax = 1000 } = options;
+  checkInteger('connectionsMax', connectionsMax, 1, Number.MAX_SAFE_INTEGER);
+  const limits = withDefaults(options.limits);
+  const connections = new Connections(limits, serve);
+  const server: Server =
+    tls === undefined
+      ? createTcpServer({ allowHalfOpen: true }, connections.accept)
+      : createTlsServer({ allowHalfOpen: true, handshakeTimeout: handshakeTimeoutMs, ...tls }, connections.accept);
   server.maxConnections = connectionsMax;
+  server.on('connection', connections.track);
   // A client that fails its handshake harms nobody else.
   server.on('tlsClientError', () => {});
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve));
+  server.listen(port, host);
+  await once(server, 'listening');
+  // From here on only an accept can fail, which concerns one client.
+  server.on('error', () => {});
   const address = server.address() as AddressInfo;
   return {
     host: address.address,
     port: address.port,
     async close({ drainMs = 0 } = {}) {
+      checkRange('drainMs', drainMs, 0, timerMsMax);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const late = setTimeout(() => sockets.forEach((socket) => socket.destroy()), drainMs);
-      await Promise.all(open);
+      await connections.drain(drainMs);
       await closed;
-      clearTimeout(late);
     },
   };
+}
+
+/** What a server has open: sockets from their first packet on, and those that are being served. */
+class Connections {
+  readonly #limits: Limits;
+  readonly #serve: (socket: FramedSocket) => Promise<void>;
+  readonly #sockets = new Set<Socket>();
+  readonly #served = new Map<FramedSocket, Promise<void>>();
+
+  constructor(limits: Limits, serve: (socket: FramedSocket) => Promise<void>) {
+    this.#limits = limits;
+    this.#serve = serve;
+  }
+
+  /** Remembers a socket that may still be in its handshake. */
+  readonly track = (socket: Socket): void => {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+  };
+
+  readonly accept = (raw: Socket): void => {
+    raw.setNoDelay(true);
+    const socket = new FramedSocket(raw, this.#limits);
+    const serving = async (): Promise<void> => {
+      try {
+        await this.#serve(socket);
+        await socket.close();
+      } catch {
+        socket.destroy();
+      } finally {
+        this.#served.delete(socket);
+      }
+    };
+    // A turn later, so that it is in the map before it can leave it.
+    this.#served.set(socket, Promise.resolve().then(serving));
+  };
+
+  async drain(drainMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)));
+    await Promise.race([Promise.all(this.#served.values()), late]);
+    clearTimeout(timer);
+    for (const socket of this.#served.keys()) socket.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
 }

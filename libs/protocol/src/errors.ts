@@ -38,10 +38,10 @@ export class FrameTimeoutError extends FramingError {
   }
 }
 
-/** The peer does not read what we send. */
+/** The peer does not read what we send: what waited is lost, in whole or in part. */
 export class SendTimeoutError extends FramingError {
-  constructor(sendTimeoutMs: number, unsentBytes: number) {
-    super(`the peer took none of ${unsentBytes} waiting bytes for ${sendTimeoutMs} ms (sendTimeoutMs)`, false);
+  constructor(waitedMs: number, unsentBytes: number, limit: 'sendTimeoutMs' | 'closeTimeoutMs') {
+    super(`the peer did not take ${unsentBytes} waiting bytes in ${waitedMs} ms (${limit})`, false);
   }
 }
 
@@ -52,10 +52,12 @@ export class RequestTimeoutError extends FramingError {
   }
 }
 
-/** The connection is closed, by us, by the peer or by the network. */
+/** The connection is closed, by us, by the peer or by the network. Definite for what was to be sent only after that. */
 export class ConnectionClosedError extends FramingError {
-  constructor(why: string, options?: ErrorOptions) {
-    super(`the connection is closed: ${why}`, false, options);
+  readonly reason: string;
+  constructor(reason: string, { definite = false, ...options }: ErrorOptions & { definite?: boolean } = {}) {
+    super(`the connection is closed: ${reason}`, definite, options);
+    this.reason = reason;
   }
 }
 

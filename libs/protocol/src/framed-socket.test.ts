@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import fc from 'fast-check';
 import { eventually } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -39,19 +40,20 @@ const echo = async (socket: FramedSocket): Promise<void> => {
 };
 
 /** A peer that is not ours: a plain socket, and the framed socket at its other end. */
-async function withStranger(limits: Partial<Limits> = {}): Promise<{ stranger: Socket; socket: FramedSocket }> {
+async function withStranger(limits: Partial<Limits> = {}): Promise<{ stranger: Socket; socket: FramedSocket; raw: Socket }> {
   const server: Server = createServer({ allowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
   const stranger = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
   stranger.on('error', () => {});
-  const socket = new FramedSocket(await accepted, limits);
+  const raw = await accepted;
+  const socket = new FramedSocket(raw, limits);
   cleanups.push(
     () => server.close(),
     () => stranger.destroy(),
     () => socket.destroy(),
   );
-  return { stranger, socket };
+  return { stranger, socket, raw };
 }
 
 async function readAll(socket: FramedSocket): Promise<Buffer[]> {
@@ -78,6 +80,23 @@ describe.each([
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('goes on sending after the peer has ended its side', async () => {
+    const server = await serve(
+      async (socket) => {
+        const frames = await readAll(socket);
+        await socket.send(Buffer.from(`${frames.length} frames`));
+      },
+      {},
+      tls,
+    );
+    const options = { port: server.port, host: '127.0.0.1', allowHalfOpen: true, ca: pem('test-only.cert.pem') };
+    const socket = tls ? connectTls(options) : connect(options);
+    socket.end(Buffer.concat([encodeFrame(Buffer.from('a')), encodeFrame(Buffer.from('b'))]));
+    const received: Buffer[] = [];
+    for await (const chunk of socket) received.push(chunk as Buffer);
+    expect(Buffer.concat(received)).toEqual(encodeFrame(Buffer.from('2 frames')));
   });
 
   it('matches replies to many requests under way', async () => {
@@ -136,20 +155,46 @@ describe('a peer that misbehaves', () => {
     await expect(flood()).rejects.toThrow(errors.SendTimeoutError);
   });
 
-  it('sends faster than we read: it is made to wait, and we hold little more than the limit', async () => {
-    const frame = encodeFrame(Buffer.alloc(10_000));
-    const { stranger, socket } = await withStranger({ bufferedBytesMax: 50_000, idleTimeoutMs: 100 });
-    const framesMax = 3_000;
-    for (let count = 0; count < framesMax; count++) stranger.write(frame);
-    // The kernel's buffers are full when no more goes out: most of the 30 MB then wait at the peer, and silence is not idleness, as we do not read.
-    const waiting = await eventually(() => stranger.writableLength > 10_000_000 && stranger.writableLength);
-    expect(waiting).toBeGreaterThan(10_000_000);
+  it.each([
+    ['large frames', 10_000, 3_000],
+    ['empty frames', 0, 1_000_000],
+  ])('sends %s faster than we read: it is made to wait, and its silence then is not idleness', async (_, payloadBytes, count) => {
+    const idleTimeoutMs = 100;
+    const { stranger, socket, raw } = await withStranger({
+      bufferedBytesMax: 50_000,
+      idleTimeoutMs,
+      frameTimeoutMs: idleTimeoutMs,
+    });
+    const frame = encodeFrame(Buffer.alloc(payloadBytes));
+    stranger.write(Buffer.alloc(frame.length * count, frame));
+    await eventually(() => raw.isPaused());
+    const pausedMs = performance.now();
+    const heldBytes = raw.bytesRead;
+    expect(heldBytes).toBeLessThan(50_000 + 2 * 64 * 1024);
+    await eventually(() => performance.now() > pausedMs + 3 * idleTimeoutMs);
+    expect(raw.bytesRead).toBe(heldBytes);
     let read = 0;
     for await (const payload of socket) {
-      expect(payload.length).toBe(10_000);
-      if (++read === framesMax) break;
+      if (payload.length !== payloadBytes) throw new Error(`a frame of ${payload.length} bytes`);
+      if (++read === count) break;
     }
-    expect(read).toBe(framesMax);
+    expect(read).toBe(count);
+  });
+
+  it('reads slowly: as long as it takes anything of a large frame, sending goes on', async () => {
+    const sendTimeoutMs = 500;
+    const { stranger, socket } = await withStranger({ sendTimeoutMs, frameBytesMax: 64 * 1024 * 1024 });
+    const frame = Buffer.alloc(32 * 1024 * 1024, 1);
+    let received = 0;
+    stranger.on('data', (chunk) => (received += chunk.length)).pause();
+    const sipping = setInterval(() => stranger.resume().once('data', () => stranger.pause()), 3);
+    cleanups.push(() => clearInterval(sipping));
+    const startMs = performance.now();
+    await socket.send(frame);
+    expect(performance.now() - startMs).toBeGreaterThan(sendTimeoutMs);
+    clearInterval(sipping);
+    stranger.resume();
+    await eventually(() => received === frame.length + 4);
   });
 
   it('does not reply: RequestTimeoutError for all that is under way, and the connection is closed', async () => {
@@ -162,20 +207,64 @@ describe('a peer that misbehaves', () => {
   });
 });
 
-describe('the end of a connection', () => {
-  it('is half-closed by a peer that still reads: iteration ends, and our answer arrives', async () => {
-    const server = await serve(async (socket) => {
-      const frames = await readAll(socket);
-      await socket.send(Buffer.from(`${frames.length} frames`));
-    });
-    const raw = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
-    const received: Buffer[] = [];
-    raw.on('data', (chunk) => received.push(chunk));
-    raw.end(Buffer.concat([encodeFrame(Buffer.from('a')), encodeFrame(Buffer.from('b'))]));
-    await new Promise((resolve) => raw.once('close', resolve));
-    expect(Buffer.concat(received)).toEqual(encodeFrame(Buffer.from('2 frames')));
+describe('a request', () => {
+  it('that is too large fails alone: the replies to the others stay theirs', async () => {
+    const socket = await connectTo(await serve(echo), { frameBytesMax: 10 });
+    const ask = (text: string): Promise<string> => socket.request(Buffer.from(text), { timeoutMs: 5_000 }).then(String);
+    const [before, tooLarge, after] = await Promise.allSettled([ask('before'), ask('much too large'), ask('after')]);
+    expect(before).toEqual({ status: 'fulfilled', value: 'before' });
+    expect(tooLarge).toMatchObject({ status: 'rejected', reason: { name: 'FrameTooLargeError', definite: true } });
+    expect(after).toEqual({ status: 'fulfilled', value: 'after' });
   });
 
+  it('is matched for as long as the queue of requests never runs empty', async () => {
+    const socket = await connectTo(await serve(echo));
+    let asked = 0;
+    const lane = async (): Promise<void> => {
+      for (let number = asked++; number < 5_000; number = asked++) {
+        expect(String(await socket.request(Buffer.from(`${number}`), { timeoutMs: 10_000 }))).toBe(`${number}`);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, lane));
+  });
+
+  it('is refused at once when its peer has ended its side, and fails when that happens later', async () => {
+    const { stranger, socket } = await withStranger();
+    stranger.resume();
+    const underWay = socket.request(Buffer.from('x'), { timeoutMs: 5_000 });
+    stranger.end();
+    await expect(underWay).rejects.toMatchObject({ name: 'ConnectionClosedError', definite: false });
+    const refused = socket.request(Buffer.from('x'), { timeoutMs: 5_000 });
+    await expect(refused).rejects.toMatchObject({ name: 'ConnectionClosedError', definite: true });
+  });
+
+  it('needs a timeout that a timer can keep', async () => {
+    const { socket } = await withStranger();
+    expect(() => socket.request(Buffer.from('x'), { timeoutMs: 2 ** 31 })).toThrow(/^timeoutMs is 2147483648; it must be from/);
+  });
+});
+
+describe('a reader', () => {
+  it('may leave the loop, and a second loop goes on with the next frame', async () => {
+    const { stranger, socket } = await withStranger();
+    stranger.end(Buffer.concat(['hello', 'a', 'b'].map((text) => encodeFrame(Buffer.from(text)))));
+    for await (const frame of socket) {
+      expect(String(frame)).toBe('hello');
+      break;
+    }
+    expect((await readAll(socket)).map(String)).toEqual(['a', 'b']);
+  });
+
+  it('is alone: a second one is refused, and takes nothing from the first', async () => {
+    const { stranger, socket } = await withStranger();
+    const first = socket[Symbol.asyncIterator]().next();
+    await expect(socket[Symbol.asyncIterator]().next()).rejects.toThrow('one reader at a time');
+    stranger.write(encodeFrame(Buffer.from('mine')));
+    expect(String((await first).value)).toBe('mine');
+  });
+});
+
+describe('the end of a connection', () => {
   it('drains: all that was sent before close arrives', async () => {
     const received: number[] = [];
     const server = await serve(async (socket) => {
@@ -186,6 +275,36 @@ describe('the end of a connection', () => {
     for (const size of sizes) void socket.send(Buffer.alloc(size));
     await socket.close();
     expect(received).toEqual(sizes);
+  });
+
+  it('drains, even when the peer has ended its side before', async () => {
+    const { stranger, socket } = await withStranger();
+    stranger.end();
+    expect(await readAll(socket)).toEqual([]);
+    const large = Buffer.alloc(12 * 1024 * 1024, 1);
+    void socket.send(large);
+    const closed = socket.close();
+    let received = 0;
+    for await (const chunk of stranger) received += (chunk as Buffer).length;
+    await closed;
+    expect(received).toBe(large.length + 4);
+  });
+
+  it('is an error of close when the peer does not take what was sent', async () => {
+    const { stranger, socket } = await withStranger({ closeTimeoutMs: 50 });
+    stranger.pause();
+    const sending = Promise.all(Array.from({ length: 3 }, () => socket.send(Buffer.alloc(10 * 1024 * 1024))));
+    sending.catch(() => {});
+    await expect(socket.close()).rejects.toThrow(/^the peer did not take \d+ waiting bytes in 50 ms \(closeTimeoutMs\)$/);
+    await expect(sending).rejects.toThrow(errors.SendTimeoutError);
+  });
+
+  it('makes later sends fail, definitely, with the reason', async () => {
+    const { socket } = await withStranger();
+    const cause = new Error('the session is over');
+    socket.destroy(cause);
+    const late = socket.send(Buffer.from('late'));
+    await expect(late).rejects.toMatchObject({ message: 'the connection is closed: the session is over', definite: true, cause });
   });
 
   it('comes within the deadline even if the peer never closes its side', async () => {
@@ -214,12 +333,69 @@ describe('the end of a connection', () => {
   });
 });
 
+describe('a server that closes', () => {
+  it('does not wait for a client that never completes its TLS handshake', async () => {
+    const server = await serve(echo, {}, true);
+    const silent = connect({ port: server.port, host: '127.0.0.1' });
+    silent.on('error', () => {});
+    await new Promise((resolve) => silent.once('connect', resolve));
+    const gone = new Promise((resolve) => silent.once('close', resolve));
+    await server.close({ drainMs: 50 });
+    await gone;
+  });
+
+  it('does not wait for a handler that hangs, and drops its connection', async () => {
+    const server = await serve(() => new Promise(() => {}));
+    const socket = await connectTo(server);
+    await server.close({ drainMs: 50 });
+    expect(await readAll(socket).catch((error: unknown) => error)).toSatisfy(
+      (end) => end instanceof errors.ConnectionClosedError || (Array.isArray(end) && end.length === 0),
+    );
+  });
+
+  it('lets those finish that are being served', async () => {
+    const served = Promise.withResolvers<void>();
+    const server = await serve(async (socket) => {
+      for await (const frame of socket) {
+        served.resolve();
+        await socket.send(frame, Buffer.from('!'));
+        return;
+      }
+    });
+    const socket = await connectTo(server);
+    const reply = socket.request(Buffer.from('last'), { timeoutMs: 5_000 });
+    await served.promise;
+    const closed = server.close({ drainMs: 5_000 });
+    expect(String(await reply)).toBe('last!');
+    await socket.close();
+    await closed;
+  });
+
+  it('drops a connection whose handler throws, and serves the others', async () => {
+    const server = await serve(async (socket) => {
+      for await (const frame of socket) {
+        if (String(frame) === 'bad') throw new Error('cannot serve this');
+        await socket.send(frame);
+      }
+    });
+    const [good, bad] = [await connectTo(server), await connectTo(server)];
+    await expect(bad.request(Buffer.from('bad'), { timeoutMs: 5_000 })).rejects.toThrow(errors.ConnectionClosedError);
+    expect(String(await good.request(Buffer.from('good'), { timeoutMs: 5_000 }))).toBe('good');
+  });
+});
+
 describe('limits', () => {
   it('are refused with field, value and range', () => {
     expect(() => new FramedSocket(new Socket(), { frameBytesMax: 0 })).toThrow(
       'frameBytesMax is 0; it must be from 1 to 4294967295',
     );
+    expect(() => new FramedSocket(new Socket(), { bufferedBytesMax: 1.5 })).toThrow(
+      'bufferedBytesMax is 1.5; it must be a whole number',
+    );
     expect(() => new FramedSocket(new Socket(), { idleTimeoutMs: NaN })).toThrow('idleTimeoutMs is NaN');
+    expect(() => new FramedSocket(new Socket(), { closeTimeoutMs: Infinity })).toThrow(
+      'closeTimeoutMs is Infinity; it must be from 10',
+    );
   });
 
   it('hold for what we send', async () => {
@@ -241,4 +417,18 @@ it('says where it could not connect, and why', async () => {
   const error = await connectFramed({ host: '127.0.0.1', port: 1 }).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(errors.ConnectError);
   expect(String(error)).toContain('cannot connect to 127.0.0.1:1: connect ECONNREFUSED');
+});
+
+it('gives up on a server that never completes the TLS handshake', async () => {
+  const silent = createServer((socket) => cleanups.push(() => socket.destroy()));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const connecting = connectFramed({ host: '127.0.0.1', port, tls: {}, connectTimeoutMs: 50 });
+  await expect(connecting).rejects.toThrow(`cannot connect to 127.0.0.1:${port}: no connection within 50 ms`);
+});
+
+it('says why an address cannot be listened on', async () => {
+  const { port } = await serve(echo);
+  await expect(listenFramed({ host: '127.0.0.1', port }, echo)).rejects.toThrow('EADDRINUSE');
 });

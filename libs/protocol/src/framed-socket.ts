@@ -1,18 +1,20 @@
 /**
  * Frames over a stream socket, TCP, TLS or any duplex. What comes in is an async iterable with real back-pressure: who does not read makes the
- * kernel's buffers fill, and the peer wait. What goes out is written without copying, all frames of one turn of the event loop together.
+ * kernel's buffers fill, and the peer wait. What goes out is written without copying (but small frames, where a copy is cheaper), all frames of one
+ * turn of the event loop together.
  */
 import type { Duplex } from 'node:stream';
-import { encodeHeader, FrameDecoder } from './codec.ts';
+import { encodeFrame, encodeHeader, FrameDecoder } from './codec.ts';
 import {
   ConnectionClosedError,
   FrameTimeoutError,
   FrameTooLargeError,
   IdleTimeoutError,
-  RequestTimeoutError,
   SendTimeoutError,
+  type FramingError,
 } from './errors.ts';
-import { withDefaults, type Limits } from './limits.ts';
+import { Fifo } from './fifo.ts';
+import { checkRange, timerMsMax, withDefaults, type Limits } from './limits.ts';
 import { Requests } from './requests.ts';
 
 /** Timeouts are noticed up to a quarter late: one coarse timer for a socket instead of one for every frame. */
@@ -20,7 +22,14 @@ const checksPerTimeout = 4;
 /** No timer is rarer than this, so that a peer is never more than a quarter of a second in hand. */
 const checkIntervalMsMax = 250;
 
+/** What a waiting frame costs beside its bytes, about: without it a flood of empty frames would cost nothing and never be held up. */
+const waitingFrameBytes = 128;
+
+/** Up to here header and payload are copied into one buffer: two entries of a gathered write cost more than that. */
+const copiedBytesMax = 1024;
+
 const sent = Promise.resolve();
+const over: IteratorResult<Buffer> = { done: true, value: undefined };
 
 interface Waiter<T> {
   resolve(value: T): void;
@@ -34,14 +43,15 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   readonly #timer: NodeJS.Timeout;
   readonly #requests: Requests;
 
-  /** Frames received and not read; `#next` is the index of the first. */
-  #frames: Buffer[] = [];
-  #next = 0;
-  #bufferedBytes = 0;
+  /** Frames received and not yet read. */
+  readonly #frames = new Fifo<Buffer>();
+  #waitingBytes = 0;
   #reader: Waiter<IteratorResult<Buffer>> | undefined;
+  /** The peer has ended its side, after a whole frame. */
   #ended = false;
-  #error: Error | undefined;
   #closing = false;
+  /** What broke the connection. */
+  #error: Error | undefined;
 
   #corked = false;
   #drain: (Waiter<void> & { promise: Promise<void> }) | undefined;
@@ -52,7 +62,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   #tookMs = 0;
   #unsentBytes = 0;
 
-  /** Takes a connected socket over: nobody else may read it or write to it from now on. */
+  /** Takes a connected socket over, one with `allowHalfOpen`: nobody else may read it or write to it from now on. */
   constructor(socket: Duplex, limits?: Partial<Limits>) {
     this.#socket = socket;
     this.#limits = withDefaults(limits);
@@ -70,45 +80,53 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   /**
    * Sends one frame made of the parts, which must not be changed any more. Resolves when there is room for the next frame, which is not yet a
-   * proof of delivery. Rejects with `FrameTooLargeError`, `SendTimeoutError` or `ConnectionClosedError`.
+   * proof of delivery; who sends without waiting for that holds the frames in memory. Rejects with `FrameTooLargeError` (the connection goes on),
+   * `SendTimeoutError` or `ConnectionClosedError`. Still possible after the peer has ended its own side.
    */
   send(...parts: readonly Uint8Array[]): Promise<void> {
     let payloadBytes = 0;
     for (const part of parts) payloadBytes += part.byteLength;
-    if (payloadBytes > this.#limits.frameBytesMax)
-      return Promise.reject(new FrameTooLargeError(payloadBytes, this.#limits.frameBytesMax));
-    if (this.#error !== undefined || this.#closing) return Promise.reject(this.#error ?? new ConnectionClosedError('by us'));
-    this.#cork();
-    let roomy = this.#socket.write(encodeHeader(payloadBytes));
-    for (const part of parts) if (part.byteLength > 0) roomy = this.#socket.write(part);
-    return roomy ? sent : this.#drained();
+    const refusal = this.#refusal(payloadBytes);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#write(parts, payloadBytes) ? sent : this.#drained();
   }
 
   /**
    * Sends a frame and resolves with the peer's reply to it. Many may be under way: replies come in the order of the requests. After `timeoutMs`
-   * the connection is closed and all requests under way fail. Not to be mixed with iterating.
+   * (above 0, at most 24 days; a `RangeError` is thrown otherwise) it rejects with `RequestTimeoutError`, the connection is closed and all requests
+   * under way fail, for the order of the replies is lost. While requests are under way no frame reaches the iterator.
    */
   request(payload: Uint8Array, { timeoutMs }: { timeoutMs: number }): Promise<Buffer> {
+    checkRange('timeoutMs', timeoutMs, Number.MIN_VALUE, timerMsMax);
+    const refusal =
+      this.#refusal(payload.byteLength) ?? (this.#ended ? closedBefore('by the peer, which can not reply') : undefined);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (!this.#awaited) this.#heardMs = performance.now();
     const reply = this.#requests.add(timeoutMs);
-    this.send(payload).catch((error: unknown) => this.#requests.fail(error));
+    if (!this.#write([payload], payload.byteLength)) void this.#drained();
     return reply;
   }
 
-  /** The frames as they arrive, for one reader. Ends when the peer has ended its side or we close; throws what broke the connection, after the frames before it. */
+  /**
+   * The frames as they arrive, for one reader at a time. Ends when the peer has ended its side or we close; throws what broke the connection, after
+   * the frames before it. Leaving a loop keeps the connection, and another loop goes on with the next frame.
+   */
   [Symbol.asyncIterator](): AsyncIterator<Buffer> {
-    return { next: () => this.#read(), return: () => Promise.resolve({ done: true, value: undefined }) };
+    return { next: () => this.#read(), return: () => Promise.resolve(over) };
   }
 
   /**
-   * Sends what is waiting, ends our side, and waits until the peer has ended its own, at most `closeTimeoutMs`. Frames that still arrive
-   * are dropped.
+   * Sends what is waiting, ends our side, and waits until the peer has ended its own, at most `closeTimeoutMs`, then drops it. Frames that still
+   * arrive are dropped, and requests under way fail. Resolves at once where the connection is gone already. Rejects with `SendTimeoutError` or
+   * `ConnectionClosedError` where not everything went out.
    */
   async close(): Promise<void> {
     this.#closing = true;
     this.#finishReading();
+    this.#requests.fail(new ConnectionClosedError('by us'));
     if (this.#socket.destroyed) return;
-    const closed = new Promise<void>((resolve) => this.#socket.once('close', resolve));
-    const late = setTimeout(() => this.#socket.destroy(), this.#limits.closeTimeoutMs);
+    const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
+    const late = setTimeout(() => this.destroy(this.#lateToClose()), this.#limits.closeTimeoutMs);
     this.#uncork();
     this.#socket.end(() => {
       if (this.#ended) this.#socket.destroy();
@@ -116,13 +134,14 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#socket.resume();
     await closed;
     clearTimeout(late);
+    if (!this.#socket.writableFinished) throw this.#error ?? new ConnectionClosedError('by the peer');
   }
 
-  /** Drops the connection at once; the reader and all senders get the error. */
+  /** Drops the connection at once; the reader, all senders and all requests get the error. */
   destroy(error: Error = new ConnectionClosedError('by us')): void {
-    if (this.#error === undefined && !this.#closing) this.#error = error;
+    this.#error ??= error;
     this.#socket.destroy();
-    this.#fail(error);
+    this.#settle(error);
   }
 
   // Receiving.
@@ -133,10 +152,10 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     try {
       this.#decoder.push(chunk, this.#emit);
     } catch (error) {
-      return this.destroy(error as Error);
+      return this.destroy(error as FramingError);
     }
     if (this.#decoder.midFrame) this.#frameBegunMs ??= this.#heardMs;
-    if (this.#bufferedBytes > this.#limits.bufferedBytesMax) this.#socket.pause();
+    if (this.#waitingBytes > this.#limits.bufferedBytesMax) this.#socket.pause();
   }
 
   readonly #emit = (frame: Buffer): void => {
@@ -148,75 +167,92 @@ export class FramedSocket implements AsyncIterable<Buffer> {
       reader.resolve({ done: false, value: frame });
     } else {
       this.#frames.push(frame);
-      this.#bufferedBytes += frame.byteLength;
+      this.#waitingBytes += frame.byteLength + waitingFrameBytes;
     }
   };
 
   #read(): Promise<IteratorResult<Buffer>> {
-    const frame = this.#frames[this.#next];
-    if (frame !== undefined) return Promise.resolve({ done: false, value: this.#take(frame) });
-    if (this.#closing) return Promise.resolve({ done: true, value: undefined });
+    const frame = this.#frames.shift();
+    if (frame !== undefined) {
+      this.#onRead(frame);
+      return Promise.resolve({ done: false, value: frame });
+    }
+    if (this.#closing || this.#ended) return Promise.resolve(over);
     if (this.#error !== undefined) return Promise.reject(this.#error);
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    if (this.#reader !== undefined)
+      return Promise.reject(new Error('this connection is being read already: it has one reader at a time'));
     this.#heardMs = performance.now();
     return new Promise((resolve, reject) => (this.#reader = { resolve, reject }));
   }
 
-  #take(frame: Buffer): Buffer {
-    this.#next += 1;
-    this.#bufferedBytes -= frame.byteLength;
-    if (this.#next === this.#frames.length) {
-      this.#frames = [];
-      this.#next = 0;
-    }
-    if (this.#socket.isPaused() && this.#bufferedBytes <= this.#limits.bufferedBytesMax / 2) {
-      this.#heardMs = performance.now();
-      if (this.#frameBegunMs !== undefined) this.#frameBegunMs = this.#heardMs;
-      this.#socket.resume();
-    }
-    return frame;
+  #onRead(frame: Buffer): void {
+    this.#waitingBytes -= frame.byteLength + waitingFrameBytes;
+    if (!this.#socket.isPaused() || this.#waitingBytes > this.#limits.bufferedBytesMax / 2) return;
+    this.#heardMs = performance.now();
+    if (this.#frameBegunMs !== undefined) this.#frameBegunMs = this.#heardMs;
+    this.#socket.resume();
   }
 
   /** The peer sends no more. It may still read: half of the connection stays open until we close it. */
   #onEnd(): void {
     try {
-      this.#decoder.end();
+      if (!this.#closing) this.#decoder.end();
     } catch (error) {
-      if (!this.#closing) return this.destroy(error as Error);
+      return this.destroy(error as FramingError);
     }
     this.#ended = true;
-    this.#requests.fail(new ConnectionClosedError('the peer has ended it'));
+    if (this.#closing && this.#socket.writableFinished) this.#socket.destroy();
+    this.#requests.fail(new ConnectionClosedError('by the peer'));
     this.#finishReading();
-    if (this.#closing) this.#socket.destroy();
   }
 
   #finishReading(): void {
-    this.#reader?.resolve({ done: true, value: undefined });
+    this.#reader?.resolve(over);
     this.#reader = undefined;
   }
 
   // Sending.
+
+  /** Why a frame cannot be sent now; then nothing of it goes out. */
+  #refusal(payloadBytes: number): FramingError | undefined {
+    if (payloadBytes > this.#limits.frameBytesMax) return new FrameTooLargeError(payloadBytes, this.#limits.frameBytesMax);
+    if (this.#closing) return closedBefore('by us');
+    if (!this.#socket.writable) return closedBefore(reasonOf(this.#error), this.#error);
+    return undefined;
+  }
+
+  /** Says whether there is room for more. */
+  #write(parts: readonly Uint8Array[], payloadBytes: number): boolean {
+    this.#cork();
+    let room = true;
+    if (payloadBytes <= copiedBytesMax) room = this.#socket.write(encodeFrame(...parts));
+    else {
+      this.#socket.write(encodeHeader(payloadBytes));
+      for (const part of parts) if (part.byteLength > 0) room = this.#socket.write(part);
+    }
+    return room || this.#socket.writableLength <= this.#limits.bufferedBytesMax;
+  }
 
   /** Holds back writes until the end of this turn, so that small frames travel together. */
   #cork(): void {
     if (this.#corked) return;
     this.#corked = true;
     this.#socket.cork();
-    process.nextTick(() => this.#uncork());
+    process.nextTick(this.#uncork);
   }
 
-  #uncork(): void {
+  readonly #uncork = (): void => {
     if (!this.#corked) return;
     this.#corked = false;
     this.#socket.uncork();
-  }
+  };
 
   #drained(): Promise<void> {
     if (this.#drain === undefined) {
       this.#drain = Promise.withResolvers<void>();
       this.#drain.promise.catch(() => {});
       this.#tookMs = performance.now();
-      this.#unsentBytes = this.#socket.writableLength;
+      this.#unsentBytes = unsentBytes(this.#socket);
     }
     return this.#drain.promise;
   }
@@ -228,33 +264,58 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   // The end, and its reasons.
 
+  /** Somebody waits for the peer to send. */
+  get #awaited(): boolean {
+    return this.#reader !== undefined || this.#requests.waiting;
+  }
+
   #check(): void {
     const nowMs = performance.now();
     const { idleTimeoutMs, frameTimeoutMs, sendTimeoutMs } = this.#limits;
-    const waiting = this.#reader !== undefined || this.#requests.waiting;
-    if (!waiting) this.#heardMs = nowMs;
+    if (!this.#awaited) this.#heardMs = nowMs;
     if (nowMs - this.#heardMs > idleTimeoutMs) return this.destroy(new IdleTimeoutError(idleTimeoutMs));
     if (this.#socket.isPaused() && this.#frameBegunMs !== undefined) this.#frameBegunMs = nowMs;
     if (nowMs - (this.#frameBegunMs ?? nowMs) > frameTimeoutMs) return this.destroy(new FrameTimeoutError(frameTimeoutMs));
     if (this.#drain === undefined) return;
-    if (this.#socket.writableLength < this.#unsentBytes) this.#tookMs = nowMs;
-    this.#unsentBytes = this.#socket.writableLength;
-    if (nowMs - this.#tookMs > sendTimeoutMs) this.destroy(new SendTimeoutError(sendTimeoutMs, this.#unsentBytes));
+    const unsent = unsentBytes(this.#socket);
+    if (unsent < this.#unsentBytes) this.#tookMs = nowMs;
+    this.#unsentBytes = unsent;
+    if (nowMs - this.#tookMs > sendTimeoutMs)
+      this.destroy(new SendTimeoutError(sendTimeoutMs, this.#socket.writableLength, 'sendTimeoutMs'));
+  }
+
+  /** A peer that has all our bytes and only fails to close its side has cost us nothing but the wait. */
+  #lateToClose(): Error {
+    if (this.#socket.writableFinished) return new ConnectionClosedError('by us');
+    return new SendTimeoutError(this.#limits.closeTimeoutMs, this.#socket.writableLength, 'closeTimeoutMs');
   }
 
   #onClose(): void {
     clearInterval(this.#timer);
-    const error = this.#error ?? new ConnectionClosedError(this.#closing ? 'by us' : 'by the peer');
-    if (!this.#ended) this.#error ??= error;
-    this.#fail(error);
+    this.#error ??= new ConnectionClosedError(this.#closing ? 'by us' : 'by the peer');
+    this.#settle(this.#error);
   }
 
-  #fail(error: Error): void {
+  #settle(error: Error): void {
     this.#drain?.reject(error);
     this.#drain = undefined;
     this.#requests.fail(error);
-    if (this.#closing || this.#ended) this.#finishReading();
     this.#reader?.reject(error);
     this.#reader = undefined;
   }
+}
+
+const reasonOf = (error?: Error): string =>
+  error instanceof ConnectionClosedError ? error.reason : (error?.message ?? 'by the peer');
+
+const closedBefore = (why: string, cause?: Error): ConnectionClosedError =>
+  new ConnectionClosedError(why, { definite: true, cause });
+
+/**
+ * Bytes that the kernel has not taken. `writableLength` counts a write until all of it has gone, so that a large frame to a slow peer would look like
+ * no progress; the handle below a socket knows better. It is not part of Node's documented interface, though Node's own socket timeout looks at it: where
+ * it is missing (a duplex of another kind), progress is seen write by write.
+ */
+function unsentBytes(socket: Duplex & { _handle?: { writeQueueSize?: number } | null }): number {
+  return socket._handle?.writeQueueSize || socket.writableLength;
 }

@@ -1,4 +1,5 @@
 import { RequestTimeoutError } from './errors.ts';
+import { Fifo } from './fifo.ts';
 
 interface Pending {
   resolve(reply: Buffer): void;
@@ -10,8 +11,7 @@ interface Pending {
 /** Requests under way, oldest first. One timer serves them all: it looks at the earliest deadline, and most requests never see it. */
 export class Requests {
   readonly #onTimeout: (error: RequestTimeoutError) => void;
-  #pending: Pending[] = [];
-  #next = 0;
+  readonly #pending = new Fifo<Pending>();
   #timer: NodeJS.Timeout | undefined;
   #timerDueMs = Infinity;
 
@@ -20,11 +20,10 @@ export class Requests {
   }
 
   get waiting(): boolean {
-    return this.#next < this.#pending.length;
+    return this.#pending.length > 0;
   }
 
   add(timeoutMs: number): Promise<Buffer> {
-    if (!(timeoutMs > 0)) throw new RangeError(`timeoutMs is ${timeoutMs}; it must be above 0`);
     const deadlineMs = performance.now() + timeoutMs;
     if (deadlineMs < this.#timerDueMs) this.#arm(deadlineMs);
     return new Promise((resolve, reject) => this.#pending.push({ resolve, reject, deadlineMs, timeoutMs }));
@@ -32,24 +31,18 @@ export class Requests {
 
   /** Gives the frame to the oldest request; false when there is none. */
   answer(frame: Buffer): boolean {
-    const oldest = this.#pending[this.#next];
-    if (oldest === undefined) return false;
-    this.#next += 1;
-    if (this.#next === this.#pending.length) {
-      this.#pending = [];
-      this.#next = 0;
-    }
-    oldest.resolve(frame);
-    return true;
+    const oldest = this.#pending.shift();
+    oldest?.resolve(frame);
+    return oldest !== undefined;
   }
 
+  /** Rejects all of them; for when no reply can come any more. */
   fail(error: unknown): void {
     clearTimeout(this.#timer);
     this.#timerDueMs = Infinity;
-    const failed = this.#pending.slice(this.#next);
-    this.#pending = [];
-    this.#next = 0;
-    for (const { reject } of failed) reject(error);
+    const failed = [...this.#pending];
+    this.#pending.clear();
+    for (const pending of failed) pending.reject(error);
   }
 
   #arm(dueMs: number): void {
@@ -61,9 +54,7 @@ export class Requests {
   #expire(): void {
     this.#timerDueMs = Infinity;
     let earliest: Pending | undefined;
-    for (const pending of this.#pending.slice(this.#next)) {
-      if (pending.deadlineMs < (earliest?.deadlineMs ?? Infinity)) earliest = pending;
-    }
+    for (const pending of this.#pending) if (pending.deadlineMs < (earliest?.deadlineMs ?? Infinity)) earliest = pending;
     if (earliest === undefined) return;
     if (earliest.deadlineMs <= performance.now()) this.#onTimeout(new RequestTimeoutError(earliest.timeoutMs));
     else this.#arm(earliest.deadlineMs);
