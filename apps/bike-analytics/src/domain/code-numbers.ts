@@ -112,7 +112,7 @@ export class CodeNumbers {
 function placeOf(high: number, low: number): number {
   // Multiplicative hashing (Knuth), by odd constants with well-spread bits; the shift brings the good top bits down.
   const hash = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
-  return (hash ^ (hash >>> 15)) * slotWords;
+  return Math.imul(hash ^ (hash >>> 15), slotWords);
 }
 
 function bytesOf(high: number, low: number): number[] {

@@ -23,14 +23,15 @@ function textOf(bytes: Uint8Array, from: number, to: number): string {
 }
 
 export function isDigit(byte: number): boolean {
-  return isDigitUpTo(9, byte);
+  return (byte - zero) >>> 0 <= 9;
 }
 
 /** If one of them is no digit, a number so far below zero that no sum with others makes it a value. */
 function twoDigits(bytes: Uint8Array, at: number): number {
   const tens = bytes[at]! - zero;
   const ones = bytes[at + 1]! - zero;
-  return isDigit(bytes[at]!) && isDigit(bytes[at + 1]!) ? tens * 10 + ones : -100_000;
+  // What is less than "0" is a large number without a sign.
+  return tens >>> 0 <= 9 && ones >>> 0 <= 9 ? tens * 10 + ones : -100_000;
 }
 
 /** Reads dates; of neighbours with the same date only the first costs anything. */
@@ -93,7 +94,6 @@ export function timeEnd(bytes: Uint8Array, at: number): number {
 }
 
 function isDigitUpTo(most: number, byte: number): boolean {
-  // What is less than "0" is a large number without a sign.
   return (byte - zero) >>> 0 <= most;
 }
 
