@@ -1,6 +1,10 @@
 /**
  * Settings from flags and the environment. A schema names them once: the key `sessionTimeout` is the flag `--session-timeout` and the variable
  * `SESSION_TIMEOUT`. A flag goes before the environment, the environment before the schema's default.
+ *
+ * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
+ * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`). In the environment a boolean is `true` or `false`, `1` or `0`, and an
+ * empty variable is as good as none, for that is what compose makes of one that is not set.
  */
 import { parseArgs } from 'node:util';
 import type { z } from 'zod';
@@ -8,6 +12,7 @@ import type { z } from 'zod';
 /** What is wrong with the settings: all of it at once. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+  /** A sentence each, naming the flag, the variable, the value and what is allowed. */
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
     super(problems.join('\n'));
@@ -15,89 +20,184 @@ export class ConfigError extends Error {
   }
 }
 
+/** Where settings come from; arguments, so that nothing but a main reads its process. */
 export interface ConfigSource {
   /** Without the program and its subcommand. */
   args: readonly string[];
   env: Readonly<Record<string, string | undefined>>;
 }
 
-type Schema = z.ZodObject;
-
-/** Reads the settings, or throws a `ConfigError` that names every problem with flag, value and what is allowed. */
-export function readConfig<S extends Schema>(schema: S, { args, env }: ConfigSource): z.infer<S> {
-  const keys = Object.keys(schema.shape);
-  const { flags, problems } = readFlags(keys, args);
-  const raw: Record<string, string> = {};
-  for (const key of keys) {
-    const value = flags.get(key) ?? env[variableOf(key)];
-    if (value !== undefined && value !== '') raw[key] = value;
+/** Reads the settings; throws a `ConfigError` with every problem in flags, variables and values. */
+export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: ConfigSource): z.infer<S> {
+  const settings = settingsOf(schema);
+  const { given, problems } = readFlags(settings, args);
+  for (const { key, variable, kind } of settings) {
+    const text = env[variable];
+    if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? text.split(',') : text);
   }
-  const parsed = schema.safeParse(raw);
-  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => describeIssue(issue, raw)));
-  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems);
-  return parsed.data as z.infer<S>;
+  const raw = Object.fromEntries(
+    settings.map(({ key, kind }) => [key, kind === 'boolean' ? truthOf(given.get(key)) : given.get(key)]),
+  );
+  const parsed = schema.safeParse(raw, { error: plainWords });
+  if (parsed.success && problems.length === 0) return parsed.data;
+  throw new ConfigError([...problems, ...(parsed.error?.issues ?? []).map((issue) => describeIssue(issue, settings, given))]);
 }
 
-/** The help's lines for the settings: flag, variable, what it is, default. */
-export function describeConfig(schema: Schema): string {
-  const rows = Object.entries(schema.shape).map(([key, field]) => {
-    const { value: fallback, optional } = defaultOf(field as z.ZodType);
-    const note = fallback !== undefined ? ` (default ${fallback})` : optional ? '' : ' (required)';
-    return [`  ${flagOf(key)} VALUE`, `${(field as z.ZodType).description ?? ''}${note} [${variableOf(key)}]`] as const;
+/** The flags as a usage line shows them, those that must be given first; and a line for each with its meaning, default and variable. */
+export function describeConfig(schema: z.ZodObject): { usage: string; lines: string } {
+  const settings = settingsOf(schema);
+  const required = settings.filter((setting) => setting.required).map((setting) => setting.example);
+  const usage = [...required, ...(required.length < settings.length ? ['[options]'] : [])].join(' ');
+  const width = Math.max(0, ...settings.map(({ example }) => example.length));
+  const lines = settings.map(({ example, description, fallback, required, variable }) => {
+    const note = required ? '(required)' : fallback === undefined ? '' : `(default ${fallback})`;
+    return `  ${example.padEnd(width)}  ${[description, note, `[${variable}]`].filter((part) => part !== '').join(' ')}\n`;
   });
-  const width = Math.max(...rows.map(([flag]) => flag.length));
-  return rows.map(([flag, text]) => `${flag.padEnd(width)}  ${text}`).join('\n');
+  return { usage, lines: lines.join('') };
 }
 
-/** The closest of the known words, if one is close: for "did you mean". */
+/** The known word that is closest to a mistyped one, if it is close enough to be meant. */
 export function closest(word: string, known: readonly string[]): string | undefined {
-  const ranked = known
-    .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
+  const distances = known.map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate) }));
+  const best = distances.sort((a, b) => a.distance - b.distance)[0];
+  // Two slips, or one in three letters of a long word; more is another word.
   return best !== undefined && best.distance <= Math.max(2, word.length / 3) ? best.candidate : undefined;
 }
 
-function readFlags(keys: readonly string[], args: readonly string[]): { flags: Map<string, string>; problems: string[] } {
-  const known = new Map(keys.map((key) => [flagOf(key), key]));
-  const flags = new Map<string, string>();
+/** One key of a schema, as its users see it. */
+interface Setting {
+  key: string;
+  flag: string;
+  variable: string;
+  kind: 'boolean' | 'list' | 'single';
+  /** The flag with its value: `--port NUMBER`. */
+  example: string;
+  description: string;
+  required: boolean;
+  fallback: string | undefined;
+}
+
+function settingsOf(schema: z.ZodObject): Setting[] {
+  return Object.entries(schema.shape).map(([key, field]) => {
+    const words = key.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+    const layers = layersOf(field as z.ZodType);
+    const innermost = layers.at(-1)!.def;
+    const kind = innermost.type === 'boolean' ? 'boolean' : innermost.type === 'array' ? 'list' : 'single';
+    return {
+      key,
+      flag: `--${words.join('-')}`,
+      variable: words.join('_').toUpperCase(),
+      kind,
+      example: kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(innermost)}`,
+      description: layers.find((layer) => layer.description !== undefined)?.description ?? '',
+      required: !(field as z.ZodType).safeParse(undefined).success,
+      fallback: fallbackOf(layers),
+    };
+  });
+}
+
+/** One of the schemas that a field is made of. */
+interface Layer {
+  def: z.core.$ZodTypes['_zod']['def'];
+  description: string | undefined;
+}
+
+/** A field and what it wraps: `optional`, `default`, `prefault` and `transform` each are a layer around another schema. */
+function layersOf(field: z.core.$ZodType): Layer[] {
+  const { def, description } = field as z.core.$ZodTypes & { def: Layer['def']; description?: string };
+  const layer = { def, description };
+  if (def.type === 'pipe') return [layer, ...layersOf(def.in)];
+  return 'innerType' in def ? [layer, ...layersOf(def.innerType)] : [layer];
+}
+
+function placeholderOf(def: Layer['def']): string {
+  if (def.type === 'enum') return Object.values(def.entries).join('|');
+  if (def.type === 'array') return 'VALUE,...';
+  return def.type === 'number' ? 'NUMBER' : 'VALUE';
+}
+
+/** As it would be typed: of a `prefault` what stands before the schema's own conversion, of a `default` what comes after it. */
+function fallbackOf(layers: readonly Layer[]): string | undefined {
+  for (const { def } of layers) if (def.type === 'default' || def.type === 'prefault') return String(def.defaultValue);
+  return undefined;
+}
+
+type Given = Map<string, string | string[]>;
+
+function readFlags(settings: readonly Setting[], args: readonly string[]): { given: Given; problems: string[] } {
+  const given: Given = new Map();
   const problems: string[] = [];
-  const options = Object.fromEntries(keys.map((key) => [flagOf(key).slice(2), { type: 'string' as const }]));
-  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
-  for (const token of tokens) {
-    if (token.kind === 'option-terminator') continue;
-    if (token.kind === 'positional') {
-      problems.push(`"${token.value}" is not expected here: settings are flags, --name VALUE`);
-      continue;
-    }
-    const key = known.get(token.rawName);
-    if (key === undefined) {
-      const suggestion = closest(token.rawName, [...known.keys()]);
-      problems.push(`there is no ${token.rawName}${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}`);
-    } else if (token.value === undefined) problems.push(`${token.rawName} needs a value`);
-    else flags.set(key, token.value);
+  for (const { flag, value } of splitArgs(settings, args)) {
+    const negated = settings.find((each) => each.kind === 'boolean' && flag === each.flag.replace('--', '--no-'));
+    const setting = negated ?? settings.find((each) => each.flag === flag);
+    if (flag === undefined) problems.push(`"${value}" is not expected here: settings are flags, --name VALUE`);
+    else if (setting === undefined) problems.push(unknownFlag(flag, settings));
+    else if (negated !== undefined && value === undefined) given.set(setting.key, 'false');
+    else if (negated !== undefined) problems.push(`${flag} takes no value: leave out "=${value}"`);
+    else if (setting.kind === 'boolean') given.set(setting.key, value ?? 'true');
+    else if (value === undefined || value === '') problems.push(`${flag} needs a value: ${setting.example}`);
+    else if (setting.kind === 'list') given.set(setting.key, [...(given.get(setting.key) ?? []), ...value.split(',')]);
+    else given.set(setting.key, value);
   }
-  return { flags, problems };
+  return { given, problems };
 }
 
-function describeIssue(issue: z.core.$ZodIssue, raw: Readonly<Record<string, string>>): string {
-  const key = String(issue.path[0]);
-  const value = raw[key];
-  const name = `${flagOf(key)} (or ${variableOf(key)})`;
-  return value === undefined ? `${name} is required` : `${name} is "${value}": ${issue.message}`;
+function unknownFlag(flag: string, settings: readonly Setting[]): string {
+  const suggestion = closest(
+    flag,
+    settings.map((setting) => setting.flag),
+  );
+  return `there is no ${flag}${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}`;
 }
 
-function defaultOf(field: z.ZodType): { value: string | undefined; optional: boolean } {
-  const parsed = field.safeParse(undefined);
-  if (!parsed.success) return { value: undefined, optional: false };
-  return { value: parsed.data === undefined ? undefined : String(parsed.data), optional: true };
+type Argument = { flag: string; value: string | undefined } | { flag: undefined; value: string };
+
+/**
+ * Flags with their values. `parseArgs` gives each string option whatever is behind it; if that is a flag, the value was forgotten and
+ * reading goes on there. Behind a flag that does not exist, what looks like its value goes with it.
+ */
+function splitArgs(settings: readonly Setting[], args: readonly string[]): Argument[] {
+  const types = settings.map(({ flag, kind }) => [flag.slice(2), { type: kind === 'boolean' ? 'boolean' : 'string' }] as const);
+  const options = Object.fromEntries(types);
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
+  const found: Argument[] = [];
+  let unknownAt = -2;
+  for (const token of tokens) {
+    if (token.kind === 'positional' && token.index !== unknownAt + 1) found.push({ flag: undefined, value: token.value });
+    if (token.kind !== 'option') continue;
+    const forgotten = token.inlineValue === false && token.value.startsWith('--');
+    found.push({ flag: token.rawName, value: forgotten ? undefined : token.value });
+    if (forgotten) return [...found, ...splitArgs(settings, args.slice(token.index + 1))];
+    if (!Object.hasOwn(options, token.name) && token.value === undefined) unknownAt = token.index;
+  }
+  return found;
 }
 
-const words = (key: string): string[] => key.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
-const flagOf = (key: string): string => `--${words(key).join('-')}`;
-const variableOf = (key: string): string => words(key).join('_').toUpperCase();
+/** Whatever else is given stays as it is, for the schema to refuse. */
+function truthOf(given: string | string[] | undefined): boolean | string | string[] | undefined {
+  if (given === 'true' || given === '1') return true;
+  return given === 'false' || given === '0' ? false : given;
+}
 
-/** Levenshtein's distance, row by row. */
+/** Zod speaks of types, and of NaN, to people who typed a word. */
+const plainWords: z.core.$ZodErrorMap = (issue) => {
+  if (issue.code !== 'invalid_type') return undefined;
+  return issue.expected === 'boolean'
+    ? 'expected true or false'
+    : `expected ${issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`}`;
+};
+
+function describeIssue(issue: z.core.$ZodIssue, settings: readonly Setting[], given: Given): string {
+  const setting = settings.find(({ key }) => key === issue.path[0]);
+  if (setting === undefined) return issue.message;
+  const value = given.get(setting.key);
+  const names = `${setting.flag} (or ${setting.variable})`;
+  return value === undefined
+    ? `${names} is required: ${setting.description}`
+    : `${names} is "${String(value)}": ${issue.message}`;
+}
+
+/** Levenshtein's distance: the fewest letters to put in, take out or replace. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {

@@ -1,5 +1,5 @@
-import { pino, destination, type Logger as PinoLogger } from 'pino';
-import pretty from 'pino-pretty';
+import { destination, pino, type Logger as PinoLogger } from 'pino';
+import prettyStream from 'pino-pretty';
 
 /** What a role tells its story with: pino's calls, an object of fields first, then the words. */
 export type Logger = PinoLogger;
@@ -9,15 +9,16 @@ export interface LoggerOptions {
   name: string;
   /** Least important level that is written. Default `info`. */
   level?: 'debug' | 'info' | 'warn' | 'error';
-  /** For people instead of machines. Default: whether stderr is a terminal. */
-  forPeople?: boolean;
+  /** Lines for people instead of JSON for machines. Default: whether stderr is a terminal. */
+  pretty?: boolean;
 }
 
-/** A log on stderr, one JSON object a line: stdout is for results. Written at once, so that a crash loses none. */
-export function makeLogger({ name, level = 'info', forPeople = process.stderr.isTTY }: LoggerOptions): Logger {
+/** A log on stderr, one JSON object a line: stdout is for results. Each line is written before the call returns, so that a crash loses none. */
+export function makeLogger({ name, level = 'info', pretty = process.stderr.isTTY }: LoggerOptions): Logger {
   const stderr = destination({ dest: 2, sync: true });
-  const options = { name, level, base: { name }, timestamp: () => `,"time":"${new Date().toISOString()}"` };
-  return forPeople ? pino(options, pretty({ destination: stderr, ignore: 'pid,hostname', sync: true })) : pino(options, stderr);
+  // The process id and the host's name, which pino would add, say nothing in a container.
+  const options = { level, base: { name }, timestamp: () => `,"time":"${new Date().toISOString()}"` };
+  return pino(options, pretty ? prettyStream({ destination: stderr, sync: true }) : stderr);
 }
 
 /** Says nothing. */

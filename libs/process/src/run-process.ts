@@ -1,24 +1,29 @@
 /**
  * Hosts roles in a process of the operating system: starts them in order, stops them in reverse order on SIGTERM or SIGINT, and turns
- * what happens into an exit code.
+ * what happens into an exit code. And above that, `runMain`: a program whose subcommands do so.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
+import { constants } from 'node:os';
 import { collectDefaultMetrics, type Registry } from 'prom-client';
 import type { z } from 'zod';
-import { closest, ConfigError, describeConfig, readConfig } from './config.ts';
+import { closest, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
 import type { Logger } from './logger.ts';
 import type { Role } from './role.ts';
 
-/** What an exit code says. Codes above 128 are of processes that a signal killed. */
+/**
+ * What an exit code says. A process that a signal ends in good order exits with `ok`; one whose work was cut short then exits with 128 and the
+ * signal's number, as a shell would say of one that the signal killed: 130 for SIGINT, 143 for SIGTERM.
+ */
 export const exitCodes = {
   ok: 0,
+  /** The work could not be done. */
   failed: 1,
   /** Wrong flags or settings; nothing was done. */
   usage: 2,
   /** Something that is needed did not answer in time; later it may. */
   unavailable: 3,
-  /** Stopped by Ctrl-C. */
-  interrupted: 130,
+  /** A mistake in the program: an exception or a rejection that nobody handles (EX_SOFTWARE of sysexits.h). */
+  internal: 70,
 } as const;
 
 /** An error that a user can do something about: shown without a stack, with an exit code of its own. */
@@ -35,80 +40,220 @@ export class ExitError extends Error {
 export interface OsProcess {
   on(event: string, listener: (argument: unknown) => void): unknown;
   off(event: string, listener: (argument: unknown) => void): unknown;
+  /** Called only where something will not stop. */
+  exit(code: number): void;
+}
+
+/** A role and its name in the log. A role given as a function is made when those before it have started, from what they have by then. */
+export interface HostedRole {
+  name: string;
+  role: Role | (() => Role);
 }
 
 export interface RunOptions {
   log: Logger;
+  /** Default `process`. */
   os?: OsProcess;
-  /** Most time that stopping may take. Default 8 s: containers are killed after 10. */
+  /** Most time that stopping may take, all roles together. Default 8 s: Docker kills a container 10 s after it asked it to stop. */
   drainMs?: number;
-  /** Serves `/healthz` (200 when all roles have started, otherwise 503) and `/metrics`. */
-  health?: { port: number; registry: Registry };
+  /** Serves `/healthz` (200 when all roles have started and none has to stop, otherwise 503) and, of this registry, `/metrics`. */
+  health?: HealthOptions;
 }
 
-/** Runs the roles until a signal comes or one of them fails; resolves with the exit code. A second signal does not wait for the drain. */
-export async function runProcess(roles: readonly { name: string; role: Role }[], options: RunOptions): Promise<number> {
-  const { log, os = process, drainMs = 8_000 } = options;
-  const end = Promise.withResolvers<number>();
-  const again = Promise.withResolvers<void>();
-  let ending = false;
-  const onSignal = (signal: unknown): void => {
-    log.info({ signal }, ending ? 'second signal: not waiting' : 'stopping');
-    if (ending) again.resolve();
-    ending = true;
-    end.resolve(exitCodes.ok);
-  };
-  const onFailure = (role: string) => (error: unknown) => {
-    log.error({ role, err: error }, 'failed');
-    end.resolve(exitCodeOf(error));
-  };
-  const listeners = {
-    SIGTERM: onSignal,
-    SIGINT: onSignal,
-    uncaughtException: onFailure('process'),
-    unhandledRejection: onFailure('process'),
-  };
-  for (const [event, listener] of Object.entries(listeners)) os.on(event, listener);
-  const health = await serveHealth(options.health);
-  const started: { name: string; role: Role }[] = [];
-  const startAll = async (): Promise<void> => {
-    for (const { name, role } of roles) {
-      if (ending) return;
-      started.push({ name, role });
-      role.failed?.catch(onFailure(name));
-      try {
-        await role.start();
-      } catch (error) {
-        return onFailure(name)(error);
-      }
-      log.info({ role: name }, 'started');
-    }
-    health?.setHealthy(true);
-  };
+export interface HealthOptions {
+  port: number;
+  /** Address to listen at. Default: all of the machine's, as whoever asks is outside of the container. */
+  host?: string;
+  /** The app's own metrics; those of the process and of Node are added. */
+  registry: Registry;
+}
+
+/**
+ * Runs the roles until a signal comes or one of them fails, stops in reverse order those that had begun to start, and resolves with the exit code.
+ * What is not done by the deadline, or by a second signal, is left: then the process exits at once. One that listens for failure never
+ * rejects. The process stays alive meanwhile, even if no role keeps it so.
+ */
+export async function runProcess(roles: readonly HostedRole[], options: RunOptions): Promise<number> {
+  const host = new ProcessHost(options);
+  const release = host.listen();
+  const keepAlive = setInterval(() => {}, timerMsMax);
   try {
-    void startAll();
-    const code = await end.promise;
-    ending = true;
-    health?.setHealthy(false);
-    await Promise.race([again.promise, stopAll(started, log, drainMs)]);
-    log.info({ code }, 'stopped');
-    return code;
+    return await host.run(roles);
   } finally {
-    health?.server.close();
-    for (const [event, listener] of Object.entries(listeners)) os.off(event, listener);
+    clearInterval(keepAlive);
+    release();
   }
 }
 
-async function stopAll(started: readonly { name: string; role: Role }[], log: Logger, drainMs: number): Promise<void> {
-  const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, drainMs, 'late').unref());
-  for (const { name, role } of [...started].reverse()) {
-    try {
-      if ((await Promise.race([role.stop(), deadline])) === 'late')
-        return log.warn({ role: name, drainMs }, 'did not stop in time');
-      log.info({ role: name }, 'role stopped');
-    } catch (error) {
-      log.error({ role: name, err: error }, 'stopping failed');
+/** The longest interval that Node takes. */
+const timerMsMax = 2 ** 31 - 1;
+
+/** Under npm one Ctrl-C comes twice, from the terminal and from npm, which passes it on; whoever means it again takes longer. */
+const echoMs = 500;
+
+type StopSignal = 'SIGTERM' | 'SIGINT';
+type Started = { name: string; role: Role };
+
+class ProcessHost {
+  readonly #options: RunOptions;
+  readonly #log: Logger;
+  readonly #os: OsProcess;
+  readonly #begun: Started[] = [];
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #hurried = Promise.withResolvers<void>();
+  #ending = false;
+  #healthy = false;
+  #failureCode: number | undefined;
+  #signal: StopSignal | undefined;
+  #signalledMs = 0;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#os = options.os ?? process;
+  }
+
+  /** Hears signals and what nobody handles; the returned function ends that. */
+  listen(): () => void {
+    const onSignal = (signal: unknown): void => this.#interrupt(signal as StopSignal);
+    const onUnhandled = (error: unknown): void => this.#fail('process', error, exitCodes.internal);
+    const listeners = [
+      ['SIGTERM', onSignal],
+      ['SIGINT', onSignal],
+      ['uncaughtException', onUnhandled],
+      ['unhandledRejection', onUnhandled],
+    ] as const;
+    for (const [event, listener] of listeners) this.#os.on(event, listener);
+    return () => {
+      for (const [event, listener] of listeners) this.#os.off(event, listener);
+    };
+  }
+
+  async run(roles: readonly HostedRole[]): Promise<number> {
+    const { health } = this.#options;
+    const starting = this.#startAll(
+      health === undefined ? roles : [{ name: 'health', role: this.#healthRole(health) }, ...roles],
+    );
+    await this.#ended.promise;
+    const cutShort = await this.#stopInTime(starting);
+    const signalCode = cutShort && this.#signal !== undefined ? 128 + constants.signals[this.#signal] : exitCodes.ok;
+    const code = this.#failureCode ?? signalCode;
+    this.#log.info({ code }, 'ended');
+    if (cutShort) this.#os.exit(code);
+    return code;
+  }
+
+  #interrupt(signal: StopSignal): void {
+    if (this.#signal === undefined) {
+      this.#log.info({ signal }, 'stopping');
+      this.#signal = signal;
+      this.#signalledMs = performance.now();
+      this.#end();
+    } else if (performance.now() - this.#signalledMs > echoMs) {
+      this.#log.warn({ signal }, 'second signal: not waiting for work in hand');
+      this.#hurried.resolve();
     }
+  }
+
+  /** The first failure decides the exit code; later ones may follow from it. */
+  #fail(role: string, error: unknown, code = exitCodeOf(error)): void {
+    this.#log.error({ role, err: error }, 'failed');
+    this.#failureCode ??= code;
+    this.#end();
+  }
+
+  #end(): void {
+    this.#ending = true;
+    this.#healthy = false;
+    this.#ended.resolve();
+  }
+
+  async #startAll(roles: readonly HostedRole[]): Promise<void> {
+    for (const { name, role } of roles) {
+      if (this.#ending) return;
+      try {
+        await this.#start(name, typeof role === 'function' ? role() : role);
+      } catch (error) {
+        return this.#fail(name, error);
+      }
+    }
+    this.#healthy = !this.#ending;
+  }
+
+  async #start(name: string, role: Role): Promise<void> {
+    this.#log.info({ role: name }, 'starting');
+    role.failed?.catch((error: unknown) => this.#fail(name, error));
+    this.#begun.push({ name, role });
+    await role.start();
+    this.#log.info({ role: name }, 'started');
+  }
+
+  /** Whether the deadline or a second signal came first. */
+  async #stopInTime(starting: Promise<void>): Promise<boolean> {
+    const { drainMs = 8_000 } = this.#options;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#log.error({ drainMs, roles: this.#begun.map(({ name }) => name) }, 'not stopped in time');
+      late.resolve();
+    }, drainMs);
+    const cut = Promise.race([late.promise, this.#hurried.promise]).then(() => true);
+    const stopped = this.#stopAll(starting).then(() => false);
+    try {
+      return await Promise.race([stopped, cut]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** A role may be stopped when its start has settled, not before. */
+  async #stopAll(starting: Promise<void>): Promise<void> {
+    await starting;
+    for (let last = this.#begun.at(-1); last !== undefined; last = this.#begun.at(-1)) {
+      this.#log.info({ role: last.name }, 'stopping');
+      try {
+        await last.role.stop();
+        this.#log.info({ role: last.name }, 'stopped');
+      } catch (error) {
+        this.#fail(last.name, error);
+      }
+      this.#begun.pop();
+    }
+  }
+
+  /** First to start and last to stop, so that the states between can be asked for too. */
+  #healthRole({ port, host, registry }: HealthOptions): Role {
+    const server = createServer(this.#answerHealth(registry));
+    // A few that ask, at intervals; more are none of theirs.
+    server.maxConnections = 32;
+    return {
+      async start() {
+        collectDefaultMetrics({ register: registry });
+        const listening = Promise.withResolvers<void>();
+        server.once('error', listening.reject).listen({ port, host }, listening.resolve);
+        try {
+          await listening.promise;
+        } catch (error) {
+          throw new ExitError(`the health port ${port} cannot be opened: ${String(error)}`, exitCodes.usage, { cause: error });
+        }
+      },
+      async stop() {
+        const closed = new Promise((resolve) => server.close(resolve));
+        server.closeAllConnections();
+        await closed;
+      },
+    };
+  }
+
+  #answerHealth(registry: Registry): RequestListener {
+    return (request, response) => {
+      if (request.url === '/healthz') response.writeHead(this.#healthy ? 200 : 503).end(this.#healthy ? 'ok\n' : 'not ready\n');
+      else if (request.url === '/metrics') {
+        registry.metrics().then(
+          (text) => response.setHeader('content-type', registry.contentType).end(text),
+          (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+        );
+      } else response.writeHead(404).end('there are /healthz and /metrics\n');
+    };
   }
 }
 
@@ -116,62 +261,51 @@ function exitCodeOf(error: unknown): number {
   return error instanceof ExitError ? error.exitCode : exitCodes.failed;
 }
 
-interface Health {
-  server: Server;
-  setHealthy(healthy: boolean): void;
+/** One subcommand of a program; `command` makes it. */
+export interface Command {
+  /** For the list of commands; half a line. */
+  summary: string;
+  settings: z.ZodObject;
+  /** Reads the settings and does the work; resolves with the exit code, 0 if with nothing. */
+  run(source: ConfigSource): Promise<number | void>;
 }
 
-async function serveHealth(options: RunOptions['health']): Promise<Health | undefined> {
-  if (options === undefined) return undefined;
-  const { port, registry } = options;
-  let healthy = false;
-  collectDefaultMetrics({ register: registry });
-  const server = createServer((request, response) => {
-    if (request.url === '/healthz') response.writeHead(healthy ? 200 : 503).end(healthy ? 'ok\n' : 'not ready\n');
-    else if (request.url === '/metrics') {
-      void registry.metrics().then((text) => response.setHeader('content-type', registry.contentType).end(text));
-    } else response.writeHead(404).end();
-  });
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, resolve));
-  server.unref();
-  return { server, setHealthy: (value) => (healthy = value) };
-}
-
-/** One subcommand of a program. */
-export interface Command<S extends z.ZodObject = z.ZodObject> {
+/** Makes a command of work to do, which gets the settings that its schema describes. */
+export function command<S extends z.ZodObject>(parts: {
   summary: string;
   settings: S;
-  /** Does the work; resolves with the exit code, 0 if with nothing. */
   run(config: z.infer<S>): Promise<number | void>;
+}): Command {
+  const { summary, settings } = parts;
+  return { summary, settings, run: async (source) => parts.run(readConfig(settings, source)) };
 }
 
-/** Makes a command with its settings' type known to `run`. */
-export function command<S extends z.ZodObject>(command: Command<S>): Command {
-  return command as unknown as Command;
-}
-
-export interface MainIo {
+/** What a main knows of its process. */
+export interface MainIo extends ConfigSource {
   /** `process.argv` without node and the file. */
   args: readonly string[];
-  env: Readonly<Record<string, string | undefined>>;
   stdout(text: string): void;
   stderr(text: string): void;
 }
 
-/** A program with subcommands: `--help` for all and for each, wrong usage explained; resolves with the exit code. */
+/**
+ * A program of subcommands. Without one, or with `--help`, it lists them; `--help` behind one lists its settings; a mistyped command, flag or value
+ * is explained on stderr. Resolves with the exit code.
+ */
 export async function runMain(program: string, commands: Readonly<Record<string, Command>>, io: MainIo): Promise<number> {
   const [name = '--help', ...args] = io.args;
-  const chosen = commands[name];
+  const chosen = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (chosen === undefined) return explainCommands(program, commands, name, io);
-  if (args.includes('--help') || args.includes('-h')) {
-    io.stdout(`${chosen.summary}\n\nUsage: ${program} ${name} [--name VALUE ...]\n\n${describeConfig(chosen.settings)}\n`);
+  if (args.some(asksForHelp)) {
+    const { usage, lines } = describeConfig(chosen.settings);
+    io.stdout(`${`Usage: ${program} ${name} ${usage}`.trimEnd()}\n\n${chosen.summary}\n\n${lines}`);
     return exitCodes.ok;
   }
   try {
-    return (await chosen.run(readConfig(chosen.settings, { args, env: io.env }))) ?? exitCodes.ok;
+    return (await chosen.run({ args, env: io.env })) ?? exitCodes.ok;
   } catch (error) {
     if (error instanceof ConfigError) {
-      io.stderr(`${error.problems.join('\n')}\n${program} ${name} --help lists the settings\n`);
+      io.stderr(`${error.problems.join('\n')}\n"${program} ${name} --help" lists the settings\n`);
       return exitCodes.usage;
     }
     io.stderr(error instanceof ExitError ? `${error.message}\n` : `${error instanceof Error ? error.stack : String(error)}\n`);
@@ -179,15 +313,18 @@ export async function runMain(program: string, commands: Readonly<Record<string,
   }
 }
 
+const asksForHelp = (arg: string): boolean => arg === '--help' || arg === '-h';
+
 function explainCommands(program: string, commands: Readonly<Record<string, Command>>, name: string, io: MainIo): number {
-  const width = Math.max(...Object.keys(commands).map((each) => each.length));
-  const list = Object.entries(commands).map(([each, { summary }]) => `  ${each.padEnd(width)}  ${summary}`);
-  const help = `Usage: ${program} COMMAND [--name VALUE ...]\n\n${list.join('\n')}\n\n${program} COMMAND --help lists a command's settings\n`;
-  if (name === '--help' || name === '-h' || name === 'help') {
+  const names = Object.keys(commands);
+  const width = Math.max(...names.map((each) => each.length));
+  const list = Object.entries(commands).map(([each, { summary }]) => `  ${each.padEnd(width)}  ${summary}\n`);
+  const help = `Usage: ${program} COMMAND [options]\n\n${list.join('')}\n"${program} COMMAND --help" lists a command's settings\n`;
+  if (asksForHelp(name)) {
     io.stdout(help);
     return exitCodes.ok;
   }
-  const suggestion = closest(name, Object.keys(commands));
+  const suggestion = closest(name, names);
   io.stderr(`there is no command "${name}"${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}\n\n${help}`);
   return exitCodes.usage;
 }

@@ -1,0 +1,386 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { eventually } from '@lab/testing';
+import { Counter, Registry } from 'prom-client';
+import { afterEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { silentLogger } from './logger.ts';
+import type { Role } from './role.ts';
+import { command, ExitError, exitCodes, runMain, runProcess, type HostedRole } from './run-process.ts';
+
+/** An operating system that a test plays. */
+class FakeOs extends EventEmitter {
+  readonly exits: number[] = [];
+  exit(code: number): void {
+    this.exits.push(code);
+  }
+}
+
+const never = new Promise<never>(() => {});
+
+/** Roles that write down what happens to them. */
+function tracedRoles(trace: string[], parts: Record<string, Partial<Role>>): HostedRole[] {
+  return Object.entries(parts).map(([name, part]) => {
+    const role: Role = {
+      ...part,
+      async start() {
+        trace.push(`start ${name}`);
+        await part.start?.();
+      },
+      async stop() {
+        trace.push(`stop ${name}`);
+        await part.stop?.();
+      },
+    };
+    return { name, role };
+  });
+}
+
+function host(parts: Record<string, Partial<Role>>, drainMs = 5_000): { os: FakeOs; trace: string[]; code: Promise<number> } {
+  const os = new FakeOs();
+  const trace: string[] = [];
+  return { os, trace, code: runProcess(tracedRoles(trace, parts), { log: silentLogger, os, drainMs }) };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+describe('runProcess', () => {
+  it.each(['SIGTERM', 'SIGINT'])('starts roles in order and on %s stops them in reverse', async (signal) => {
+    const { os, trace, code } = host({ store: {}, worker: {}, door: {} });
+    await eventually(() => trace.length === 3);
+    os.emit(signal, signal);
+    expect(await code).toBe(exitCodes.ok);
+    expect(trace).toEqual(['start store', 'start worker', 'start door', 'stop door', 'stop worker', 'stop store']);
+    expect(os.exits).toEqual([]);
+  });
+
+  it('stops what had started, and the role that failed, when a start fails, with the code of the error', async () => {
+    const start = async (): Promise<void> => {
+      throw new ExitError('no broker', exitCodes.unavailable);
+    };
+    const { trace, code } = host({ store: {}, worker: { start }, door: {} });
+    expect(await code).toBe(exitCodes.unavailable);
+    expect(trace).toEqual(['start store', 'start worker', 'stop worker', 'stop store']);
+  });
+
+  it('stops all when a role fails while it runs, and the first failure decides the code', async () => {
+    const failure = Promise.withResolvers<never>();
+    const later = Promise.withResolvers<never>();
+    const stop = async (): Promise<void> => later.reject(new ExitError('of this also', 99));
+    const { trace, code } = host({ store: { failed: later.promise }, worker: { failed: failure.promise, stop } });
+    await eventually(() => trace.length === 2);
+    failure.reject(new Error('the queue is gone'));
+    expect(await code).toBe(exitCodes.failed);
+    expect(trace.slice(2)).toEqual(['stop worker', 'stop store']);
+  });
+
+  it('stops the others when one cannot stop, and does not call that a success', async () => {
+    const stop = async (): Promise<void> => {
+      throw new Error('the socket is stuck');
+    };
+    const { os, trace, code } = host({ store: {}, worker: { stop } });
+    await eventually(() => trace.length === 2);
+    os.emit('SIGTERM', 'SIGTERM');
+    expect(await code).toBe(exitCodes.failed);
+    expect(trace.slice(2)).toEqual(['stop worker', 'stop store']);
+  });
+
+  it('stops a role that is still starting only when its start has settled, and starts no other', async () => {
+    const starting = Promise.withResolvers<void>();
+    const { os, trace, code } = host({ store: {}, worker: { start: () => starting.promise }, door: {} });
+    await eventually(() => trace.includes('start worker'));
+    os.emit('SIGTERM', 'SIGTERM');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(trace).toEqual(['start store', 'start worker']);
+    starting.resolve();
+    expect(await code).toBe(exitCodes.ok);
+    expect(trace).toEqual(['start store', 'start worker', 'stop worker', 'stop store']);
+  });
+
+  it('exits at the deadline when a role does not stop, with the code of the signal', async () => {
+    const { os, trace, code } = host({ store: {}, worker: { stop: () => never } }, 30);
+    await eventually(() => trace.length === 2);
+    os.emit('SIGTERM', 'SIGTERM');
+    expect(await code).toBe(143);
+    expect(os.exits).toEqual([143]);
+    expect(trace).not.toContain('stop store');
+  });
+
+  it('exits at once on a second signal, but not on the echo of the first', async () => {
+    const { os, trace, code } = host({ worker: { stop: () => never } }, 60_000);
+    await eventually(() => trace.length === 1);
+    os.emit('SIGINT', 'SIGINT');
+    os.emit('SIGINT', 'SIGINT');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(os.exits).toEqual([]);
+    await eventually(() => {
+      os.emit('SIGINT', 'SIGINT');
+      return os.exits.length > 0;
+    });
+    expect(await code).toBe(130);
+    expect(os.exits).toEqual([130]);
+  });
+
+  it('makes a role from what those before it have started', async () => {
+    const os = new FakeOs();
+    const trace: string[] = [];
+    let connection: string | undefined;
+    const connect = { start: async () => void (connection = 'open'), stop: async () => void (connection = undefined) };
+    const worker = (): Role => ({
+      start: async () => void trace.push(`start with ${connection}`),
+      stop: async () => void trace.push(`stop with ${connection}`),
+    });
+    const code = runProcess(
+      [
+        { name: 'connection', role: connect },
+        { name: 'worker', role: worker },
+      ],
+      { log: silentLogger, os },
+    );
+    await eventually(() => trace.length === 1);
+    os.emit('SIGTERM', 'SIGTERM');
+    await code;
+    expect(trace).toEqual(['start with open', 'stop with open']);
+    expect(connection).toBeUndefined();
+  });
+
+  it('leaves no handlers behind', async () => {
+    const { os, trace, code } = host({ worker: {} });
+    await eventually(() => trace.length === 1);
+    expect(os.eventNames().length).toBeGreaterThan(0);
+    os.emit('SIGTERM', 'SIGTERM');
+    await code;
+    expect(os.eventNames()).toEqual([]);
+  });
+});
+
+describe('the health port', () => {
+  it('is ready between the last start and the first stop, and shows the metrics of app and process', async () => {
+    const os = new FakeOs();
+    const starting = Promise.withResolvers<void>();
+    const stopping = Promise.withResolvers<void>();
+    const registry = new Registry();
+    new Counter({ name: 'bike_rows_total', help: 'rows', registers: [registry] }).inc(7);
+    const port = await freePort();
+    const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
+    const statusIs = (status: number): Promise<boolean> => eventually(async () => (await get('/healthz')).status === status);
+
+    const role: Role = { start: () => starting.promise, stop: () => stopping.promise };
+    const health = { port, host: '127.0.0.1', registry };
+    const code = runProcess([{ name: 'worker', role }], { log: silentLogger, os, health });
+    await statusIs(503);
+    starting.resolve();
+    await statusIs(200);
+    const metrics = await (await get('/metrics')).text();
+    expect(metrics).toContain('bike_rows_total 7');
+    expect(metrics).toContain('process_cpu_seconds_total');
+    expect((await get('/elsewhere')).status).toBe(404);
+    os.emit('SIGTERM', 'SIGTERM');
+    await statusIs(503);
+    stopping.resolve();
+    expect(await code).toBe(exitCodes.ok);
+    await expect(get('/healthz')).rejects.toThrow();
+  });
+
+  it('that is taken ends the process before any role starts', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const trace: string[] = [];
+    const health = { port, host: '127.0.0.1', registry: new Registry() };
+    expect(await runProcess(tracedRoles(trace, { worker: {} }), { log: silentLogger, os: new FakeOs(), health })).toBe(
+      exitCodes.usage,
+    );
+    expect(trace).toEqual([]);
+    taken.close();
+  });
+});
+
+describe('a process', () => {
+  const running = new Set<ChildProcess>();
+  afterEach(() => running.forEach((child) => child.kill('SIGKILL')));
+
+  /** Starts the test program and gathers what it prints. */
+  function run(...args: string[]): { child: ChildProcess; output: { out: string; err: string }; code: Promise<number | null> } {
+    const child = spawn(process.execPath, [join(import.meta.dirname, '../test/program.ts'), ...args]);
+    running.add(child);
+    const output = { out: '', err: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output.out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (output.err += text));
+    const code = once(child, 'close').then(([exitCode]) => {
+      running.delete(child);
+      return exitCode as number | null;
+    });
+    return { child, output, code };
+  }
+
+  const started = (output: { err: string }): Promise<boolean> =>
+    eventually(() => output.err.includes('"role":"worker","msg":"started"'));
+
+  it('drains on SIGTERM, tells its story as JSON on stderr, and exits with 0', async () => {
+    const { child, output, code } = run('serve');
+    await started(output);
+    child.kill('SIGTERM');
+    expect(await code).toBe(0);
+    expect(output.out).toBe('left in good order\n');
+    const story = output.err
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(story.map(({ name, role, signal, code, msg }) => [name, role ?? signal ?? code, msg].join(' '))).toEqual([
+      'program store starting',
+      'program store started',
+      'program worker starting',
+      'program worker started',
+      'program SIGTERM stopping',
+      'program worker stopping',
+      'program worker stopped',
+      'program store stopping',
+      'program store stopped',
+      'program 0 ended',
+    ]);
+  });
+
+  it.each([
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const)('is gone by the deadline after %s when a role hangs, with code %i', async (signal, expected) => {
+    const { child, output, code } = run('serve', '--behaviour', 'stubborn', '--drain-ms', '50');
+    await started(output);
+    child.kill(signal);
+    expect(await code).toBe(expected);
+    expect(output.err).toContain('"roles":["store","worker"],"msg":"not stopped in time"');
+    expect(output.out).toBe('');
+  });
+
+  it.each([
+    ['unavailable', exitCodes.unavailable, '"role":"worker"', 'the broker did not answer within 60 s'],
+    ['fails', exitCodes.failed, '"role":"worker"', 'the queue is gone'],
+    ['throws', exitCodes.internal, '"role":"process"', 'Cannot read properties of undefined'],
+    ['rejects', exitCodes.internal, '"role":"process"', 'nobody waits for this'],
+  ])('whose worker %s exits with code %i and says whose fault it was', async (behaviour, expected, role, message) => {
+    const { output, code } = run('serve', '--behaviour', behaviour);
+    expect(await code).toBe(expected);
+    const line = output.err.split('\n').find((each) => each.includes('"msg":"failed"'));
+    expect(line).toContain(role);
+    expect(line).toContain(message);
+    expect(output.err).toContain('"role":"store","msg":"stopped"');
+  });
+
+  it('answers on its health port while it runs', async () => {
+    const port = await freePort();
+    const { child, code } = run('serve', '--health-port', String(port));
+    expect(await eventually(async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok)).toBe(true);
+    child.kill('SIGTERM');
+    expect(await code).toBe(0);
+  });
+
+  it('explains a wrong flag on stderr and exits with 2', async () => {
+    const { output, code } = run('serve', '--drain', '5');
+    expect(await code).toBe(exitCodes.usage);
+    expect(output.err).toBe('there is no --drain\n"program.ts serve --help" lists the settings\n');
+  });
+});
+
+describe('runMain', () => {
+  const settings = z.object({
+    data: z.string().describe('folder to read'),
+    rows: z.coerce.number().int().max(9).default(8).describe('rows in a batch'),
+  });
+
+  async function main(...args: string[]): Promise<{ code: number; out: string; err: string; ran: unknown[] }> {
+    const seen = { out: '', err: '', ran: [] as unknown[] };
+    const read = command({ summary: 'reads files', settings, run: async (config) => void seen.ran.push(config) });
+    const fail = command({
+      summary: 'fails',
+      settings: z.object({}),
+      run: () => Promise.reject(new ExitError('the disk is full', 9)),
+    });
+    const count = command({ summary: 'gives 4', settings: z.object({}), run: async () => 4 });
+    const broken = command({ summary: 'breaks', settings: z.object({}), run: () => Promise.reject(new TypeError('a mistake')) });
+    const io = {
+      args,
+      env: {},
+      stdout: (text: string) => void (seen.out += text),
+      stderr: (text: string) => void (seen.err += text),
+    };
+    const code = await runMain('main.ts', { 'file-reader': read, fail, count, broken }, io);
+    return { code, ...seen };
+  }
+
+  const list = [
+    'Usage: main.ts COMMAND [options]',
+    '',
+    '  file-reader  reads files',
+    '  fail         fails',
+    '  count        gives 4',
+    '  broken       breaks',
+    '',
+    '"main.ts COMMAND --help" lists a command\'s settings',
+    '',
+  ].join('\n');
+
+  it.each([[[]], [['--help']], [['-h']]])('lists the commands for %j', async (args) => {
+    expect(await main(...args)).toEqual({ code: 0, out: list, err: '', ran: [] });
+  });
+
+  it('runs a command with its settings and passes on its code', async () => {
+    expect(await main('file-reader', '--data', 'here')).toMatchObject({ code: 0, ran: [{ data: 'here', rows: 8 }] });
+    expect(await main('count')).toMatchObject({ code: 4 });
+  });
+
+  it('shows a command by --help, whatever else is given', async () => {
+    const expected = [
+      'Usage: main.ts file-reader --data VALUE [options]',
+      '',
+      'reads files',
+      '',
+      '  --data VALUE   folder to read (required) [DATA]',
+      '  --rows NUMBER  rows in a batch (default 8) [ROWS]',
+      '',
+    ].join('\n');
+    expect(await main('file-reader', '--rows', '99', '--help')).toEqual({ code: 0, out: expected, err: '', ran: [] });
+  });
+
+  it('suggests the command that was meant', async () => {
+    const { code, out, err } = await main('filereader', '--data', 'here');
+    expect({ code, out }).toEqual({ code: exitCodes.usage, out: '' });
+    expect(err).toBe(`there is no command "filereader"; did you mean file-reader?\n\n${list}`);
+  });
+
+  it.each(['constructor', '__proto__', 'toString', '--data'])('does not take %s for a command', async (name) => {
+    const { code, err } = await main(name);
+    expect(code).toBe(exitCodes.usage);
+    expect(err).toBe(`there is no command "${name}"\n\n${list}`);
+  });
+
+  it('shows every problem with the settings, and does nothing', async () => {
+    expect(await main('file-reader', '--rows', '99')).toEqual({
+      code: exitCodes.usage,
+      out: '',
+      err: [
+        '--data (or DATA) is required: folder to read',
+        '--rows (or ROWS) is "99": Too big: expected number to be <=9',
+        '"main.ts file-reader --help" lists the settings',
+        '',
+      ].join('\n'),
+      ran: [],
+    });
+  });
+
+  it('shows an ExitError as a sentence and any other error with its stack', async () => {
+    expect(await main('fail')).toMatchObject({ code: 9, err: 'the disk is full\n' });
+    const { code, err } = await main('broken');
+    expect(code).toBe(exitCodes.failed);
+    expect(err).toMatch(/^TypeError: a mistake\n +at /);
+  });
+});
