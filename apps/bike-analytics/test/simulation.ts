@@ -126,6 +126,14 @@ export class Simulation {
     return work;
   }
 
+  /** Lets so many turns of the event loop, and their time, pass. */
+  async turns(count: number): Promise<void> {
+    for (let turn = 0; turn < count; turn++) {
+      this.clock.advance(msPerTurn);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
   #strike(): void {
     const { random, deaths = 0, cuts = 0 } = this.#options;
     if (random.chance(deaths) && this.system.instances.length > 0)

@@ -24,7 +24,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'bike-system-'));
   for (let seed = 1; seed <= 4; seed++) {
     const data = join(directory, String(seed));
-    await generateDataset({ directory: data, trips: 1500, seed });
+    await generateDataset({ directory: data, trips: 600, seed });
     const files = new Map<string, Uint8Array>();
     for (const city of cities)
       for (const topic of topics) files.set(`${city}/${topic}`, await readFile(join(data, city, `${topic}.csv`)));
@@ -48,7 +48,7 @@ describe('the answers are those of a straight loop', () => {
     await simulate({ seeds, env: process.env, file: import.meta.filename }, async (random: Random) => {
       const simulation = new Simulation({ random, faulty: true, deaths: 0.01, cuts: 0.005 });
       await simulation.during(simulation.system.start());
-      const clients = [random.pick(cases), random.pick(cases)].map((each) => runOne(simulation, each, random.integer(40, 200)));
+      const clients = [random.pick(cases), random.pick(cases)].map((each) => runOne(simulation, each, random.integer(20, 100)));
       await simulation.during(Promise.all(clients));
       cuts += simulation.hits.cuts;
       for (const [role, count] of simulation.hits.deaths) deaths.set(role, (deaths.get(role) ?? 0) + count);

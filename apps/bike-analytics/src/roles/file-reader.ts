@@ -50,7 +50,7 @@ interface SessionState {
 }
 
 /** So many connections in a row may break without anything having been acknowledged. */
-const fruitlessMax = 20;
+const fruitlessMax = 100;
 
 export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
   let session = newSession(parts);

@@ -6,7 +6,7 @@ export interface RoleParts {
   broker: Broker;
   clock: Clock;
   log: Logger;
-  /** Counts rows that this role has worked on; shown as `bike_rows_total` on /metrics. */
+  /** Counts rows that this role has worked on (a trips-solver: trips); shown as `bike_rows_total` on /metrics. */
   countRows(rows: number): void;
 }
 

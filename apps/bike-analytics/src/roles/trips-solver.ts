@@ -146,10 +146,11 @@ export class TripsSolverRole implements Role {
     }
     if (barrier.has(head.number)) return delivery.redelivered;
     const table = decodeTable(body);
-    if (head.topic === 'trips') state.rows.addTrips(head.number, head.city, table);
-    else state.rows.addStatic(head.number, head.city, table);
+    if (head.topic === 'trips') {
+      state.rows.addTrips(head.number, head.city, table);
+      this.#parts.countRows(head.rows);
+    } else state.rows.addStatic(head.number, head.city, table);
     barrier.add(head.number);
-    this.#parts.countRows(head.rows);
     return true;
   }
 

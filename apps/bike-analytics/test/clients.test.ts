@@ -1,0 +1,223 @@
+/** Clients that break the protocol, send what cannot be processed, or go away: an error for them, and nothing for the others. */
+import type { FramedSocket } from '@lab/protocol';
+import { seededRandom } from '@lab/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { roleConfig } from '../src/config.ts';
+import { encodeTable, Texts } from '../src/domain/table.ts';
+import { decode, encode, type Head } from '../src/messages.ts';
+import { beatsPerTimeout } from '../src/roles/entry-point.ts';
+import { dataSetOf, Simulation, simulatedConfig } from './simulation.ts';
+
+const session = (digit: number): string => `0000000${digit}-0000-4000-8000-000000000000`;
+const text = (...lines: string[]): Uint8Array => Buffer.from(`${lines.join('\n')}\n`);
+
+/** Two trips on a rainy day of Montreal; the other cities have nothing. */
+const files = new Map<string, Uint8Array>([
+  ['montreal/weather', text('date,prectot', '2016-07-02,31.5')],
+  ['montreal/stations', text('code,name,latitude,longitude,yearid', '1,Here,45.5,-73.6,2016', '2,There,45.6,-73.6,2016')],
+  [
+    'montreal/trips',
+    text(
+      'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid',
+      '2016-07-01 10:00:00,1,2016-07-01 10:10:00,2,600.0,1,2016',
+      '2016-07-01 11:00:00,1,2016-07-01 11:10:00,2,-5.0,1,2016',
+    ),
+  ],
+]);
+for (const city of ['toronto', 'washington']) {
+  files.set(`${city}/weather`, text('date,prectot'));
+  files.set(`${city}/stations`, text('code,name,latitude,longitude,yearid'));
+  files.set(`${city}/trips`, text('start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid'));
+}
+
+let simulation: Simulation;
+beforeEach(async () => {
+  simulation = new Simulation({ random: seededRandom(1) });
+  await simulation.during(simulation.system.start());
+});
+
+/** A well-behaved client gets its answers, whatever the others did. */
+async function expectOthersUnharmed(): Promise<void> {
+  const { result } = await simulation.during(simulation.runClient(dataSetOf(files, 1000), 10));
+  expect(result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 }, farStations: [{ name: 'There', trips: 2 }] });
+}
+
+const weather = encodeTable({ day: Int32Array.of(17_000), rainMm: Float64Array.of(40) });
+const batch = (number: number, topic: 'weather' | 'stations' | 'trips' = 'weather'): Head<'batch'> => ({
+  kind: 'batch',
+  topic,
+  eof: 0,
+  number,
+  city: 'montreal',
+  rows: 1,
+});
+
+async function greet(id: string): Promise<FramedSocket> {
+  const socket = await simulation.connect();
+  await socket.send(encode({ kind: 'hello', session: id, acknowledged: {} }));
+  return socket;
+}
+
+/** Reads until the system refuses, and gives its reason. */
+async function refusal(socket: FramedSocket): Promise<string> {
+  return simulation.during(
+    (async () => {
+      for await (const frame of socket) {
+        const { head } = decode(frame, 'welcome', 'acknowledged', 'alive', 'result', 'refused');
+        if (head.kind === 'refused') return head.reason;
+      }
+      throw new Error('the connection ended without a word');
+    })(),
+  );
+}
+
+describe('a client that breaks the protocol is told how, and harms nobody', () => {
+  const violations: [string, Buffer[], string][] = [
+    [
+      'sends trips before weather',
+      [encode(batch(0, 'trips'), weather)],
+      'trips came where weather was due: topics are sent one after the other, weather, stations, trips',
+    ],
+    [
+      'leaves out a batch',
+      [encode(batch(0), weather), encode(batch(2), weather)],
+      'batch 2 of weather came where batch 1 was due',
+    ],
+    [
+      'ends a topic with another count',
+      [encode(batch(0), weather), encode({ kind: 'eof', topic: 'weather', eof: 1, batches: 2 })],
+      'weather ends after 2 batches, but 1 came',
+    ],
+    ['mixes topics', [encode(batch(0), weather), encode(batch(0, 'stations'), weather)], 'stations came where weather was due'],
+    ['sends rubbish', [Buffer.from('GET / HTTP/1.1\r\n\r\n')], 'a head of 1195725856 bytes; at most 4096 are allowed'],
+    ['sends an empty frame', [Buffer.alloc(0)], 'a message of 0 bytes has no head'],
+    [
+      'sends JSON that is none of ours',
+      [encode({ kind: 'answer', session: session(1), query: 1 })],
+      'expected batch or eof or ping or accepted',
+    ],
+  ];
+  it.each(violations)('one that %s', async (_, frames, reason) => {
+    const socket = await greet(session(1));
+    for (const frame of frames) await socket.send(frame);
+    expect(await refusal(socket)).toContain(reason);
+    await expectOthersUnharmed();
+  });
+
+  it('one that does not introduce itself', async () => {
+    const socket = await simulation.connect();
+    await socket.send(encode(batch(0), weather));
+    expect(await refusal(socket)).toContain('expected hello');
+  });
+
+  it('one whose session id is a path', async () => {
+    const socket = await greet('../../etc/passwd');
+    expect(await refusal(socket)).toContain('hello: ✖ Invalid UUID');
+  });
+
+  it('one that was opened for another number of trips-solvers, which may begin again', async () => {
+    const socket = await simulation.connect();
+    await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { weather: 1 }, shards: 7 }));
+    expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
+  });
+
+  it('one too many', async () => {
+    const sockets = await Promise.all(Array.from({ length: simulatedConfig.sessionsMax }, (_, index) => greet(session(index))));
+    const socket = await greet('ffffffff-0000-4000-8000-000000000000');
+    expect(await refusal(socket)).toBe('busy with 10 sessions, the most allowed (--sessions-max): try again later');
+    for (const each of sockets) each.destroy();
+  });
+});
+
+describe('a batch that cannot be processed ends its session with an error that names it', () => {
+  const table = (columns: Parameters<typeof encodeTable>[0]): Uint8Array => encodeTable(columns);
+  const poison: [string, Uint8Array, string][] = [
+    ['is no table', Buffer.from('not a table'), 'batch 0 of weather (montreal, 1 rows) could not be processed'],
+    ['lacks a column', table({ day: Int32Array.of(1) }), 'rainMm'],
+    [
+      'has columns of different lengths',
+      table({ day: Int32Array.of(1, 2), rainMm: Float64Array.of(1) }),
+      'column rainMm must have 2 rows, not 1',
+    ],
+    [
+      'has texts for numbers',
+      table({ day: Texts.from(['1']), rainMm: Float64Array.of(1) }),
+      'column day must be whole numbers, not Texts',
+    ],
+  ];
+  it.each(poison)('one that %s', async (_, body, reason) => {
+    const socket = await greet(session(2));
+    await socket.send(encode(batch(0), body));
+    expect(await refusal(socket)).toContain(reason);
+    await expectOthersUnharmed();
+  });
+
+  it('and says it again to a client that was away', async () => {
+    const socket = await greet(session(3));
+    await socket.send(encode(batch(0), Buffer.from('not a table')));
+    const reason = await refusal(socket);
+    expect(await refusal(await greet(session(3)))).toBe(reason);
+  });
+});
+
+describe('a client that goes away', () => {
+  it('for less than the session timeout comes back to its session', async () => {
+    const socket = await greet(session(4));
+    await socket.send(encode(batch(0), weather));
+    await simulation.during(welcomeOf(socket));
+    await simulation.turns(20);
+    socket.destroy();
+    simulation.clock.advance(simulatedConfig.sessionTimeout / 2);
+    const again = await greet(session(4));
+    expect((await simulation.during(welcomeOf(again))).received).toEqual({ weather: 1 });
+  });
+
+  it('for longer finds its session gone, and may begin again', async () => {
+    const socket = await greet(session(5));
+    await socket.send(encode(batch(0), weather));
+    await simulation.during(welcomeOf(socket));
+    socket.destroy();
+    await simulation.turns(20);
+    for (let beat = 0; beat < 2 * beatsPerTimeout; beat++) {
+      simulation.clock.advance(simulatedConfig.sessionTimeout / beatsPerTimeout);
+      await simulation.turns(2);
+    }
+    const again = await greet(session(5));
+    expect((await simulation.during(welcomeOf(again))).received).toEqual({});
+    await expectOthersUnharmed();
+  });
+});
+
+async function welcomeOf(socket: FramedSocket): Promise<Head<'welcome'>> {
+  const { value } = await socket[Symbol.asyncIterator]().next();
+  return decode(value as Buffer, 'welcome').head;
+}
+
+describe('replicas', () => {
+  it('share the trips: with three trips-solvers of each query none has more than 1.5 times the mean', async () => {
+    simulation = new Simulation({ random: seededRandom(1), config: { tripsSolvers: 3 } });
+    await simulation.during(simulation.system.start());
+    const rows = Array.from({ length: 900 }, (_, index) => `2016-07-01 10:00:00,${index % 2},2016-07-01 10:10:00,2,600.0,1,2016`);
+    const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
+    const many = new Map([...files, ['montreal/trips', text(header, ...rows)] as const]);
+    await simulation.during(simulation.runClient(dataSetOf(many, 1000), 30));
+    for (const query of [1, 2, 3]) {
+      const shares = simulation.system.rows().get(`trips-solver-${query}`)!;
+      expect(shares.reduce((sum, share) => sum + share)).toBe(900);
+      expect(Math.max(...shares)).toBeLessThanOrEqual(1.5 * 300);
+    }
+    for (const role of ['entry-point', 'broker-trips', 'filter-trips-1', 'filter-trips-2', 'filter-trips-3']) {
+      expect(
+        simulation.system
+          .rows()
+          .get(role)!
+          .reduce((sum, share) => sum + share),
+      ).toBeGreaterThanOrEqual(900);
+    }
+  });
+
+  it.each(['solvers', 'eofListeners', 'eofTripsListeners', 'entryPoints'])('are refused for %s, with the reason', (setting) => {
+    const parsed = roleConfig.safeParse({ [setting]: '2' });
+    expect(parsed.error?.issues[0]?.message).toMatch(/^runs once: ./);
+  });
+});
