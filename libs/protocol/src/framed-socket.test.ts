@@ -277,13 +277,18 @@ describe('the end of a connection', () => {
     expect(received).toEqual(sizes);
   });
 
-  it('drains, even when the peer has ended its side before', async () => {
-    const { stranger, socket } = await withStranger();
-    stranger.end();
-    expect(await readAll(socket)).toEqual([]);
+  it.each(['before', 'while'])('drains, even when the peer ends its side %s we close', async (when) => {
+    const { stranger, socket, raw } = await withStranger();
+    const endOfPeer = new Promise((resolve) => raw.once('end', resolve));
+    if (when === 'before') {
+      stranger.end();
+      expect(await readAll(socket)).toEqual([]);
+    }
     const large = Buffer.alloc(12 * 1024 * 1024, 1);
     void socket.send(large);
     const closed = socket.close();
+    stranger.end();
+    await endOfPeer;
     let received = 0;
     for await (const chunk of stranger) received += (chunk as Buffer).length;
     await closed;
