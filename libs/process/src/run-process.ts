@@ -282,7 +282,7 @@ export function command<S extends z.ZodObject>(parts: {
 
 /** What a main knows of its process. */
 export interface MainIo extends ConfigSource {
-  /** `process.argv` without node and the file. */
+  /** What stands on the command line behind node and the file. */
   args: readonly string[];
   stdout(text: string): void;
   stderr(text: string): void;
