@@ -659,8 +659,12 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         // 20 entries fill the retention, of which the oldest segment may be gone already.
         expect(oldest).toBeLessThanOrEqual(90);
         await disturb();
-        const left = await take(await broker.read(log, 1), 100 - oldest);
-        expect(left.map(text).map(Number)).toEqual(numbered(100).map(Number).slice(oldest));
+        const left: number[] = [];
+        const entries = await broker.read(log, 1);
+        while (left.at(-1) !== 99) left.push(...(await take(entries, 1)).map(text).map(Number));
+        // More of it may have been dropped since.
+        expect(left[0]).toBeGreaterThanOrEqual(oldest);
+        expect(left).toEqual(numbered(100).map(Number).slice(left[0]));
       });
 
       test('a removed log ends its readers and takes no more', async () => {

@@ -4,6 +4,7 @@
  */
 import { IllegalOperationError, type ChannelModel, type ConfirmChannel, type Options } from 'amqplib';
 import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
+import { Fifo } from '../fifo.ts';
 import type { Headers } from '../port.ts';
 import { BackOff } from './back-off.ts';
 import type { RabbitmqLogger } from './options.ts';
@@ -48,7 +49,7 @@ export class Publisher {
   /** In the order of `publish`. */
   readonly #pending = new Set<Pending>();
   /** Publishes that wait for room, in their order. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Fifo<Pending>();
   /** Sequence numbers of messages that came back, until their confirm. */
   readonly #returned = new Set<number>();
   /** Tells the messages of this process from all others: RabbitMQ's and the consumers' only handle on a message. */
@@ -78,25 +79,6 @@ export class Publisher {
       return Promise.reject(new BrokerError(what, { definite: true }));
     }
     if (this.#closed) return Promise.reject(closedError());
-    if (this.#bytes > this.#options.unconfirmedBytesMax || this.#waiting.length > 0)
-      return this.#publishLater(exchange, routingKey, body, headers);
-    return this.#publishNow(exchange, routingKey, body, headers);
-  }
-
-  async #publishLater(exchange: string, routingKey: string, body: Buffer, headers: Headers | undefined): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    if (this.#closed) throw closedError();
-    const published = this.#publishNow(exchange, routingKey, body, headers);
-    this.#admit();
-    return published;
-  }
-
-  /** Lets one waiting publish go on, which lets the next one go on when it has counted its own bytes. */
-  #admit(): void {
-    if (this.#bytes <= this.#options.unconfirmedBytesMax) this.#waiting.shift()?.();
-  }
-
-  #publishNow(exchange: string, routingKey: string, body: Buffer, headers: Headers | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const sequence = this.#sequence++;
       const properties: Options.Publish = {
@@ -106,11 +88,20 @@ export class Publisher {
       };
       if (headers !== undefined) properties.headers = headers;
       const fate = { channel: undefined, sentAtMs: 0, refusals: 0 };
-      const pending: Pending = { sequence, exchange, routingKey, body, properties, resolve, reject, ...fate };
-      this.#bytes += sizeOf(body);
+      this.#waiting.push({ sequence, exchange, routingKey, body, properties, resolve, reject, ...fate });
+      this.#admit();
+    });
+  }
+
+  /** Sends what waits, in its order, as long as there is room. */
+  #admit(): void {
+    while (this.#bytes <= this.#options.unconfirmedBytesMax) {
+      const pending = this.#waiting.shift();
+      if (pending === undefined) return;
+      this.#bytes += sizeOf(pending.body);
       this.#pending.add(pending);
       if (this.#channel !== undefined) this.#send(pending, this.#channel);
-    });
+    }
   }
 
   #send(pending: Pending, channel: ConfirmChannel): void {
@@ -238,7 +229,7 @@ export class Publisher {
   /** Takes no more, and waits at most so long for the confirms of what is under way; what is left fails with `UnavailableError`. */
   async close(timeoutMs: number): Promise<void> {
     this.#closed = true;
-    for (const resume of this.#waiting.splice(0)) resume();
+    for (const { reject } of this.#waiting.drain()) reject(closedError());
     if (this.#pending.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onIdle = resolve;
