@@ -18,7 +18,7 @@ export default tseslint.config(
         'error',
         {
           // docker/ is no package: the images' names stand there once, for tests and compose files alike.
-          allow: ['^(\\.\\./)+docker/images\\.ts$'],
+          allow: ['^(\\.\\./)+docker/(images|compose)\\.ts$'],
           depConstraints: [
             { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:lib'] },
             { sourceTag: 'type:lib', onlyDependOnLibsWithTags: ['type:lib'] },

@@ -18,7 +18,7 @@ const isTest = (file: string): boolean => /\.test\.ts$|\/test\/|\/bench\//.test(
 interface Rule {
   name: string;
   why: string;
-  applies(file: string): boolean;
+  applies: (file: string) => boolean;
   forbids: RegExp;
 }
 
@@ -39,12 +39,17 @@ const rules: Rule[] = [
     name: 'roles know ports only',
     why: 'a role runs in a container, in the demo and in a simulation, and must not notice',
     applies: (file) => /^apps\/[^/]+\/src\/roles\/.*\.ts$/.test(file) && !isTest(file),
-    forbids: /\bfrom '(node:|\.\.\/(main|demo|wiring|config)\.ts)|\bset(Timeout|Interval)\(|\bDate\.now\b|\bMath\.random\b|\bprocess\./,
+    forbids:
+      /\bfrom '(node:|\.\.\/(main|demo|wiring|config)\.ts)|\bset(Timeout|Interval)\(|\bDate\.now\b|\bMath\.random\b|\bprocess\./,
   },
   {
     name: 'only a main reads the environment',
     why: 'a setting that is read in the depths cannot be seen, listed or tested',
-    applies: (file) => /^(apps|libs)\/.*\.ts$/.test(file) && !isTest(file) && !/\/src\/(main|demo)\.ts$/.test(file) && !file.startsWith('libs/testing/'),
+    applies: (file) =>
+      /^(apps|libs)\/.*\.ts$/.test(file) &&
+      !isTest(file) &&
+      !/\/src\/(main|demo)\.ts$/.test(file) &&
+      !file.startsWith('libs/testing/'),
     forbids: /\bprocess\.(env|argv)\b/,
   },
   {
@@ -83,8 +88,12 @@ describe('source files', () => {
   });
 });
 
-type Manifest = { name: string; scripts?: Record<string, string>; private?: boolean } & Partial<Record<`${'' | 'dev' | 'optional'}Dependencies` | 'dependencies', Record<string, string>>>;
-const manifests = files.filter((file) => /(^|\/)package\.json$/.test(file)).map((file) => ({ file, manifest: JSON.parse(read(file)) as Manifest }));
+type Manifest = { name: string; scripts?: Record<string, string>; private?: boolean } & Partial<
+  Record<`${'' | 'dev' | 'optional'}Dependencies` | 'dependencies', Record<string, string>>
+>;
+const manifests = files
+  .filter((file) => /(^|\/)package\.json$/.test(file))
+  .map((file) => ({ file, manifest: JSON.parse(read(file)) as Manifest }));
 
 describe('packages', () => {
   const versions = manifests.flatMap(({ file, manifest }) =>
@@ -107,8 +116,14 @@ describe('packages', () => {
   it('declare every package that their sources import', () => {
     const undeclared = manifests.flatMap(({ file, manifest }) => {
       const declared = new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.devDependencies ?? {})]);
-      const own = files.filter((source) => file !== 'package.json' && source.startsWith(`${dirname(file)}/`) && source.endsWith('.ts'));
-      return own.flatMap((source) => importedPackages(read(source)).filter((name) => !declared.has(name) && !sharedTools.has(name)).map((name) => `${source}: ${name}`));
+      const own = files.filter(
+        (source) => file !== 'package.json' && source.startsWith(`${dirname(file)}/`) && source.endsWith('.ts'),
+      );
+      return own.flatMap((source) =>
+        importedPackages(read(source))
+          .filter((name) => !declared.has(name) && !sharedTools.has(name))
+          .map((name) => `${source}: ${name}`),
+      );
     });
     expect(undeclared).toEqual([]);
   });
@@ -120,7 +135,12 @@ const sharedTools = new Set(['vitest', 'fast-check']);
 function importedPackages(source: string): string[] {
   const specifiers = [...source.matchAll(/^(?:import|export)\b[^;]*?\bfrom '([^'.][^']*)'/gm)].map(([, specifier]) => specifier!);
   const packages = specifiers.filter((specifier) => !specifier.startsWith('node:'));
-  return packages.map((specifier) => specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/'));
+  return packages.map((specifier) =>
+    specifier
+      .split('/')
+      .slice(0, specifier.startsWith('@') ? 2 : 1)
+      .join('/'),
+  );
 }
 
 describe('documents', () => {
@@ -132,8 +152,12 @@ describe('documents', () => {
     const findings = documents.flatMap((file) => {
       const text = read(file);
       const npmScripts = [...text.matchAll(/npm run ([\w:]+)/g)].filter(([, name]) => !(name! in rootScripts));
-      const targets = [...text.matchAll(/npx nx (\w+) ([\w-]+)/g)].filter(([, target, project]) => !(target! in (scripts.get(project!) ?? {})));
-      const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].filter(([, target]) => !existsSync(join(root, dirname(file), target!)));
+      const targets = [...text.matchAll(/npx nx (\w+) ([\w-]+)/g)].filter(
+        ([, target, project]) => !(target! in (scripts.get(project!) ?? {})),
+      );
+      const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].filter(
+        ([, target]) => !existsSync(join(root, dirname(file), target!)),
+      );
       return [...npmScripts, ...targets, ...links].map(([match]) => `${file}: ${match}`);
     });
     expect(findings).toEqual([]);

@@ -11,9 +11,13 @@ interface Manifest {
   lab?: { demo?: 'engine' };
 }
 
-async function runDemo(app: string): Promise<number> {
-  const child = spawn('npm', ['run', '--silent', 'demo'], { cwd: join(apps, app), stdio: 'inherit' });
-  return new Promise((resolve, reject) => child.once('error', reject).once('close', (code) => resolve(code ?? 1)));
+/** A demo takes seconds, a minute at the most on a slow machine; one that is not done by then hangs. */
+const demoMs = 120_000;
+
+async function runDemo(app: string): Promise<boolean> {
+  const child = spawn('npm', ['run', '--silent', 'demo'], { cwd: join(apps, app), stdio: 'inherit', timeout: demoMs });
+  const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve));
+  return code === 0;
 }
 
 const failed: string[] = [];
@@ -26,7 +30,7 @@ for (const app of readdirSync(apps).sort()) {
     continue;
   }
   console.log(`\n── ${app} ──`);
-  if ((await runDemo(app)) !== 0) failed.push(app);
+  if (!(await runDemo(app))) failed.push(app);
 }
 for (const app of needEngine) console.log(`\n${app} needs a Docker engine: npx nx demo ${app}`);
 if (failed.length > 0) {

@@ -20,7 +20,7 @@ interface Counts {
 
 interface Step {
   name: string;
-  run(): Promise<Counts>;
+  run: () => Promise<Counts>;
 }
 
 /** Formatting, rules and types count as one test each. */

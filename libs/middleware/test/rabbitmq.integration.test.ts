@@ -154,7 +154,7 @@ describe('the rabbitmq adapter', () => {
     const count = (): void => void (mostUnconfirmed = Math.max(mostUnconfirmed, ++seen - confirmed));
     await witness.broker.consume(queue, count, { prefetch: 100 });
     // Confirms take far longer than messages, so that all would arrive before the first of them.
-    slow.proxy.delay(200);
+    slow.proxy.delayBy(200);
     const publish = () => slow.broker.publish({ routingKey: queue, body: Buffer.alloc(10_000) }).then(() => confirmed++);
     await Promise.all(Array.from({ length: 50 }, publish));
     await eventually(() => seen === 50);

@@ -11,6 +11,8 @@ import { GenericContainer, Wait } from 'testcontainers';
 import { serviceImage } from '../../../docker/images.ts';
 import { Container, docker } from './faults.ts';
 
+export { Container, kernelHasNetem } from './faults.ts';
+
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
 const ownerLabel = 'lab.test-owner';

@@ -81,7 +81,7 @@ export class Container {
   }
 
   /** Every packet that it sends arrives `ms` later. Needs netem in the kernel, and says so where there is none. */
-  async delay(ms: number): Promise<void> {
+  async delayBy(ms: number): Promise<void> {
     if (!(await kernelHasNetem()))
       throw new Error('this kernel has no netem to delay packets with; put startTcpProxy() in front of the container');
     await this.#inNetwork(`tc qdisc replace dev eth0 root netem delay ${ms}ms`);

@@ -3,3 +3,4 @@ export { eventually, type EventuallyOptions } from './eventually.ts';
 export { FakeClock } from './fake-clock.ts';
 export { seededRandom, type Random } from './random.ts';
 export { simulate, type SimulationOptions } from './simulate.ts';
+export { startTcpProxy, type TcpProxy, type TcpProxyOptions } from './tcp-proxy.ts';

@@ -77,7 +77,7 @@ describe('a TCP proxy', () => {
   });
 
   it('delivers no byte sooner than the delay, in each direction, in order', async () => {
-    proxy.delay(100);
+    proxy.delayBy(100);
     const begin = performance.now();
     for (const word of ['a', 'b', 'c']) client.write(word);
     await hasReceived('abc');
@@ -85,7 +85,7 @@ describe('a TCP proxy', () => {
   });
 
   it('delays without dividing the throughput: megabytes take no longer than their delay and their copying', async () => {
-    proxy.delay(200);
+    proxy.delayBy(200);
     const bytes = 4 * 1024 * 1024;
     client.write(Buffer.alloc(bytes, 'x'));
     // One delay after the other, for each 64 KiB, would be 12 s in each direction.

@@ -58,7 +58,7 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   /** From now on every byte arrives `ms` later than it would, in each direction; order is kept, and throughput too. 0 ends it. */
-  delay(ms: number): void {
+  delayBy(ms: number): void {
     this.#delayMs = ms;
   }
 

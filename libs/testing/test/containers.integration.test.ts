@@ -54,8 +54,8 @@ describe('a RabbitMQ of a test', () => {
   });
 
   it('answers late while it is delayed, where the kernel can do so', async () => {
-    if (!(await kernelHasNetem())) return expect(server.delay(300)).rejects.toThrow(/no netem/);
-    await server.delay(300);
+    if (!(await kernelHasNetem())) return expect(server.delayBy(300)).rejects.toThrow(/no netem/);
+    await server.delayBy(300);
     const begin = performance.now();
     expect(await greet(5_000)).toBe(1);
     expect(performance.now() - begin).toBeGreaterThan(300);
