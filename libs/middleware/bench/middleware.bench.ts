@@ -123,7 +123,8 @@ async function compare(mode: Mode, load: Load, ours: Contestant, theirs: Contest
     }
   }
   const [speed, bareSpeed] = [median(speeds.ours), median(speeds.theirs)];
-  const ratio = speed / bareSpeed;
+  // Of each round with its neighbour, so that a machine that gets slower in between slows both.
+  const ratio = median(speeds.ours.map((each, round) => each / speeds.theirs[round]!));
   return [
     { name: `${mode} ${load.name}, bare amqplib`, value: bareSpeed, unit: 'messages/s', target: null, holds: null },
     { name: `${mode} ${load.name}, adapter`, value: speed, unit: 'messages/s', target: null, holds: null },
