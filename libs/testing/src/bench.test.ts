@@ -46,6 +46,11 @@ describe('reportBench', () => {
     expect(JSON.parse(await readFile(join(directory, 'result.json'), 'utf8'))).toEqual(rows);
   });
 
+  it('goes by the folder that Nx was called from, which npm does not know', async () => {
+    await report(rows, ['--json', 'result.json'], { INIT_CWD: '/nowhere', CALLER_CWD: directory });
+    expect(JSON.parse(await readFile(join(directory, 'result.json'), 'utf8'))).toEqual(rows);
+  });
+
   it('writes the JSON to an absolute path as it is', async () => {
     const file = join(directory, 'absolute.json');
     await report(rows, [`--json=${file}`], { INIT_CWD: '/nowhere' });

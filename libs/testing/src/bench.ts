@@ -22,7 +22,7 @@ const standardOutput: BenchOutput = { env: process.env, write: (text) => process
 
 /**
  * Prints the rows as a table, and with `--json FILE` among the arguments writes them to that file too. A relative FILE is in the folder that
- * the command was given in: npm and Nx change folders, and leave that one in `INIT_CWD`. Whether targets hold does not change the exit code:
+ * the command was given in: npm leaves that one in `INIT_CWD`, Nx in `CALLER_CWD`. Whether targets hold does not change the exit code:
  * how fast a machine is on a day decides nothing.
  */
 export async function reportBench(
@@ -36,7 +36,7 @@ export async function reportBench(
   const file = jsonFile(args);
   if (file === undefined) return;
   const report = rows.map(({ name, value, unit, target, holds }) => ({ name, value, unit, target, holds }));
-  await writeFile(resolve(output.env['INIT_CWD'] ?? '.', file), `${JSON.stringify(report, null, 2)}\n`);
+  await writeFile(resolve(output.env['CALLER_CWD'] ?? output.env['INIT_CWD'] ?? '.', file), `${JSON.stringify(report, null, 2)}\n`);
 }
 
 function formatTable(rows: readonly BenchRow[]): string {

@@ -29,7 +29,7 @@ export async function simulate(
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       // npm and Nx change folders; the command is for the one that they were called in.
-      const replay = `SEED=${seed} npx vitest run ${relative(env['INIT_CWD'] ?? process.cwd(), file)}`;
+      const replay = `SEED=${seed} npx vitest run ${relative(env['CALLER_CWD'] ?? env['INIT_CWD'] ?? process.cwd(), file)}`;
       throw new Error(`seed ${seed} failed: ${message}\nreplay it with: ${replay}`, { cause: error });
     }
   }
