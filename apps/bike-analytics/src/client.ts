@@ -7,7 +7,7 @@ import type { FramedSocket } from '@lab/protocol';
 import { SingleBar } from 'cli-progress';
 import { fileName, openDataSet } from './data-files.ts';
 import type { Answers, Results } from './domain/answers.ts';
-import { newTopicReader } from './domain/reader.ts';
+import { newTopicReader, type TopicReader } from './domain/reader.ts';
 import { cities, topics, type City, type Topic } from './domain/terms.ts';
 import { readFiles, type DataSet } from './roles/file-reader.ts';
 
@@ -17,7 +17,9 @@ export interface ClientOptions {
   weatherOffsetDays: number;
   output?: string | undefined;
   log: Logger;
-  connect(): Promise<FramedSocket>;
+  connect: () => Promise<FramedSocket>;
+  /** Bytes of the input read so far; instead of a bar or lines on stderr. */
+  onProgress?: ((sentBytes: number) => void) | undefined;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
@@ -28,16 +30,20 @@ export async function runClient({
   output,
   log,
   connect,
+  onProgress,
 }: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const data = await openDataSet(directory);
-  const progress = showProgress(data);
+  const read = (city: City, topic: Topic): TopicReader =>
+    newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays });
+  await checkHeaders(data, read);
+  const progress = showProgress(data, onProgress);
   try {
     const outcome = await readFiles({
       clock: systemClock,
       log,
       data,
       connect,
-      read: (city, topic) => newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays }),
+      read,
       newSessionId: randomUUID,
       onProgress: progress.update,
     });
@@ -47,6 +53,16 @@ export async function runClient({
     return { results, elapsedMs: outcome.elapsedMs };
   } finally {
     progress.stop();
+  }
+}
+
+/** A file with the wrong columns is found before anything is sent. */
+async function checkHeaders(data: DataSet, read: (city: City, topic: Topic) => TopicReader): Promise<void> {
+  for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
+    for await (const beginning of data.open(city, topic)) {
+      read(city, topic).push(beginning);
+      break;
+    }
   }
 }
 
@@ -62,16 +78,19 @@ async function writeResults(
 }
 
 interface Progress {
-  update(at: { topic: Topic; city: City; bytes: number }): void;
+  update: (at: { topic: Topic; city: City; bytes: number }) => void;
   stop(): void;
 }
 
-/** A bar on a terminal; elsewhere a line for each file that is through. */
-function showProgress(data: DataSet): Progress {
+/** Told to the caller if it asks; otherwise a bar on a terminal, and elsewhere a line for each file that is through. */
+function showProgress(data: DataSet, onProgress?: (sentBytes: number) => void): Progress {
   const files = topics.flatMap((topic) => cities.map((city) => ({ topic, city, bytes: data.bytes(city, topic) })));
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
   const before = new Map<string, number>();
   files.reduce((sum, { topic, city, bytes }) => (before.set(fileName(city, topic), sum), sum + bytes), 0);
+  const sent: (at: Parameters<Progress['update']>[0]) => number = ({ topic, city, bytes }) =>
+    before.get(fileName(city, topic))! + bytes;
+  if (onProgress !== undefined) return { update: (at) => onProgress(sent(at)), stop: () => {} };
   if (!process.stderr.isTTY) {
     const update: Progress['update'] = ({ topic, city, bytes }) => {
       if (bytes === data.bytes(city, topic)) process.stderr.write(`sent ${fileName(city, topic)} (${megabytes(bytes)} MB)\n`);
@@ -84,7 +103,7 @@ function showProgress(data: DataSet): Progress {
   });
   bar.start(total, 0, { file: '', megabytes: megabytes(total) });
   return {
-    update: ({ topic, city, bytes }) => bar.update(before.get(fileName(city, topic))! + bytes, { file: fileName(city, topic) }),
+    update: (at) => bar.update(sent(at), { file: fileName(at.city, at.topic) }),
     stop: () => bar.stop(),
   };
 }

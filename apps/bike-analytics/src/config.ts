@@ -31,7 +31,7 @@ export const replicaSettings = {
   eofTripsListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
 };
 
-const sessionTimeout = duration.default(60_000).describe('how long a session waits for a client that has gone (60, 1500ms, 2m)');
+const sessionTimeout = duration.prefault('60s').describe('how long a session waits for a client that has gone (60, 1500ms, 2m)');
 
 export const systemSettings = {
   ...replicaSettings,
@@ -79,7 +79,7 @@ const readingSettings = {
 export const fileReaderConfig = z.object({
   ...readingSettings,
   entryPoint: address.describe('where the entry point is'),
-  connectTimeout: duration.default(60_000).describe('how long to try to reach the entry point'),
+  connectTimeout: duration.prefault('60s').describe('how long to try to reach the entry point'),
 });
 export type FileReaderConfig = z.infer<typeof fileReaderConfig>;
 

@@ -11,6 +11,11 @@ const chunkBytes = 1024 * 1024;
 /** A file's name in messages to people. */
 export const fileName = (city: City, topic: Topic): string => `${city}/${topic}.csv`;
 
+/** The folder is not what it should be. */
+export class DataSetError extends Error {
+  override readonly name = 'DataSetError';
+}
+
 /** Finds all nine files, or says which are missing. */
 export async function openDataSet(directory: string): Promise<DataSet> {
   const bytes = new Map<string, number>();
@@ -24,7 +29,7 @@ export async function openDataSet(directory: string): Promise<DataSet> {
     }
   }
   if (missing.length > 0)
-    throw new Error(
+    throw new DataSetError(
       `"${directory}" is no data set: it has no ${missing.join(', ')}; --data names a folder with one folder for each city`,
     );
   return {

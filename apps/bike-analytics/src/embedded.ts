@@ -17,7 +17,7 @@ export interface EmbeddedParts {
   listen: EntryPointParts['listen'];
   newInstance(): string;
   /** A connection of its own for one role. */
-  connect(role: string): Broker;
+  connect: (role: string) => Broker;
 }
 
 /** One running instance of a role. */

@@ -1,6 +1,6 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
 import { randomUUID } from 'node:crypto';
-import { connectRabbitmq } from '@lab/middleware';
+import { connectRabbitmq, type Broker } from '@lab/middleware';
 import {
   command,
   ExitError,
@@ -11,12 +11,15 @@ import {
   systemClock,
   type Command,
   type Logger,
+  type Role,
 } from '@lab/process';
 import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@lab/protocol';
 import { Counter, Registry } from 'prom-client';
 import { runClient } from './client.ts';
 import * as config from './config.ts';
+import { DataSetError } from './data-files.ts';
 import { demo } from './demo.ts';
+import { HeaderError } from './domain/csv.ts';
 import { generateDataset } from './generate.ts';
 import { reportText } from './report.ts';
 import { RefusedError } from './roles/client-session.ts';
@@ -26,10 +29,8 @@ async function runRole(name: string, settings: config.RoleConfig): Promise<numbe
   const log = makeLogger({ name, level: settings.logLevel });
   const registry = new Registry();
   const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
-  const broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log });
   const limits = config.entryPointLimits(settings.sessionTimeout);
-  const host: Host = {
-    broker,
+  const host: Omit<Host, 'broker'> = {
     log,
     clock: systemClock,
     countRows: (count) => rows.inc(count),
@@ -37,10 +38,19 @@ async function runRole(name: string, settings: config.RoleConfig): Promise<numbe
     listen: (serve) =>
       listenFramed({ ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 }, serve),
   };
-  const health = settings.healthPort === undefined ? {} : { health: { port: settings.healthPort, registry } };
-  const code = await runProcess([{ name, role: wire(name, host, settings) }], { log, ...health });
-  await broker.close();
-  return code;
+  let broker: Broker | undefined;
+  const connection: Role = {
+    start: async () => void (broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log })),
+    stop: async () => broker?.close(),
+  };
+  const processRoles = [
+    { name: 'connection', role: connection },
+    { name, role: () => wire(name, { ...host, broker: broker! }, settings) },
+  ];
+  return runProcess(processRoles, {
+    log,
+    ...(settings.healthPort !== undefined && { health: { port: settings.healthPort, registry } }),
+  });
 }
 
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
@@ -52,6 +62,7 @@ async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
     console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
   } catch (error) {
     if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
+    if (error instanceof HeaderError || error instanceof DataSetError) throw new ExitError(error.message, exitCodes.usage);
     throw error;
   }
 }

@@ -39,7 +39,7 @@ function table(head: string[], rows: (string | number)[][]): string {
   const text = new Table({
     head,
     style: { head: [], border: [], compact: true },
-    ...(rightAligned && { colAligns: rightAligned as ('left' | 'right')[] }),
+    ...(rightAligned && { colAligns: rightAligned }),
   });
   text.push(...rows.slice(0, rowsShown));
   const more = rows.length > rowsShown ? `\n  ... and ${rows.length - rowsShown} more (--output FILE has them all)` : '';

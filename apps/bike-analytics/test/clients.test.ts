@@ -189,8 +189,8 @@ describe('a client that goes away', () => {
 });
 
 async function welcomeOf(socket: FramedSocket): Promise<Head<'welcome'>> {
-  const { value } = await socket[Symbol.asyncIterator]().next();
-  return decode(value as Buffer, 'welcome').head;
+  const first = (await socket[Symbol.asyncIterator]().next()) as IteratorResult<Buffer, undefined>;
+  return decode(first.value!, 'welcome').head;
 }
 
 describe('replicas', () => {

@@ -2,9 +2,9 @@
 export interface Clock {
   /** Milliseconds on a clock that never goes back; its zero means nothing. */
   nowMs(): number;
-  /** Calls `run` once after `delayMs`; the returned function cancels it. A pending call does not keep the process alive. */
+  /** Calls `run` once after `delayMs`; the returned function cancels it. */
   after(delayMs: number, run: () => void): () => void;
-  /** Calls `run` every `intervalMs`, the first time after one interval; the returned function stops it. */
+  /** Calls `run` every `intervalMs`, the first time after one interval; the returned function stops it. It does not keep the process alive. */
   every(intervalMs: number, run: () => void): () => void;
 }
 
@@ -13,7 +13,6 @@ export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after(delayMs, run) {
     const timer = setTimeout(run, delayMs);
-    timer.unref();
     return () => clearTimeout(timer);
   },
   every(intervalMs, run) {

@@ -6,7 +6,7 @@
  * not acknowledged. A repeat does no harm.
  */
 import type { Clock, Logger } from '@lab/process';
-import type { FramedSocket } from '@lab/protocol';
+import { ConnectionClosedError, FramingError, type FramedSocket } from '@lab/protocol';
 import type { Rejection, TopicReader } from '../domain/reader.ts';
 import { encodeTable, type Table } from '../domain/table.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
@@ -29,7 +29,7 @@ export interface FileReaderParts {
   /** Connects to the entry point; waits for it within its own limits. */
   connect(): Promise<FramedSocket>;
   newSessionId(): string;
-  onProgress?(progress: { topic: Topic; city: City; bytes: number }): void;
+  onProgress?: (progress: { topic: Topic; city: City; bytes: number }) => void;
 }
 
 /** What the file-reader has in the end: the system's answers, and what it could not use itself. */
@@ -49,29 +49,42 @@ interface SessionState {
   rejections: Map<string, { first: readonly Rejection[]; count: number }>;
 }
 
-/** So many connections in a row may break without anything having been acknowledged. */
-const fruitlessMax = 100;
+/** So many connections in a row may break before the entry point has said welcome: about a minute of tries. */
+const unwelcomeMax = 60;
+/** So many may break between two topics' acknowledgements, whatever they brought. */
+const brokenMax = 1000;
+/** Pause before the next try: none after a connection that was welcome, otherwise growing to this. */
+const pauseMsMax = 1_000;
 
+/**
+ * Sends all and resolves with the result. Rejects with a `RefusedError` when the system will not have it, with the last connection's error when none
+ * works, and with what reading the files throws.
+ */
 export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
+  const { clock } = parts;
   let session = newSession(parts);
   let startMs: number | undefined;
-  for (let fruitless = 0; ;) {
+  let [unwelcome, broken] = [0, 0];
+  for (;;) {
     const socket = await parts.connect();
-    startMs ??= parts.clock.nowMs();
-    if (parts.clock.nowMs() > session.safeUntilMs) session = newSession(parts);
-    const before = session.acknowledged.size;
+    startMs ??= clock.nowMs();
+    if (clock.nowMs() > session.safeUntilMs) session = newSession(parts);
+    const acknowledgedBefore = session.acknowledged.size;
+    const conversation = new Conversation(parts, session, socket);
     try {
-      const result = await new Conversation(parts, session, socket).run();
-      return { result, rejections: rejectionsOf(session), elapsedMs: parts.clock.nowMs() - startMs };
+      const result = await conversation.run();
+      return { result, rejections: rejectionsOf(session), elapsedMs: clock.nowMs() - startMs };
     } catch (error) {
-      if (error instanceof RefusedError && !error.again) throw error;
-      if (error instanceof RefusedError) session = newSession(parts);
-      fruitless = session.acknowledged.size > before ? 0 : fruitless + 1;
-      if (fruitless === fruitlessMax) throw error;
+      unwelcome = conversation.welcomed ? 0 : unwelcome + 1;
+      broken = session.acknowledged.size > acknowledgedBefore ? 0 : broken + 1;
+      if (error instanceof RefusedError && error.again) session = newSession(parts);
+      else if (!(error instanceof FramingError) || unwelcome === unwelcomeMax || broken === brokenMax) throw error;
       parts.log.warn({ reason: String(error), session: session.id }, 'connection lost, going on over a new one');
     } finally {
       socket.destroy();
     }
+    const pauseMs = unwelcome === 0 ? 0 : Math.min(pauseMsMax, 25 * 2 ** unwelcome);
+    await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
   }
 }
 
@@ -90,6 +103,8 @@ class Conversation {
   readonly #acknowledged = new Map(topics.map((topic) => [topic, Promise.withResolvers<void>()]));
   readonly #result = Promise.withResolvers<unknown>();
   #sessionTimeoutMs = Infinity;
+  /** The entry point took us in. */
+  welcomed = false;
 
   constructor(parts: FileReaderParts, session: SessionState, socket: FramedSocket) {
     this.#parts = parts;
@@ -101,8 +116,10 @@ class Conversation {
     const listening = this.#listen();
     // Whoever waits for an answer hears of it through the promise it waits for.
     const waits = [this.#welcome, this.#result, ...this.#acknowledged.values()];
-    listening.catch((error: unknown) => waits.forEach((wait) => wait.reject(error)));
-    waits.forEach((wait) => wait.promise.catch(() => {}));
+    listening.catch((error: unknown) => {
+      for (const wait of waits) wait.reject(error);
+    });
+    for (const wait of waits) wait.promise.catch(() => {});
     const { id, acknowledged, shards } = this.#session;
     await this.#send({
       kind: 'hello',
@@ -176,12 +193,13 @@ class Conversation {
       // The system renews a session every beat and keeps it for a timeout: two beats less than that we may come back.
       this.#session.safeUntilMs = this.#parts.clock.nowMs() + this.#sessionTimeoutMs * (1 - 2 / beatsPerTimeout);
     }
-    throw new Error('the entry point closed the connection');
+    throw new ConnectionClosedError('by the entry point');
   }
 
   #hear({ head, body }: Message<ServerKind>): void {
     switch (head.kind) {
       case 'welcome':
+        this.welcomed = true;
         this.#sessionTimeoutMs = head.sessionTimeoutMs;
         return this.#welcome.resolve(head);
       case 'acknowledged':

@@ -1,0 +1,100 @@
+/** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
+import { silentLogger } from '@lab/process';
+import { eventually } from '@lab/testing';
+import { Container } from '@lab/testing/containers';
+import { composeEnvironment } from '../../../docker/compose.ts';
+import { runClient } from '../src/client.ts';
+import { clientLimits } from '../src/config.ts';
+import type { Results } from '../src/domain/answers.ts';
+
+const directory = join(import.meta.dirname, '..');
+const execute = promisify(execFile);
+
+/** Settings of compose.yaml, as the environment gives them. */
+export type ComposeSettings = Partial<Record<'BROKERS' | 'FILTERS' | 'TRIPS_SOLVERS' | 'SESSION_TIMEOUT' | 'SOLVERS', string>>;
+
+export interface ClientRun {
+  data: string;
+  batchRows?: number;
+  onProgress?: (sentBytes: number) => void;
+}
+
+export class ComposeSystem implements AsyncDisposable {
+  readonly port: number;
+  readonly #env: Record<string, string>;
+
+  private constructor(env: Record<string, string>) {
+    this.#env = env;
+    this.port = Number(env['LAB_PORT']);
+  }
+
+  /** Starts it anew, with empty queues; resolves when every role takes work. */
+  static async start(name: string, settings: ComposeSettings): Promise<ComposeSystem> {
+    const env = await composeEnvironment(directory);
+    const system = new ComposeSystem({
+      ...env,
+      COMPOSE_PROJECT_NAME: `${env['COMPOSE_PROJECT_NAME']}-${name}`,
+      LAB_PORT: String(Number(env['LAB_PORT']) + name.length),
+      ...settings,
+    });
+    await system.compose('down', '--volumes', '--timeout', '1');
+    await system.compose('up', '--detach', '--wait');
+    return system;
+  }
+
+  async compose(...args: readonly string[]): Promise<string> {
+    const { stdout, stderr } = await execute('docker', ['compose', ...args], {
+      cwd: directory,
+      env: { ...process.env, ...this.#env },
+      maxBuffer: 64 * 1024 * 1024,
+    });
+    return stdout + stderr;
+  }
+
+  /** The containers of a service, one for each replica. */
+  async containers(service: string): Promise<Container[]> {
+    const ids = (await this.compose('ps', '--all', '--quiet', service)).trim().split('\n').filter(Boolean);
+    return ids.map((id) => new Container(id));
+  }
+
+  /** One run of the file-reader, in this process; comes back by itself when the entry point goes. */
+  async runClient({ data, batchRows = 4096, onProgress }: ClientRun): Promise<Results> {
+    const { results } = await runClient({
+      data,
+      batchRows,
+      weatherOffsetDays: -1,
+      log: silentLogger,
+      connect: () => this.connect(),
+      ...(onProgress !== undefined && { onProgress }),
+    });
+    return results;
+  }
+
+  async connect(): Promise<FramedSocket> {
+    return eventually(
+      () =>
+        connectFramed({ host: '127.0.0.1', port: this.port, limits: clientLimits }).catch((error: unknown) => {
+          if (error instanceof ConnectError) return undefined;
+          throw error;
+        }),
+      { timeoutMs: 60_000 },
+    ).then((socket) => socket!);
+  }
+
+  /** Messages in the system's queues, held ones included, by queue; empty queues are left out. */
+  async queuedMessages(): Promise<Map<string, number>> {
+    const list = await this.compose('exec', '-T', 'rabbitmq', 'rabbitmqctl', '--quiet', 'list_queues', 'name', 'messages');
+    const rows = list.split('\n').map((line) => line.split('\t') as [string, string]);
+    return new Map(
+      rows.filter(([name, count]) => name.startsWith('bike.') && Number(count) > 0).map(([name, count]) => [name, Number(count)]),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.compose('down', '--volumes', '--timeout', '1');
+  }
+}
