@@ -1,11 +1,12 @@
 /**
- * Finds a Docker engine, or on Debian and Ubuntu, as root, installs and starts one. `node docker/engine.ts` does just that.
+ * Finds a Docker engine with compose v2 and buildx. Where one answers nothing is changed; on Debian and Ubuntu, as root, what is missing is
+ * installed and started; anywhere else that is the user's decision, and one sentence says so. `npx node docker/engine.ts` does just this.
  */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, openSync, readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -44,16 +45,17 @@ export const engineAnswers = (): Promise<boolean> => succeeds('docker', ['versio
 export async function ensureEngine(): Promise<void> {
   if (!(await engineAnswers())) {
     refuseUnlessInstallable('No Docker engine answers here');
-    if (!existsSync('/usr/sbin/dockerd') && !existsSync('/usr/bin/dockerd')) await install(['docker.io']);
+    if (!existsSync('/usr/sbin/dockerd') && !existsSync('/usr/bin/dockerd'))
+      await install(['docker.io', 'iptables', 'ca-certificates']);
     await startEngine();
   }
-  const missing = [];
+  const missing: string[] = [];
   if (!(await succeeds('docker', ['compose', 'version']))) missing.push('docker-compose');
   if (!(await succeeds('docker', ['buildx', 'version']))) missing.push('docker-buildx');
   if (missing.length === 0) return;
   refuseUnlessInstallable(`The Docker engine has no ${missing.join(' and no ')}`);
   if (distribution() === 'ubuntu') await install(missing.map((name) => (name === 'docker-compose' ? 'docker-compose-v2' : name)));
-  else await installPlugins(missing);
+  else for (const name of missing) await installPlugin(name);
 }
 
 function distribution(): string {
@@ -67,123 +69,147 @@ function refuseUnlessInstallable(what: string): void {
   );
 }
 
-async function install(packages: readonly string[]): Promise<void> {
+/** Installs packages of the system's own release; apt checks their SHA-256 against its signed index. */
+export async function install(packages: readonly string[]): Promise<void> {
   say(`installing ${packages.join(', ')} with apt`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await run('apt-get', ['update', '-qq'], { env });
-  await run(
-    'apt-get',
-    [
-      'install',
-      '-y',
-      '-qq',
-      '--no-install-recommends',
-      ...packages,
-      ...(packages.includes('docker.io') ? ['iptables', 'ca-certificates'] : []),
-    ],
-    { env },
-  );
+  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env });
 }
 
-/** How long an engine may take to answer after it was started. */
+/** How long an engine may take to answer after it was started: 2 s are usual, 20 with a cold disk. */
 const startTimeoutMs = 60_000;
 const engineLog = '/var/log/lab-dockerd.log';
 
 async function startEngine(): Promise<void> {
-  say(`starting dockerd; its log is ${engineLog}`);
-  const log = openSync(engineLog, 'a');
-  spawn('dockerd', [], { detached: true, stdio: ['ignore', log, log] }).unref();
-  const deadlineMs = performance.now() + startTimeoutMs;
-  while (!(await engineAnswers())) {
-    if (performance.now() > deadlineMs)
-      throw new Error(`dockerd does not answer ${startTimeoutMs / 1000} s after its start: see ${engineLog}`);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
+  if (existsSync('/run/systemd/system')) {
+    say('starting the engine with systemd');
+    await run('systemctl', ['start', 'docker']);
+  } else await startDockerd([]);
 }
 
+/** Starts dockerd apart from this process, so that it goes on when this one ends; resolves when it answers. */
+export async function startDockerd(args: readonly string[], logFile = engineLog): Promise<void> {
+  say(`starting dockerd in the background; its log is ${logFile}`);
+  const log = openSync(logFile, 'a');
+  const dockerd = spawn('dockerd', args, { detached: true, stdio: ['ignore', log, log] });
+  let end: string | undefined;
+  dockerd.once('error', (error) => (end = error.message)).once('exit', (code) => (end = `it ended with ${code}`));
+  const deadlineMs = performance.now() + startTimeoutMs;
+  const host = args.filter((arg) => arg.startsWith('--host='));
+  while (!(await succeeds('docker', [...host, 'version']))) {
+    if (performance.now() > deadlineMs) end ??= `no answer after ${startTimeoutMs / 1000} s`;
+    if (end !== undefined) throw new Error(`dockerd does not run: ${end}; the end of ${logFile}:\n${lastLines(logFile)}`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  dockerd.unref();
+}
+
+function lastLines(file: string): string {
+  return readFileSync(file, 'utf8').trim().split('\n').slice(-5).join('\n');
+}
+
+/** Docker looks here for every user, and no package owns the folder; the user's own ~/.docker stays as it is. */
+const pluginFolder = '/usr/local/lib/docker/cli-plugins';
+
 /**
- * Compose v2 and buildx of Debian 13, which Debian 12 does not have; they need nothing but its libc. Pinned: whatever a mirror gives, only
+ * Compose v2 and buildx of Debian 13, which Debian 12 does not have; they need nothing but its libc. Pinned: whatever an archive gives, only
  * these bytes are taken.
  */
 const plugins: Readonly<Record<string, { version: string; sha256: Readonly<Record<string, string>> }>> = {
   'docker-compose': {
     version: '2.26.1-4',
     sha256: {
-      x64: '47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea',
+      amd64: '47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea',
       arm64: 'bbafaa666f3e7fa00ad36f2a8bab889f1c791ca8743d674e7267a3d07203869c',
     },
   },
   'docker-buildx': {
     version: '0.13.1+ds1-3',
     sha256: {
-      x64: 'fcf8c48204d1603c8f209451d7827eb91bf30759578baf7704e9e1a87e5f1d7f',
+      amd64: 'fcf8c48204d1603c8f209451d7827eb91bf30759578baf7704e9e1a87e5f1d7f',
       arm64: '6cf361ab892b55753b728adcbd1a99f0616711df853dba64a5297a4a676d96b0',
     },
   },
 };
 
-async function installPlugins(names: readonly string[]): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'lab-plugins-'));
+async function installPlugin(name: string): Promise<void> {
+  const { version, sha256 } = plugins[name]!;
+  const architecture = (await run('dpkg', ['--print-architecture'])).trim();
+  const wanted = sha256[architecture];
+  if (wanted === undefined) throw new Error(`no ${name} is pinned for ${architecture}: install Docker's plugin yourself`);
+  say(`installing ${name} ${version} of Debian 13 into ${pluginFolder}`);
+  const directory = await mkdtemp(join(tmpdir(), 'lab-plugin-'));
   try {
-    const apt = await privateApt(directory, 'trixie');
-    say(`installing ${names.join(', ')} of Debian 13, checked by SHA-256`);
-    await run('apt-get', [...apt, 'update', '-qq']);
-    for (const name of names) await installPlugin(name, directory, apt);
+    const file = join(directory, `${name}.deb`);
+    const { main } = await debianArchive();
+    await download(`${main}/pool/main/d/${name}/${name}_${version}_${architecture}.deb`, file, wanted);
+    await run('dpkg', ['-x', file, directory]);
+    await mkdir(pluginFolder, { recursive: true });
+    await cp(join(directory, 'usr/libexec/docker/cli-plugins', name), join(pluginFolder, name));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function installPlugin(name: string, directory: string, apt: readonly string[]): Promise<void> {
-  const { version, sha256 } = plugins[name]!;
-  await run('apt-get', [...apt, 'download', `${name}=${version}`], { cwd: directory });
-  const file = (await readdir(directory)).find((entry) => entry.startsWith(`${name}_`))!;
+/** Fetches by apt's own means, and so through the proxy that apt is set up to use; apt checks the SHA-256, and so do we. */
+export async function download(url: string, file: string, sha256: string): Promise<void> {
+  await run('/usr/lib/apt/apt-helper', ['-o', 'APT::Sandbox::User=root', 'download-file', url, file, `SHA256:${sha256}`]);
   const actual = createHash('sha256')
-    .update(await readFile(join(directory, file)))
+    .update(await readFile(file))
     .digest('hex');
-  if (actual !== sha256[process.arch])
-    throw new Error(`${file} has SHA-256 ${actual}, not ${sha256[process.arch]}: it was not installed`);
-  await run('dpkg', ['-x', join(directory, file), join(directory, 'x')]);
-  const target = join(process.env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'cli-plugins');
-  await mkdir(target, { recursive: true });
-  await cp(join(directory, 'x/usr/libexec/docker/cli-plugins', name), join(target, name));
+  if (actual !== sha256) throw new Error(`${url} has SHA-256 ${actual}, not ${sha256}: it is not used`);
 }
 
-/** Options for an apt with lists and cache of its own, for one release of the distribution that this machine gets its packages from. */
-async function privateApt(directory: string, release: string): Promise<string[]> {
-  for (const part of ['lists/partial', 'archives/partial']) await mkdir(join(directory, part), { recursive: true });
-  await writeFile(join(directory, 'status'), '');
-  // The pinned hash vouches for the package, so the release's signature, whose key an older machine may not have, need not.
-  await writeFile(join(directory, 'sources.list'), `deb [trusted=yes] ${await packageMirror()} ${release} main\n`);
-  const settings = {
-    'Dir::Etc::sourcelist': 'sources.list',
-    'Dir::State': '',
-    'Dir::State::status': 'status',
-    'Dir::State::Lists': 'lists',
-    'Dir::Cache': '',
-    'Dir::Cache::archives': 'archives',
-  };
-  const own = Object.entries(settings).flatMap(([name, path]) => ['-o', `${name}=${join(directory, path)}`]);
-  return [...own, '-o', 'Dir::Etc::sourceparts=-', '-o', 'APT::Sandbox::User=root'];
+/** Where this machine gets Debian from: addresses without a slash at the end. */
+export interface DebianArchive {
+  main: string;
+  /** Of security updates, where the machine takes some. */
+  security: string | undefined;
 }
 
-/** Where this machine gets its packages from. */
-export async function packageMirror(): Promise<string> {
-  const parts = existsSync('/etc/apt/sources.list.d') ? await readdir('/etc/apt/sources.list.d') : [];
-  const files = ['/etc/apt/sources.list', ...parts.map((part) => join('/etc/apt/sources.list.d', part))].filter((file) =>
-    existsSync(file),
-  );
-  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
-  for (const text of texts) {
-    const found = /^(?:deb (?:\[[^\]]*\] )?|URIs:\s*)(\S+\/(?:debian|ubuntu)\/?)(?:\s|$)/m.exec(text);
-    if (found !== null) return found[1]!.replace(/\/$/, '');
+/** Asks apt, which knows its sources in whichever way they are written. Throws where none is Debian's: on Ubuntu, for one. */
+export async function debianArchive(): Promise<DebianArchive> {
+  let targets = await debianTargets();
+  // Whose archive it is stands in its index, which a fresh machine has not fetched yet.
+  if (targets.length === 0) {
+    await run('apt-get', ['update', '-qq']);
+    targets = await debianTargets();
   }
-  throw new Error('no package mirror is named in /etc/apt/sources.list or /etc/apt/sources.list.d');
+  const find = async (security: boolean): Promise<string | undefined> => {
+    const target = targets.find(({ codename }) => codename.endsWith('-security') === security);
+    return target && (await withoutMirrorList(target.uri)).replace(/\/$/, '');
+  };
+  const main = await find(false);
+  if (main === undefined)
+    throw new Error("none of this machine's package sources is Debian's: connect to an image registry instead");
+  return { main, security: await find(true) };
+}
+
+async function debianTargets(): Promise<{ uri: string; codename: string }[]> {
+  const format = '$(ORIGIN)|$(COMPONENT)|$(REPO_URI)|$(CODENAME)';
+  const targets = (await run('apt-get', ['indextargets', '--format', format, 'Identifier: Packages'])).split('\n');
+  return targets.flatMap((target) => {
+    const [origin, component, uri = '', codename = ''] = target.split('|');
+    return origin === 'Debian' && component === 'main' ? [{ uri, codename }] : [];
+  });
+}
+
+/** Debian's cloud images name a file of mirrors instead of an address. */
+async function withoutMirrorList(uri: string): Promise<string> {
+  const list = /^mirror\+file:(.*?)\/?$/.exec(uri)?.[1];
+  if (list === undefined) return uri;
+  const mirror = /^https?:\S+/m.exec(await readFile(list, 'utf8'))?.[0];
+  if (mirror === undefined) throw new Error(`${list}, which apt takes its mirrors from, names none`);
+  return mirror;
 }
 
 if (import.meta.main) {
-  await ensureEngine().catch((error: Error) => {
-    say(error.message);
-    process.exitCode = 3;
-  });
+  await ensureEngine().then(
+    () => say('a Docker engine answers, with compose v2 and buildx'),
+    (error: Error) => {
+      say(error.message);
+      process.exitCode = 3;
+    },
+  );
 }

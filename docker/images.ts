@@ -2,16 +2,21 @@
  * The images: their names and versions, here and nowhere else, and how each is made. All are made from one Debian base. Online it is pulled; where no
  * registry is reached it is made with `debootstrap` from the machine's package mirror, under the same name.
  */
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { packageMirror, run, say } from './engine.ts';
+import { pipeline } from 'node:stream/promises';
+import { debianArchive, install, run, say } from './engine.ts';
 
 const root = join(import.meta.dirname, '..');
 export const debianRelease = 'bookworm';
 export const baseImage = `debian:${debianRelease}-slim`;
+/** Where npm installs no Node for Linux: on macOS and Windows, whose engine runs Linux in a machine of its own. */
+const publicNodeImage = `node:24-${debianRelease}-slim`;
 
 /** The image of a backing service or of an app's roles. A change of what goes into it changes its tag, so an old image is never taken for a new one. */
 export async function serviceImage(service: string): Promise<string> {
@@ -34,7 +39,6 @@ export async function appImage(app: string): Promise<string> {
   say(`building ${image}`);
   const context = await mkdtemp(join(tmpdir(), 'lab-image-'));
   try {
-    await cp(process.execPath, join(context, 'node'), { dereference: true });
     for (const path of parts.packages) await copyPackage(join(root, path), join(context, 'packages', path));
     for (const workspace of parts.workspaces) {
       for (const entry of ['package.json', 'src', 'data'].filter((entry) => existsSync(join(root, workspace, entry)))) {
@@ -45,6 +49,7 @@ export async function appImage(app: string): Promise<string> {
       }
     }
     await build(image, join(import.meta.dirname, 'node/Dockerfile'), context, {
+      NODE_IMAGE: await nodeImage(),
       APP: app,
       WORKSPACES: parts.workspaces.filter((each) => each.startsWith('libs/')).join(' '),
     });
@@ -73,41 +78,84 @@ async function build(
   });
 }
 
-/** A registry that is there answers in a second; one that is not may never. */
-const pullTimeoutMs = 60_000;
+/** A registry that can be reached says something within 2 s; who is offline should not wait long. */
+const registryAnswerMs = 15_000;
+/** The base is 30 MB, Node 80: at 4 Mbit/s a pull takes no longer. */
+const pullMs = 240_000;
 
 async function ensureBase(): Promise<void> {
-  if (await exists(baseImage)) return;
-  try {
-    say(`pulling ${baseImage}`);
-    await run('docker', ['pull', '-q', baseImage], { timeoutMs: pullTimeoutMs });
-  } catch {
-    await bootstrapBase();
-  }
+  if ((await exists(baseImage)) || (await pull(baseImage))) return;
+  await bootstrapBase();
 }
 
-/** The same Debian, from the machine's own package mirror. */
+async function exitCode(child: ChildProcess): Promise<number | null> {
+  const [code] = (await once(child, 'close')) as [number | null];
+  return code;
+}
+
+/** Whether the image could be pulled. */
+async function pull(image: string): Promise<boolean> {
+  say(`pulling ${image}`);
+  const child = spawn('docker', ['pull', image], { stdio: ['ignore', 'pipe', 'ignore'], timeout: pullMs });
+  const unanswered = setTimeout(() => child.kill(), registryAnswerMs);
+  child.stdout.on('data', () => clearTimeout(unanswered));
+  const code = await exitCode(child);
+  clearTimeout(unanswered);
+  return code === 0;
+}
+
+/** What `debian:*-slim` leaves out, too, now and in packages that are installed later: no program here reads it. */
+const leftOut = ['doc', 'info', 'locale', 'man'].map((folder) => `usr/share/${folder}/*`);
+const notImported = [...leftOut, 'var/cache/apt/*', 'var/lib/apt/lists/*', 'var/log/*'].map((path) => `--exclude=./${path}`);
+
+/** The same Debian, from the archive that this machine uses. */
 async function bootstrapBase(): Promise<void> {
   say(`no registry is reached: making ${baseImage} with debootstrap (half a minute)`);
-  if (!existsSync('/usr/sbin/debootstrap')) {
-    await run('apt-get', ['update', '-qq']);
-    await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'debootstrap']);
-  }
+  const { main, security } = await debianArchive();
+  if (!existsSync('/usr/sbin/debootstrap')) await install(['debootstrap']);
   const directory = await mkdtemp(join(tmpdir(), 'lab-base-'));
   try {
-    await run('debootstrap', ['--variant=minbase', debianRelease, directory, await packageMirror()]);
-    const trimmed = [
-      './var/cache/apt/*',
-      './var/lib/apt/lists/*',
-      './usr/share/doc/*',
-      './usr/share/man/*',
-      './usr/share/locale/*',
-    ];
-    const exclude = trimmed.map((path) => `--exclude='${path}'`).join(' ');
-    await run('bash', ['-o', 'pipefail', '-c', `tar -C ${directory} ${exclude} -c . | docker import - ${baseImage}`]);
+    await run('debootstrap', ['--variant=minbase', debianRelease, directory, main]);
+    const suites = [`${main} ${debianRelease}`, `${main} ${debianRelease}-updates`];
+    if (security !== undefined) suites.push(`${security} ${debianRelease}-security`);
+    await writeFile(join(directory, 'etc/apt/sources.list'), suites.map((suite) => `deb ${suite} main\n`).join(''));
+    await writeFile(join(directory, 'etc/dpkg/dpkg.cfg.d/slim'), leftOut.map((path) => `path-exclude /${path}\n`).join(''));
+    await importFolder(directory, baseImage, notImported);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** Makes a folder an image of one layer. */
+async function importFolder(directory: string, image: string, tarOptions: readonly string[] = []): Promise<void> {
+  const tar = spawn('tar', ['--numeric-owner', '-C', directory, ...tarOptions, '-c', '.'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const load = spawn('docker', ['import', '-', image], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const codes = await Promise.all([exitCode(tar), exitCode(load), pipeline(tar.stdout, load.stdin)]);
+  if (codes[0] !== 0 || codes[1] !== 0) throw new Error(`${directory} could not be made the image ${image}`);
+}
+
+/** Node from npm, where it has installed it: what runs in containers is then what runs on the host, to the last digit of the lock file. */
+async function nodeImage(): Promise<string> {
+  const installed = join(root, 'node_modules', `node-linux-${process.arch}`);
+  if (!existsSync(join(installed, 'bin/node'))) {
+    if (!(await exists(publicNodeImage)) && !(await pull(publicNodeImage)))
+      throw new Error(`${publicNodeImage} cannot be pulled`);
+    return publicNodeImage;
+  }
+  const { version } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { version: string };
+  const image = `lab/node:${version}`;
+  if (await exists(image)) return image;
+  const directory = await mkdtemp(join(tmpdir(), 'lab-node-'));
+  try {
+    await mkdir(join(directory, 'usr/local/bin'), { recursive: true });
+    await cp(join(installed, 'bin/node'), join(directory, 'usr/local/bin/node'));
+    await importFolder(directory, image, ['--owner=0', '--group=0']);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+  return image;
 }
 
 interface LockedPackage {
@@ -115,6 +163,7 @@ interface LockedPackage {
   resolved?: string;
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
 }
 
 /** What an app needs to run, by the lock file: workspaces, and folders of packages. */
@@ -127,9 +176,10 @@ export function workspaceClosure(app: string): { workspaces: string[]; packages:
     const seen = path.startsWith('node_modules/') ? packages : workspaces;
     if (entry === undefined || seen.has(path)) return;
     seen.add(path);
-    for (const name of Object.keys(entry.dependencies ?? {})) {
+    for (const name of Object.keys({ ...entry.dependencies, ...entry.optionalDependencies, ...entry.peerDependencies })) {
       const found = resolveFrom(path, name, lock.packages);
-      if (found !== undefined) visit(found);
+      // Optional ones are installed for this platform only; those of others are in the lock file alone.
+      if (found !== undefined && existsSync(join(root, found))) visit(found);
     }
   };
   visit(`apps/${app}`);
