@@ -1,7 +1,7 @@
 /** The other end of the bench, in a process of its own: echoes frames, by our library or by a hand-rolled loop. Prints its port. */
 import { createServer, type AddressInfo } from 'node:net';
 import { listenFramed } from '../src/index.ts';
-import { RawFrames } from './raw.ts';
+import { RawFrames, rawHighWaterMark } from './raw.ts';
 
 if (process.argv[2] === 'framed') {
   const server = await listenFramed({ host: '127.0.0.1', port: 0 }, async (socket) => {
@@ -9,12 +9,11 @@ if (process.argv[2] === 'framed') {
   });
   console.log(server.port);
 } else {
-  const server = createServer((socket) => {
-    socket.setNoDelay(true);
-    const frames = new RawFrames((payload) => {
-      if (!frames.send(socket, payload)) socket.pause();
+  const server = createServer({ highWaterMark: rawHighWaterMark, noDelay: true }, (socket) => {
+    const frames = new RawFrames(socket, (payload) => {
+      if (!frames.send(payload)) socket.pause();
     });
-    socket.on('data', (chunk) => frames.push(chunk)).on('drain', () => socket.resume());
+    socket.on('drain', () => socket.resume());
     socket.on('error', () => socket.destroy());
   });
   server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port));

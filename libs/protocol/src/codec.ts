@@ -4,6 +4,7 @@
  */
 import { FrameTooLargeError, TruncatedFrameError } from './errors.ts';
 
+/** Bytes before the payload. */
 export const headerBytes = 4;
 
 /** The largest length that 4 bytes can say. */
@@ -21,16 +22,27 @@ export function encodeHeader(payloadBytes: number): Buffer {
 
 /** A frame in one piece; the payload, or the parts it is made of, is copied. */
 export function encodeFrame(...parts: readonly Uint8Array[]): Buffer {
-  let payloadBytes = 0;
-  for (const part of parts) payloadBytes += part.byteLength;
+  const payloadBytes = lengthOf(parts);
   checkLength(payloadBytes);
   const frame = Buffer.allocUnsafe(headerBytes + payloadBytes);
-  let at = frame.writeUInt32BE(payloadBytes);
-  for (const part of parts) {
-    frame.set(part, at);
-    at += part.byteLength;
-  }
+  writeFrame(frame, 0, payloadBytes, parts);
   return frame;
+}
+
+/** Writes a header, and the parts behind it, into a buffer with room for them; returns the index behind. */
+export function writeFrame(target: Buffer, at: number, payloadBytes: number, parts: readonly Uint8Array[]): number {
+  let index = target.writeUInt32BE(payloadBytes, at);
+  for (const part of parts) {
+    target.set(part, index);
+    index += part.byteLength;
+  }
+  return index;
+}
+
+export function lengthOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.byteLength;
+  return bytes;
 }
 
 function checkLength(payloadBytes: number): void {

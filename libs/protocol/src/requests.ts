@@ -23,8 +23,8 @@ export class Requests {
     return this.#pending.length > 0;
   }
 
-  add(timeoutMs: number): Promise<Buffer> {
-    const deadlineMs = performance.now() + timeoutMs;
+  add(timeoutMs: number, nowMs: number): Promise<Buffer> {
+    const deadlineMs = nowMs + timeoutMs;
     if (deadlineMs < this.#timerDueMs) this.#arm(deadlineMs);
     return new Promise((resolve, reject) => this.#pending.push({ resolve, reject, deadlineMs, timeoutMs }));
   }
