@@ -6,119 +6,137 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { ensureEngine, say } from './engine.ts';
+import { ensureEngine, run, say } from './engine.ts';
 import { appImage, serviceImage } from './images.ts';
+import { mergeLogs } from './logs.ts';
 
-/** Ports that nobody registered and no kernel hands out: below 32,768. */
+/** Ports that no kernel hands out by itself: below 32,768. */
 const portFirst = 20_000;
 const portCount = 10_000;
 
-/** The host port of an app: from its name, so that it is the same everywhere; `LAB_PORT` overrides it. */
+/** The host port of an app: from its name, so that it is the same everywhere; the variable `LAB_PORT` overrides it. */
 export function portOf(app: string): number {
   return portFirst + (createHash('sha256').update(app).digest().readUInt32BE() % portCount);
 }
 
 /** What an app's compose file is given: its project, its port, and the images that it names, which are made when they are missing. */
 export async function composeEnvironment(directory: string): Promise<Record<string, string>> {
+  return environmentWith(directory, (service) => (service === undefined ? appImage(basename(directory)) : serviceImage(service)));
+}
+
+/** Starts what the compose file names; resolves when every backing service is healthy and every role takes work. */
+export async function composeUp(directory: string, env: NodeJS.ProcessEnv, args: readonly string[] = []): Promise<void> {
+  await compose(directory, ['up', '--detach', '--wait', '--remove-orphans', ...args], env);
+  const containers = (await run('docker', ['compose', 'ps', '--quiet'], { cwd: directory, env })).split('\n').filter(Boolean);
+  await Promise.all(containers.map(roleReady));
+}
+
+/** How long a role may take to be ready once the services that it needs are: seconds, on a machine that starts all at once. */
+const readyMs = 60_000;
+/** An exec into a container that is just starting has been seen to hang on a busy engine; asking again helps. */
+const attemptMs = 5_000;
+
+/**
+ * Waits inside the container until the role answers its health port with 200; one without that port is ready when it runs. Done once and not as
+ * Docker's own health check, which for twenty roles would start a process every few hundred ms for ever.
+ */
+const askHealth = `[ -z "$HEALTH_PORT" ] && exit 0
+until { exec 3<>"/dev/tcp/127.0.0.1/$HEALTH_PORT" && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ "$status" = 200 ]; } 2>/dev/null
+do sleep 0.2; done`;
+
+async function roleReady(container: string): Promise<void> {
+  const deadlineMs = performance.now() + readyMs;
+  for (;;) {
+    const leftMs = deadlineMs - performance.now();
+    try {
+      return void (await run('docker', ['exec', container, 'bash', '-c', askHealth], { timeoutMs: attemptMs }));
+    } catch (error) {
+      // A role that fails is started again, and with it the question has to be asked again.
+      if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, 200));
+      else throw new Error(`${await nameOf(container)} is not ready after ${readyMs / 1000} s: see its logs`, { cause: error });
+    }
+  }
+}
+
+const nameOf = async (container: string): Promise<string> =>
+  (await run('docker', ['inspect', '--format', '{{.Name}}', container])).trim().slice(1);
+
+async function environmentWith(
+  directory: string,
+  imageOf: (service: string | undefined) => string | Promise<string>,
+): Promise<Record<string, string>> {
   const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
   const app = basename(name);
-  const named = new Set(
-    [...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{LAB_(?:(\w+)_)?IMAGE\b/g)].map(([, service]) =>
+  const named = new Map(
+    [...composeFile(directory).matchAll(/\$\{(LAB_(?:(\w+)_)?IMAGE)\b/g)].map(([, variable, service]) => [
+      variable!,
       service?.toLowerCase(),
-    ),
+    ]),
   );
-  const environment: Record<string, string> = { COMPOSE_PROJECT_NAME: `lab-${app}`, LAB_PORT: String(portOf(app)) };
-  for (const service of named) {
-    if (service === undefined) environment['LAB_IMAGE'] = await appImage(basename(directory));
-    else environment[`LAB_${service.toUpperCase()}_IMAGE`] = await serviceImage(service);
-  }
+  const environment: Record<string, string> = {
+    COMPOSE_PROJECT_NAME: `lab-${app}`,
+    LAB_PORT: process.env['LAB_PORT'] ?? String(portOf(app)),
+  };
+  for (const [variable, service] of named) environment[variable] = await imageOf(service);
   return environment;
 }
 
-/** Runs `docker compose` and resolves with its exit code. */
-async function compose(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const child = spawn('docker', ['compose', ...args], { env, stdio: ['ignore', 'inherit', 'inherit'] });
-  return new Promise((resolve) => child.once('close', (code) => resolve(code ?? 130)));
+const composeFile = (directory: string): string => readFileSync(join(directory, 'compose.yaml'), 'utf8');
+
+async function compose(directory: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const child = spawn('docker', ['compose', ...args], { cwd: directory, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const code = await new Promise<number>((resolve, reject) =>
+    child.once('error', reject).once('close', (code) => resolve(code ?? 130)),
+  );
+  if (code !== 0) throw new Error(`docker compose ${args[0]} ended with ${code}`);
 }
 
-async function up(directory: string): Promise<number> {
+async function up(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
-  const environment = { ...(await composeEnvironment(directory)), ...process.env };
-  const code = await compose(['up', '--detach', '--wait', '--remove-orphans'], environment);
-  if (code !== 0) return code;
-  const next = /^# next: (.*)$/m.exec(readFileSync(join(directory, 'compose.yaml'), 'utf8'))?.[1];
-  if (next !== undefined) console.log(`It is up. Next:\n  ${next.replaceAll('LAB_PORT', environment.LAB_PORT!)}`);
-  return 0;
+  const environment = await composeEnvironment(directory);
+  await composeUp(directory, { ...process.env, ...environment }, args);
+  const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
+  console.log(`${environment['COMPOSE_PROJECT_NAME']} is up, its port is 127.0.0.1:${environment['LAB_PORT']}`);
+  if (next !== undefined) console.log(`Next:\n  ${next.replaceAll('LAB_PORT', environment['LAB_PORT']!)}`);
 }
 
-async function down(directory: string): Promise<number> {
+/** `down` and `logs` only name things: no image has to be made for them. */
+const namesOnly = async (directory: string): Promise<NodeJS.ProcessEnv> => ({
+  ...process.env,
+  ...(await environmentWith(directory, () => 'unused')),
+});
+
+async function down(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
-  return compose(['down', '--volumes', '--remove-orphans', '--timeout', '10'], { ...placeholders(directory), ...process.env });
+  await compose(directory, ['down', '--volumes', '--remove-orphans', '--timeout', '10', ...args], await namesOnly(directory));
 }
 
-/** `down` and `logs` only name things: they need no image to be made. */
-function placeholders(directory: string): Record<string, string> {
-  const variables = [...readFileSync(join(directory, 'compose.yaml'), 'utf8').matchAll(/\$\{(LAB_\w*IMAGE)/g)].map(([, name]) => [
-    name!,
-    'unused',
-  ]);
-  const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
-  return {
-    ...(Object.fromEntries(variables) as Record<string, string>),
-    COMPOSE_PROJECT_NAME: `lab-${basename(name)}`,
-    LAB_PORT: String(portOf(basename(name))),
-  };
-}
-
-/** All roles' logs as one story: each line its time, who, and what. */
-async function logs(directory: string, args: readonly string[]): Promise<number> {
+/** All roles' logs as one story, until Ctrl-C; with `--no-follow` what there is so far. Other arguments name services. */
+async function logs(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
   const follow = args.includes('--no-follow') ? [] : ['--follow'];
-  const rest = args.filter((arg) => arg !== '--no-follow');
-  const env = { ...placeholders(directory), ...process.env };
-  const child = spawn('docker', ['compose', 'logs', '--no-color', ...follow, ...rest], {
-    env,
+  const services = args.filter((arg) => arg !== '--no-follow');
+  const child = spawn('docker', ['compose', 'logs', '--no-color', '--timestamps', ...follow, ...services], {
+    cwd: directory,
+    env: await namesOnly(directory),
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  for await (const line of createInterface({ input: child.stdout })) console.log(readable(line));
-  return child.exitCode ?? 0;
-}
-
-const levels: Readonly<Record<string, string>> = { 40: 'WARN ', 50: 'ERROR ', 60: 'FATAL ', warning: 'WARN ', error: 'ERROR ' };
-
-function readable(raw: string): string {
-  // Compose clears a terminal's line first, even where there is none.
-  const line = raw.replaceAll('\x1b[2K', '');
-  const at = line.indexOf('|');
-  const service = line.slice(0, at).trim();
-  try {
-    const { time, level, msg, name: _, ...fields } = JSON.parse(line.slice(at + 1)) as Record<string, unknown>;
-    const clock = /\d\d:\d\d:\d\d\.\d{3}/.exec(String(time))?.[0] ?? '';
-    const rest = Object.entries(fields).map(
-      ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-    );
-    return `${clock} ${service.padEnd(22)} ${levels[String(level)] ?? ''}${String(msg)} ${rest.join(' ')}`.trimEnd();
-  } catch {
-    return `${''.padEnd(12)} ${service.padEnd(22)} ${line.slice(at + 1).trim()}`;
-  }
+  // Ctrl-C reaches the child too; its end is ours, and what is merged already is still printed.
+  process.on('SIGINT', () => undefined);
+  await mergeLogs(child.stdout, (line) => console.log(line));
 }
 
 if (import.meta.main) {
   const [action = '', ...args] = process.argv.slice(2);
-  const actions: Record<string, () => Promise<number>> = {
-    up: () => up(process.cwd()),
-    down: () => down(process.cwd()),
-    logs: () => logs(process.cwd(), args),
-  };
-  const chosen = actions[action];
+  const actions: Readonly<Record<string, (directory: string, args: readonly string[]) => Promise<void>>> = { up, down, logs };
+  const chosen = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (chosen === undefined) {
     say(`compose.ts takes up, down or logs, not "${action}"`);
     process.exitCode = 2;
   } else {
-    process.exitCode = await chosen().catch((error: Error) => {
+    await chosen(process.cwd(), args).catch((error: Error) => {
       say(error.message);
-      return 1;
+      process.exitCode = 1;
     });
   }
 }
