@@ -6,7 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { consoleCommands, difference, runCommand } from './tools/console-blocks.ts';
 
 const root = import.meta.dirname;
-const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: root, encoding: 'utf8' }).split('\n').filter(Boolean);
+const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter(Boolean);
 
 describe('documents', () => {
   const commands = documents.flatMap((file) => consoleCommands(file, readFileSync(join(root, file), 'utf8'), 'engine'));

@@ -10,7 +10,14 @@ const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...ignored, '**/*.{integration,chaos,copy}.test.ts'], testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...ignored, '**/*.{integration,chaos,copy}.test.ts'],
+          testTimeout: 20_000,
+        },
+      },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },

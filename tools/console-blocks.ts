@@ -28,7 +28,12 @@ export function consoleCommands(file: string, text: string, kind: string): Conso
 /** Runs a command in the repository's root; gives what it printed on both outputs, without colours. */
 export async function runCommand(command: string, directory: string, env: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve) => {
-    const options = { cwd: directory, env: { ...env, NO_COLOR: '1', FORCE_COLOR: undefined }, timeout: 300_000, maxBuffer: 16 * 1024 * 1024 };
+    const options = {
+      cwd: directory,
+      env: { ...env, NO_COLOR: '1', FORCE_COLOR: undefined, npm_config_loglevel: 'error' },
+      timeout: 300_000,
+      maxBuffer: 16 * 1024 * 1024,
+    };
     execFile('bash', ['-c', `${command} 2>&1`], options, (error, stdout) => {
       resolve(error === null ? stdout : `${stdout}\n[exit ${String(error.code)}]`);
     });

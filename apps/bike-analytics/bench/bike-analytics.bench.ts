@@ -78,7 +78,7 @@ async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole
     return { runs, perRole };
   } finally {
     for (const { child } of processes) child.kill();
-    await Promise.all(processes.map(({ child }) => (child.exitCode === null ? once(child, 'exit') : [])));
+    for (const { child } of processes) if (child.exitCode === null) await once(child, 'exit');
   }
 }
 

@@ -2,13 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemClock, type Logger } from '@lab/process';
+import { ExitError, exitCodes, systemClock, type Logger } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { SingleBar } from 'cli-progress';
 import { fileName, openDataSet } from './data-files.ts';
 import type { Answers, Results } from './domain/answers.ts';
+import { HeaderError } from './domain/csv.ts';
 import { newTopicReader, type TopicReader } from './domain/reader.ts';
 import { cities, topics, type City, type Topic } from './domain/terms.ts';
+import { RefusedError } from './roles/client-session.ts';
 import { readFiles, type DataSet } from './roles/file-reader.ts';
 
 export interface ClientOptions {
@@ -51,6 +53,9 @@ export async function runClient({
     const results: Results = { ...(outcome.result as Answers), rejected, rejectedCount };
     if (output !== undefined) await writeResults(output, results);
     return { results, elapsedMs: outcome.elapsedMs };
+  } catch (error) {
+    if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
+    throw error;
   } finally {
     progress.stop();
   }
@@ -60,7 +65,11 @@ export async function runClient({
 async function checkHeaders(data: DataSet, read: (city: City, topic: Topic) => TopicReader): Promise<void> {
   for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
     for await (const beginning of data.open(city, topic)) {
-      read(city, topic).push(beginning);
+      try {
+        read(city, topic).push(beginning);
+      } catch (error) {
+        throw error instanceof HeaderError ? new ExitError(error.message, exitCodes.usage) : error;
+      }
       break;
     }
   }

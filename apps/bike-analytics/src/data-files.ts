@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ExitError, exitCodes } from '@lab/process';
 import { cities, topics, type City, type Topic } from './domain/terms.ts';
 import type { DataSet } from './roles/file-reader.ts';
 
@@ -10,11 +11,6 @@ const chunkBytes = 1024 * 1024;
 
 /** A file's name in messages to people. */
 export const fileName = (city: City, topic: Topic): string => `${city}/${topic}.csv`;
-
-/** The folder is not what it should be. */
-export class DataSetError extends Error {
-  override readonly name = 'DataSetError';
-}
 
 /** Finds all nine files, or says which are missing. */
 export async function openDataSet(directory: string): Promise<DataSet> {
@@ -29,8 +25,9 @@ export async function openDataSet(directory: string): Promise<DataSet> {
     }
   }
   if (missing.length > 0)
-    throw new DataSetError(
+    throw new ExitError(
       `"${directory}" is no data set: it has no ${missing.join(', ')}; --data names a folder with one folder for each city`,
+      exitCodes.usage,
     );
   return {
     bytes: (city, topic) => bytes.get(fileName(city, topic)) ?? 0,

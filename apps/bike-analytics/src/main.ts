@@ -17,12 +17,9 @@ import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@l
 import { Counter, Registry } from 'prom-client';
 import { runClient } from './client.ts';
 import * as config from './config.ts';
-import { DataSetError } from './data-files.ts';
 import { demo } from './demo.ts';
-import { HeaderError } from './domain/csv.ts';
 import { generateDataset } from './generate.ts';
 import { reportText } from './report.ts';
-import { RefusedError } from './roles/client-session.ts';
 import { roles, wire, type Host } from './wiring.ts';
 
 async function runRole(name: string, settings: config.RoleConfig): Promise<number> {
@@ -56,15 +53,9 @@ async function runRole(name: string, settings: config.RoleConfig): Promise<numbe
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
   const log = makeLogger({ name: 'file-reader' });
   const connect = () => connectPatiently(settings.entryPoint, settings.connectTimeout, log);
-  try {
-    const { results, elapsedMs } = await runClient({ ...settings, log, connect });
-    console.log(reportText(results));
-    console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
-  } catch (error) {
-    if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
-    if (error instanceof HeaderError || error instanceof DataSetError) throw new ExitError(error.message, exitCodes.usage);
-    throw error;
-  }
+  const { results, elapsedMs } = await runClient({ ...settings, log, connect });
+  console.log(reportText(results));
+  console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
 }
 
 /** Tries until the entry point is there: it may be starting, or being restarted. */

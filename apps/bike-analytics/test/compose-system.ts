@@ -1,15 +1,19 @@
 /** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
-import { silentLogger } from '@lab/process';
+import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { Container } from '@lab/testing/containers';
 import { composeEnvironment } from '../../../docker/compose.ts';
-import { runClient } from '../src/client.ts';
 import { clientLimits } from '../src/config.ts';
-import type { Results } from '../src/domain/answers.ts';
+import { fileName, openDataSet } from '../src/data-files.ts';
+import type { Answers } from '../src/domain/answers.ts';
+import { newTopicReader } from '../src/domain/reader.ts';
+import { cities, type City, type Topic } from '../src/domain/terms.ts';
+import { readFiles, type DataSet } from '../src/roles/file-reader.ts';
 
 const directory = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
@@ -20,8 +24,12 @@ export type ComposeSettings = Partial<Record<'BROKERS' | 'FILTERS' | 'TRIPS_SOLV
 export interface ClientRun {
   data: string;
   batchRows?: number;
-  onProgress?: (sentBytes: number) => void;
+  /** Called before each piece of a file is read, with the share of its topic that was read so far; the reading waits for it. */
+  beforePiece?: (topic: Topic, share: number) => void | Promise<void>;
 }
+
+/** Small enough that the smallest topic has many. */
+const pieceBytes = 16 * 1024;
 
 export class ComposeSystem implements AsyncDisposable {
   readonly port: number;
@@ -62,16 +70,17 @@ export class ComposeSystem implements AsyncDisposable {
   }
 
   /** One run of the file-reader, in this process; comes back by itself when the entry point goes. */
-  async runClient({ data, batchRows = 4096, onProgress }: ClientRun): Promise<Results> {
-    const { results } = await runClient({
-      data,
-      batchRows,
-      weatherOffsetDays: -1,
+  async runClient({ data: folder, batchRows = 4096, beforePiece = () => {} }: ClientRun): Promise<Answers> {
+    const data = await openDataSet(folder);
+    const outcome = await readFiles({
+      clock: systemClock,
       log: silentLogger,
+      data: { bytes: (city, topic) => data.bytes(city, topic), open: (city, topic) => pieces(data, city, topic, beforePiece) },
+      read: (city, topic) => newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays: -1 }),
       connect: () => this.connect(),
-      ...(onProgress !== undefined && { onProgress }),
+      newSessionId: randomUUID,
     });
-    return results;
+    return outcome.result as Answers;
   }
 
   async connect(): Promise<FramedSocket> {
@@ -94,7 +103,27 @@ export class ComposeSystem implements AsyncDisposable {
     );
   }
 
+  /** Takes it down. The engine may hold on to the network for a moment after the last container is gone. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.compose('down', '--volumes', '--timeout', '1');
+    await eventually(() => this.compose('down', '--volumes', '--timeout', '1'), { timeoutMs: 60_000, intervalMs: 1_000 });
+  }
+}
+
+/** A file in small pieces. The share counts the topic's files in the order in which they are read. */
+async function* pieces(
+  data: DataSet,
+  city: City,
+  topic: Topic,
+  beforePiece: NonNullable<ClientRun['beforePiece']>,
+): AsyncIterable<Uint8Array> {
+  const total = cities.reduce((sum, each) => sum + data.bytes(each, topic), 0);
+  let read = cities.slice(0, cities.indexOf(city)).reduce((sum, each) => sum + data.bytes(each, topic), 0);
+  for await (const chunk of data.open(city, topic)) {
+    for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
+      const piece = chunk.subarray(at, at + pieceBytes);
+      await beforePiece(topic, read / total);
+      read += piece.byteLength;
+      yield piece;
+    }
   }
 }

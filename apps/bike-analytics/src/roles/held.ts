@@ -142,8 +142,8 @@ export async function followSessions(
 /** Most deliveries that RabbitMQ lets one consumer hold: a prefetch of 0 would stop a quorum queue's deliveries at 2,000. */
 export const heldMax = 65_535;
 
-/** A predecessor that was killed is noticed at once, one that hangs after two heartbeats of 5 s; 30 s leaves room. */
-const patienceMs = 30_000;
+/** A predecessor that was killed is noticed at once, one that hangs after two heartbeats of 5 s. */
+const patienceMs = 15_000;
 
 /**
  * Consumes a queue as its only consumer: for the roles that run once, whose state would be torn in two by a second instance. Waits for a

@@ -1,0 +1,63 @@
+/**
+ * An app is a template: its folder is copied under a new name, nothing outside it is touched but the lock file, and the copy's own tests and demo pass. It
+ * happens in a scratch copy of the workspace.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { portOf } from './docker/compose.ts';
+
+const execute = promisify(execFile);
+const root = import.meta.dirname;
+/** Beside the original, so that packages can be linked instead of copied. */
+const scratch = join(root, 'tmp', 'copy-of-workspace');
+const apps = readdirSync(join(root, 'apps'));
+/** Of a simulation's seeds, enough to see that it runs. */
+const env = { ...process.env, SEEDS: '10', INIT_CWD: undefined, npm_config_loglevel: 'error' };
+
+const run = async (program: string, ...args: string[]): Promise<string> => {
+  const { stdout, stderr } = await execute(program, args, { cwd: scratch, env, maxBuffer: 64 * 1024 * 1024 });
+  return stdout + stderr;
+};
+
+function treeOutside(folder: string): Map<string, string> {
+  const files = readdirSync(scratch, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = files
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !/\/(node_modules|\.nx|tmp)\//.test(path));
+  const outside = paths.filter((path) => !path.startsWith(folder) && !path.endsWith('/package-lock.json'));
+  return new Map(outside.map((path) => [path, readFileSync(path, 'utf8')]));
+}
+
+beforeAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
+  for (const file of files.split('\n').filter(Boolean)) {
+    mkdirSync(join(scratch, dirname(file)), { recursive: true });
+    cpSync(join(root, file), join(scratch, file));
+  }
+  execFileSync('cp', ['-al', join(root, 'node_modules'), scratch]);
+});
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+describe.each(apps)('a copy of %s under another name', (app) => {
+  const name = `${app}-copied`;
+  const folder = join(scratch, 'apps', name);
+
+  it('passes its tests and its demo, with nothing else changed', { timeout: 240_000 }, async () => {
+    cpSync(join(scratch, 'apps', app), folder, { recursive: true });
+    const manifest = join(folder, 'package.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"@lab/${app}"`, `"@lab/${name}"`));
+    const before = treeOutside(folder);
+    await run('npm', 'install', '--offline', '--ignore-scripts');
+    expect(await run('npx', 'nx', 'test', name)).toMatch(/Tests .*\d+ passed/);
+    expect(await run('npx', 'nx', 'demo', name)).toContain('Checked:');
+    expect(treeOutside(folder)).toEqual(before);
+  });
+
+  it('has a compose project and a host port of its own', () => {
+    expect(portOf(name)).not.toBe(portOf(app));
+  });
+});
