@@ -35,7 +35,7 @@ export async function runCommand(command: string, directory: string, env: NodeJS
       maxBuffer: 16 * 1024 * 1024,
     };
     execFile('bash', ['-c', `${command} 2>&1`], options, (error, stdout) => {
-      resolve(error === null ? stdout : `${stdout}\n[exit ${String(error.code)}]`);
+      resolve(error === null ? stdout : `${stdout.trimEnd()}\n[exit ${String(error.code)}]`);
     });
   });
 }
