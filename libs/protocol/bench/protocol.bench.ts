@@ -66,9 +66,9 @@ async function startPeer(kind: 'framed' | 'raw'): Promise<{ port: number; stop()
   return { port: Number(String(line)), stop: () => peer.kill() };
 }
 
-async function timed({ exchange }: Contestant, load: Load): Promise<number> {
+async function timed(contestant: Contestant, load: Load): Promise<number> {
   const startMs = performance.now();
-  await exchange(load);
+  await contestant.exchange(load);
   return performance.now() - startMs;
 }
 

@@ -49,14 +49,14 @@ function checkLength(payloadBytes: number): void {
   if (payloadBytes > lengthMax) throw new FrameTooLargeError(payloadBytes, lengthMax);
 }
 
-/** The least that is allocated for an incomplete payload that is longer: pieces below it are not worth an allocation each. */
-const allocationBytesMin = 4096;
+/** The least that is allocated for an incomplete payload, or all of one that is shorter: about one piece of a stream as sockets deliver them. */
+const allocationBytesMin = 64 * 1024;
 /** Memory follows what has come, not what was announced: at most this many times as much. A larger factor copies less. */
 const growth = 4;
 
 /**
  * Makes frames of a stream. It holds at most one incomplete payload, in one buffer: never more than `frameBytesMax`, nor than four times what has come
- * of it (or 4 KiB), whatever the peer announces and however small the pieces are. Every byte is copied less than 1.4 times on average, and not at
+ * of it or 64 KiB, whatever the peer announces and however small the pieces are. Every byte is copied less than 1.4 times on average, and not at
  * all where a payload comes in one piece: it is then a view of that piece, and who keeps a few bytes of it for long should copy them.
  */
 export class FrameDecoder {
