@@ -1,17 +1,18 @@
 /** The file-reader as a program: files in, progress on stderr, answers as tables and as a file. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ExitError, exitCodes, systemClock, type Logger } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { SingleBar } from 'cli-progress';
-import { fileName, openDataSet } from './data-files.ts';
+import { fileName, openDataSet, type DataSet } from './data-files.ts';
 import type { Answers, Results } from './domain/answers.ts';
 import { HeaderError } from './domain/csv.ts';
-import { newTopicReader, type TopicReader } from './domain/reader.ts';
+import { newTopicReader, type ReaderOptions } from './domain/reader.ts';
 import { cities, topics, type City, type Topic } from './domain/terms.ts';
+import { readInThread } from './reading-thread.ts';
 import { RefusedError } from './roles/client-session.ts';
-import { readFiles, type DataSet } from './roles/file-reader.ts';
+import { readFiles } from './roles/file-reader.ts';
 
 export interface ClientOptions {
   data: string;
@@ -35,17 +36,16 @@ export async function runClient({
   onProgress,
 }: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const data = await openDataSet(directory);
-  const read = (city: City, topic: Topic): TopicReader =>
-    newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays });
-  await checkHeaders(data, read);
+  const options = (city: City, topic: Topic): ReaderOptions => ({ file: fileName(city, topic), batchRows, weatherOffsetDays });
+  await checkHeaders(data, options);
   const progress = showProgress(data, onProgress);
   try {
     const outcome = await readFiles({
       clock: systemClock,
       log,
-      data,
+      open: (city, topic) =>
+        readInThread({ path: data.path(city, topic), bytes: data.bytes(city, topic), topic, options: options(city, topic) }),
       connect,
-      read,
       newSessionId: randomUUID,
       onProgress: progress.update,
     });
@@ -61,16 +61,18 @@ export async function runClient({
   }
 }
 
+/** More than any header has. */
+const headerBytesMax = 64 * 1024;
+
 /** A file with the wrong columns is found before anything is sent. */
-async function checkHeaders(data: DataSet, read: (city: City, topic: Topic) => TopicReader): Promise<void> {
+async function checkHeaders(data: DataSet, options: (city: City, topic: Topic) => ReaderOptions): Promise<void> {
   for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
-    for await (const beginning of data.open(city, topic)) {
-      try {
-        read(city, topic).push(beginning);
-      } catch (error) {
-        throw error instanceof HeaderError ? new ExitError(error.message, exitCodes.usage) : error;
-      }
-      break;
+    await using file = await open(data.path(city, topic));
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(headerBytesMax), 0, headerBytesMax);
+    try {
+      newTopicReader(topic, options(city, topic)).push(buffer.subarray(0, bytesRead));
+    } catch (error) {
+      throw error instanceof HeaderError ? new ExitError(error.message, exitCodes.usage) : error;
     }
   }
 }
@@ -101,8 +103,11 @@ function showProgress(data: DataSet, onProgress?: (sentBytes: number) => void): 
     before.get(fileName(city, topic))! + bytes;
   if (onProgress !== undefined) return { update: (at) => onProgress(sent(at)), stop: () => {} };
   if (!process.stderr.isTTY) {
+    const shown = new Set<string>();
     const update: Progress['update'] = ({ topic, city, bytes }) => {
-      if (bytes === data.bytes(city, topic)) process.stderr.write(`sent ${fileName(city, topic)} (${megabytes(bytes)} MB)\n`);
+      if (bytes < data.bytes(city, topic) || shown.has(fileName(city, topic))) return;
+      shown.add(fileName(city, topic));
+      process.stderr.write(`sent ${fileName(city, topic)} (${megabytes(bytes)} MB)\n`);
     };
     return { update, stop: () => {} };
   }

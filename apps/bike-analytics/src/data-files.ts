@@ -1,13 +1,14 @@
 /** The folder that the file-reader reads: `<city>/<topic>.csv`. */
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExitError, exitCodes } from '@lab/process';
 import { cities, topics, type City, type Topic } from './domain/terms.ts';
-import type { DataSet } from './roles/file-reader.ts';
 
-/** Big enough that the cost of a read does not show, small enough that a few of them do not either. */
-const chunkBytes = 1024 * 1024;
+/** Nine files. */
+export interface DataSet {
+  path(city: City, topic: Topic): string;
+  bytes(city: City, topic: Topic): number;
+}
 
 /** A file's name in messages to people. */
 export const fileName = (city: City, topic: Topic): string => `${city}/${topic}.csv`;
@@ -30,8 +31,7 @@ export async function openDataSet(directory: string): Promise<DataSet> {
       exitCodes.usage,
     );
   return {
+    path: (city, topic) => join(directory, fileName(city, topic)),
     bytes: (city, topic) => bytes.get(fileName(city, topic)) ?? 0,
-    open: (city, topic) =>
-      createReadStream(join(directory, fileName(city, topic)), { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>,
   };
 }

@@ -1,6 +1,7 @@
 /** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
@@ -9,11 +10,12 @@ import { eventually } from '@lab/testing';
 import { Container } from '@lab/testing/containers';
 import { composeEnvironment } from '../../../docker/compose.ts';
 import { clientLimits } from '../src/config.ts';
-import { fileName, openDataSet } from '../src/data-files.ts';
+import { fileName, openDataSet, type DataSet } from '../src/data-files.ts';
 import type { Answers } from '../src/domain/answers.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, type City, type Topic } from '../src/domain/terms.ts';
-import { readFiles, type DataSet } from '../src/roles/file-reader.ts';
+import { readBatches } from '../src/roles/file-batches.ts';
+import { readFiles } from '../src/roles/file-reader.ts';
 
 const directory = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
@@ -75,8 +77,10 @@ export class ComposeSystem implements AsyncDisposable {
     const outcome = await readFiles({
       clock: systemClock,
       log: silentLogger,
-      data: { bytes: (city, topic) => data.bytes(city, topic), open: (city, topic) => pieces(data, city, topic, beforePiece) },
-      read: (city, topic) => newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays: -1 }),
+      open: (city, topic) => {
+        const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays: -1 });
+        return readBatches(data.bytes(city, topic), pieces(data, city, topic, beforePiece), reader);
+      },
       connect: () => this.connect(),
       newSessionId: randomUUID,
     });
@@ -118,7 +122,7 @@ async function* pieces(
 ): AsyncIterable<Uint8Array> {
   const total = cities.reduce((sum, each) => sum + data.bytes(each, topic), 0);
   let read = cities.slice(0, cities.indexOf(city)).reduce((sum, each) => sum + data.bytes(each, topic), 0);
-  for await (const chunk of data.open(city, topic)) {
+  for await (const chunk of createReadStream(data.path(city, topic)) as AsyncIterable<Uint8Array>) {
     for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
       const piece = chunk.subarray(at, at + pieceBytes);
       await beforePiece(topic, read / total);

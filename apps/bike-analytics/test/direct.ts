@@ -1,4 +1,5 @@
 /** The domain without the system around it: the same batches, filters, shards and merges, with nothing in between. */
+import { createReadStream } from 'node:fs';
 import { columnsOf, filterRows } from '../src/domain/filters.ts';
 import { joinAnswers, type Answers } from '../src/domain/answers.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
@@ -46,7 +47,8 @@ async function readDeliveries(directory: string, { batchRows, weatherOffsetDays 
     for (const city of cities) {
       const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays });
       const batches = [];
-      for await (const chunk of data.open(city, topic)) batches.push(...reader.push(chunk));
+      for await (const chunk of createReadStream(data.path(city, topic)) as AsyncIterable<Uint8Array>)
+        batches.push(...reader.push(chunk));
       batches.push(...reader.end());
       for (const { table } of batches) {
         deliveries.push(

@@ -11,7 +11,8 @@ import type { SystemConfig } from '../src/config.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import type { City, Topic } from '../src/domain/terms.ts';
 import { EmbeddedSystem } from '../src/embedded.ts';
-import { readFiles, type DataSet, type Outcome } from '../src/roles/file-reader.ts';
+import { readBatches } from '../src/roles/file-batches.ts';
+import { readFiles, type Outcome } from '../src/roles/file-reader.ts';
 
 export const simulatedConfig: SystemConfig = {
   brokers: 2,
@@ -92,8 +93,10 @@ export class Simulation {
     return readFiles({
       clock: this.clock,
       log: this.#options.log ?? silentLogger,
-      data,
-      read: (city, topic) => newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 }),
+      open: (city, topic) => {
+        const reader = newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 });
+        return readBatches(data.bytes(city, topic), data.open(city, topic), reader);
+      },
       connect: () => this.connect(),
       newSessionId: () => uuid(this.#options.random),
     });
@@ -166,6 +169,12 @@ export class Simulation {
 function uuid(random: Random): string {
   const hex = Array.from({ length: 32 }, () => random.integer(0, 15).toString(16)).join('');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;
+}
+
+/** A data set that can be opened again and again. */
+export interface DataSet {
+  bytes(city: City, topic: Topic): number;
+  open(city: City, topic: Topic): AsyncIterable<Uint8Array>;
 }
 
 /** Files in memory, by city and topic; cut into chunks of a size that the seed chooses. */

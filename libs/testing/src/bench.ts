@@ -36,7 +36,10 @@ export async function reportBench(
   const file = jsonFile(args);
   if (file === undefined) return;
   const report = rows.map(({ name, value, unit, target, holds }) => ({ name, value, unit, target, holds }));
-  await writeFile(resolve(output.env['CALLER_CWD'] ?? output.env['INIT_CWD'] ?? '.', file), `${JSON.stringify(report, null, 2)}\n`);
+  await writeFile(
+    resolve(output.env['CALLER_CWD'] ?? output.env['INIT_CWD'] ?? '.', file),
+    `${JSON.stringify(report, null, 2)}\n`,
+  );
 }
 
 function formatTable(rows: readonly BenchRow[]): string {

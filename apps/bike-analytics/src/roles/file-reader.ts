@@ -7,25 +7,18 @@
  */
 import type { Clock, Logger } from '@lab/process';
 import { ConnectionClosedError, FramingError, type FramedSocket } from '@lab/protocol';
-import type { Rejection, TopicReader } from '../domain/reader.ts';
-import { encodeTable, type Table } from '../domain/table.ts';
+import type { Rejection } from '../domain/reader.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { decode, encodeParts, type Head, type Message } from '../messages.ts';
 import { RefusedError } from './client-session.ts';
 import { beatsPerTimeout } from './entry-point.ts';
-
-/** Where the rows come from; a file can be opened again and again. */
-export interface DataSet {
-  bytes(city: City, topic: Topic): number;
-  open(city: City, topic: Topic): AsyncIterable<Uint8Array>;
-}
+import type { FileBatches } from './file-batches.ts';
 
 export interface FileReaderParts {
   clock: Clock;
   log: Logger;
-  data: DataSet;
-  /** A reader of one file; new for every reading. */
-  read(city: City, topic: Topic): TopicReader;
+  /** Where the rows come from. A file may have to be opened several times. */
+  open(city: City, topic: Topic): FileBatches;
   /** Connects to the entry point; waits for it within its own limits. */
   connect(): Promise<FramedSocket>;
   newSessionId(): string;
@@ -158,28 +151,16 @@ class Conversation {
   async #sendTopic(topic: Topic, from: number): Promise<number> {
     let number = 0;
     for (const city of cities) {
-      const reader = this.#parts.read(city, topic);
-      let bytes = 0;
-      for await (const chunk of this.#parts.data.open(city, topic)) {
-        for (const table of reader.push(chunk)) await this.#sendBatch(topic, city, number++, from, table);
-        bytes += chunk.byteLength;
-        this.#parts.onProgress?.({ topic, city, bytes });
+      const file = this.#parts.open(city, topic);
+      for await (const { rows, table, bytesRead } of file.batches) {
+        if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
+        number += 1;
+        this.#parts.onProgress?.({ topic, city, bytes: bytesRead });
       }
-      for (const table of reader.end()) await this.#sendBatch(topic, city, number++, from, table);
-      this.#session.rejections.set(`${topic} ${city}`, reader.rejections);
+      this.#parts.onProgress?.({ topic, city, bytes: file.bytes });
+      this.#session.rejections.set(`${topic} ${city}`, file.rejections());
     }
     return number;
-  }
-
-  async #sendBatch(
-    topic: Topic,
-    city: City,
-    number: number,
-    from: number,
-    { rows, table }: { rows: number; table: Table },
-  ): Promise<void> {
-    if (number < from) return;
-    await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, encodeTable(table));
   }
 
   async #send(head: Head, body?: Uint8Array): Promise<void> {

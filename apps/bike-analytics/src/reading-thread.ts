@@ -1,0 +1,80 @@
+/**
+ * Reads a file in a thread of its own: scanning a CSV file takes a processor to itself, and what is sent meanwhile should not wait for it. The rows are checked
+ * and batched by the same code as without a thread; batches are handed over without copying, a few ahead of whoever takes them.
+ */
+import { createReadStream } from 'node:fs';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { newTopicReader, type ReaderOptions, type Rejections } from './domain/reader.ts';
+import type { Topic } from './domain/terms.ts';
+import { readBatches, type FileBatches, type SentBatch } from './roles/file-batches.ts';
+
+/** Batches that may lie ready: enough to smooth the pace of two threads, a few megabytes. */
+const batchesAhead = 16;
+/** Big enough that the cost of a read does not show, small enough that a few of them do not either. */
+const chunkBytes = 1024 * 1024;
+
+export interface FileToRead {
+  path: string;
+  bytes: number;
+  topic: Topic;
+  options: ReaderOptions;
+}
+
+type FromThread = { batch: SentBatch } | { rejections: Rejections };
+
+/** The file's batches, read by a thread that starts when they are asked for and ends with them. */
+export function readInThread(file: FileToRead): FileBatches {
+  let rejections: Rejections = { first: [], count: 0 };
+  async function* batches(): AsyncGenerator<SentBatch> {
+    const thread = new Worker(new URL(import.meta.url), { workerData: file });
+    const ready: FromThread[] = [];
+    let failure: Error | undefined;
+    let wake = (): void => {};
+    thread.on('message', (message: FromThread) => {
+      ready.push(message);
+      wake();
+    });
+    thread.on('error', (error: Error) => {
+      failure = error;
+      wake();
+    });
+    try {
+      for (;;) {
+        const message = ready.shift();
+        if (message === undefined) {
+          if (failure !== undefined) throw failure;
+          await new Promise<void>((resolve) => (wake = resolve));
+        } else if ('rejections' in message) {
+          rejections = message.rejections;
+          return;
+        } else {
+          thread.postMessage('taken');
+          yield message.batch;
+        }
+      }
+    } finally {
+      await thread.terminate();
+    }
+  }
+  return { bytes: file.bytes, batches: batches(), rejections: () => rejections };
+}
+
+async function runThread({ path, bytes, topic, options }: FileToRead): Promise<void> {
+  const port = parentPort!;
+  let ahead = 0;
+  let wake = (): void => {};
+  port.on('message', () => {
+    ahead -= 1;
+    wake();
+  });
+  const chunks = createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
+  const file = readBatches(bytes, chunks, newTopicReader(topic, options));
+  for await (const batch of file.batches) {
+    while (ahead >= batchesAhead) await new Promise<void>((resolve) => (wake = resolve));
+    ahead += 1;
+    port.postMessage({ batch }, [batch.table.buffer as ArrayBuffer]);
+  }
+  port.postMessage({ rejections: file.rejections() });
+}
+
+if (!isMainThread && parentPort !== null) await runThread(workerData as FileToRead);

@@ -1,0 +1,33 @@
+import type { Rejections, TopicReader } from '../domain/reader.ts';
+import { encodeTable } from '../domain/table.ts';
+
+/** A batch as it is sent. */
+export interface SentBatch {
+  rows: number;
+  /** The encoded table. */
+  table: Uint8Array;
+  /** Bytes of the file that were read by then. */
+  bytesRead: number;
+}
+
+/** A file as batches, in order. Opened again, it gives the same ones. */
+export interface FileBatches {
+  /** Size of the file. */
+  bytes: number;
+  batches: AsyncIterable<SentBatch>;
+  /** What was not taken of the file; complete when the batches are through. */
+  rejections(): Rejections;
+}
+
+/** Reads chunks of a file into batches. */
+export function readBatches(bytes: number, chunks: AsyncIterable<Uint8Array>, reader: TopicReader): FileBatches {
+  async function* batches(): AsyncGenerator<SentBatch> {
+    let bytesRead = 0;
+    for await (const chunk of chunks) {
+      bytesRead += chunk.byteLength;
+      for (const { rows, table } of reader.push(chunk)) yield { rows, table: encodeTable(table), bytesRead };
+    }
+    for (const { rows, table } of reader.end()) yield { rows, table: encodeTable(table), bytesRead };
+  }
+  return { bytes, batches: batches(), rejections: () => reader.rejections };
+}
