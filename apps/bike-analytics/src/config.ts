@@ -31,7 +31,10 @@ export const replicaSettings = {
   eofTripsListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
 };
 
-const sessionTimeout = duration.prefault('60s').describe('how long a session waits for a client that has gone (60, 1500ms, 2m)');
+const sessionTimeout = duration
+  .refine((ms) => ms >= 1_000, 'at least 1 s: roles renew a session twelve times in it')
+  .prefault('60s')
+  .describe('how long a session waits for a client that has gone (60, 1500ms, 2m)');
 
 export const systemSettings = {
   ...replicaSettings,
