@@ -16,7 +16,8 @@ import { readFiles } from './roles/file-reader.ts';
 
 export interface ClientOptions {
   data: string;
-  batchRows: number;
+  /** Rows in a batch; by default as `rowsFor` says. */
+  batchRows?: number | undefined;
   weatherOffsetDays: number;
   output?: string | undefined;
   log: Logger;
@@ -36,7 +37,11 @@ export async function runClient({
   onProgress,
 }: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const data = await openDataSet(directory);
-  const options = (city: City, topic: Topic): ReaderOptions => ({ file: fileName(city, topic), batchRows, weatherOffsetDays });
+  const options = (city: City, topic: Topic): ReaderOptions => ({
+    file: fileName(city, topic),
+    batchRows: batchRows ?? rowsFor(topic, data),
+    weatherOffsetDays,
+  });
   await checkHeaders(data, options);
   const progress = showProgress(data, onProgress);
   try {
@@ -59,6 +64,20 @@ export async function runClient({
   } finally {
     progress.stop();
   }
+}
+
+/** Enough that several trips-solvers get about the same, few enough that what a message costs by itself does not count. */
+const batchesWanted = 64;
+/** Above this a batch is most of a megabyte, and more rows gain nothing. */
+const batchRowsMax = 65_536;
+const batchRowsMin = 256;
+/** Of a row of trips; those of the other topics are longer, and their batches so much smaller. */
+const rowBytes = 56;
+
+/** Rows in a batch for a topic of that size: messages to RabbitMQ cost by the piece, so a large input goes in large ones. */
+function rowsFor(topic: Topic, data: DataSet): number {
+  const bytes = cities.reduce((sum, city) => sum + data.bytes(city, topic), 0);
+  return Math.round(Math.min(batchRowsMax, Math.max(batchRowsMin, bytes / rowBytes / batchesWanted)));
 }
 
 /** More than any header has. */

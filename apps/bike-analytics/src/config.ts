@@ -69,7 +69,13 @@ export type RoleConfig = z.infer<typeof roleConfig>;
 const readingSettings = {
   data: z.string().describe('folder with montreal, toronto and washington, each with weather.csv, stations.csv and trips.csv'),
   output: z.string().optional().describe('JSON file for the answers'),
-  batchRows: z.coerce.number().int().min(1).max(100_000).default(8192).describe('rows in a batch'),
+  batchRows: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .optional()
+    .describe('rows in a batch; without it about 64 batches for each topic, of at most 65,536 rows'),
   weatherOffsetDays: z.coerce
     .number()
     .int()
