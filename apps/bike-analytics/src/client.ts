@@ -43,6 +43,7 @@ export async function runClient({
     weatherOffsetDays,
   });
   await checkHeaders(data, options);
+  if (output !== undefined) await checkWritable(output);
   const progress = showProgress(data, onProgress);
   try {
     const outcome = await readFiles({
@@ -93,6 +94,16 @@ async function checkHeaders(data: DataSet, options: (city: City, topic: Topic) =
     } catch (error) {
       throw error instanceof HeaderError ? new ExitError(error.message, exitCodes.usage) : error;
     }
+  }
+}
+
+/** A file that cannot be written is found before anything is sent; one that is there keeps what is in it until then. */
+async function checkWritable(file: string): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await (await open(file, 'a')).close();
+  } catch (cause) {
+    throw new ExitError(`--output ${file} cannot be written: ${(cause as Error).message}`, exitCodes.usage, { cause });
   }
 }
 

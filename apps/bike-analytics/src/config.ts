@@ -13,7 +13,10 @@ const duration = z
   .regex(/^\d+(\.\d+)?(ms|s|m)?$/, 'a number of seconds, or a number with ms, s or m behind it')
   .transform((text) => Number.parseFloat(text) * (text.endsWith('ms') ? 1 : text.endsWith('m') ? 60_000 : 1000));
 
-const address = z.string().regex(/^(\[[0-9a-f:]+\]|[^:\s]+):\d{1,5}$/i, 'HOST:PORT');
+const address = z
+  .string()
+  .regex(/^(\[[0-9a-f:]+\]|[^:\s]+):\d{1,5}$/i, 'HOST:PORT')
+  .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'HOST:PORT, with a port up to 65535');
 
 const replicas = z.coerce.number().int().min(1).max(32);
 const once = (why: string) => z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);

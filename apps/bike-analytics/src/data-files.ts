@@ -20,7 +20,9 @@ export async function openDataSet(directory: string): Promise<DataSet> {
   for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
     const name = fileName(city, topic);
     try {
-      bytes.set(name, (await stat(join(directory, name))).size);
+      const file = await stat(join(directory, name));
+      if (file.isFile()) bytes.set(name, file.size);
+      else missing.push(name);
     } catch {
       missing.push(name);
     }

@@ -3,12 +3,14 @@ import { ExitError, makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from './client.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
+import { openDataSet } from './data-files.ts';
 import type { Answers } from './domain/answers.ts';
 import { startEmbedded } from './embedded.ts';
 import { reportText } from './report.ts';
 import { answerStraight } from './straight-loop.ts';
 
 export async function demo(config: DemoConfig): Promise<void> {
+  await openDataSet(config.data);
   const { system, port } = await startEmbedded(config);
   console.error(`${system.instances.length} roles are running in this process`);
   const log = makeLogger({ name: 'file-reader', level: 'warn' });

@@ -121,6 +121,13 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
     expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
   });
 
+  it('one that claims more batches than a session can have', async () => {
+    const socket = await simulation.connect();
+    await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { trips: 2_147_483_647 } }));
+    expect(await refusal(socket)).toBe('a session cannot have had 2147483647 batches: 30000 are the most');
+    await expectOthersUnharmed();
+  });
+
   it('one too many', async () => {
     const sockets = await Promise.all(Array.from({ length: simulatedConfig.sessionsMax }, (_, index) => greet(session(index))));
     const socket = await greet('ffffffff-0000-4000-8000-000000000000');
@@ -184,6 +191,22 @@ describe('a client that goes away', () => {
     }
     const again = await greet(session(5));
     expect((await simulation.during(welcomeOf(again))).received).toEqual({});
+    await expectOthersUnharmed();
+  });
+});
+
+describe('an entry point that RabbitMQ does not answer', () => {
+  it('tells its clients to begin again when their sessions could not be renewed for the session timeout', async () => {
+    const socket = await greet(session(6));
+    await simulation.during(welcomeOf(socket));
+    await simulation.turns(5);
+    const resume = simulation.holdPublishes('entry-point');
+    for (let beat = 0; beat <= beatsPerTimeout + 1; beat++) {
+      simulation.clock.advance(simulatedConfig.sessionTimeout / beatsPerTimeout);
+      await simulation.turns(2);
+    }
+    expect(await refusal(socket)).toBe('RabbitMQ was out of reach for 60 s: the session has to begin again');
+    resume();
     await expectOthersUnharmed();
   });
 });

@@ -55,6 +55,7 @@ export class Simulation {
   readonly #options: SimulationOptions;
   readonly #server = makeMemoryServer();
   readonly #inner = new Map<Broker, Broker>();
+  readonly #held = new Map<string, Promise<void>>();
   readonly #sockets = new Set<FramedSocket>();
   #serve: ((socket: FramedSocket) => Promise<void>) | undefined;
   #instances = 0;
@@ -67,7 +68,7 @@ export class Simulation {
       clock: this.clock,
       log: options.log ?? silentLogger,
       newInstance: () => `instance-${this.#instances++}`,
-      connect: () => this.#connectBroker(),
+      connect: (role) => this.#connectBroker(role),
       listen: async (serve) => {
         this.#serve = serve;
         return { close: async () => void (this.#serve = undefined) };
@@ -76,16 +77,38 @@ export class Simulation {
   }
 
   /** A connection and, around it, the faults; what kills the connection must know the inner one. */
-  #connectBroker(): Broker {
+  #connectBroker(role: string): Broker {
     const inner = this.#server.connect();
-    if (this.#options.faulty !== true) return inner;
-    const broker = makeFaulty(inner, {
-      random: this.#options.random.fork(`broker ${this.#inner.size}`),
-      clock: this.clock,
-      ...brokerFaults,
-    });
+    const { faulty, random } = this.#options;
+    const gated: Broker = {
+      features: inner.features,
+      declare: (topology) => inner.declare(topology),
+      publish: async (message) => {
+        await this.#held.get(role);
+        await inner.publish(message);
+      },
+      consume: (queue, handler, options) => inner.consume(queue, handler, options),
+      append: (log, body) => inner.append(log, body),
+      read: (log, from) => inner.read(log, from),
+      remove: (what) => inner.remove(what),
+      close: () => inner.close(),
+    };
+    const broker =
+      faulty === true
+        ? makeFaulty(gated, { random: random.fork(`broker ${this.#inner.size}`), clock: this.clock, ...brokerFaults })
+        : gated;
     this.#inner.set(broker, inner);
     return broker;
+  }
+
+  /** Publishes of a role wait, as on a connection to RabbitMQ that is lost, until the returned function is called. */
+  holdPublishes(role: string): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held.set(role, promise);
+    return () => {
+      this.#held.delete(role);
+      resolve();
+    };
   }
 
   /** Runs a client against the system and resolves with its outcome. */
@@ -152,7 +175,7 @@ export class Simulation {
     const dead = this.system.abandon(index);
     if (dead === undefined) return;
     this.hits.deaths.set(dead.name, (this.hits.deaths.get(dead.name) ?? 0) + 1);
-    this.#server.kill(this.#inner.get(dead.broker) ?? dead.broker);
+    this.#server.kill(this.#inner.get(dead.broker)!);
     if (dead.name === 'entry-point') {
       this.#serve = undefined;
       for (const socket of this.#sockets) socket.destroy();

@@ -25,6 +25,8 @@ export class ClientSession {
   readonly over: Promise<void>;
   failure: string | undefined;
   absentSinceMs: number;
+  /** When the roles were last told to keep it. */
+  renewedMs: number;
   readonly #endWaiting: () => void;
   readonly #publishing = new Set<Promise<void>>();
   #socket: FramedSocket | undefined;
@@ -33,6 +35,7 @@ export class ClientSession {
   constructor(id: string, nowMs: number) {
     this.id = id;
     this.absentSinceMs = nowMs;
+    this.renewedMs = nowMs;
     ({ promise: this.over, resolve: this.#endWaiting } = Promise.withResolvers<void>());
   }
 
@@ -106,11 +109,11 @@ export class ClientSession {
   }
 
   /** Resolves `over`; a client that is still there is told why and cut off. */
-  async end(reason?: string): Promise<void> {
+  async end(reason?: string, again = false): Promise<void> {
     this.#endWaiting();
     this.failure = reason;
     if (reason === undefined) return;
-    await this.send({ kind: 'refused', reason, again: false });
+    await this.send({ kind: 'refused', reason, again });
     await this.#socket?.close().catch(() => {});
   }
 }

@@ -113,10 +113,14 @@ export class EntryPointRole implements Role {
     if (hello.shards !== undefined && hello.shards !== shards) {
       throw new RefusedError(`the session was opened for ${hello.shards} trips-solvers, now there are ${shards}`, true);
     }
+    const claimed = Object.values(hello.acknowledged).reduce((sum, batches) => sum + batches, 0);
+    if (claimed > limits.batchesMax / 2)
+      throw new RefusedError(`a session cannot have had ${claimed} batches: ${limits.batchesMax / 2} are the most`);
     const known = this.#sessions.get(hello.session);
     if (known?.failure !== undefined) throw new RefusedError(known.failure);
-    if (known === undefined && this.#sessions.size >= limits.sessionsMax) {
-      throw new RefusedError(`busy with ${this.#sessions.size} sessions, the most allowed (--sessions-max): try again later`);
+    const busy = [...this.#sessions.values()].filter((session) => session.failure === undefined).length;
+    if (known === undefined && busy >= limits.sessionsMax) {
+      throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
     }
     const session = known ?? this.#open(hello.session);
     for (const topic of topics) {
@@ -136,7 +140,7 @@ export class EntryPointRole implements Role {
 
   async #welcome(session: ClientSession): Promise<void> {
     const { sessionTimeoutMs, shards } = this.#parts;
-    await this.#tellRoles({ kind: 'renew', session: session.id });
+    await this.#renew(session);
     await session.send({ kind: 'welcome', received: Object.fromEntries(session.received), sessionTimeoutMs, shards });
     if (session.complete) await this.#sendResult(session);
   }
@@ -207,29 +211,32 @@ export class EntryPointRole implements Role {
     await this.#parts.broker.append(deadLetterLog, delivery.body);
     const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
-    const session = this.#sessions.get(sessionOf(delivery.body) ?? '');
-    if (session !== undefined) await this.#end(session, reason);
+    const id = sessionOf(delivery.body);
+    // Its client may not be back yet, since this entry point was started: it is told when it comes.
+    if (id !== undefined) await this.#end(this.#sessions.get(id) ?? this.#open(id), reason);
   }
 
   /** Ends a session where nobody waits for it. */
-  #abort(session: ClientSession, reason: string): void {
-    this.#end(session, reason).catch((error: unknown) =>
+  #abort(session: ClientSession, reason: string, again = false): void {
+    this.#end(session, reason, again).catch((error: unknown) =>
       this.#parts.log.warn({ session: session.id, err: error }, 'ending a session failed'),
     );
   }
 
   /** Ends a session everywhere. With a reason it has failed: its client hears why, now or when it comes back. */
-  async #end(session: ClientSession, reason?: string): Promise<void> {
+  async #end(session: ClientSession, reason?: string, again = false): Promise<void> {
     this.#admission.close(session.id);
     if (reason === undefined) this.#sessions.delete(session.id);
     this.#parts.log.info({ session: session.id, reason }, 'session ended');
-    await session.end(reason);
+    await session.end(reason, again);
     await this.#tellRoles({ kind: 'ended', session: session.id });
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
   async #beat(): Promise<void> {
-    for (const session of this.#sessions.values()) if (session.connected) void session.send({ kind: 'alive' });
+    for (const session of this.#sessions.values()) {
+      if (session.connected) this.#keepAlive(session);
+    }
     if (this.#beating) return;
     this.#beating = true;
     try {
@@ -241,9 +248,21 @@ export class EntryPointRole implements Role {
     }
   }
 
+  /** Roles forget a session that could not be renewed for so long, and what they forgot its client must send again. */
+  #keepAlive(session: ClientSession): void {
+    const { clock, sessionTimeoutMs } = this.#parts;
+    if (clock.nowMs() - session.renewedMs < sessionTimeoutMs) void session.send({ kind: 'alive' });
+    else this.#abort(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s: the session has to begin again`, true);
+  }
+
+  async #renew(session: ClientSession): Promise<void> {
+    await this.#tellRoles({ kind: 'renew', session: session.id });
+    session.renewedMs = this.#parts.clock.nowMs();
+  }
+
   async #renewOrEnd(session: ClientSession): Promise<void> {
     if (session.connected) {
-      await this.#tellRoles({ kind: 'renew', session: session.id });
+      await this.#renew(session);
     } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
       this.#sessions.delete(session.id);
       if (session.failure === undefined) await this.#end(session);
