@@ -2,6 +2,9 @@
  * Settings from flags and the environment. A schema names them once: the key `sessionTimeout` is the flag `--session-timeout` and the variable
  * `SESSION_TIMEOUT`. A flag goes before the environment, the environment before the schema's default.
  *
+ * A schema with `.meta({ environment: false })` has flags only: for commands that people type, whose flags have names (`--path`) that the
+ * environment uses for other things.
+ *
  * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
  * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`). In the environment a boolean is `true` or `false`, `1` or `0`, and an
  * empty variable is as good as none, for that is what compose makes of one that is not set.
@@ -32,7 +35,7 @@ export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: Conf
   const settings = settingsOf(schema);
   const { given, problems } = readFlags(settings, args);
   for (const { key, variable, kind } of settings) {
-    const text = env[variable];
+    const text = variable === undefined ? undefined : env[variable];
     if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? text.split(',') : text);
   }
   const raw = Object.fromEntries(
@@ -51,7 +54,8 @@ export function describeConfig(schema: z.ZodObject): { usage: string; lines: str
   const width = Math.max(0, ...settings.map(({ example }) => example.length));
   const lines = settings.map(({ example, description, fallback, required, variable }) => {
     const note = required ? '(required)' : fallback === undefined ? '' : `(default ${fallback})`;
-    return `  ${example.padEnd(width)}  ${[description, note, `[${variable}]`].filter((part) => part !== '').join(' ')}\n`;
+    const origin = variable === undefined ? '' : `[${variable}]`;
+    return `  ${example.padEnd(width)}  ${[description, note, origin].filter((part) => part !== '').join(' ')}\n`;
   });
   return { usage, lines: lines.join('') };
 }
@@ -68,7 +72,8 @@ export function closest(word: string, known: readonly string[]): string | undefi
 interface Setting {
   key: string;
   flag: string;
-  variable: string;
+  /** In the environment; undefined where the schema has flags only. */
+  variable: string | undefined;
   kind: 'boolean' | 'list' | 'single';
   /** The flag with its value: `--port NUMBER`. */
   example: string;
@@ -78,6 +83,7 @@ interface Setting {
 }
 
 function settingsOf(schema: z.ZodObject): Setting[] {
+  const flagsOnly = schema.meta()?.['environment'] === false;
   return Object.entries(schema.shape).map(([key, field]) => {
     const words = key.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
     const layers = layersOf(field as z.ZodType);
@@ -86,7 +92,7 @@ function settingsOf(schema: z.ZodObject): Setting[] {
     return {
       key,
       flag: `--${words.join('-')}`,
-      variable: words.join('_').toUpperCase(),
+      variable: flagsOnly ? undefined : words.join('_').toUpperCase(),
       kind,
       example: kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(innermost)}`,
       description: layers.find((layer) => layer.description !== undefined)?.description ?? '',
@@ -123,6 +129,20 @@ function fallbackOf(layers: readonly Layer[]): string | undefined {
 }
 
 type Given = Map<string, string | string[]>;
+
+/** The arguments with the first one that is neither a flag nor a flag's value in front: the subcommand, wherever it was typed. */
+export function commandFirst(schemas: readonly z.ZodObject[], args: readonly string[]): string[] {
+  const booleans = new Set(
+    schemas.flatMap(settingsOf).flatMap(({ flag, kind }) => (kind === 'boolean' ? [flag, flag.replace('--', '--no-')] : [])),
+  );
+  let at = 0;
+  while (at < args.length && args[at]!.startsWith('-')) {
+    const arg = args[at]!;
+    const alone = arg.includes('=') || booleans.has(arg) || arg === '--help' || arg === '-h' || args[at + 1]?.startsWith('--');
+    at += alone ? 1 : 2;
+  }
+  return at < args.length ? [args[at]!, ...args.slice(0, at), ...args.slice(at + 1)] : [...args];
+}
 
 function readFlags(settings: readonly Setting[], args: readonly string[]): { given: Given; problems: string[] } {
   const given: Given = new Map();
@@ -191,7 +211,7 @@ function describeIssue(issue: z.core.$ZodIssue, settings: readonly Setting[], gi
   const setting = settings.find(({ key }) => key === issue.path[0]);
   if (setting === undefined) return issue.message;
   const value = given.get(setting.key);
-  const names = `${setting.flag} (or ${setting.variable})`;
+  const names = setting.variable === undefined ? setting.flag : `${setting.flag} (or ${setting.variable})`;
   return value === undefined
     ? `${names} is required: ${setting.description}`
     : `${names} is "${String(value)}": ${issue.message}`;

@@ -4,6 +4,7 @@ export { makeLogger, silentLogger, type Logger, type LoggerOptions } from './log
 export type { Role } from './role.ts';
 export {
   command,
+  commandGroup,
   exitCodes,
   ExitError,
   runMain,

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { silentLogger } from './logger.ts';
 import type { Role } from './role.ts';
-import { command, ExitError, exitCodes, runMain, runProcess, type HostedRole } from './run-process.ts';
+import { command, commandGroup, ExitError, exitCodes, runMain, runProcess, type HostedRole } from './run-process.ts';
 
 /** An operating system that a test plays. */
 class FakeOs extends EventEmitter {
@@ -382,5 +382,49 @@ describe('runMain', () => {
     const { code, err } = await main('broken');
     expect(code).toBe(exitCodes.failed);
     expect(err).toMatch(/^TypeError: a mistake\n +at /);
+  });
+});
+
+describe('a group of commands', () => {
+  const settings = z
+    .object({
+      server: z.string().default('here').describe('where the server is'),
+      path: z.string().describe('path to list'),
+      json: z.boolean().default(false).describe('for programs'),
+    })
+    .meta({ environment: false });
+
+  async function main(...args: string[]): Promise<{ code: number; out: string; err: string; ran: unknown[] }> {
+    const ran: unknown[] = [];
+    const list = command({ summary: 'lists a path', settings, run: async (config) => void ran.push(config) });
+    let [out, err] = ['', ''];
+    const io = {
+      args,
+      env: { PATH: '/bin' },
+      stdout: (text: string) => void (out += text),
+      stderr: (text: string) => void (err += text),
+    };
+    const code = await runMain('main.ts', { admin: commandGroup({ summary: 'asks the server', commands: { list } }) }, io);
+    return { code, out, err, ran };
+  }
+
+  it.each([
+    [['list', '--server', 'there', '--json', '--path', 'a']],
+    [['--server', 'there', '--json', 'list', '--path', 'a']],
+    [['--server=there', '--json', '--path', 'a', 'list']],
+  ])('takes flags before and behind the command: %j', async (args) => {
+    expect(await main('admin', ...args)).toMatchObject({ code: 0, ran: [{ server: 'there', path: 'a', json: true }] });
+  });
+
+  it('lists its commands, and shows one of them', async () => {
+    expect((await main('admin', '--help')).out).toContain('Usage: main.ts admin COMMAND [options]');
+    expect((await main('admin', 'list', '--help')).out).toContain('  --path VALUE    path to list (required)\n');
+  });
+
+  it('with flags only takes nothing from the environment', async () => {
+    expect(await main('admin', 'list')).toMatchObject({
+      code: exitCodes.usage,
+      err: expect.stringContaining('--path is required: path to list'),
+    });
   });
 });

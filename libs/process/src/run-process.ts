@@ -5,8 +5,8 @@
 import { createServer, type RequestListener } from 'node:http';
 import { constants } from 'node:os';
 import { collectDefaultMetrics, type Registry } from 'prom-client';
-import type { z } from 'zod';
-import { closest, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
+import { z } from 'zod';
+import { closest, commandFirst, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
 import type { Logger } from './logger.ts';
 import type { Role } from './role.ts';
 
@@ -266,6 +266,8 @@ export interface Command {
   /** For the list of commands; half a line. */
   summary: string;
   settings: z.ZodObject;
+  /** Of a group of commands, which has no settings of its own. */
+  commands?: Readonly<Record<string, Command>>;
   /** Reads the settings and does the work; resolves with the exit code, 0 if with nothing. */
   run(source: ConfigSource): Promise<number | void>;
 }
@@ -278,6 +280,15 @@ export function command<S extends z.ZodObject>(parts: {
 }): Command {
   const { summary, settings } = parts;
   return { summary, settings, run: async (source) => parts.run(readConfig(settings, source)) };
+}
+
+/** Makes a command that consists of commands: `admin list`. Their flags may stand before their names, too: `admin --server HOST:PORT list`. */
+export function commandGroup(parts: { summary: string; commands: Readonly<Record<string, Command>> }): Command {
+  return {
+    ...parts,
+    settings: z.object({}),
+    run: () => Promise.reject(new Error('a group is not run, but one of its commands')),
+  };
 }
 
 /** What a main knows of its process. */
@@ -296,6 +307,10 @@ export async function runMain(program: string, commands: Readonly<Record<string,
   const [name = '--help', ...args] = io.args;
   const chosen = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (chosen === undefined) return explainCommands(program, commands, name, io);
+  if (chosen.commands !== undefined) {
+    const schemas = Object.values(chosen.commands).map(({ settings }) => settings);
+    return runMain(`${program} ${name}`, chosen.commands, { ...io, args: commandFirst(schemas, args) });
+  }
   if (args.some(asksForHelp)) {
     const { usage, lines } = describeConfig(chosen.settings);
     io.stdout(`${`Usage: ${program} ${name} ${usage}`.trimEnd()}\n\n${chosen.summary}\n\n${lines}`);
