@@ -150,6 +150,11 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#settle(error);
   }
 
+  /** What the frames travel on: to ask who the peer is (a `TLSSocket` knows its certificate), never to read or to write. */
+  get stream(): Duplex {
+    return this.#socket;
+  }
+
   // Receiving.
 
   #receive(chunk: Buffer): void {

@@ -1,0 +1,2 @@
+import type { DemoConfig } from './config.ts';
+export async function demo(_: DemoConfig): Promise<void> {}

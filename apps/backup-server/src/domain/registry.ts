@@ -1,0 +1,141 @@
+/**
+ * The registry of nodes and the schedule, as pure state: what is registered, what is due, what is under way, and how the last try of each ended. The
+ * nodes manager feeds it messages and ticks, and keeps `saved(...)` on disk.
+ */
+
+/** What an admin registered; (node, path) names it. */
+export interface Registration {
+  node: string;
+  address: string;
+  path: string;
+  /** As it was typed: `30s`, `5m`, a cron expression. */
+  every: string;
+  /** Newest versions to keep; all without it. */
+  keep?: number | undefined;
+}
+
+export type Result = 'version' | 'unchanged' | 'healed' | 'superseded' | 'failed';
+
+/** How one try ended. */
+export interface Outcome {
+  result: Result;
+  /** The newest version after it. */
+  version?: number | undefined;
+  files: number;
+  bytes: number;
+  /** File content that travelled, before compression. */
+  sentBytes: number;
+  /** What the store grew by. */
+  storedBytes: number;
+  elapsedMs: number;
+  /** Why it failed, or what the version's notes say. */
+  reason?: string | undefined;
+}
+
+export interface Progress {
+  files: number;
+  bytes: number;
+  sentBytes: number;
+}
+
+export interface Task extends Registration {
+  dueMs: number;
+  /** Tries that have ended. */
+  attempts: number;
+  /** Of the last tries in a row. */
+  failures: number;
+  last?: (Outcome & { endedMs: number }) | undefined;
+  /** The try that is queued or under way. */
+  current?: { attempt: string; begunMs: number; heardMs: number; progress?: Progress | undefined } | undefined;
+}
+
+export type Registry = ReadonlyMap<string, Task>;
+
+export const keyOf = ({ node, path }: { node: string; path: string }): string => `${node}\0${path}`;
+
+/** As it is spoken of. */
+export const registered = ({ node, path }: { node: string; path: string }): string => `"${path}" of node ${node}`;
+
+/** A requester says each second how far it is; one that has said nothing for so long is gone, and its task is due again. Two at once do no harm. */
+export const silenceMsMax = 60_000;
+
+/** After a failure, the first wait; each further one doubles it. */
+const backOffMsMin = 1_000;
+const backOffMsMax = 300_000;
+
+export function backOffMs(failures: number): number {
+  return Math.min(backOffMsMax, backOffMsMin * 2 ** Math.min(failures - 1, 30));
+}
+
+/** A new registration is due at once; one that is registered again keeps its history and takes the new settings. */
+export function register(registry: Registry, registration: Registration, nowMs: number): Registry {
+  const known = registry.get(keyOf(registration));
+  const task: Task = { attempts: 0, failures: 0, ...known, keep: undefined, ...registration, dueMs: nowMs };
+  return new Map(registry).set(keyOf(registration), task);
+}
+
+export function unregister(registry: Registry, named: { node: string; path: string }): Registry {
+  const rest = new Map(registry);
+  rest.delete(keyOf(named));
+  return rest;
+}
+
+/** An admin wants a backup now; one that is under way is that. */
+export function makeDue(registry: Registry, named: { node: string; path: string }, nowMs: number): Registry {
+  const task = registry.get(keyOf(named));
+  return task === undefined || task.current !== undefined
+    ? registry
+    : new Map(registry).set(keyOf(named), { ...task, dueMs: nowMs });
+}
+
+/** What must be asked for now; `begun` it, and it is not asked for again until it has ended or fallen silent. */
+export function dueTasks(registry: Registry, nowMs: number): Task[] {
+  return [...registry.values()].filter(({ dueMs, current }) =>
+    current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax,
+  );
+}
+
+export function begun(registry: Registry, task: Task, attempt: string, nowMs: number): Registry {
+  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, begunMs: nowMs, heardMs: nowMs } });
+}
+
+export function heard(registry: Registry, key: string, attempt: string, progress: Progress, nowMs: number): Registry {
+  const task = registry.get(key);
+  if (task?.current?.attempt !== attempt) return registry;
+  return new Map(registry).set(key, { ...task, current: { ...task.current, heardMs: nowMs, progress } });
+}
+
+/**
+ * A try has ended. `next` says when the schedule's next time is. A try that an earlier or a parallel one made superfluous counts as an end too,
+ * but only the one that is current sets the schedule.
+ */
+export function ended(
+  registry: Registry,
+  key: string,
+  attempt: string,
+  outcome: Outcome,
+  nowMs: number,
+  next: (task: Task) => number,
+): Registry {
+  const task = registry.get(key);
+  if (task === undefined || task.current?.attempt !== attempt) return registry;
+  const failures = outcome.result === 'failed' ? task.failures + 1 : 0;
+  return new Map(registry).set(key, {
+    ...task,
+    attempts: task.attempts + 1,
+    failures,
+    last: { ...outcome, endedMs: nowMs },
+    current: undefined,
+    // Registered again while it was under way: then that is due.
+    dueMs: task.dueMs > task.current.begunMs ? task.dueMs : failures > 0 ? nowMs + backOffMs(failures) : next(task),
+  });
+}
+
+/** What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. */
+export function saved(registry: Registry): Task[] {
+  return [...registry.values()].map(({ current: _, ...task }) => task);
+}
+
+export function restored(tasks: readonly Task[]): Registry {
+  return new Map(tasks.map((task) => [keyOf(task), task]));
+}

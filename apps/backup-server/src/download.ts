@@ -1,0 +1,130 @@
+/**
+ * The content of a version, in the order of its files. The server sends whole bundles: what comes with a blob that is needed now and is needed later is kept,
+ * within a limit. Every blob is checked against its hash.
+ */
+import { blobsOf, decodeHeader, headerBytesOf, type Blob } from './bundle.ts';
+import { RefusedError, type Channel } from './channel.ts';
+import { chunksOf, type Chunk, type Entry } from './domain/manifest.ts';
+import { packHashes } from './messages.ts';
+
+/** Blobs are asked for by so many bytes, and the next so many before the last have come. */
+const windowBytes = 4 * 1024 * 1024;
+const windowsAhead = 3;
+/** Of what came along and is needed later. */
+const sparesBytesMax = 48 * 1024 * 1024;
+
+/** What came is not what its hash says, and asking again does not help. */
+export class DamagedError extends Error {
+  override readonly name = 'DamagedError';
+}
+
+export class Download {
+  readonly #channel: Channel;
+  readonly #needs: Chunk[];
+  /** How often each blob is still needed. */
+  readonly #uses = new Map<string, number>();
+  /** Up to here blobs have been asked for, or were there. */
+  #asked = 0;
+  #windows: { end: number }[] = [];
+  #taken = 0;
+  readonly #blobs = new Map<string, Uint8Array>();
+  /** Blobs that have been asked for and not been taken; how often. */
+  readonly #pinned = new Map<string, number>();
+  #sparesBytes = 0;
+
+  constructor(channel: Channel, entries: readonly Entry[]) {
+    this.#channel = channel;
+    this.#needs = entries.flatMap((entry) => (entry.type === 'file' ? chunksOf(entry) : []));
+    for (const [hash] of this.#needs) this.#uses.set(hash, (this.#uses.get(hash) ?? 0) + 1);
+  }
+
+  /** The next chunk in the order of the manifest. */
+  async next(): Promise<Uint8Array> {
+    const [hash] = this.#needs[this.#taken++]!;
+    while (this.#windows.length < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
+    while (!this.#blobs.has(hash)) await this.#receiveWindow();
+    const bytes = this.#blobs.get(hash)!;
+    this.#release(hash, bytes);
+    return bytes;
+  }
+
+  async #askWindow(): Promise<void> {
+    const hashes = new Set<string>();
+    let bytes = 0;
+    for (; this.#asked < this.#needs.length && bytes < windowBytes; this.#asked++) {
+      const [hash, size] = this.#needs[this.#asked]!;
+      const pins = this.#pinned.get(hash) ?? 0;
+      if (pins === 0) {
+        const spare = this.#blobs.get(hash);
+        if (spare === undefined) hashes.add(hash);
+        else this.#sparesBytes -= spare.length;
+      }
+      this.#pinned.set(hash, pins + 1);
+      bytes += size;
+    }
+    if (hashes.size === 0) return;
+    this.#windows.push({ end: this.#asked });
+    await this.#channel.send({ kind: 'need' }, packHashes([...hashes]));
+  }
+
+  async #receiveWindow(): Promise<void> {
+    for (;;) {
+      const { head, body } = await this.#channel.expect('bundle', 'sent');
+      if (head.kind === 'sent') break;
+      this.#take(body);
+    }
+    this.#windows.shift();
+  }
+
+  #take(bundle: Buffer): void {
+    const header = decodeHeader(bundle);
+    const blobs = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
+    for (const [index, blob] of blobs.entries()) {
+      const { hash } = header.blobs[index]!;
+      if (!this.#uses.has(hash) || this.#blobs.has(hash)) continue;
+      if (blob === undefined) throw new DamagedBlob(hash);
+      this.#put(blob);
+    }
+  }
+
+  #put({ hash, bytes }: Blob): void {
+    const pinned = this.#pinned.has(hash);
+    if (!pinned && this.#sparesBytes + bytes.length > sparesBytesMax) return;
+    if (!pinned) this.#sparesBytes += bytes.length;
+    this.#blobs.set(hash, bytes);
+  }
+
+  #release(hash: string, bytes: Uint8Array): void {
+    const uses = this.#uses.get(hash)! - 1;
+    const pins = this.#pinned.get(hash)! - 1;
+    if (uses === 0) this.#uses.delete(hash);
+    else this.#uses.set(hash, uses);
+    if (pins > 0) return void this.#pinned.set(hash, pins);
+    this.#pinned.delete(hash);
+    if (uses > 0 && this.#sparesBytes + bytes.length <= sparesBytesMax) this.#sparesBytes += bytes.length;
+    else this.#blobs.delete(hash);
+  }
+}
+
+/** Carries the hash to whoever tells the server. */
+class DamagedBlob extends DamagedError {
+  readonly hash: string;
+  constructor(hash: string) {
+    super(`blob ${hash} came damaged`);
+    this.hash = hash;
+  }
+}
+
+/** Tells the server what came damaged, so that it looks and marks it; the error to end with. */
+export async function reportDamage(channel: Channel, error: unknown): Promise<unknown> {
+  if (!(error instanceof DamagedBlob)) return error;
+  const { hash } = error;
+  await channel.send({ kind: 'suspect', hash });
+  for (;;) {
+    const { head } = await channel.expect('answer', 'bundle', 'sent');
+    if (head.kind === 'answer') break;
+  }
+  return new RefusedError(
+    'the store has damage that nobody knew of until now: the server has marked it. "list" names the files; the next backup brings back what the node still has; --partial restores the rest',
+  );
+}

@@ -1,0 +1,204 @@
+/**
+ * The wire contract: between admin and server, between requester and node, and on the queues between the roles.
+ *
+ *   offset 0      u32, big-endian: length of the head in bytes
+ *   offset 4      the head: one JSON object in UTF-8, its `kind` names the message
+ *   after it      the body: bundles and lists of hashes are bytes (32 for a SHA-256), everything else that is long is JSON compressed with zstd
+ *
+ * Paths and names are strings as domain/file-names.ts makes them.
+ */
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { z } from 'zod';
+import { entriesMax, manifestBytesMax, type Chunk } from './domain/manifest.ts';
+import { nodeNamePattern } from './domain/paths.ts';
+
+/** A head holds names and numbers, a path or two, and notes. */
+const headBytesMax = 64 * 1024;
+
+const count = z.int().min(0);
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const node = z.string().regex(nodeNamePattern, 'a node is called by letters, digits, ".", "_" and "-", at most 64');
+/** Checked by `normalPath` where it comes in, and by the node, which knows its root. */
+const path = z.string().min(1).max(4096);
+const address = z.string().max(300);
+const nonce = z.string().regex(/^[0-9a-f]{64}$/);
+const registration = { node, address, path, every: z.string().max(100), keep: z.int().min(1).optional() };
+const reason = z.string().max(8192);
+const progress = { files: count, bytes: count, sentBytes: count };
+export const outcome = z.object({
+  result: z.enum(['version', 'unchanged', 'healed', 'superseded', 'failed']),
+  version: count.optional(),
+  ...progress,
+  storedBytes: count,
+  elapsedMs: z.number(),
+  reason: reason.optional(),
+});
+
+const schemas = {
+  // Who is there (channel.ts).
+  challenge: z.object({ kind: z.literal('challenge'), nonce }),
+  hello: z.object({ kind: z.literal('hello'), role: z.enum(['admin', 'requester']), nonce, proof: z.string() }),
+  welcome: z.object({ kind: z.literal('welcome'), name: z.string(), proof: z.string() }),
+  /** The peer will not do it, for a reason that a person understands. */
+  failed: z.object({ kind: z.literal('failed'), reason, code: count.optional() }),
+
+  // A backup, between requester and node.
+  /** With `checksum`, only if the tree has another. */
+  backup: z.object({ kind: z.literal('backup'), path, checksum: hash.optional() }),
+  /** Each second, so that nobody takes long work for a hang. */
+  working: z.object({ kind: z.literal('working'), ...progress, total: count.optional() }),
+  unchanged: z.object({ kind: z.literal('unchanged'), files: count, bytes: count }),
+  /** Body: hash and length (u32) of each blob that the node would send. */
+  offer: z.object({ kind: z.literal('offer') }),
+  /** Body: a byte for each blob of the offer, 1 where it is wanted. Answers come in the order of offers. */
+  want: z.object({ kind: z.literal('want') }),
+  /** Body: a bundle (bundle.ts), of wanted blobs. */
+  bundle: z.object({ kind: z.literal('bundle') }),
+  /** The last bundle's content is safe from the end of any process. The node has few bytes under way that are not. */
+  kept: z.object({ kind: z.literal('kept'), bytes: count }),
+  /** Body: a piece of the manifest's text, compressed. */
+  manifest: z.object({ kind: z.literal('manifest'), more: z.boolean() }),
+  /** After the manifest: what is to be known of the tree. */
+  tree: z.object({
+    kind: z.literal('tree'),
+    checksum: hash,
+    notes: z.array(z.object({ path: z.string().max(4096), note: z.string().max(300) })).max(100),
+    notesLeftOut: count,
+  }),
+  /** What became of it. */
+  stored: z.object({ kind: z.literal('stored'), outcome }),
+
+  // A command, between admin and server.
+  register: z.object({ kind: z.literal('register'), ...registration }),
+  unregister: z.object({ kind: z.literal('unregister'), node, path, forget: z.boolean() }),
+  backupNow: z.object({ kind: z.literal('backupNow'), node, path }),
+  list: z.object({ kind: z.literal('list') }),
+  status: z.object({ kind: z.literal('status') }),
+  verify: z.object({ kind: z.literal('verify') }),
+  shutdown: z.object({ kind: z.literal('shutdown') }),
+  /** Body: JSON. */
+  answer: z.object({ kind: z.literal('answer') }),
+  fetch: z.object({ kind: z.literal('fetch'), node, path, version: z.int().min(1).optional(), partial: z.boolean() }),
+  /** Answer to `fetch`, before the manifest; body: the version's record. */
+  version: z.object({ kind: z.literal('version'), damaged: count }),
+  /** Body: hashes. The bundles that have them follow, then `sent`. */
+  need: z.object({ kind: z.literal('need') }),
+  sent: z.object({ kind: z.literal('sent') }),
+  /** What came was not what this hash says: look at it again. */
+  suspect: z.object({ kind: z.literal('suspect'), hash }),
+
+  // On the queues.
+  /** A command for the nodes manager; body: the command's message. */
+  command: z.object({ kind: z.literal('command'), id: z.uuid(), replyTo: z.string() }),
+  /** Body: JSON. */
+  reply: z.object({ kind: z.literal('reply'), id: z.uuid(), failed: reason.optional() }),
+  due: z.object({ kind: z.literal('due'), attempt: z.uuid(), ...registration }),
+  scrub: z.object({ kind: z.literal('scrub'), slice: count }),
+  sweep: z.object({ kind: z.literal('sweep'), graceMs: count }),
+  progress: z.object({ kind: z.literal('progress'), attempt: z.uuid(), node, path, ...progress }),
+  ended: z.object({ kind: z.literal('ended'), attempt: z.uuid(), node, path, outcome }),
+  stop: z.object({ kind: z.literal('stop') }),
+} as const;
+
+export type Kind = keyof typeof schemas;
+export type Head<K extends Kind = Kind> = K extends Kind ? z.infer<(typeof schemas)[K]> : never;
+export interface Message<K extends Kind = Kind> {
+  head: Head<K>;
+  body: Buffer;
+}
+
+/** The message is not one of this system: its bytes, its JSON or its fields are wrong. */
+export class MalformedMessageError extends Error {
+  override readonly name = 'MalformedMessageError';
+}
+
+/** The message in parts, to be sent one after the other: a big body is not copied. */
+export function encodeParts(head: Head, body?: Uint8Array): Uint8Array[] {
+  const json = Buffer.from(JSON.stringify(head));
+  const prefix = Buffer.allocUnsafe(4);
+  prefix.writeUInt32BE(json.byteLength);
+  return body === undefined ? [prefix, json] : [prefix, json, body];
+}
+
+export const encode = (head: Head, body?: Uint8Array): Buffer => Buffer.concat(encodeParts(head, body));
+
+/** Takes a message apart; the body is a view of `bytes`. Anything but the kinds named is a `MalformedMessageError`. */
+export function decode<K extends Kind>(bytes: Buffer, ...kinds: readonly K[]): Message<K> {
+  const headEnd = headEndOf(bytes);
+  return { head: parseHead(bytes.toString('utf8', 4, headEnd), kinds), body: bytes.subarray(headEnd) };
+}
+
+/** Where the head ends; what is shorter than it says is a `MalformedMessageError`. */
+export function headEndOf(bytes: Buffer): number {
+  const headBytes = bytes.byteLength < 4 ? NaN : bytes.readUInt32BE(0);
+  if (!(headBytes <= headBytesMax && 4 + headBytes <= bytes.byteLength))
+    throw new MalformedMessageError(
+      `a head of ${headBytes} bytes in a message of ${bytes.byteLength}; at most ${headBytesMax} are allowed`,
+    );
+  return 4 + headBytes;
+}
+
+function parseHead<K extends Kind>(text: string, kinds: readonly K[]): Head<K> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new MalformedMessageError('the head is not JSON', { cause });
+  }
+  const kind = kinds.find((wanted) => wanted === (value as { kind?: unknown } | null)?.kind);
+  if (kind === undefined) throw new MalformedMessageError(`expected ${kinds.join(' or ')}, not ${text.slice(0, 80)}`);
+  const parsed = schemas[kind].safeParse(value);
+  if (!parsed.success) throw new MalformedMessageError(`${kind}: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`);
+  return parsed.data as Head<K>;
+}
+
+export const packJson = (value: unknown): Buffer => packText(JSON.stringify(value));
+export const unpackJson = (body: Buffer): unknown => JSON.parse(unpackText(body));
+
+export const packText = (text: string): Buffer => zstdCompressSync(text);
+
+/** Text that was packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
+export function unpackText(body: Buffer): string {
+  try {
+    return zstdDecompressSync(body, { maxOutputLength: manifestBytesMax }).toString();
+  } catch (cause) {
+    throw new MalformedMessageError('a body that is no compressed text', { cause });
+  }
+}
+
+/** Manifests travel in pieces: a frame holds a few megabytes. */
+const pieceLength = 4 * 1024 * 1024;
+
+export function* manifestPieces(text: string): Generator<Message<'manifest'>> {
+  for (let at = 0; at === 0 || at < text.length; at += pieceLength) {
+    const body = packText(text.slice(at, at + pieceLength));
+    yield { head: { kind: 'manifest', more: at + pieceLength < text.length }, body };
+  }
+}
+
+const offerBytes = 36;
+
+export function packOffer(chunks: readonly Chunk[]): Buffer {
+  const body = Buffer.allocUnsafe(chunks.length * offerBytes);
+  chunks.forEach(([sha256, size], index) => {
+    body.write(sha256, index * offerBytes, 'hex');
+    body.writeUInt32BE(size, index * offerBytes + 32);
+  });
+  return body;
+}
+
+export function unpackOffer(body: Buffer): Chunk[] {
+  if (body.length % offerBytes !== 0 || body.length / offerBytes > entriesMax)
+    throw new MalformedMessageError(`an offer of ${body.length} bytes`);
+  return Array.from({ length: body.length / offerBytes }, (_, index) => {
+    const at = index * offerBytes;
+    return [body.toString('hex', at, at + 32), body.readUInt32BE(at + 32)];
+  });
+}
+
+export const packHashes = (hashes: readonly string[]): Buffer => Buffer.from(hashes.join(''), 'hex');
+
+export function unpackHashes(body: Buffer): string[] {
+  if (body.length % 32 !== 0) throw new MalformedMessageError(`a list of hashes of ${body.length} bytes`);
+  return Array.from({ length: body.length / 32 }, (_, index) => body.toString('hex', index * 32, index * 32 + 32));
+}

@@ -1,0 +1,265 @@
+/**
+ * Backup requester: takes what is due from the queue, asks the node, and writes what it lacks into the store. Any number of them share the queue and the
+ * store. A message is acknowledged when its outcome has been reported; whoever dies before gives it back, and what it had received stays in the store.
+ */
+import type { Broker, Consumer, Delivery } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import { decodeBundle } from '../bundle.ts';
+import type { Channel } from '../channel.ts';
+import { hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
+import type { Outcome, Registration } from '../domain/registry.ts';
+import { decode, encode, unpackOffer, unpackText, type Head } from '../messages.ts';
+import { scrub, sweep } from '../store/housekeeping.ts';
+import { SupersededError, type Note, type Store, type Version } from '../store/store.ts';
+import { failureLimit, queueOf } from '../topology.ts';
+import { checksumOf } from './node.ts';
+
+export interface BackupRequesterParts {
+  broker: Broker;
+  store: Store;
+  clock: Clock;
+  log: Logger;
+  /** Milliseconds since 1970, for records. */
+  nowMs: () => number;
+  /** Connects to a node; rejects where none answers, or another one does. */
+  connect: (registration: Registration) => Promise<Channel>;
+}
+
+/** Backups at once in one requester: enough to wait for one node while another sends. */
+const backupsAtOnce = 4;
+const progressMs = 1_000;
+
+export class BackupRequesterRole implements Role {
+  readonly #parts: BackupRequesterParts;
+  readonly #channels = new Set<Channel>();
+  #consumer: Consumer | undefined;
+  #stopping = false;
+
+  constructor(parts: BackupRequesterParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    this.#consumer = await this.#parts.broker.consume(queueOf.due, (delivery) => this.#take(delivery), {
+      prefetch: backupsAtOnce,
+      failureLimit,
+    });
+  }
+
+  /** Breaks off what is under way: what was received is kept, the message goes back, and the next attempt goes on from there. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const channel of this.#channels) channel.destroy();
+    await this.#consumer?.stop({ drainMs: 5_000 });
+  }
+
+  async #take({ body }: Delivery): Promise<void> {
+    const { head } = decode(body, 'due', 'scrub', 'sweep');
+    const { store, log } = this.#parts;
+    if (head.kind === 'due') return this.#backUp(head);
+    if (head.kind === 'sweep') {
+      const swept = await sweep(store, { nowMs: this.#parts.nowMs(), graceMs: head.graceMs });
+      if (swept.packs > 0) log.info(swept, 'packs removed or written anew');
+      return;
+    }
+    const { bytes, findings } = await scrub(store, head.slice);
+    for (const finding of findings) log.error(finding, 'damage found');
+    log.debug({ slice: head.slice, bytes }, 'scrubbed');
+  }
+
+  async #backUp(due: Head<'due'>): Promise<void> {
+    const { broker, clock, log, store } = this.#parts;
+    const { node, path, attempt } = due;
+    const progress = { files: 0, bytes: 0, sentBytes: 0 };
+    const begunMs = clock.nowMs();
+    const report = (): void => {
+      // The next second's makes up for one that is lost.
+      broker
+        .publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'progress', attempt, node, path, ...progress }) })
+        .catch(() => undefined);
+    };
+    report();
+    const stopReports = clock.every(progressMs, report);
+    const endTransfer = await store.writer.beginTransfer();
+    let outcome: Outcome;
+    try {
+      outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs);
+    } catch (error) {
+      if (this.#stopping) throw error;
+      const reason = (error as Error).message.slice(0, 2000);
+      outcome = {
+        result: error instanceof SupersededError ? 'superseded' : 'failed',
+        ...progress,
+        storedBytes: 0,
+        elapsedMs: clock.nowMs() - begunMs,
+        reason,
+      };
+    } finally {
+      stopReports();
+      // What was received before it failed is there for the next attempt, whichever requester makes it.
+      await store.writer.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
+      await endTransfer();
+    }
+    log[outcome.result === 'failed' ? 'warn' : 'info']({ node, path, ...outcome }, 'backup ended');
+    await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });
+  }
+
+  async #attempt(due: Head<'due'>, progress: Progress, elapsedMs: () => number): Promise<Outcome> {
+    const { store } = this.#parts;
+    await store.writer.takeOver();
+    await store.index.refresh();
+    const { number, version } = await store.newest(due);
+    // A version with damage has to be brought again, as far as the node still has it: then all is offered.
+    const whole = version !== undefined && (!store.index.hasMarks || (await store.missingOf(version)).length === 0);
+    const channel = await this.#parts.connect(due);
+    this.#channels.add(channel);
+    try {
+      await channel.send({ kind: 'backup', path: due.path, ...(whole && { checksum: version.checksum }) });
+      const receiving = new Receiving(channel, store, progress);
+      const tree = await receiving.run();
+      if (tree === undefined)
+        return { result: 'unchanged', version: number, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
+      const outcome = await this.#store(due, tree, number, version, receiving.storedBytes);
+      const ended = { ...outcome, ...progress, ...totalsOf(tree.entries), elapsedMs: elapsedMs() };
+      await channel.send({ kind: 'stored', outcome: ended });
+      await channel.close().catch(() => undefined);
+      return ended;
+    } catch (error) {
+      await channel.send({ kind: 'failed', reason: (error as Error).message }).catch(() => undefined);
+      await channel.close().catch(() => undefined);
+      throw error;
+    } finally {
+      this.#channels.delete(channel);
+      channel.destroy();
+    }
+  }
+
+  /** Everything that the tree needs has come; makes a version of it, unless it is the newest one. */
+  async #store(
+    due: Head<'due'>,
+    { entries, text, checksum, notes }: ReceivedTree,
+    base: number,
+    newest: Version | undefined,
+    receivedBytes: number,
+  ): Promise<Pick<Outcome, 'result' | 'version' | 'storedBytes' | 'reason'>> {
+    const { store } = this.#parts;
+    const reason = notes.length === 0 ? {} : { reason: notesText(notes) };
+    if (newest?.checksum === checksum) {
+      await store.writer.flush();
+      return { result: receivedBytes > 0 ? 'healed' : 'unchanged', version: base, storedBytes: receivedBytes, ...reason };
+    }
+    const manifest = await store.keepManifest(text);
+    const storedBytes = receivedBytes + manifest.storedBytes;
+    const record = {
+      node: due.node,
+      path: due.path,
+      createdMs: this.#parts.nowMs(),
+      checksum,
+      ...totalsOf(entries),
+      storedBytes,
+      manifest: manifest.hashes,
+      notes,
+    };
+    const { version } = await store.commit(record, { base, hashes: hashesOf(entries), keep: due.keep });
+    return { result: 'version', version, storedBytes, ...reason };
+  }
+}
+
+function notesText(notes: readonly Note[]): string {
+  const [first] = notes;
+  return `${notes.length === 1 ? '1 note' : `${notes.length} notes`}: ${JSON.stringify(first!.path)} ${first!.note}`;
+}
+
+interface Progress {
+  files: number;
+  bytes: number;
+  sentBytes: number;
+}
+
+interface ReceivedTree {
+  entries: Entry[];
+  text: string;
+  checksum: string;
+  notes: Note[];
+}
+
+/** What a node sends in one backup, checked: blobs that were wanted and are what their hashes say, and a manifest of blobs that are there. */
+class Receiving {
+  readonly #channel: Channel;
+  readonly #store: Store;
+  readonly #progress: Progress;
+  readonly #asked = new Set<string>();
+  readonly #keeping = new Set<Promise<void>>();
+  #failure: unknown;
+  storedBytes = 0;
+
+  constructor(channel: Channel, store: Store, progress: Progress) {
+    this.#channel = channel;
+    this.#store = store;
+    this.#progress = progress;
+  }
+
+  /** The tree, all of its blobs in the store but not yet durable; `undefined` where it is the newest version's. */
+  async run(): Promise<ReceivedTree | undefined> {
+    const pieces: string[] = [];
+    let length = 0;
+    for (;;) {
+      const { head, body } = await this.#channel.expect('working', 'unchanged', 'offer', 'bundle', 'manifest', 'tree');
+      if (this.#failure !== undefined) throw this.#failure;
+      if (head.kind === 'unchanged') {
+        Object.assign(this.#progress, { files: head.files, bytes: head.bytes });
+        return undefined;
+      }
+      if (head.kind === 'working') Object.assign(this.#progress, { files: head.files, bytes: head.bytes });
+      else if (head.kind === 'offer') await this.#answer(body);
+      else if (head.kind === 'bundle') this.#keep(body);
+      else if (head.kind === 'manifest') {
+        pieces.push(unpackText(body));
+        length += pieces.at(-1)!.length;
+        if (length > manifestBytesMax)
+          throw new Error(`the node's manifest is larger than ${manifestBytesMax} characters: register parts of the path`);
+      } else return this.#finish(pieces.join(''), head);
+    }
+  }
+
+  async #answer(body: Buffer): Promise<void> {
+    const offered = unpackOffer(body);
+    const wanted = Buffer.alloc(offered.length);
+    offered.forEach(([hash], index) => {
+      if (this.#asked.has(hash) || !this.#store.lacks(hash)) return;
+      this.#asked.add(hash);
+      wanted[index] = 1;
+    });
+    await this.#channel.send({ kind: 'want' }, wanted);
+  }
+
+  /** Not waited for: the next bundle is checked while this one is written. The node has few under way. */
+  #keep(bundle: Buffer): void {
+    const { header } = decodeBundle(bundle);
+    if (header.blobs.some(({ hash }) => !this.#asked.has(hash))) throw new Error('the node sent a blob that nobody asked for');
+    const bytes = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+    this.#progress.sentBytes += bytes;
+    const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
+      this.storedBytes += storedBytes;
+      await this.#channel.send({ kind: 'kept', bytes });
+    });
+    this.#keeping.add(keeping);
+    keeping.then(
+      () => this.#keeping.delete(keeping),
+      (error: unknown) => {
+        this.#failure ??= error;
+        this.#channel.destroy(error as Error);
+      },
+    );
+  }
+
+  async #finish(text: string, { checksum, notes, notesLeftOut }: Head<'tree'>): Promise<ReceivedTree> {
+    await Promise.all(this.#keeping);
+    const entries = parseManifest(text);
+    if (checksumOf(entries) !== checksum) throw new Error("the node's manifest is not that of its checksum");
+    for (const hash of hashesOf(entries))
+      if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
+    const more = notesLeftOut > 0 ? [{ path: '', note: `and ${notesLeftOut} notes more` }] : [];
+    return { entries, text, checksum, notes: [...notes, ...more] };
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Nodes manager: keeps the registry and the schedule. Each second it looks what is due and puts it into the requesters' queue; from them it hears how far
+ * each try is and how it ended. What is registered is on disk before it is answered, so a restart forgets nothing; a try that was under way is due again.
+ */
+import type { Broker, Consumer, Delivery } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import { normalPath } from '../domain/paths.ts';
+import {
+  begun,
+  dueTasks,
+  ended,
+  heard,
+  keyOf,
+  makeDue,
+  register,
+  registered,
+  restored,
+  saved,
+  unregister,
+  type Registry,
+  type Task,
+} from '../domain/registry.ts';
+import { decode, encode, packJson, type Head } from '../messages.ts';
+import { parseSchedule } from '../schedule.ts';
+import { sliceCount } from '../store/housekeeping.ts';
+import { queueOf } from '../topology.ts';
+import { consumeAlone } from './alone.ts';
+
+/** What the nodes manager keeps on disk. */
+export interface SavedRegistry {
+  tasks: Task[];
+  /** The next slice of the store to be scrubbed, and when. */
+  scrub: { slice: number; dueMs: number };
+}
+
+export interface NodesManagerParts {
+  broker: Broker;
+  clock: Clock;
+  log: Logger;
+  /** Milliseconds since 1970: schedules outlive the process. */
+  nowMs: () => number;
+  newId: () => string;
+  /** Where the registry is kept; `save` resolves when it is durable. */
+  file: { load(): Promise<SavedRegistry | undefined>; save(registry: SavedRegistry): Promise<void> };
+  /** In which every stored byte is read again. */
+  scrubCycleMs: number;
+  /** How often packs are looked through for what no version needs, after versions were made. */
+  sweepIntervalMs: number;
+}
+
+const tickMs = 1_000;
+
+/** What `status` is told of the registry. */
+export interface RegistryView {
+  tasks: Task[];
+  nowMs: number;
+  scrub: SavedRegistry['scrub'];
+}
+
+export class NodesManagerRole implements Role {
+  readonly #parts: NodesManagerParts;
+  #registry: Registry = new Map();
+  #scrub = { slice: 0, dueMs: 0 };
+  #sweepDueMs = Infinity;
+  #changed = false;
+  #saving: Promise<void> = Promise.resolve();
+  #consumers: Consumer[] = [];
+  #stopTicks: () => void = () => {};
+
+  constructor(parts: NodesManagerParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    const { broker, clock, file, log } = this.#parts;
+    // Alone from here on: only then is the file ours.
+    this.#consumers.push(
+      await consumeAlone(this.#parts, queueOf.commands, (delivery) => this.#ready.promise.then(() => this.#command(delivery))),
+    );
+    const known = await file.load();
+    this.#registry = restored(known?.tasks ?? []);
+    this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
+    this.#consumers.push(
+      await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), { prefetch: 100, failureLimit: 3 }),
+    );
+    this.#stopTicks = clock.every(
+      tickMs,
+      () => void this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed')),
+    );
+    this.#ready.resolve();
+    log.info({ paths: this.#registry.size }, 'registry loaded');
+    await this.#tick();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopTicks();
+    for (const consumer of this.#consumers) await consumer.stop({ drainMs: 2_000 });
+    if (this.#changed) await this.#save();
+    await this.#saving;
+  }
+
+  readonly #ready = Promise.withResolvers<void>();
+
+  get #sliceMs(): number {
+    return this.#parts.scrubCycleMs / sliceCount;
+  }
+
+  async #command({ body: bytes }: Delivery): Promise<void> {
+    const { head, body } = decode(bytes, 'command');
+    const { head: command } = decode(body, 'register', 'unregister', 'backupNow', 'status');
+    const { broker, log } = this.#parts;
+    let reply: Head<'reply'> = { kind: 'reply', id: head.id };
+    let answer: unknown;
+    try {
+      answer = await this.#obey(command);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      reply = { ...reply, failed: error.message };
+    }
+    await broker.publish({ routingKey: head.replyTo, body: encode(reply, packJson(answer ?? null)) }).catch((error: unknown) => {
+      // The server that asked is gone, and its queue with it.
+      log.warn({ err: error }, 'nobody hears the reply');
+    });
+  }
+
+  /** Does it and says what an admin wants to know; a `RangeError` says why not. */
+  async #obey(command: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<unknown> {
+    const nowMs = this.#parts.nowMs();
+    if (command.kind === 'status')
+      return { tasks: [...this.#registry.values()], nowMs, scrub: this.#scrub } satisfies RegistryView;
+    const path = normalPath(command.path);
+    if ('problem' in path) throw new RangeError(path.problem);
+    const named = { node: command.node, path: path.path };
+    const known = this.#registry.get(keyOf(named));
+    if (command.kind === 'register') {
+      parseSchedule(command.every);
+      const { address, every, keep } = command;
+      this.#registry = register(this.#registry, { ...named, address, every, keep }, nowMs);
+      await this.#save();
+      await this.#tick();
+      return { ...named, changed: known !== undefined };
+    }
+    if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "list" shows what is`);
+    if (command.kind === 'unregister') {
+      this.#registry = unregister(this.#registry, named);
+      await this.#save();
+      return named;
+    }
+    this.#registry = makeDue(this.#registry, named, nowMs);
+    await this.#tick();
+    return { ...named, attempts: known.attempts };
+  }
+
+  #hear({ body: bytes }: Delivery): void {
+    const { head } = decode(bytes, 'progress', 'ended');
+    const nowMs = this.#parts.nowMs();
+    const key = keyOf(head);
+    if (head.kind === 'progress') {
+      this.#registry = heard(this.#registry, key, head.attempt, head, nowMs);
+      return;
+    }
+    this.#registry = ended(this.#registry, key, head.attempt, head.outcome, nowMs, (task) => this.#next(task, nowMs));
+    if (head.outcome.result === 'version') this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
+    this.#changed = true;
+  }
+
+  /** An interval counts from when the last backup was due, so that backups keep their times; what was missed is not made up for. */
+  #next(task: Task, nowMs: number): number {
+    const schedule = parseSchedule(task.every);
+    const next = schedule(task.dueMs);
+    return next > nowMs ? next : schedule(nowMs);
+  }
+
+  async #tick(): Promise<void> {
+    const { broker, newId, nowMs, log, sweepIntervalMs } = this.#parts;
+    const now = nowMs();
+    for (const task of dueTasks(this.#registry, now)) {
+      const attempt = newId();
+      const { node, address, path, every, keep } = task;
+      this.#registry = begun(this.#registry, task, attempt, now);
+      log.debug({ node, path }, 'due');
+      await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'due', attempt, node, address, path, every, keep }) });
+    }
+    if (now >= this.#scrub.dueMs) {
+      const { slice } = this.#scrub;
+      this.#scrub = { slice: (slice + 1) % sliceCount, dueMs: now + this.#sliceMs };
+      this.#changed = true;
+      await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'scrub', slice }) });
+    }
+    if (now >= this.#sweepDueMs) {
+      this.#sweepDueMs = Infinity;
+      await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'sweep', graceMs: sweepIntervalMs }) });
+    }
+    if (this.#changed) await this.#save();
+  }
+
+  /** One at a time, the newest state last. */
+  #save(): Promise<void> {
+    this.#changed = false;
+    const registry = { tasks: saved(this.#registry), scrub: this.#scrub };
+    const saving = this.#saving.then(() => this.#parts.file.save(registry));
+    this.#saving = saving.catch(() => undefined);
+    return saving;
+  }
+}

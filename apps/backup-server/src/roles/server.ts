@@ -1,0 +1,294 @@
+/**
+ * Server, the original's requests manager: takes commands from admins and answers every one. What concerns the registry it hands to the nodes manager and
+ * waits for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
+ */
+import type { Broker, Consumer, Delivery } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import type { FramedServer } from '@lab/protocol';
+import type { Channel } from '../channel.ts';
+import { chunksOf, manifestText, type Entry } from '../domain/manifest.ts';
+import { normalPath } from '../domain/paths.ts';
+import { registered } from '../domain/registry.ts';
+import { decode, encode, manifestPieces, packJson, unpackHashes, unpackJson, type Head, type Message } from '../messages.ts';
+import { scrub, type Finding } from '../store/housekeeping.ts';
+import { decodeBundleOrNone, MissingBlobsError, type Key, type LostVersion, type Store, type Version } from '../store/store.ts';
+import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
+import type { RegistryView } from './nodes-manager.ts';
+
+export interface ServerParts {
+  broker: Broker;
+  store: Store;
+  clock: Clock;
+  log: Logger;
+  instance: string;
+  newId: () => string;
+  listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
+}
+
+/** What `list` answers for a version. */
+export interface ListedVersion extends Omit<Version, 'manifest'> {
+  state: 'whole' | 'damaged' | 'lost';
+  /** Files that cannot be restored as they were. */
+  damagedFiles: string[];
+}
+
+export interface VerifyResult {
+  bytes: number;
+  findings: Finding[];
+  damaged: ListedVersion[];
+}
+
+export interface StatusResult extends RegistryView {
+  store: { packs: number; bytes: number; versions: number; damaged: number };
+}
+
+/** Longer than the nodes manager takes to come back after a crash. */
+const replyMs = 20_000;
+const workingMs = 1_000;
+/** Files that a refusal names; the rest is a number. */
+const namedMax = 10;
+
+const commands = ['register', 'unregister', 'backupNow', 'list', 'status', 'verify', 'shutdown', 'fetch'] as const;
+type CommandKind = (typeof commands)[number];
+
+/** A command cannot be done, for a reason that its admin should read. */
+class CommandError extends Error {
+  override readonly name = 'CommandError';
+  readonly code: number;
+  constructor(message: string, code = 1) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class ServerRole implements Role {
+  readonly #parts: ServerParts;
+  readonly #waiting = new Map<string, PromiseWithResolvers<Message<'reply'>>>();
+  #replies: Consumer | undefined;
+  #server: FramedServer | undefined;
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    const { broker, instance, listen, log } = this.#parts;
+    await broker.declare(repliesTopology(instance));
+    this.#replies = await broker.consume(queueOf.replies(instance), (delivery) => this.#onReply(delivery), { prefetch: 100 });
+    this.#server = await listen((channel) => this.#serve(channel));
+    log.info({ host: this.#server.host, port: this.#server.port }, 'taking commands');
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.close({ drainMs: 2_000 });
+    await this.#replies?.stop();
+  }
+
+  async #serve(channel: Channel): Promise<void> {
+    for (let message = await channel.receive(...commands); message !== undefined; message = await channel.receive(...commands)) {
+      const { head } = message;
+      this.#parts.log.debug({ command: head.kind }, 'command');
+      try {
+        await this.#obey(channel, head as Head<CommandKind>);
+      } catch (error) {
+        if (!(error instanceof CommandError || error instanceof MissingBlobsError)) throw error;
+        await channel.send({ kind: 'failed', reason: error.message, code: error instanceof CommandError ? error.code : 1 });
+      }
+    }
+  }
+
+  async #obey(channel: Channel, command: Head<CommandKind>): Promise<void> {
+    if (command.kind === 'fetch') return this.#fetch(channel, command);
+    if (command.kind === 'verify') return this.#answer(channel, await this.#verify(channel));
+    if (command.kind === 'list') return this.#answer(channel, await this.#list());
+    if (command.kind === 'status') return this.#answer(channel, await this.#status(command));
+    if (command.kind === 'shutdown') {
+      this.#parts.log.info('shutdown');
+      await this.#answer(channel, { stopping: ['server', 'nodes manager', 'backup requesters'] });
+      return this.#parts.broker.publish({ exchange: ordersExchange, routingKey: '', body: encode({ kind: 'stop' }) });
+    }
+    if (command.kind === 'unregister') return this.#answer(channel, await this.#unregister(command));
+    return this.#answer(channel, await this.#ask(command));
+  }
+
+  #answer(channel: Channel, value: unknown): Promise<void> {
+    return channel.send({ kind: 'answer' }, packJson(value));
+  }
+
+  // What the nodes manager does.
+
+  async #ask(command: Head): Promise<unknown> {
+    const { broker, clock, newId, instance } = this.#parts;
+    const id = newId();
+    const waiting = Promise.withResolvers<Message<'reply'>>();
+    this.#waiting.set(id, waiting);
+    const stopTimer = clock.after(replyMs, () =>
+      waiting.reject(
+        new CommandError(
+          `the nodes manager did not answer within ${replyMs / 1000} s: is it running? The command may still be done`,
+          3,
+        ),
+      ),
+    );
+    try {
+      const head: Head<'command'> = { kind: 'command', id, replyTo: queueOf.replies(instance) };
+      await broker.publish({ routingKey: queueOf.commands, body: encode(head, encode(command)) });
+      const reply = await waiting.promise;
+      if (reply.head.failed !== undefined) throw new CommandError(reply.head.failed);
+      return unpackJson(reply.body);
+    } finally {
+      stopTimer();
+      this.#waiting.delete(id);
+    }
+  }
+
+  #onReply({ body }: Delivery): void {
+    const reply = decode(body, 'reply');
+    this.#waiting.get(reply.head.id)?.resolve(reply);
+  }
+
+  async #unregister(command: Head<'unregister'>): Promise<unknown> {
+    const key = pathKey(command);
+    const versions = command.forget ? await this.#parts.store.versions(key) : [];
+    const answer = await this.#ask(command).catch((error: unknown) => {
+      // What was unregistered before may still have versions to forget.
+      if (versions.length === 0 || !(error instanceof CommandError) || error.code !== 1) throw error;
+      return key;
+    });
+    const forgotten = command.forget ? await this.#parts.store.forget(key) : 0;
+    return { ...(answer as Key), forgotten };
+  }
+
+  async #status(command: Head<'status'>): Promise<StatusResult> {
+    const { store } = this.#parts;
+    const view = (await this.#ask(command)) as RegistryView;
+    const listed = await this.#list();
+    const usage = await store.usage();
+    const damaged = listed.filter(({ state }) => state !== 'whole').length;
+    return { ...view, store: { ...usage, versions: listed.length, damaged } };
+  }
+
+  // What is in the store.
+
+  async #list(): Promise<ListedVersion[]> {
+    const { store } = this.#parts;
+    await store.index.refresh();
+    const listed: ListedVersion[] = [];
+    for (const version of await store.versions()) listed.push(await this.#listed(version));
+    return listed;
+  }
+
+  async #listed(version: Version | LostVersion): Promise<ListedVersion> {
+    if ('lost' in version)
+      return { ...lostRecord, ...version, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
+    const { manifest: _, ...record } = version;
+    const missing = this.#parts.store.index.hasMarks ? await this.#parts.store.missingOf(version) : [];
+    if (missing.length === 0) return { ...record, state: 'whole', damagedFiles: [] };
+    return { ...record, state: 'damaged', damagedFiles: await this.#filesWith(version, new Set(missing)) };
+  }
+
+  async #filesWith(version: Version, missing: ReadonlySet<string>): Promise<string[]> {
+    if (version.manifest.some((hash) => missing.has(hash))) return ['all of them: the manifest is damaged'];
+    const entries = await this.#parts.store.entriesOf(version);
+    return entries.flatMap((entry) => (isDamaged(entry, missing) ? [entry.path === '' ? version.path : entry.path] : []));
+  }
+
+  async #verify(channel: Channel): Promise<VerifyResult> {
+    const { store, clock, log } = this.#parts;
+    const total = (await store.usage()).bytes;
+    let bytes = 0;
+    const working = (): void =>
+      void channel.send({ kind: 'working', files: 0, bytes, sentBytes: 0, total }).catch(() => undefined);
+    const stopWorking = clock.every(workingMs, working);
+    try {
+      const result = await scrub(store, undefined, (more) => (bytes += more));
+      for (const finding of result.findings) log.error(finding, 'damage found');
+      const listed = await this.#list();
+      return { ...result, damaged: listed.filter(({ state }) => state !== 'whole') };
+    } finally {
+      stopWorking();
+    }
+  }
+
+  /** Sends a version: its record, its manifest, and then whatever blobs the admin asks for. */
+  async #fetch(channel: Channel, command: Head<'fetch'>): Promise<void> {
+    const { store } = this.#parts;
+    await store.index.refresh();
+    const version = await this.#choose(command);
+    const missing = new Set(await store.missingOf(version));
+    if (version.manifest.some((hash) => missing.has(hash)))
+      throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
+    const entries = await store.entriesOf(version);
+    const damaged = entries.filter((entry) => isDamaged(entry, missing));
+    if (damaged.length > 0 && !command.partial) throw new CommandError(damagedText(version, damaged));
+    await channel.send({ kind: 'version', damaged: damaged.length }, packJson(version));
+    const sound = entries.filter((entry) => !isDamaged(entry, missing));
+    for (const { head, body } of manifestPieces(manifestText(sound))) await channel.send(head, body);
+    await this.#serveBlobs(channel);
+  }
+
+  async #choose(command: Head<'fetch'>): Promise<Version> {
+    const key = pathKey(command);
+    const versions = await this.#parts.store.versions(key);
+    const wanted = command.version ?? versions.at(-1)?.version;
+    const version = versions.find((each) => each.version === wanted);
+    if (version === undefined) {
+      const there = versions.length === 0 ? 'it has none' : `it has ${versions.map((each) => each.version).join(', ')}`;
+      throw new CommandError(`there is no version ${wanted ?? ''} of ${registered(key)}: ${there}`.replace('  ', ' '));
+    }
+    if ('lost' in version)
+      throw new CommandError(`version ${version.version} of ${registered(key)} is lost: its record is damaged`);
+    return version;
+  }
+
+  async #serveBlobs(channel: Channel): Promise<void> {
+    const { store } = this.#parts;
+    for (
+      let next = await channel.receive('need', 'suspect');
+      next !== undefined;
+      next = await channel.receive('need', 'suspect')
+    ) {
+      if (next.head.kind === 'suspect') {
+        await this.#lookAgain(next.head.hash);
+        await this.#answer(channel, null);
+        continue;
+      }
+      for (const { pack, bundle } of await store.locate(unpackHashes(next.body)))
+        await channel.send({ kind: 'bundle' }, await store.index.read(pack, bundle));
+      await channel.send({ kind: 'sent' });
+    }
+  }
+
+  /** An admin received what is not what it should be: damage of which no scrub knows yet, or damage on the way. */
+  async #lookAgain(hash: string): Promise<void> {
+    const { store, log } = this.#parts;
+    for (const { pack, bundle } of await store.locate([hash])) {
+      const blobs = decodeBundleOrNone(await store.index.read(pack, bundle));
+      if (blobs !== undefined) continue;
+      log.error({ pack, offset: bundle.offset }, 'damage found');
+      await scrub(store, Number.parseInt(pack.slice(0, 2), 16));
+    }
+  }
+}
+
+const lostRecord = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
+
+function pathKey({ node, path }: Key): Key {
+  const normal = normalPath(path);
+  if ('problem' in normal) throw new CommandError(normal.problem);
+  return { node, path: normal.path };
+}
+
+const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
+  entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
+
+function damagedText(version: Version, damaged: readonly Entry[]): string {
+  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${path === '' ? version.path : path}`);
+  const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
+  return [
+    `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,
+    ...names,
+    ...more,
+    'The next backup brings back what the node still has. --partial restores the other files; an older or newer version may be whole: "list" shows them.',
+  ].join('\n');
+}

@@ -1,0 +1,199 @@
+/**
+ * Writes packs. A pack grows in the writer's own folder below `incoming`, and moves to `packs` when it is complete and on disk, its index last: a pack that
+ * has an index is whole. One pack is open at a time, for all transfers of the process, so that what two of them bring is stored once.
+ *
+ * The writer's folder is locked as long as its process lives. What a dead one left is taken over by whoever looks next: bundle by bundle, all that had been
+ * written, for a killed process takes nothing with it that it had handed to the kernel.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { decodeHeader, type BundleHeader } from '../bundle.ts';
+import { syncFolder, writeSynced } from './durable.ts';
+import { tryLock } from './lock.ts';
+import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
+
+/** A pack is closed when it is larger: few enough files and syncs, small enough to be made anew when half of it is not needed any more. */
+const packBytes = 16 * 1024 * 1024;
+/** Packs that are being synced while the next one is written. */
+const sealingMax = 2;
+
+interface OpenPack {
+  id: string;
+  file: FileHandle;
+  size: number;
+  bundles: PackedBundle[];
+  writes: Promise<unknown>[];
+}
+
+export type OnSealed = (pack: string, bundles: readonly PackedBundle[]) => void;
+
+export class PackWriter {
+  readonly #packs: string;
+  readonly #incoming: string;
+  readonly #folder: string;
+  readonly #onSealed: OnSealed;
+  #lock: { release(): void } | undefined;
+  #open: Promise<OpenPack> | undefined;
+  #sealing = new Set<Promise<void>>();
+  /** Blobs that are written, and not yet in a pack that counts. */
+  readonly #pending = new Set<string>();
+
+  constructor(directory: string, onSealed: OnSealed) {
+    this.#packs = join(directory, 'packs');
+    this.#incoming = join(directory, 'incoming');
+    this.#folder = join(this.#incoming, newId());
+    this.#onSealed = onSealed;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#folder);
+    this.#lock = tryLock(join(this.#folder, 'lock'));
+    await this.takeOver();
+  }
+
+  /** Whether a bundle with this blob has been given to `append`. It is durable after the next `flush`. */
+  has(hash: string): boolean {
+    return this.#pending.has(hash);
+  }
+
+  /** Resolves when the kernel has it: it then survives the end of this process, and after `flush` that of the machine. */
+  async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
+    for (const { hash } of header.blobs) this.#pending.add(hash);
+    while (this.#sealing.size >= sealingMax) await Promise.race(this.#sealing).catch(() => undefined);
+    const pack = await (this.#open ??= this.#newPack());
+    const offset = pack.size;
+    pack.size += bundle.length;
+    pack.bundles.push({ offset, header });
+    const write = writeAll(pack.file, bundle, offset);
+    pack.writes.push(write);
+    if (pack.size >= packBytes) this.#beginSeal();
+    await write;
+  }
+
+  /** Resolves when everything that was appended is in packs that count. Rejects where one of them could not be written; its blobs are lost. */
+  async flush(): Promise<void> {
+    this.#beginSeal();
+    await Promise.all(this.#sealing);
+  }
+
+  async stop(): Promise<void> {
+    await this.flush();
+    this.#lock?.release();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Remembers that a transfer is under way, for whoever removes packs that no version needs yet. Returns how to end that. */
+  async beginTransfer(): Promise<() => Promise<void>> {
+    const note = join(this.#folder, `${newId()}.transfer`);
+    await writeFile(note, '');
+    return () => rm(note, { force: true });
+  }
+
+  /** When the oldest transfer began that is under way in any process, in ms since 1970; `Infinity` where there is none. */
+  async oldestTransferMs(): Promise<number> {
+    await this.takeOver();
+    let oldestMs = Infinity;
+    for (const writer of await readdir(this.#incoming)) {
+      for (const name of await readdir(join(this.#incoming, writer)).catch(() => [])) {
+        if (!name.endsWith('.transfer')) continue;
+        const note = await open(join(this.#incoming, writer, name), 'r').catch(() => undefined);
+        if (note === undefined) continue;
+        oldestMs = Math.min(oldestMs, (await note.stat()).mtimeMs);
+        await note.close();
+      }
+    }
+    return oldestMs;
+  }
+
+  /** Completes what dead writers have left. */
+  async takeOver(): Promise<void> {
+    for (const writer of await readdir(this.#incoming)) {
+      const folder = join(this.#incoming, writer);
+      if (folder === this.#folder) continue;
+      // Without its lock it is not yet begun, or just gone.
+      const names: string[] = await readdir(folder).catch(() => []);
+      if (!names.includes('lock')) continue;
+      const lock = tryLock(join(folder, 'lock'));
+      if (lock === undefined) continue;
+      try {
+        for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -5));
+        for (const name of names) if (name.endsWith('.index')) await this.#salvageIndex(folder, name);
+        await rm(folder, { recursive: true, force: true });
+      } finally {
+        lock.release();
+      }
+    }
+  }
+
+  #newPack = async (): Promise<OpenPack> => {
+    const id = newId();
+    return { id, file: await open(join(this.#folder, `${id}.pack`), 'wx+'), size: 0, bundles: [], writes: [] };
+  };
+
+  #beginSeal(): void {
+    const pack = this.#open;
+    if (pack === undefined) return;
+    this.#open = undefined;
+    const sealing = pack.then((each) => this.#seal(each));
+    this.#sealing.add(sealing);
+    void sealing.then(
+      () => this.#sealing.delete(sealing),
+      // A flush that comes later hears of it too; after that it is over.
+      () => setTimeout(() => this.#sealing.delete(sealing), 0),
+    );
+  }
+
+  async #seal(pack: OpenPack): Promise<void> {
+    const from = join(this.#folder, pack.id);
+    try {
+      await Promise.all(pack.writes);
+      await pack.file.sync();
+      await this.#publish(from, pack.id, pack.bundles);
+      this.#onSealed(pack.id, pack.bundles);
+    } catch (error) {
+      // A full disk, most likely: make room again.
+      await Promise.all([rm(`${from}.pack`, { force: true }), rm(`${from}.index`, { force: true })]).catch(() => undefined);
+      throw error;
+    } finally {
+      await pack.file.close().catch(() => undefined);
+      for (const { header } of pack.bundles) for (const { hash } of header.blobs) this.#pending.delete(hash);
+    }
+  }
+
+  /** The pack's bytes are on disk; now it is made to count. */
+  async #publish(from: string, id: string, bundles: readonly PackedBundle[]): Promise<void> {
+    await writeSynced(`${from}.index`, encodeIndex(bundles));
+    await rename(`${from}.pack`, join(this.#packs, `${id}.pack`));
+    await rename(`${from}.index`, join(this.#packs, `${id}.index`));
+    await syncFolder(this.#packs);
+  }
+
+  async #salvage(folder: string, id: string): Promise<void> {
+    const from = join(folder, id);
+    const file = await open(`${from}.pack`, 'r+');
+    const bundles = await walkUnfinished(file);
+    const last = bundles.at(-1);
+    if (last !== undefined) {
+      await file.truncate(last.offset + bytesOfBundle(last));
+      await file.sync();
+    }
+    await file.close();
+    if (last !== undefined) await this.#publish(from, id, bundles);
+  }
+
+  /** Its pack has moved already; only the index was left to. */
+  async #salvageIndex(folder: string, name: string): Promise<void> {
+    const moved = await rename(join(folder, name), join(this.#packs, name)).then(
+      () => true,
+      () => false,
+    );
+    if (moved) await syncFolder(this.#packs);
+  }
+}
+
+const newId = (): string => randomUUID().replaceAll('-', '');
+
+async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
+}

@@ -1,0 +1,85 @@
+/** Writes a version as a .tgz, as `tar czf` in the root of the node would have made it, with all cores: a gzip file may have many members, made side by side. */
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { Download } from './download.ts';
+import { chunksOf, type Entry } from './domain/manifest.ts';
+import { padding, tarEnd, tarHeader } from './domain/tar.ts';
+
+const compress = promisify(gzip);
+/** A member of the gzip file: large enough that its beginning, without a history to refer to, costs nothing. */
+const memberBytes = 512 * 1024;
+/** Members that are being compressed: libuv has four threads. */
+const membersAtOnce = 6;
+
+/** Resolves when the file is complete; it has its name only then. */
+export async function writeTgz(
+  file: string,
+  {
+    path,
+    entries,
+    download,
+    progress,
+  }: { path: string; entries: readonly Entry[]; download: Download; progress: (bytes: number) => void },
+): Promise<void> {
+  const part = `${file}.part`;
+  const output = await open(part, 'w');
+  try {
+    const members = new Members(output);
+    for (const entry of entries) {
+      const name = [path, entry.path].filter((each) => each !== '').join('/');
+      await members.add(tarHeader(entry, name));
+      if (entry.type !== 'file') continue;
+      for (const [, size] of chunksOf(entry)) {
+        await members.add(await download.next());
+        progress(size);
+      }
+      await members.add(padding(entry.size));
+    }
+    await members.add(tarEnd);
+    await members.end();
+    await output.close();
+    await rename(part, file);
+  } catch (error) {
+    await output.close().catch(() => undefined);
+    await rm(part, { force: true });
+    throw error;
+  }
+}
+
+class Members {
+  readonly #output: FileHandle;
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  readonly #compressing: Promise<Buffer>[] = [];
+
+  constructor(output: FileHandle) {
+    this.#output = output;
+  }
+
+  async add(bytes: Uint8Array): Promise<void> {
+    this.#parts.push(bytes);
+    this.#bytes += bytes.length;
+    if (this.#bytes < memberBytes) return;
+    this.#beginMember();
+    while (this.#compressing.length >= membersAtOnce) await this.#writeOne();
+  }
+
+  async end(): Promise<void> {
+    this.#beginMember();
+    while (this.#compressing.length > 0) await this.#writeOne();
+  }
+
+  #beginMember(): void {
+    if (this.#bytes === 0) return;
+    const member = compress(Buffer.concat(this.#parts));
+    member.catch(() => undefined);
+    this.#compressing.push(member);
+    this.#parts = [];
+    this.#bytes = 0;
+  }
+
+  async #writeOne(): Promise<void> {
+    await this.#output.writeFile(await this.#compressing.shift()!);
+  }
+}

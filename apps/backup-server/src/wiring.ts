@@ -1,0 +1,66 @@
+/** Which role is made of what. The only place that knows every role, and the same for every host: a process, the demo, a test. */
+import type { Broker } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import type { FramedServer } from '@lab/protocol';
+import type { Channel } from './channel.ts';
+import { decode } from './messages.ts';
+import { BackupRequesterRole, type BackupRequesterParts } from './roles/backup-requester.ts';
+import { NodesManagerRole } from './roles/nodes-manager.ts';
+import { ServerRole } from './roles/server.ts';
+import { registryFile } from './store/registry-file.ts';
+import type { Store } from './store/store.ts';
+import { ordersTopology, queueOf, topology } from './topology.ts';
+
+/** What a host gives to every role. */
+export interface Host {
+  broker: Broker;
+  store: Store;
+  clock: Clock;
+  log: Logger;
+  /** Milliseconds since 1970. */
+  nowMs: () => number;
+  newId: () => string;
+  /** Only the server listens. */
+  listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
+  /** Only requesters connect. */
+  connect: BackupRequesterParts['connect'];
+  /** Ends the process in good order: an admin has said `shutdown`. */
+  end: () => void;
+}
+
+export interface StoreTimes {
+  scrubCycle: number;
+  sweepInterval: number;
+}
+
+type Make = (host: Host, instance: string, times: StoreTimes) => Role;
+
+/** Every role that works on the store, in the order to start them: whoever takes work, before whoever gives it. */
+export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
+  ['backup-requester', (host) => new BackupRequesterRole(host)],
+  [
+    'nodes-manager',
+    (host, _, { scrubCycle, sweepInterval }) =>
+      new NodesManagerRole({ ...host, file: registryFile(host.store), scrubCycleMs: scrubCycle, sweepIntervalMs: sweepInterval }),
+  ],
+  ['server', (host, instance) => new ServerRole({ ...host, instance })],
+]);
+
+/** A role that declares the system's topology before it starts, and ends its process when it is told to. */
+export function wire(name: string, host: Host, times: StoreTimes): Role {
+  const make = roles.get(name);
+  if (make === undefined) throw new RangeError(`no role is called "${name}"; there are ${[...roles.keys()].join(', ')}`);
+  const instance = host.newId();
+  const role = make(host, instance, times);
+  const { broker } = host;
+  return {
+    async start() {
+      await broker.declare(topology);
+      await broker.declare(ordersTopology(instance));
+      await broker.consume(queueOf.orders(instance), ({ body }) => void (decode(body, 'stop') && host.end()), { prefetch: 1 });
+      await role.start();
+    },
+    stop: () => role.stop(),
+    ...(role.failed === undefined ? {} : { failed: role.failed }),
+  };
+}
