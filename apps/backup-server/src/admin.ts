@@ -10,7 +10,7 @@ import { printable } from './domain/file-names.ts';
 import { parseManifest, totalsOf, type Entry } from './domain/manifest.ts';
 import type { Task } from './domain/registry.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
-import { credentialsOf } from './hosts.ts';
+import { credentialsOf } from './credentials.ts';
 import { unpackJson, unpackText, type Head } from './messages.ts';
 import { bytesText, startBar } from './progress.ts';
 import { restoreTo } from './restore.ts';

@@ -23,7 +23,7 @@ export const bundleMagic = 'LBB1';
 const fixedBytes = 20;
 const entryBytes = 36;
 /** Blobs share a bundle up to so many bytes. */
-export const bundleBytes = 256 * 1024;
+export const bundleBytes = 512 * 1024;
 /** A bundle holds one blob of the largest size, or small ones; many are tiny. */
 export const blobsMax = 8192;
 /** No payload is larger: what does not shrink stays as it is. */
@@ -31,7 +31,9 @@ const payloadBytesMax = chunkBytesMax + bundleBytes;
 export const bundleBytesMax = fixedBytes + blobsMax * entryBytes + 4 + payloadBytesMax;
 
 /** zstd's fastest level that is still a compressor: 500 MB/s here, and three times that over what does not shrink. */
-const level = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const params = { [constants.ZSTD_c_compressionLevel]: 1 };
+/** zstd's own bound on what it adds to what does not shrink is less: with room for all, the output is one piece and never copied together. */
+const outputBytes = (inputBytes: number): number => inputBytes + (inputBytes >> 7) + 256;
 
 export interface Blob {
   /** SHA-256 in hex. */
@@ -53,10 +55,10 @@ export class MalformedBundleError extends Error {
 
 export const hashOf = (bytes: Uint8Array): string => digest('sha256', bytes, 'hex');
 
-/** Makes a bundle of at most `blobsMax` blobs, small ones or a single large one. */
-export function encodeBundle(blobs: readonly Blob[]): Buffer {
+/** A bundle of at most `blobsMax` blobs, small ones or a single large one, in two parts: header and payload. */
+export function bundleParts(blobs: readonly Blob[]): [header: Buffer, payload: Uint8Array] {
   const raw = blobs.length === 1 ? blobs[0]!.bytes : Buffer.concat(blobs.map(({ bytes }) => bytes));
-  const packed = zstdCompressSync(raw, level);
+  const packed = zstdCompressSync(raw, { params, chunkSize: outputBytes(raw.length) });
   const compressed = packed.length < raw.length;
   const payload = compressed ? packed : raw;
   const header = encodeHeader({
@@ -65,8 +67,10 @@ export function encodeBundle(blobs: readonly Blob[]): Buffer {
     payloadCrc: crc32(payload),
     blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes: bytes.length })),
   });
-  return Buffer.concat([header, payload]);
+  return [header, payload];
 }
+
+export const encodeBundle = (blobs: readonly Blob[]): Buffer => Buffer.concat(bundleParts(blobs));
 
 export function encodeHeader({ compressed, payloadBytes, payloadCrc, blobs }: BundleHeader): Buffer {
   const header = Buffer.alloc(headerBytesOf(blobs.length));
@@ -115,7 +119,9 @@ export function blobsOf(header: BundleHeader, payload: Buffer): (Blob | undefine
   const total = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   let raw: Buffer;
   try {
-    raw = header.compressed ? zstdDecompressSync(payload, { maxOutputLength: Math.max(total, 1) }) : payload;
+    raw = header.compressed
+      ? zstdDecompressSync(payload, { chunkSize: Math.max(total, 64), maxOutputLength: Math.max(total, 1) })
+      : payload;
   } catch {
     return header.blobs.map(() => undefined);
   }

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { connect, createServer, type ConnectionOptions, type TlsOptions } from 'node:tls';
 import { ExitError } from '@lab/process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clientTls, loadTls, makeCertificates, peerIdentity, PeerIdentityError, serverTls } from './certificates.ts';
+import { makeCertificates } from './certificates.ts';
+import { clientTls, loadTls, peerIdentity, PeerIdentityError, serverTls } from './tls.ts';
 
 let root: string;
 let ours: string;

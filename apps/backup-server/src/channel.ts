@@ -5,13 +5,12 @@
  * in the order, its head and its body under that key: who sits on the wire can read, and break off, but change nothing. (A bundle's body is left out: the
  * SHA-256 of what is in it was in an offer or a manifest before.) Against reading there is TLS, by option; then certificates say who is who.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { connectFramed, FramingError, listenFramed, type FramedServer, type FramedSocket, type Limits } from '@lab/protocol';
 import { bundleBytesMax } from './bundle.ts';
-import { clientTls, peerIdentity, serverTls } from './certificates.ts';
 import { decode, encodeParts, headEndOf, MalformedMessageError, type Head, type Kind, type Message } from './messages.ts';
+import { clientTls, peerIdentity, serverTls } from './tls.ts';
 
 /** How the two ends know each other: by a shared secret, or by the certificates in a folder. */
 export type Credentials = { secret: Buffer } | { tls: string };
@@ -48,31 +47,12 @@ export const limits: Partial<Limits> = {
   idleTimeoutMs: 30_000,
 };
 
-/** Less is guessed from a recorded connection in a day. */
-const secretBytesMin = 16;
-
-export function readSecret(file: string): Buffer {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    throw new AuthenticationError(
-      `the secret cannot be read: ${(error as Error).message}. "main.ts secret --output FILE" makes one`,
-    );
-  }
-  if (text.length < secretBytesMin)
-    throw new AuthenticationError(
-      `the secret in ${file} has ${text.length} characters; it must have ${secretBytesMin}. "main.ts secret --output FILE" makes one`,
-    );
-  return Buffer.from(text);
-}
-
 export class Channel {
   /** The peer's name, as it gave it in the handshake. */
   readonly peer: string;
   readonly #socket: FramedSocket;
   readonly #frames: AsyncIterator<Buffer>;
-  readonly #key: Buffer | undefined;
+  readonly #key: KeyObject | undefined;
   readonly #direction: 'asks' | 'answers';
   #sent = 0;
   #received = 0;
@@ -81,13 +61,13 @@ export class Channel {
     this.#socket = parts.socket;
     this.#frames = parts.socket[Symbol.asyncIterator]();
     this.peer = parts.peer;
-    this.#key = parts.key;
+    this.#key = parts.key && createSecretKey(parts.key);
     this.#direction = parts.direction;
   }
 
-  /** Resolves when there is room for more. */
-  async send(head: Head, body?: Uint8Array): Promise<void> {
-    const parts = encodeParts(head, body);
+  /** Sends a message, its body in parts that must not be changed any more. Resolves when there is room for more. */
+  async send(head: Head, ...body: readonly Uint8Array[]): Promise<void> {
+    const parts = encodeParts(head, ...body);
     if (this.#key === undefined) return this.#socket.send(...parts);
     const covered = head.kind === 'bundle' ? parts.slice(0, 2) : parts;
     return this.#socket.send(macOf(this.#key, this.#direction, this.#sent++, covered), ...parts);
@@ -134,7 +114,7 @@ export class Channel {
 
 const bundleHead = Buffer.from(JSON.stringify({ kind: 'bundle' }));
 
-function macOf(key: Buffer, direction: string, number: number, parts: readonly Uint8Array[]): Buffer {
+function macOf(key: KeyObject, direction: string, number: number, parts: readonly Uint8Array[]): Buffer {
   const mac = createHmac('sha256', key).update(`${direction} ${number} `);
   for (const part of parts) mac.update(part);
   return mac.digest().subarray(0, macBytes);

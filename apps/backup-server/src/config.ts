@@ -54,6 +54,8 @@ export const standaloneConfig = z.object({
 });
 export type StandaloneConfig = z.infer<typeof standaloneConfig>;
 
+export const roleNames = ['backup-requester', 'nodes-manager', 'server'];
+
 /** Server, nodes manager and backup requester, each in a process of its own, on RabbitMQ. */
 export const roleConfig = z.object({
   ...storeSettings,

@@ -1,2 +1,184 @@
-import type { DemoConfig } from './config.ts';
-export async function demo(_: DemoConfig): Promise<void> {}
+/**
+ * The whole system in one process: three nodes with changing content, a server, a nodes manager and two requesters on the memory broker. Versions are made,
+ * one is restored over the wire and compared with what the node has, and one is saved as a .tgz.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { makeMemoryServer } from '@lab/middleware';
+import { ExitError, makeLogger, type ConfigSource, type HostedRole, type Role } from '@lab/process';
+import { adminConfigs, type DemoConfig } from './config.ts';
+import { adminCommands } from './admin.ts';
+import { hostedRoles, makeContentCreator, makeNode } from './hosts.ts';
+
+const nodeNames = ['node-1', 'node-2', 'node-3'];
+const path = 'notes';
+
+export async function demo({ seconds }: DemoConfig): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
+  const system = new DemoSystem(folder);
+  try {
+    await system.start();
+    await tellStory(system, folder, seconds);
+  } finally {
+    await system.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function tellStory(system: DemoSystem, folder: string, seconds: number): Promise<void> {
+  for (const [index, name] of nodeNames.entries())
+    await system.admin(
+      'register',
+      '--node',
+      name,
+      '--address',
+      system.addressOf(name),
+      '--path',
+      path,
+      '--every',
+      `${index + 1}s`,
+      '--keep',
+      '5',
+    );
+  console.log(`content changes for ${seconds} s, a line a second`);
+  await pause(seconds * 1000);
+  await system.stopWriting();
+  for (const name of nodeNames) await system.admin('backup', '--node', name, '--path', path);
+  await system.admin('list');
+  const [name] = nodeNames;
+  const [restored, archive] = [join(folder, 'restored'), join(folder, `${name}.tgz`)];
+  await system.admin('restore', '--node', name!, '--path', path, '--to', restored);
+  await system.admin('query', '--node', name!, '--path', path, '--save-to', archive);
+  await system.admin('verify');
+  const differences = await compareFolders(join(system.rootOf(name!), path), restored);
+  if (differences.length > 0) throw new ExitError(`the restored folder differs:\n${differences.join('\n')}`);
+  console.log(`Checked: the restored folder is, byte for byte, the one that ${name} has.`);
+}
+
+/** Server, nodes manager, two requesters, three nodes and their content creators. */
+class DemoSystem {
+  readonly #folder: string;
+  readonly #roles: Role[] = [];
+  readonly #writers: Role[] = [];
+  readonly #addresses = new Map<string, string>();
+  #server = '';
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  rootOf(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  addressOf(name: string): string {
+    return this.#addresses.get(name)!;
+  }
+
+  async start(): Promise<void> {
+    const log = makeLogger({ name: 'demo', level: 'warn' });
+    const credentials = { secret: randomBytes(32) };
+    const secretFile = join(this.#folder, 'secret');
+    await writeFile(secretFile, credentials.secret.toString('hex'), { mode: 0o600 });
+    const shared = { secret: Buffer.from(credentials.secret.toString('hex')) };
+    for (const name of nodeNames) {
+      const root = this.rootOf(name);
+      await makeContent(root);
+      const address = await freeAddress();
+      this.#addresses.set(name, address);
+      await this.#run(makeNode({ name, listen: address, root, cache: undefined }, shared, log));
+      const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, log);
+      await writer.start();
+      this.#writers.push(writer);
+    }
+    this.#server = await freeAddress();
+    const memory = makeMemoryServer();
+    const settings = {
+      store: join(this.#folder, 'store'),
+      listen: this.#server,
+      scrubCycle: 7 * 86_400_000,
+      sweepInterval: 600_000,
+    };
+    const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
+    const hosted = hostedRoles(names, {
+      settings,
+      log,
+      credentials: shared,
+      connect: () => Promise.resolve(memory.connect()),
+      end: () => {},
+    });
+    for (const { role } of hosted satisfies HostedRole[]) await this.#run(typeof role === 'function' ? role() : role);
+    console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);
+  }
+
+  async #run(role: Role): Promise<void> {
+    this.#roles.push(role);
+    await role.start();
+  }
+
+  async stopWriting(): Promise<void> {
+    for (const writer of this.#writers.splice(0)) await writer.stop();
+  }
+
+  async stop(): Promise<void> {
+    await this.stopWriting();
+    for (const role of this.#roles.reverse()) await role.stop();
+  }
+
+  /** An admin's command, as it would be typed. */
+  async admin(name: keyof typeof adminConfigs | 'list' | 'verify', ...args: readonly string[]): Promise<void> {
+    const { [name]: command } = adminCommands((text) => void process.stdout.write(text)).commands!;
+    const all = ['--server', this.#server, '--secret-file', join(this.#folder, 'secret'), ...args];
+    await command!.run({ args: all, env: {} } satisfies ConfigSource);
+  }
+}
+
+/** A free port, which the system gave a moment ago and nobody has taken since. */
+async function freeAddress(): Promise<string> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+
+/** Something of each kind: text, a larger file, an empty folder, a link, and names that need care. */
+async function makeContent(root: string): Promise<void> {
+  const folder = join(root, path);
+  await mkdir(join(folder, 'drafts', 'empty'), { recursive: true });
+  await writeFile(join(folder, 'shared by all.txt'), 'the same on every node, and stored once\n'.repeat(10_000));
+  await writeFile(join(folder, 'drafts', '2026-11 – größer.bin'), randomBytes(3_000_000));
+  await writeFile(Buffer.concat([Buffer.from(`${folder}/no-utf8-`), Buffer.from([0xe9])]), randomUUID());
+  await writeFile(join(folder, 'run.sh'), '#!/bin/sh\n', { mode: 0o755 });
+  await symlink('../shared by all.txt', join(folder, 'drafts', 'link'));
+}
+
+/** How two folders differ, in names, types, modes and bytes. */
+export async function compareFolders(expected: string, actual: string): Promise<string[]> {
+  const [one, other] = [await contentsOf(expected), await contentsOf(actual)];
+  return [...new Set([...one.keys(), ...other.keys()])]
+    .filter((name) => one.get(name) !== other.get(name))
+    .map((name) => `${basename(expected)}/${name}`);
+}
+
+async function contentsOf(folder: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  // latin1 gives every byte a character, and takes it back.
+  const visit = async (below: string): Promise<void> => {
+    const at = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(below, 'latin1')]);
+    for (const entry of await readdir(at, { withFileTypes: true, encoding: 'latin1' as BufferEncoding })) {
+      const name = `${below}${entry.name}`;
+      const full = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')]);
+      if (entry.isDirectory()) {
+        found.set(name, 'folder');
+        await visit(`${name}/`);
+      } else found.set(name, entry.isSymbolicLink() ? `-> ${await readlink(full)}` : (await readFile(full)).toString('base64'));
+    }
+  };
+  await visit('');
+  return found;
+}

@@ -6,32 +6,25 @@ import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, makeLogger, runProcess, systemClock, type HostedRole, type Logger, type Role } from '@lab/process';
 import { Registry } from 'prom-client';
-import { AuthenticationError, connectChannel, listenChannels, readSecret, type Credentials, type Listening } from './channel.ts';
-import { splitAddress, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
+import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel.ts';
+import {
+  roleNames,
+  splitAddress,
+  type ContentCreatorConfig,
+  type NodeConfig,
+  type RoleConfig,
+  type StandaloneConfig,
+} from './config.ts';
+import { credentialsOf } from './credentials.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { Store } from './store/store.ts';
 import { FileCache } from './tree/file-cache.ts';
 import { Tree } from './tree/tree.ts';
-import { roles, wire, type Host, type StoreTimes } from './wiring.ts';
+import { wire, type Host, type StoreTimes } from './wiring.ts';
 
 /** A server's connections, of admins or requesters: each may hold a few megabytes. */
 const connectionsMax = 50;
-
-/** Reads what shows who we are. Neither or both is an error. */
-export function credentialsOf({ secretFile, tls }: { secretFile?: string | undefined; tls?: string | undefined }): Credentials {
-  if ((secretFile === undefined) === (tls === undefined))
-    throw new ExitError(
-      'give --secret-file FILE, or --tls FOLDER, and not both: nobody is trusted without either',
-      exitCodes.usage,
-    );
-  if (tls !== undefined) return { tls };
-  try {
-    return { secret: readSecret(secretFile!) };
-  } catch (error) {
-    throw error instanceof AuthenticationError ? new ExitError(error.message, exitCodes.usage, { cause: error }) : error;
-  }
-}
 
 const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.message }, 'connection refused');
 
@@ -116,7 +109,7 @@ export async function runStandalone(settings: StandaloneConfig): Promise<number>
   const memory = makeMemoryServer();
   const credentials = credentialsOf(settings);
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-  return runProcess(hostedRoles([...roles.keys()], { settings, log, credentials, connect, end: endProcess }), { log });
+  return runProcess(hostedRoles(roleNames, { settings, log, credentials, connect, end: endProcess }), { log });
 }
 
 export async function runRole(name: string, settings: RoleConfig): Promise<number> {

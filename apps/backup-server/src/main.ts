@@ -1,88 +1,9 @@
-/** Every program of the system: the roles, the node, the admin, the demo, and what makes secrets and certificates. */
-import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { command, ExitError, runMain, type Command } from '@lab/process';
-import { adminCommands } from './admin.ts';
-import * as config from './config.ts';
-import { demo } from './demo.ts';
-import { nameFromBytes } from './domain/file-names.ts';
-import { runContentCreator, runNode, runRole, runStandalone } from './hosts.ts';
-import { roles } from './wiring.ts';
+/** The entry: finds compiled code in the user's own cache, for an admin's command takes longer to compile than to run. */
+import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 
-const stdout = (text: string): void => void process.stdout.write(text);
-
-async function makeSecret({ output }: { output: string }): Promise<void> {
-  try {
-    writeFileSync(output, `${randomBytes(32).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    throw new ExitError(`the secret cannot be written: ${(error as Error).message}`);
-  }
-  console.error(`made ${output}: every role and every admin needs this file, and nobody else may read it`);
-}
-
-async function makeCertificates({ output, nodes }: { output: string; nodes: string[] }): Promise<void> {
-  const certificates = await import('./certificates.ts');
-  const made = await certificates.makeCertificates({ directory: output, names: nodes });
-  console.error(made.length === 0 ? `${output} has them all already` : `made in ${output}: ${made.join(', ')}`);
-}
-
-const commands: Record<string, Command> = {
-  demo: command({
-    summary: 'the whole system in one process: backs up, changes, restores, compares',
-    settings: config.demoConfig,
-    run: demo,
-  }),
-  standalone: command({
-    summary: 'server, nodes manager and backup requester in one process, without RabbitMQ',
-    settings: config.standaloneConfig,
-    run: runStandalone,
-  }),
-  node: command({ summary: 'serves backups of paths below its root', settings: config.nodeConfig, run: runNode }),
-  admin: adminCommands(stdout),
-  'content-creator': command({
-    summary: 'writes a line a second to a file',
-    settings: config.contentCreatorConfig,
-    run: runContentCreator,
-  }),
-  secret: command({ summary: 'makes a secret for roles and admins to share', settings: config.secretConfig, run: makeSecret }),
-  certificates: command({
-    summary: 'makes an authority and certificates, for TLS',
-    settings: config.certificatesConfig,
-    run: makeCertificates,
-  }),
-  ...Object.fromEntries(
-    [...roles.keys()].map((name) => [
-      name,
-      command({
-        summary: `the role ${name}, on RabbitMQ`,
-        settings: config.roleConfig,
-        run: (settings) => runRole(name, settings),
-      }),
-    ]),
-  ),
-};
-
-/** Node takes arguments for UTF-8; a path that is not has to be read where the kernel keeps it. */
-function exactArgs(): string[] {
-  const args = process.argv.slice(2);
-  if (!args.some((arg) => arg.includes('\ufffd'))) return args;
-  try {
-    const raw = readFileSync('/proc/self/cmdline');
-    const all: string[] = [];
-    for (let at = 0; at < raw.length;) {
-      const end = raw.indexOf(0, at);
-      all.push(nameFromBytes(raw.subarray(at, end)));
-      at = end + 1;
-    }
-    return all.slice(-args.length);
-  } catch {
-    return args;
-  }
-}
-
-process.exitCode = await runMain('main.ts', commands, {
-  args: exactArgs(),
-  env: process.env,
-  stdout,
-  stderr: (text) => process.stderr.write(text),
-});
+// Not in the temporary folder, Node's default: what is run from there, everybody on the machine could have written.
+enableCompileCache(process.env['NODE_COMPILE_CACHE'] ?? join(homedir(), '.cache', 'lab-backup-server', 'code'));
+const { main } = await import('./programs.ts');
+process.exitCode = await main({ args: process.argv.slice(2), env: process.env });

@@ -113,14 +113,14 @@ export class MalformedMessageError extends Error {
 }
 
 /** The message in parts, to be sent one after the other: a big body is not copied. */
-export function encodeParts(head: Head, body?: Uint8Array): Uint8Array[] {
+export function encodeParts(head: Head, ...body: readonly Uint8Array[]): Uint8Array[] {
   const json = Buffer.from(JSON.stringify(head));
   const prefix = Buffer.allocUnsafe(4);
   prefix.writeUInt32BE(json.byteLength);
-  return body === undefined ? [prefix, json] : [prefix, json, body];
+  return [prefix, json, ...body];
 }
 
-export const encode = (head: Head, body?: Uint8Array): Buffer => Buffer.concat(encodeParts(head, body));
+export const encode = (head: Head, ...body: readonly Uint8Array[]): Buffer => Buffer.concat(encodeParts(head, ...body));
 
 /** Takes a message apart; the body is a view of `bytes`. Anything but the kinds named is a `MalformedMessageError`. */
 export function decode<K extends Kind>(bytes: Buffer, ...kinds: readonly K[]): Message<K> {

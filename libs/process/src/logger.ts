@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { destination, pino, type Logger as PinoLogger } from 'pino';
-import prettyStream from 'pino-pretty';
 
 /** What a role tells its story with: pino's calls, an object of fields first, then the words. */
 export type Logger = PinoLogger;
@@ -18,7 +18,13 @@ export function makeLogger({ name, level = 'info', pretty = process.stderr.isTTY
   const stderr = destination({ dest: 2, sync: true });
   // The process id and the host's name, which pino would add, say nothing in a container.
   const options = { level, base: { name }, timestamp: () => `,"time":"${new Date().toISOString()}"` };
-  return pino(options, pretty ? prettyStream({ destination: stderr, sync: true }) : stderr);
+  return pino(options, pretty ? prettyStream(stderr) : stderr);
+}
+
+/** Loaded for people only: a role in a container starts sooner without. */
+function prettyStream(stderr: ReturnType<typeof destination>): NodeJS.WritableStream {
+  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
+  return pretty({ destination: stderr, sync: true });
 }
 
 /** Says nothing. */

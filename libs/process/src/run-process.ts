@@ -4,7 +4,7 @@
  */
 import { createServer, type RequestListener } from 'node:http';
 import { constants } from 'node:os';
-import { collectDefaultMetrics, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { closest, commandFirst, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
 import type { Logger } from './logger.ts';
@@ -227,6 +227,8 @@ class ProcessHost {
     server.maxConnections = 32;
     return {
       async start() {
+        // Not for programs that have no such port: it takes as long to load as all of the rest.
+        const { collectDefaultMetrics } = await import('prom-client');
         collectDefaultMetrics({ register: registry });
         const listening = Promise.withResolvers<void>();
         server.once('error', listening.reject).listen({ port, host }, listening.resolve);

@@ -80,9 +80,10 @@ export class BackupRequesterRole implements Role {
     };
     report();
     const stopReports = clock.every(progressMs, report);
-    const endTransfer = await store.writer.beginTransfer();
+    let endTransfer: (() => Promise<void>) | undefined;
     let outcome: Outcome;
     try {
+      endTransfer = await store.writer.beginTransfer();
       outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs);
     } catch (error) {
       if (this.#stopping) throw error;
@@ -98,7 +99,7 @@ export class BackupRequesterRole implements Role {
       stopReports();
       // What was received before it failed is there for the next attempt, whichever requester makes it.
       await store.writer.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
-      await endTransfer();
+      await endTransfer?.();
     }
     log[outcome.result === 'failed' ? 'warn' : 'info']({ node, path, ...outcome }, 'backup ended');
     await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });

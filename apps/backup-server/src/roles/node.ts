@@ -4,7 +4,7 @@
  */
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { blobsMax, bundleBytes, encodeBundle, hashOf, type Blob } from '../bundle.ts';
+import { blobsMax, bundleBytes, bundleParts, hashOf, type Blob } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
 import { checksumText, chunkBytesMax, manifestText, sorted, totalsOf, type Chunk, type Entry } from '../domain/manifest.ts';
 import { manifestPieces, packOffer, type Head } from '../messages.ts';
@@ -268,11 +268,11 @@ class Sending {
     const [blobs, bytes] = [this.#bundle, this.#bundleBytes];
     this.#bundle = [];
     this.#bundleBytes = 0;
-    const bundle = encodeBundle(blobs);
+    const bundle = bundleParts(blobs);
     while (this.#underWay > 0 && this.#underWay + bytes > chunkBytesMax) await this.#orBroken(this.#onKept.promise);
     this.#underWay += bytes;
     this.#working.sentBytes += bytes;
-    await this.#channel.send({ kind: 'bundle' }, bundle);
+    await this.#channel.send({ kind: 'bundle' }, ...bundle);
   }
 
   async #sendManifest(): Promise<void> {

@@ -151,12 +151,13 @@ export class NodesManagerRole implements Role {
     return { ...named, attempts: known.attempts };
   }
 
-  #hear({ body: bytes }: Delivery): void {
-    const { head } = decode(bytes, 'progress', 'ended');
+  #hear({ body }: Delivery): void {
+    const { head } = decode(body, 'progress', 'ended');
     const nowMs = this.#parts.nowMs();
     const key = keyOf(head);
     if (head.kind === 'progress') {
-      this.#registry = heard(this.#registry, key, head.attempt, head, nowMs);
+      const { attempt, files, bytes, sentBytes } = head;
+      this.#registry = heard(this.#registry, key, attempt, { files, bytes, sentBytes }, nowMs);
       return;
     }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, nowMs, (task) => this.#next(task, nowMs));
@@ -199,6 +200,7 @@ export class NodesManagerRole implements Role {
     this.#changed = false;
     const registry = { tasks: saved(this.#registry), scrub: this.#scrub };
     const saving = this.#saving.then(() => this.#parts.file.save(registry));
+    saving.catch(() => (this.#changed = true));
     this.#saving = saving.catch(() => undefined);
     return saving;
   }

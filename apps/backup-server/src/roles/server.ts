@@ -5,13 +5,14 @@
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
+import { decodeBundle } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
 import { chunksOf, manifestText, type Entry } from '../domain/manifest.ts';
 import { normalPath } from '../domain/paths.ts';
 import { registered } from '../domain/registry.ts';
 import { decode, encode, manifestPieces, packJson, unpackHashes, unpackJson, type Head, type Message } from '../messages.ts';
 import { scrub, type Finding } from '../store/housekeeping.ts';
-import { decodeBundleOrNone, MissingBlobsError, type Key, type LostVersion, type Store, type Version } from '../store/store.ts';
+import { MissingBlobsError, type Key, type LostVersion, type Store, type Version } from '../store/store.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
 import type { RegistryView } from './nodes-manager.ts';
 
@@ -253,8 +254,7 @@ export class ServerRole implements Role {
         await this.#answer(channel, null);
         continue;
       }
-      for (const { pack, bundle } of await store.locate(unpackHashes(next.body)))
-        await channel.send({ kind: 'bundle' }, await store.index.read(pack, bundle));
+      for await (const { bytes } of store.bundlesWith(unpackHashes(next.body))) await channel.send({ kind: 'bundle' }, bytes);
       await channel.send({ kind: 'sent' });
     }
   }
@@ -262,12 +262,19 @@ export class ServerRole implements Role {
   /** An admin received what is not what it should be: damage of which no scrub knows yet, or damage on the way. */
   async #lookAgain(hash: string): Promise<void> {
     const { store, log } = this.#parts;
-    for (const { pack, bundle } of await store.locate([hash])) {
-      const blobs = decodeBundleOrNone(await store.index.read(pack, bundle));
-      if (blobs !== undefined) continue;
+    for await (const { pack, bundle, bytes } of store.bundlesWith([hash])) {
+      if (isSound(bytes)) continue;
       log.error({ pack, offset: bundle.offset }, 'damage found');
       await scrub(store, Number.parseInt(pack.slice(0, 2), 16));
     }
+  }
+}
+
+function isSound(bundle: Buffer): boolean {
+  try {
+    return decodeBundle(bundle).blobs.length > 0;
+  } catch {
+    return false;
   }
 }
 

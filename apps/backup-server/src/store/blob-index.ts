@@ -2,7 +2,7 @@
  * Which pack a blob is in, for all packs of the store, in memory: about 150 bytes a blob, so two million in 300 MB. Several processes write packs; each
  * learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
-import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MalformedBundleError } from '../bundle.ts';
 import { readIfThere, replaceDurably } from './durable.ts';
@@ -13,19 +13,28 @@ const nowhere = 'missing';
 /** Indexes of packs that are kept parsed, for reading: each about 100 KB. */
 const parsedMax = 64;
 
+/** What is known of all packs; made anew aside, and put in place as a whole. */
+interface Known {
+  names: string[];
+  numberOf: Map<string, number>;
+  packOf: Map<string, number>;
+  /** The marks that it was made by, `<pack>-<hash>`. */
+  marks: ReadonlySet<string>;
+}
+
+const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], numberOf: new Map(), packOf: new Map(), marks });
+
 export class BlobIndex {
   readonly #packs: string;
   readonly #damaged: string;
-  #names: string[] = [];
-  #numberOf = new Map<string, number>();
-  #packOf = new Map<string, number>();
-  /** `<pack>-<hash>`. */
+  #known = nothing(new Set());
   #marks = new Set<string>();
   #markedHashes = new Set<string>();
   /** Indexes that were found damaged and made anew, until a scrub reports them. */
   readonly repairedIndexes = new Set<string>();
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
   #refreshing: Promise<void> | undefined;
+  #nextRefresh: Promise<void> | undefined;
 
   constructor(directory: string) {
     this.#packs = join(directory, 'packs');
@@ -33,16 +42,16 @@ export class BlobIndex {
   }
 
   has(hash: string): boolean {
-    return this.#packOf.has(hash);
+    return this.#known.packOf.has(hash);
   }
 
   packOf(hash: string): string | undefined {
-    const number = this.#packOf.get(hash);
-    return number === undefined ? undefined : this.#names[number];
+    const number = this.#known.packOf.get(hash);
+    return number === undefined ? undefined : this.#known.names[number];
   }
 
-  get packs(): IterableIterator<string> {
-    return this.#numberOf.keys();
+  get packs(): readonly string[] {
+    return [...this.#known.numberOf.keys()];
   }
 
   /** Something was found damaged or missing, and is not known to be whole again. */
@@ -59,42 +68,43 @@ export class BlobIndex {
     return this.#marks.has(`${pack}-${hash}`);
   }
 
-  /** Takes in what other processes have added and removed. */
+  /** Takes in what other processes have added and removed; the look at the folder is one that begins after this call. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
-    return this.#refreshing;
+    if (this.#refreshing === undefined) return this.#beginRefresh();
+    this.#nextRefresh ??= this.#refreshing
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextRefresh = undefined;
+        return this.#beginRefresh();
+      });
+    return this.#nextRefresh;
   }
 
   add(pack: string, bundles: readonly PackedBundle[]): void {
-    let number = this.#numberOf.get(pack);
-    if (number === undefined) {
-      number = this.#names.push(pack) - 1;
-      this.#numberOf.set(pack, number);
-    }
-    for (const { header } of bundles)
-      for (const { hash } of header.blobs)
-        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) this.#packOf.set(hash, number);
+    this.#addTo(this.#known, pack, bundles);
   }
 
-  /** Remembers that this copy is damaged, for all processes and until it is gone. */
+  /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
   async mark(pack: string | undefined, hash: string): Promise<void> {
     const name = `${pack ?? nowhere}-${hash}`;
-    await mkdir(this.#damaged, { recursive: true });
     await writeFile(join(this.#damaged, name), '');
     this.#marks.add(name);
     this.#markedHashes.add(hash);
-    if (pack !== undefined && this.packOf(hash) === pack) this.#packOf.delete(hash);
+    if (pack !== undefined && this.packOf(hash) === pack) this.#known.packOf.delete(hash);
   }
 
-  /** Forgets marks of packs that are gone, and of blobs that are there again. */
-  async sweepMarks(): Promise<void> {
-    for (const mark of this.#marks) {
+  /** This copy is sound after all. */
+  async unmark(pack: string, hash: string): Promise<void> {
+    if (this.isMarked(pack, hash)) await this.#removeMark(`${pack}-${hash}`);
+  }
+
+  /** Forgets marks of packs that are gone, of blobs that are there again, and of what no version needs any more. */
+  async sweepMarks(isNeeded: (hash: string) => boolean): Promise<void> {
+    for (const mark of [...this.#marks]) {
       const [pack, hash] = mark.split('-') as [string, string];
-      if (pack === nowhere ? !this.has(hash) : this.#numberOf.has(pack)) continue;
-      await rm(join(this.#damaged, mark), { force: true });
-      this.#marks.delete(mark);
+      const stays = pack === nowhere ? !this.has(hash) && isNeeded(hash) : this.#known.numberOf.has(pack);
+      if (!stays) await this.#removeMark(mark);
     }
-    this.#markedHashes = hashesIn(this.#marks);
   }
 
   /** The bundle of a pack that a blob is in. */
@@ -109,13 +119,16 @@ export class BlobIndex {
     return blobs.get(hash);
   }
 
-  /** The bytes of a bundle, header and payload, unchecked. */
-  async read(pack: string, bundle: PackedBundle): Promise<Buffer> {
-    const file = await open(join(this.#packs, `${pack}.pack`), 'r');
+  /** The bytes of a bundle, header and payload, unchecked; `undefined` where its pack has been removed. */
+  async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
+    const file = await open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
     try {
-      return await readBundle(file, bundle);
+      return file && (await readBundle(file, bundle));
     } finally {
-      await file.close();
+      await file?.close();
     }
   }
 
@@ -127,12 +140,14 @@ export class BlobIndex {
       return decodeIndex(bytes);
     } catch (error) {
       if (!(error instanceof MalformedBundleError)) throw error;
-      return this.repairIndex(pack).catch(() => []);
+      return this.repairIndex(pack);
     }
   }
 
+  /** Makes the index of a pack from the pack; nothing where there is no pack. */
   async repairIndex(pack: string): Promise<PackedBundle[]> {
-    const file = await open(join(this.#packs, `${pack}.pack`), 'r');
+    const file = await open(join(this.#packs, `${pack}.pack`), 'r').catch(() => undefined);
+    if (file === undefined) return [];
     try {
       const bundles = await walkPack(file);
       await replaceDurably(this.#packs, `${pack}.index`, encodeIndex(bundles));
@@ -143,25 +158,49 @@ export class BlobIndex {
     }
   }
 
-  async #refresh(): Promise<void> {
-    const names = (await readdir(this.#packs)).filter((name) => name.endsWith('.index') && !name.startsWith('.'));
-    const there = new Set(names.map((name) => name.slice(0, -'.index'.length)));
-    const marks = new Set(await readdir(this.#damaged).catch(() => []));
-    const gone = [...this.#numberOf.keys()].some((pack) => !there.has(pack));
-    const newlyMarked = [...marks].some((mark) => !this.#marks.has(mark));
-    this.#marks = marks;
-    this.#markedHashes = hashesIn(marks);
-    if (gone || newlyMarked) this.#forgetAll();
-    for (const pack of there) if (!this.#numberOf.has(pack)) this.add(pack, await this.bundlesOf(pack));
+  #beginRefresh(): Promise<void> {
+    this.#refreshing = this.#refresh().finally(() => (this.#refreshing = undefined));
+    return this.#refreshing;
   }
 
-  #forgetAll(): void {
-    this.#names = [];
-    this.#numberOf = new Map();
-    this.#packOf = new Map();
+  async #refresh(): Promise<void> {
+    const there = await this.#listed();
+    const marks = new Set(await readdir(this.#damaged));
+    this.#marks = marks;
+    this.#markedHashes = new Set([...marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));
+    const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
+    const otherMarks = marks.size !== this.#known.marks.size || [...marks].some((mark) => !this.#known.marks.has(mark));
+    if (!gone && !otherMarks) return this.#load(this.#known, there);
+    const anew = nothing(new Set(marks));
+    await this.#load(anew, there);
+    // What was sealed meanwhile is known to the old one only.
+    await this.#load(anew, await this.#listed());
     this.#parsed.clear();
+    this.#known = anew;
+  }
+
+  async #listed(): Promise<Set<string>> {
+    const names = (await readdir(this.#packs)).filter((name) => name.endsWith('.index') && !name.startsWith('.'));
+    return new Set(names.map((name) => name.slice(0, -'.index'.length)));
+  }
+
+  async #load(known: Known, packs: ReadonlySet<string>): Promise<void> {
+    for (const pack of packs) if (!known.numberOf.has(pack)) this.#addTo(known, pack, await this.bundlesOf(pack));
+  }
+
+  #addTo(known: Known, pack: string, bundles: readonly PackedBundle[]): void {
+    let number = known.numberOf.get(pack);
+    if (number === undefined) {
+      number = known.names.push(pack) - 1;
+      known.numberOf.set(pack, number);
+    }
+    for (const { header } of bundles)
+      for (const { hash } of header.blobs)
+        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.packOf.set(hash, number);
+  }
+
+  async #removeMark(mark: string): Promise<void> {
+    await rm(join(this.#damaged, mark), { force: true });
+    this.#marks.delete(mark);
   }
 }
-
-const hashesIn = (marks: ReadonlySet<string>): Set<string> =>
-  new Set([...marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));

@@ -45,17 +45,22 @@ export function seal(value: unknown): string {
   return line + line;
 }
 
-/** The record, and whether either of its copies is damaged. Both damaged is `undefined`. */
-export function unseal(bytes: string): { value: unknown; damaged: boolean } | undefined {
-  const values = bytes.split('\n').slice(0, 2).map(openLine);
+/** The record, and whether either of its copies is damaged. Both damaged is `undefined`. The copies are equal halves, whatever a flip made of the newline. */
+export function unseal(bytes: Buffer): { value: unknown; damaged: boolean } | undefined {
+  const half = bytes.length >> 1;
+  const values = [bytes.subarray(0, half), bytes.subarray(half)].map(openLine);
   const whole = values.find((value) => value !== undefined);
-  if (whole === undefined) return undefined;
-  return { value: whole.value, damaged: values.length < 2 || values.includes(undefined) || bytes !== seal(whole.value) };
+  return whole === undefined ? undefined : { value: whole.value, damaged: values.includes(undefined) };
 }
 
-function openLine(line: string): { value: unknown } | undefined {
-  const text = line.slice(65);
-  return line.slice(0, 65) === `${digest('sha256', text, 'hex')} ` ? { value: JSON.parse(text) as unknown } : undefined;
+const hashLength = 64;
+const [space, newline] = [0x20, 0x0a];
+
+function openLine(line: Buffer): { value: unknown } | undefined {
+  const text = line.subarray(hashLength + 1, -1);
+  const framed = line.length > hashLength + 2 && line[hashLength] === space && line.at(-1) === newline;
+  if (!framed || line.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;
+  return { value: JSON.parse(text.toString()) as unknown };
 }
 
 /** `undefined` where there is no such file. */

@@ -39,6 +39,7 @@ export async function scrub(
   progress: (bytes: number) => void = () => {},
 ): Promise<Scrubbed> {
   await store.index.refresh();
+  if (slice === undefined || slice === 0) await adoptPacks(store);
   const result: Scrubbed = { bytes: 0, findings: [] };
   const prefix = slice?.toString(16).padStart(2, '0') ?? '';
   for (const pack of [...store.index.packs]) {
@@ -49,8 +50,28 @@ export async function scrub(
     progress(scrubbed.bytes);
   }
   // Records are few and small: with the first slice.
-  if (slice === undefined || slice === 0) result.findings.push(...(await scrubRecords(store)), ...(await findMissing(store)));
+  if (slice === undefined || slice === 0) {
+    await store.index.refresh();
+    result.findings.push(...(await scrubRecords(store)), ...(await findMissing(store)));
+  }
   return result;
+}
+
+/** A pack is made to count in a moment; one that was left without an index for so long is left for good. */
+const adoptionMs = 60_000;
+
+/** Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one. Under the lock: nobody removes packs meanwhile. */
+function adoptPacks(store: Store): Promise<void> {
+  return store.mutex.run(async () => {
+    const names = new Set(await readdir(join(store.directory, 'packs')));
+    for (const name of names) {
+      if (!name.endsWith('.pack') || names.has(name.replace('.pack', '.index'))) continue;
+      const { mtimeMs } = await stat(join(store.directory, 'packs', name));
+      if (Date.now() - mtimeMs < adoptionMs) continue;
+      await store.index.repairIndex(name.slice(0, -'.pack'.length));
+    }
+    await store.index.refresh();
+  });
 }
 
 async function scrubPack(store: Store, pack: string): Promise<Scrubbed> {
@@ -100,7 +121,10 @@ async function scrubBundle(store: Store, pack: string, file: FileHandle, bundle:
   }
   if (payload.length === header.payloadBytes && crc32(payload) === header.payloadCrc) {
     const blobs = blobsOf(header, payload);
-    if (!blobs.includes(undefined)) return findings;
+    if (!blobs.includes(undefined)) {
+      for (const { hash } of header.blobs) await store.index.unmark(pack, hash);
+      return findings;
+    }
   }
   const sound = blobsOf(header, payload);
   for (const [index, blob] of sound.entries()) if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);
@@ -124,7 +148,7 @@ async function scrubRecords(store: Store): Promise<Finding[]> {
     for (const name of await readdir(join(store.directory, folder)).catch(() => [])) {
       if (!(folder === '.' ? /^(format|registry)$/ : /^(name|\d+)$/).test(name)) continue;
       const bytes = await readIfThere(join(store.directory, folder, name));
-      const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes.toString());
+      const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
       if (record?.damaged === false) continue;
       if (record !== undefined) await repairRecord(store, folder, name);
       findings.push({ what: 'record', place: join(folder, name), repaired: record !== undefined });
@@ -137,7 +161,7 @@ async function scrubRecords(store: Store): Promise<Finding[]> {
 async function repairRecord(store: Store, folder: string, name: string): Promise<void> {
   await store.mutex.run(async () => {
     const path = join(store.directory, folder);
-    const record = unseal((await readIfThere(join(path, name)))?.toString() ?? '');
+    const record = unseal((await readIfThere(join(path, name))) ?? Buffer.alloc(0));
     if (record?.damaged === true) await replaceDurably(path, name, seal(record.value));
   });
 }
@@ -201,24 +225,27 @@ interface PackState {
 }
 
 async function sweepAlone(store: Store, nowMs: number, graceMs: number): Promise<Swept> {
-  const sparedFromMs = Math.min(nowMs - graceMs, await store.writer.oldestTransferMs());
+  const oldestTransferMs = await store.writer.oldestTransferMs();
+  const isSpared = (mtimeMs: number): boolean => mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs;
   await store.index.refresh();
-  const before = new Set((await readableVersions(store)).map(idOf));
-  const live = await liveHashes(store, await readableVersions(store));
+  const versions = await readableVersions(store);
+  const live = await liveHashes(store, versions);
   if (live === undefined) return { packs: 0, bytes: 0 };
+  // As it is at this moment: beside this, other packs come, and marks.
+  const home = new Map([...live].map((hash) => [hash, store.index.packOf(hash)]));
   const states: PackState[] = [];
-  for (const pack of [...store.index.packs]) {
-    const state = await stateOf(store, pack, live, sparedFromMs);
-    if (state !== undefined) states.push(state);
-  }
+  for (const pack of store.index.packs) states.push(...(await stateOf(store, pack, home, isSpared)));
   const small = states.filter(({ bytes }) => bytes < smallPackBytes);
   const anew = states.filter(
     (state) =>
       state.deadBytes >= deadShareMin * state.bytes || state.marked || (small.length >= smallPacksMin && small.includes(state)),
   );
-  const written = await writeAnew(store, anew, live);
-  return removePacks(store, anew, before, written);
+  const written = await writeAnew(store, anew, home);
+  return removePacks(store, { anew, before: new Set(versions.map(idOf)), live, written });
 }
+
+/** The coarsest clock that a file system keeps times by: FAT's. */
+const timestampMs = 2_000;
 
 const idOf = ({ node, path, version }: Version): string => JSON.stringify([node, path, version]);
 
@@ -237,87 +264,77 @@ async function liveHashes(store: Store, versions: readonly Version[]): Promise<S
   return live;
 }
 
-async function stateOf(
-  store: Store,
-  pack: string,
-  live: ReadonlySet<string>,
-  sparedFromMs: number,
-): Promise<PackState | undefined> {
+type Home = ReadonlyMap<string, string | undefined>;
+
+/** The state of a pack, if it may be touched. */
+async function stateOf(store: Store, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
+  const stats = await stat(join(store.directory, 'packs', `${pack}.pack`)).catch(() => undefined);
+  if (stats === undefined || isSpared(stats.mtimeMs)) return [];
   const bundles = await store.index.bundlesOf(pack);
-  const { mtimeMs = Infinity, size = 0 } = await stat(join(store.directory, 'packs', `${pack}.pack`)).catch(() => ({}) as never);
-  const isLive = (hash: string): boolean => live.has(hash) && store.index.packOf(hash) === pack;
   let deadBytes = 0;
   let marked = false;
   for (const bundle of bundles) {
     const { blobs } = bundle.header;
     const total = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
-    const dead = blobs.reduce((sum, { hash, bytes }) => sum + (isLive(hash) ? 0 : bytes), 0);
+    const dead = blobs.reduce((sum, { hash, bytes }) => sum + (home.get(hash) === pack ? 0 : bytes), 0);
     deadBytes += total === 0 ? 0 : (bytesOfBundle(bundle) * dead) / total;
     marked ||= blobs.some(({ hash }) => store.index.isMarked(pack, hash));
   }
-  return mtimeMs > sparedFromMs ? undefined : { pack, bundles, bytes: size, deadBytes, marked };
+  return [{ pack, bundles, bytes: stats.size, deadBytes, marked }];
 }
 
 /** Copies what is needed of the packs into new ones; how many bytes that made. */
-async function writeAnew(store: Store, states: readonly PackState[], live: ReadonlySet<string>): Promise<number> {
+async function writeAnew(store: Store, states: readonly PackState[], home: Home): Promise<number> {
   let written = 0;
-  for (const { pack, bundles } of states) {
-    for (const bundle of bundles) {
-      const { header } = bundle;
-      for (const { hash } of header.blobs) if (live.has(hash) && !store.index.has(hash)) await store.index.mark(undefined, hash);
-      const needed = header.blobs.filter(({ hash }) => live.has(hash) && store.index.packOf(hash) === pack);
-      if (needed.length === 0) continue;
-      const bytes = await store.index.read(pack, bundle);
-      const blobs = blobsOf(header, bytes.subarray(headerBytesOf(header.blobs.length)));
-      const sound = blobs.filter((blob): blob is Blob => blob !== undefined && needed.some(({ hash }) => hash === blob.hash));
-      if (sound.length < needed.length) await markUnsound(store, pack, needed, sound);
-      if (sound.length === 0) continue;
-      const copy = sound.length === header.blobs.length ? bytes : encodeBundle(sound);
-      await store.writer.append(copy);
-      written += copy.length;
-    }
-  }
+  for (const { pack, bundles } of states) for (const bundle of bundles) written += await copyNeeded(store, pack, bundle, home);
   await store.writer.flush();
   return written;
 }
 
-async function markUnsound(
-  store: Store,
-  pack: string,
-  needed: readonly { hash: string }[],
-  sound: readonly Blob[],
-): Promise<void> {
-  const hashes = new Set(sound.map(({ hash }) => hash));
-  for (const { hash } of needed) if (!hashes.has(hash)) await store.index.mark(undefined, hash);
+async function copyNeeded(store: Store, pack: string, bundle: PackedBundle, home: Home): Promise<number> {
+  const { header } = bundle;
+  // Needed and in no pack: that must stay known when the damaged copy goes.
+  for (const { hash } of header.blobs)
+    if (home.has(hash) && home.get(hash) === undefined) await store.index.mark(undefined, hash);
+  const needed = new Set(header.blobs.map(({ hash }) => hash).filter((hash) => home.get(hash) === pack));
+  if (needed.size === 0) return 0;
+  const bytes = await store.index.read(pack, bundle);
+  if (bytes === undefined) throw new Error(`pack ${pack} was removed while it was written anew`);
+  const sound = blobsOf(header, bytes.subarray(headerBytesOf(header.blobs.length))).filter(
+    (blob): blob is Blob => blob !== undefined && needed.delete(blob.hash),
+  );
+  for (const hash of needed) await store.index.mark(undefined, hash);
+  if (sound.length === 0) return 0;
+  const copy = encodeBundle(sound);
+  await store.writer.append(copy);
+  return copy.length;
 }
 
-async function removePacks(
-  store: Store,
-  anew: readonly PackState[],
-  before: ReadonlySet<string>,
-  written: number,
-): Promise<Swept> {
+interface Removal {
+  anew: readonly PackState[];
+  before: ReadonlySet<string>;
+  live: ReadonlySet<string>;
+  written: number;
+}
+
+async function removePacks(store: Store, { anew, before, live, written }: Removal): Promise<Swept> {
   const folder = join(store.directory, 'packs');
   return store.mutex.run(async () => {
     const made = (await readableVersions(store)).filter((version) => !before.has(idOf(version)));
-    const live = await liveHashes(store, made);
-    let [packs, bytes] = [0, -written];
-    for (const state of anew) {
-      // What a new version needs of it stays where it is; it was not copied.
-      const kept =
-        live === undefined ||
-        state.bundles.some(({ header }) =>
-          header.blobs.some(({ hash }) => live.has(hash) && store.index.packOf(hash) === state.pack),
-        );
-      if (kept) continue;
-      await rm(join(folder, `${state.pack}.index`), { force: true });
-      await rm(join(folder, `${state.pack}.pack`), { force: true });
-      packs++;
+    const newlyLive = await liveHashes(store, made);
+    const doomed = new Map(anew.map((state) => [state.pack, state]));
+    if (newlyLive === undefined) return { packs: 0, bytes: 0 };
+    // What a new version needs and was not copied stays where it is.
+    for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');
+    let bytes = -written;
+    for (const [pack, state] of doomed) {
+      await rm(join(folder, `${pack}.index`), { force: true });
+      await rm(join(folder, `${pack}.pack`), { force: true });
       bytes += state.bytes;
     }
     await syncFolder(folder);
     await store.index.refresh();
-    await store.index.sweepMarks();
-    return { packs, bytes };
+    await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
+    return { packs: doomed.size, bytes };
   });
 }

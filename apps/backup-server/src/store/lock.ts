@@ -4,24 +4,38 @@
  * whoever is stopped in the middle of a change still holds it when it goes on.
  */
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 
-/** SQLITE_BUSY, and SQLITE_LOCKED. */
-const busyCodes = new Set([5, 6]);
+/** SQLITE_BUSY and SQLITE_LOCKED: somebody has it. */
+const busyCodes = [5, 6];
+/** SQLITE_CANTOPEN: the file, or its folder, is gone. */
+const goneCode = 14;
 const retryMs = 10;
 /** What is done under the lock takes milliseconds, the end of a large repacking seconds. Beyond this somebody hangs. */
 const patienceMs = 60_000;
 
-/** Takes the lock if it is free; `release` gives it back, and so does the end of the process. */
-export function tryLock(path: string): { release(): void } | undefined {
-  const database = new DatabaseSync(path);
+export interface HeldLock {
+  /** Gives it back, as the end of the process does. */
+  release(): void;
+}
+
+/** Takes the lock if it is free. The file is made when it is missing, unless `existing`: then it is as good as taken. */
+export function tryLock(path: string, { existing = false } = {}): HeldLock | undefined {
+  let database: DatabaseSync | undefined;
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    const file = pathToFileURL(path);
+    file.search = existing ? 'mode=rw' : 'mode=rwc';
+    database = new DatabaseSync(file);
+    // Nothing is ever written, so nothing has to be undone: a full disk must not keep anybody from the lock.
+    database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
+    const held = database;
+    return { release: () => held.close() };
   } catch (error) {
-    database.close();
-    if (busyCodes.has((error as { errcode?: number }).errcode ?? 0)) return undefined;
+    database?.close();
+    const { errcode = 0 } = error as { errcode?: number };
+    if (busyCodes.includes(errcode) || (existing && errcode === goneCode)) return undefined;
     throw error;
   }
-  return { release: () => database.close() };
 }
 
 /** Runs one piece of work at a time, over all processes that use this path. */
@@ -48,7 +62,7 @@ export class Mutex {
     }
   }
 
-  async #acquire(): Promise<{ release(): void }> {
+  async #acquire(): Promise<HeldLock> {
     const deadlineMs = performance.now() + patienceMs;
     for (;;) {
       const lock = tryLock(this.#path);

@@ -10,7 +10,7 @@ import { mkdir, open, readdir, rename, rm, writeFile, type FileHandle } from 'no
 import { join } from 'node:path';
 import { decodeHeader, type BundleHeader } from '../bundle.ts';
 import { syncFolder, writeSynced } from './durable.ts';
-import { tryLock } from './lock.ts';
+import { tryLock, type HeldLock } from './lock.ts';
 import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
 
 /** A pack is closed when it is larger: few enough files and syncs, small enough to be made anew when half of it is not needed any more. */
@@ -26,6 +26,9 @@ interface OpenPack {
   writes: Promise<unknown>[];
 }
 
+/** Begins the names of folders that are being removed. */
+const goneMark = '.gone-';
+
 export type OnSealed = (pack: string, bundles: readonly PackedBundle[]) => void;
 
 export class PackWriter {
@@ -33,7 +36,7 @@ export class PackWriter {
   readonly #incoming: string;
   readonly #folder: string;
   readonly #onSealed: OnSealed;
-  #lock: { release(): void } | undefined;
+  #lock: HeldLock | undefined;
   #open: Promise<OpenPack> | undefined;
   #sealing = new Set<Promise<void>>();
   /** Blobs that are written, and not yet in a pack that counts. */
@@ -60,8 +63,10 @@ export class PackWriter {
   /** Resolves when the kernel has it: it then survives the end of this process, and after `flush` that of the machine. */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
     for (const { hash } of header.blobs) this.#pending.add(hash);
-    while (this.#sealing.size >= sealingMax) await Promise.race(this.#sealing).catch(() => undefined);
-    const pack = await (this.#open ??= this.#newPack());
+    const pack = await this.#openPack().catch((error: unknown) => {
+      for (const { hash } of header.blobs) this.#pending.delete(hash);
+      throw error;
+    });
     const offset = pack.size;
     pack.size += bundle.length;
     pack.bundles.push({ offset, header });
@@ -79,8 +84,8 @@ export class PackWriter {
 
   async stop(): Promise<void> {
     await this.flush();
+    await this.#remove(this.#folder);
     this.#lock?.release();
-    await rm(this.#folder, { recursive: true, force: true });
   }
 
   /** Remembers that a transfer is under way, for whoever removes packs that no version needs yet. Returns how to end that. */
@@ -106,30 +111,57 @@ export class PackWriter {
     return oldestMs;
   }
 
-  /** Completes what dead writers have left. */
+  /** Completes what dead writers have left. What cannot be completed now, on a full disk, is left for later. */
   async takeOver(): Promise<void> {
     for (const writer of await readdir(this.#incoming)) {
       const folder = join(this.#incoming, writer);
       if (folder === this.#folder) continue;
-      // Without its lock it is not yet begun, or just gone.
-      const names: string[] = await readdir(folder).catch(() => []);
-      if (!names.includes('lock')) continue;
-      const lock = tryLock(join(folder, 'lock'));
+      if (writer.startsWith(goneMark)) {
+        await rm(folder, { recursive: true, force: true }).catch(() => undefined);
+        continue;
+      }
+      const lock = tryLock(join(folder, 'lock'), { existing: true });
       if (lock === undefined) continue;
       try {
-        for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -5));
-        for (const name of names) if (name.endsWith('.index')) await this.#salvageIndex(folder, name);
-        await rm(folder, { recursive: true, force: true });
+        await this.#salvageAll(folder);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
       } finally {
         lock.release();
       }
     }
   }
 
-  #newPack = async (): Promise<OpenPack> => {
+  /** Its lock is ours, so nobody else touches it. */
+  async #salvageAll(folder: string): Promise<void> {
+    const names = await readdir(folder).catch((): string[] => []);
+    for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -'.pack'.length));
+    for (const name of names) if (name.endsWith('.index')) await this.#salvageIndex(folder, name);
+    if (names.length > 0) await this.#remove(folder);
+  }
+
+  /** Away with its name first, so that nobody opens what is half gone. */
+  async #remove(folder: string): Promise<void> {
+    const gone = join(this.#incoming, `${goneMark}${newId()}`);
+    await rename(folder, gone);
+    await rm(gone, { recursive: true, force: true });
+  }
+
+  async #openPack(): Promise<OpenPack> {
+    while (this.#sealing.size >= sealingMax) await Promise.race(this.#sealing).catch(() => undefined);
+    const opening = (this.#open ??= this.#newPack());
+    try {
+      return await opening;
+    } catch (error) {
+      if (this.#open === opening) this.#open = undefined;
+      throw error;
+    }
+  }
+
+  async #newPack(): Promise<OpenPack> {
     const id = newId();
     return { id, file: await open(join(this.#folder, `${id}.pack`), 'wx+'), size: 0, bundles: [], writes: [] };
-  };
+  }
 
   #beginSeal(): void {
     const pack = this.#open;

@@ -10,7 +10,7 @@ export function registryFile(store: Store): NodesManagerParts['file'] {
       const path = join(store.directory, 'registry');
       const bytes = await readIfThere(path);
       if (bytes === undefined) return undefined;
-      const record = unseal(bytes.toString());
+      const record = unseal(bytes);
       if (record === undefined)
         throw new Error(
           `both copies in ${path} are damaged: move it away and register the nodes again; the versions are not touched`,

@@ -15,7 +15,7 @@
  */
 import { link, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundleBytes, decodeBundle, encodeBundle, hashOf, type Blob } from '../bundle.ts';
+import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from '../bundle.ts';
 import { chunksIn, manifestChunks } from '../domain/chunker.ts';
 import { hashesOf, parseManifest, type Entry } from '../domain/manifest.ts';
 import { BlobIndex } from './blob-index.ts';
@@ -72,9 +72,16 @@ export class MissingBlobsError extends Error {
 
 const format = { store: 'lab backup-server', format: 1 };
 
+/** A bundle as it stands in its pack, unchecked. */
 export interface StoredBundle {
   pack: string;
   bundle: PackedBundle;
+  bytes: Buffer;
+}
+
+/** The file `name` of a path's folder: whose it is, and the last number given to a version that was forgotten. */
+interface Name extends Key {
+  last: number;
 }
 
 export class Store {
@@ -157,10 +164,10 @@ export class Store {
     { base, hashes, keep }: { base: number; hashes: Iterable<string>; keep?: number | undefined },
   ): Promise<{ version: number; removed: number }> {
     await this.writer.flush();
-    const folder = await this.#folderOf(record);
     return this.mutex.run(async () => {
+      const folder = await this.#folderOf(record);
       const numbers = await this.#numbersIn(folder);
-      const newest = numbers.at(-1) ?? 0;
+      const newest = numbers.at(-1) ?? (await nameOf(folder)).last;
       if (newest !== base) throw new SupersededError(`version ${newest} was made meanwhile`);
       await this.index.refresh();
       const missing = [...hashes, ...record.manifest].filter((hash) => !this.index.has(hash));
@@ -168,6 +175,8 @@ export class Store {
         throw new MissingBlobsError(`${missing.length} blobs that the backup relied on were removed meanwhile`, missing);
       const version = base + 1;
       const aside = join(folder, '.new');
+      // One that a crash left may be a version, by its other name.
+      await rm(aside, { force: true });
       await writeSynced(aside, seal({ ...record, version }));
       // Unlike a rename, a link never replaces what is there.
       await link(aside, join(folder, String(version)));
@@ -179,23 +188,29 @@ export class Store {
     });
   }
 
-  /** Removes all versions of a path; their blobs go when housekeeping finds that nothing needs them. */
+  /**
+   * Removes all versions of a path; their blobs go when housekeeping finds that nothing needs them. Numbers are not given again: whoever still holds an old one
+   * would take the new version for it.
+   */
   async forget(key: Key): Promise<number> {
     const folder = join(this.#versions, folderName(key));
     return this.mutex.run(async () => {
       const numbers = await this.#numbersIn(folder);
-      await rm(folder, { recursive: true, force: true });
-      await syncFolder(this.#versions);
+      if (numbers.length === 0) return 0;
+      await replaceDurably(folder, 'name', seal({ ...key, last: numbers.at(-1)! } satisfies Name));
+      for (const number of numbers) await rm(join(folder, String(number)));
+      await syncFolder(folder);
       return numbers.length;
     });
   }
 
-  /** The newest version whose record can be read, and the number of the newest. */
+  /** The newest version, if its record can be read, and the last number that was given. */
   async newest(key: Key): Promise<{ number: number; version: Version | undefined }> {
     const folder = join(this.#versions, folderName(key));
-    const numbers = await this.#numbersIn(folder);
-    const record = numbers.length === 0 ? undefined : await this.#recordOf(folder, key, numbers.at(-1)!);
-    return { number: numbers.at(-1) ?? 0, version: record === undefined || 'lost' in record ? undefined : record };
+    const number = (await this.#numbersIn(folder)).at(-1);
+    if (number === undefined) return { number: (await nameOf(folder)).last, version: undefined };
+    const record = await this.#recordOf(folder, key, number);
+    return { number, version: record === undefined || 'lost' in record ? undefined : record };
   }
 
   /** All versions, or those of a path, the oldest first. */
@@ -228,27 +243,30 @@ export class Store {
     return [...hashesOf(await this.entriesOf(version))].filter((hash) => !this.index.has(hash));
   }
 
-  /** The bundles that have these blobs, each once, in the order of need. A blob that no pack has is a `MissingBlobsError`. */
-  async locate(hashes: Iterable<string>): Promise<StoredBundle[]> {
-    const found = new Map<string, StoredBundle>();
-    const missing: string[] = [];
-    for (const hash of hashes) {
-      const place = (await this.#place(hash)) ?? (await this.#placeAfterRefresh(hash));
-      if (place === undefined) missing.push(hash);
-      else found.set(`${place.pack} ${place.bundle.offset}`, place);
+  /** The bundles that have these blobs, each once, in the order of need. A blob that no pack has is a `MissingBlobsError`, before the first. */
+  async *bundlesWith(hashes: Iterable<string>): AsyncGenerator<StoredBundle> {
+    for (const { pack, bundle, needed } of await this.#locate(hashes)) {
+      const bytes = await this.index.read(pack, bundle);
+      if (bytes !== undefined) yield { pack, bundle, bytes };
+      else {
+        // Another process wrote the pack anew: what was needed of it is elsewhere now.
+        await this.index.refresh();
+        yield* this.bundlesWith(needed);
+      }
     }
-    if (missing.length > 0) throw new MissingBlobsError(`${missing.length} blobs are damaged or missing`, missing);
-    return [...found.values()];
   }
 
-  /** A blob, checked. One that turns out damaged is marked so. */
+  /** A blob, checked. A copy that turns out damaged is marked so, and another one looked for. */
   async readBlob(hash: string): Promise<Uint8Array> {
-    for (const { pack, bundle } of await this.locate([hash])) {
-      const blob = decodeBundleOrNone(await this.index.read(pack, bundle))?.find((each) => each.hash === hash);
-      if (blob !== undefined) return blob.bytes;
-      await this.index.mark(pack, hash);
+    for (;;) {
+      for await (const { pack, bundle, bytes } of this.bundlesWith([hash])) {
+        const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
+        const blob = blobsOf(bundle.header, payload).find((each) => each?.hash === hash);
+        if (blob !== undefined) return blob.bytes;
+        await this.index.mark(pack, hash);
+      }
+      await this.index.refresh();
     }
-    throw new MissingBlobsError(`blob ${hash} is damaged`, [hash]);
   }
 
   /** Bytes in packs, and their number. */
@@ -266,13 +284,31 @@ export class Store {
     return { packs, bytes };
   }
 
-  async #place(hash: string): Promise<StoredBundle | undefined> {
+  async #locate(hashes: Iterable<string>): Promise<{ pack: string; bundle: PackedBundle; needed: string[] }[]> {
+    const found = new Map<string, { pack: string; bundle: PackedBundle; needed: string[] }>();
+    const missing: string[] = [];
+    for (const hash of hashes) {
+      const place = (await this.#place(hash)) ?? (await this.#placeAfterRefresh(hash));
+      if (place === undefined) {
+        missing.push(hash);
+        continue;
+      }
+      const id = `${place.pack} ${place.bundle.offset}`;
+      const known = found.get(id);
+      if (known === undefined) found.set(id, { ...place, needed: [hash] });
+      else known.needed.push(hash);
+    }
+    if (missing.length > 0) throw new MissingBlobsError(`${missing.length} blobs are damaged or missing`, missing);
+    return [...found.values()];
+  }
+
+  async #place(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
     const pack = this.index.packOf(hash);
     const bundle = pack === undefined ? undefined : await this.index.find(pack, hash);
     return pack === undefined || bundle === undefined ? undefined : { pack, bundle };
   }
 
-  async #placeAfterRefresh(hash: string): Promise<StoredBundle | undefined> {
+  async #placeAfterRefresh(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
     if (this.writer.has(hash)) await this.writer.flush();
     await this.index.refresh();
     return this.#place(hash);
@@ -286,7 +322,7 @@ export class Store {
         throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
       return replaceDurably(this.directory, 'format', seal(format));
     }
-    const value = unseal(bytes.toString())?.value as typeof format | undefined;
+    const value = unseal(bytes)?.value as typeof format | undefined;
     if (value?.store !== format.store || value.format !== format.format)
       throw new Error(
         `${this.directory} is no store of this format: its file "format" begins with ${JSON.stringify(bytes.toString('utf8', 0, 60))}`,
@@ -298,7 +334,7 @@ export class Store {
     const folder = join(this.#versions, name);
     if (await readIfThere(join(folder, 'name'))) return folder;
     await mkdir(folder, { recursive: true });
-    await replaceDurably(folder, 'name', seal({ node, path }));
+    await replaceDurably(folder, 'name', seal({ node, path, last: 0 } satisfies Name));
     await syncFolder(this.#versions);
     return folder;
   }
@@ -317,7 +353,7 @@ export class Store {
     if (known !== undefined) return (await exists(file)) ? known : undefined;
     const bytes = await readIfThere(file);
     if (bytes === undefined) return undefined;
-    const value = unseal(bytes.toString())?.value as Version | undefined;
+    const value = unseal(bytes)?.value as Version | undefined;
     const record = value ?? { ...key, version: number, lost: true as const };
     if (value !== undefined) this.#records.set(file, record);
     return record;
@@ -332,15 +368,7 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-async function nameOf(folder: string): Promise<Key> {
+async function nameOf(folder: string): Promise<Name> {
   const bytes = await readIfThere(join(folder, 'name'));
-  return (bytes && (unseal(bytes.toString())?.value as Key | undefined)) ?? { node: '?', path: '?' };
-}
-
-export function decodeBundleOrNone(bytes: Buffer): Blob[] | undefined {
-  try {
-    return decodeBundle(bytes).blobs;
-  } catch {
-    return undefined;
-  }
+  return (bytes && (unseal(bytes)?.value as Name | undefined)) ?? { node: '?', path: '?', last: 0 };
 }

@@ -1,0 +1,138 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  backOffMs,
+  begun,
+  dueTasks,
+  ended,
+  heard,
+  keyOf,
+  makeDue,
+  register,
+  restored,
+  saved,
+  silenceMsMax,
+  unregister,
+  type Outcome,
+  type Registration,
+  type Registry,
+} from './registry.ts';
+
+const docs: Registration = { node: 'a', address: 'host:1', path: 'docs', every: '30' };
+const outcome = (result: Outcome['result'] = 'version'): Outcome => ({ result, files: 1, bytes: 2, sentBytes: 3, storedBytes: 4, elapsedMs: 5 });
+const taskOf = (registry: Registry, registration = docs) => registry.get(keyOf(registration))!;
+const start = (registry: Registry, nowMs: number, attempt = 'one'): Registry => begun(registry, taskOf(registry), attempt, nowMs);
+const in30s = (nowMs: number) => () => nowMs + 30_000;
+
+describe('a registration', () => {
+  it('is due at once', () => {
+    expect(dueTasks(register(new Map(), docs, 1000), 1000)).toMatchObject([{ ...docs, attempts: 0, failures: 0 }]);
+    expect(dueTasks(register(new Map(), docs, 1000), 999)).toEqual([]);
+  });
+
+  it('again takes the new settings, keeps the history, and is due', () => {
+    let registry = start(register(new Map(), { ...docs, keep: 3 }, 0), 10);
+    registry = ended(registry, keyOf(docs), 'one', outcome(), 20, in30s(20));
+    registry = register(registry, { ...docs, every: '1h', address: 'other:2' }, 5000);
+    expect(registry.size).toBe(1);
+    expect(taskOf(registry)).toMatchObject({ every: '1h', address: 'other:2', keep: undefined, attempts: 1, dueMs: 5000, last: { result: 'version' } });
+  });
+
+  it('again while a backup is under way makes another one due after it', () => {
+    let registry = start(register(new Map(), docs, 0), 10);
+    registry = register(registry, docs, 500);
+    expect(dueTasks(registry, 500)).toEqual([]);
+    registry = ended(registry, keyOf(docs), 'one', outcome(), 1000, in30s(1000));
+    expect(dueTasks(registry, 1000)).toHaveLength(1);
+  });
+
+  it('is named by node and path: no two of them are one', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z.]{1,3}$/), fc.stringMatching(/^[a-z./]{1,3}$/), fc.stringMatching(/^[a-z.]{1,3}$/), fc.stringMatching(/^[a-z./]{1,3}$/), (a, b, c, d) =>
+        expect(keyOf({ node: a, path: b }) === keyOf({ node: c, path: d })).toBe(a === c && b === d),
+      ),
+    );
+  });
+
+  it('goes with all that is under way for it', () => {
+    let registry = start(register(new Map(), docs, 0), 0);
+    registry = unregister(registry, docs);
+    expect(registry.size).toBe(0);
+    expect(ended(registry, keyOf(docs), 'one', outcome(), 5, in30s(5)).size).toBe(0);
+    expect(heard(registry, keyOf(docs), 'one', { files: 0, bytes: 0, sentBytes: 0 }, 5).size).toBe(0);
+    expect(makeDue(registry, docs, 5).size).toBe(0);
+  });
+
+  it('leaves the registry that it was put into as it is', () => {
+    const before = register(new Map(), docs, 0);
+    register(before, { ...docs, path: 'other' }, 1);
+    unregister(before, docs);
+    start(before, 1);
+    expect(before.size).toBe(1);
+    expect(taskOf(before).current).toBeUndefined();
+  });
+});
+
+describe('a task', () => {
+  it('is not asked for twice, and is due again when the schedule says', () => {
+    let registry = start(register(new Map(), docs, 0), 100);
+    expect(dueTasks(registry, 5000)).toEqual([]);
+    registry = ended(registry, keyOf(docs), 'one', outcome(), 6000, in30s(6000));
+    expect(dueTasks(registry, 35_999)).toEqual([]);
+    expect(dueTasks(registry, 36_000)).toHaveLength(1);
+    expect(taskOf(registry)).toMatchObject({ attempts: 1, failures: 0, current: undefined, last: { ...outcome(), endedMs: 6000 } });
+  });
+
+  it('whose requester fell silent is due again, and its late end counts no more', () => {
+    let registry = start(register(new Map(), docs, 0), 0);
+    registry = heard(registry, keyOf(docs), 'one', { files: 1, bytes: 2, sentBytes: 3 }, 40_000);
+    expect(taskOf(registry).current?.progress).toEqual({ files: 1, bytes: 2, sentBytes: 3 });
+    expect(dueTasks(registry, 40_000 + silenceMsMax)).toEqual([]);
+    expect(dueTasks(registry, 40_001 + silenceMsMax)).toHaveLength(1);
+    registry = start(registry, 200_000, 'two');
+    for (const late of [ended(registry, keyOf(docs), 'one', outcome('failed'), 200_001, in30s(0)), heard(registry, keyOf(docs), 'one', { files: 9, bytes: 9, sentBytes: 9 }, 300_000)])
+      expect(late).toBe(registry);
+    expect(ended(registry, keyOf(docs), 'two', outcome(), 200_002, in30s(200_002))).not.toBe(registry);
+  });
+
+  it('that failed is tried again soon, then later and later, and after a success as scheduled', () => {
+    let registry = register(new Map(), docs, 0);
+    let nowMs = 0;
+    const waits: number[] = [];
+    for (let attempt = 0; attempt < 12; attempt++) {
+      registry = ended(start(registry, nowMs, `${attempt}`), keyOf(docs), `${attempt}`, outcome('failed'), nowMs, in30s(nowMs));
+      waits.push(taskOf(registry).dueMs - nowMs);
+      nowMs = taskOf(registry).dueMs;
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300].map((seconds) => seconds * 1000));
+    registry = ended(start(registry, nowMs, 'good'), keyOf(docs), 'good', outcome('superseded'), nowMs, in30s(nowMs));
+    expect(taskOf(registry)).toMatchObject({ failures: 0, dueMs: nowMs + 30_000, attempts: 13 });
+    expect(backOffMs(10_000)).toBe(300_000);
+  });
+
+  it('is made due by an admin, unless it is under way', () => {
+    let registry = start(register(new Map(), docs, 0), 0);
+    expect(makeDue(registry, docs, 100)).toBe(registry);
+    registry = ended(registry, keyOf(docs), 'one', outcome(), 200, in30s(200));
+    expect(dueTasks(makeDue(registry, docs, 300), 300)).toHaveLength(1);
+  });
+});
+
+describe('what is saved', () => {
+  it('comes back through JSON, and what was under way is due again', () => {
+    let registry = register(new Map(), { ...docs, keep: 2 }, 0);
+    registry = ended(start(registry, 0), keyOf(docs), 'one', outcome(), 10, in30s(10));
+    registry = register(registry, { ...docs, path: 'other' }, 20);
+    registry = begun(registry, registry.get(keyOf({ node: 'a', path: 'other' }))!, 'two', 30);
+    const back = restored(JSON.parse(JSON.stringify(saved(registry))) as ReturnType<typeof saved>);
+    expect([...back.keys()]).toEqual([...registry.keys()]);
+    expect(back.get(keyOf(docs))).toEqual(registry.get(keyOf(docs)));
+    expect(dueTasks(back, 30).map(({ path }) => path)).toEqual(['other']);
+  });
+
+  it('of a task that is never due again is still so after a restart', () => {
+    const registry = ended(start(register(new Map(), docs, 0), 0), keyOf(docs), 'one', outcome(), 10, () => Infinity);
+    const back = restored(JSON.parse(JSON.stringify(saved(registry))) as ReturnType<typeof saved>);
+    expect(dueTasks(back, 1e12)).toEqual([]);
+  });
+});

@@ -1,0 +1,510 @@
+import { readdirSync, linkSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { seededRandom, type Random } from '@lab/testing';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  backUp,
+  blobOf,
+  copyOf,
+  cutUnfinished,
+  entriesFor,
+  keepBlobs,
+  newFolder,
+  noise,
+  onlyVersion,
+  readBack,
+  recordOf,
+  remove,
+  text,
+  versionsIn,
+  type Files,
+} from '../../test/small-store.ts';
+import { encodeBundle, MalformedBundleError } from '../bundle.ts';
+import { scrub, sweep } from './housekeeping.ts';
+import { MissingBlobsError, Store, SupersededError, type Key } from './store.ts';
+
+const key: Key = { node: 'a', path: 'docs' };
+const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
+
+let folders: string[] = [];
+let stores: Store[] = [];
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const store of stores) await store.close().catch(() => undefined);
+  folders.forEach(remove);
+  [folders, stores] = [[], []];
+});
+
+function folder(): string {
+  folders.push(newFolder());
+  return folders.at(-1)!;
+}
+
+async function open(directory = folder()): Promise<Store> {
+  const store = await Store.open(directory);
+  stores.push(store);
+  return store;
+}
+
+const filesOf = (contents: Record<string, Buffer | string>): Files =>
+  new Map(Object.entries(contents).map(([path, content]) => [path, Buffer.from(content)]));
+
+describe('a version', () => {
+  it('restores byte for byte, whatever is in its files', async () => {
+    const random = seededRandom(1);
+    const files = filesOf({
+      empty: '',
+      small: 'x',
+      large: noise(random, 5500),
+      shrinks: text(random, 4000),
+      twice: text(random, 10),
+    });
+    const store = await open();
+    expect(await backUp(store, key, files)).toBe(1);
+    expect(await readBack(store, await onlyVersion(store))).toEqual(files);
+  });
+
+  it('is there with its blobs after the store was closed and opened', async () => {
+    const directory = folder();
+    const store = await open(directory);
+    await backUp(store, key, filesOf({ a: 'one' }));
+    await store.close();
+    const again = await open(directory);
+    expect(await readBack(again, await onlyVersion(again))).toEqual(filesOf({ a: 'one' }));
+    expect(readdirSync(join(directory, 'incoming'))).toHaveLength(1);
+  });
+
+  it('of nothing at all is one too', async () => {
+    const store = await open();
+    await backUp(store, key, new Map());
+    expect(await store.entriesOf(await onlyVersion(store))).toEqual(entriesFor(new Map()));
+  });
+
+  it('is one of the two that are based on the same; the other is superseded', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    const tries = [
+      backUp(one, key, filesOf({ a: 'one' }), { base: 0 }),
+      backUp(other, key, filesOf({ a: 'other' }), { base: 0 }),
+    ];
+    const results = await Promise.allSettled(tries);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(results.find((result) => result.status === 'rejected')?.reason).toBeInstanceOf(SupersededError);
+    const winner = results[0]!.status === 'fulfilled' ? 'one' : 'other';
+    for (const store of [one, other]) expect(await readBack(store, await onlyVersion(store))).toEqual(filesOf({ a: winner }));
+  });
+
+  it.each([1, 2, 3])('is made by one of %d0 at once for each number, over three processes', async (seed) => {
+    const random = seededRandom(seed);
+    const directory = folder();
+    const three = [await open(directory), await open(directory), await open(directory)];
+    const results = await Promise.allSettled(
+      Array.from({ length: seed * 10 }, (_, index) => backUp(random.pick(three), key, filesOf({ a: `content ${index}` }))),
+    );
+    const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+    expect(refused.filter((error) => !(error instanceof SupersededError))).toEqual([]);
+    expect(made.toSorted((a, b) => a - b)).toEqual(made.map((_, index) => index + 1));
+    for (const store of three) expect((await versionsIn(store)).map(({ version }) => version)).toHaveLength(made.length);
+  });
+
+  it('is not made when a blob that it relies on went away meanwhile', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    await keepBlobs(one, filesOf({ a: 'wanted' }));
+    await one.writer.flush();
+    expect(one.lacks(blobOf('wanted').hash)).toBe(false);
+    expect((await sweep(other, afterGrace)).packs).toBe(1);
+    const { record, hashes } = await recordOf(one, key, filesOf({ a: 'wanted' }));
+    await expect(one.commit(record, { base: 0, hashes })).rejects.toMatchObject({
+      name: 'MissingBlobsError',
+      hashes: [blobOf('wanted').hash],
+    });
+    expect(await one.versions()).toEqual([]);
+    expect(await backUp(one, key, filesOf({ a: 'wanted' }))).toBe(1);
+    expect(await readBack(other, await onlyVersion(other))).toEqual(filesOf({ a: 'wanted' }));
+  });
+
+  it('is not made with what a look at the packs found that had begun before they were removed', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    await keepBlobs(other, filesOf({ a: 'wanted' }));
+    await other.writer.flush();
+    await one.index.refresh();
+    const { record, hashes } = await recordOf(one, key, filesOf({ a: 'wanted' }));
+    await one.writer.flush();
+    // The look reads the index of a pack that is new, and is held up there.
+    await keepBlobs(other, filesOf({ b: 'some other' }));
+    await other.writer.flush();
+    const gate = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    const original = one.index.bundlesOf.bind(one.index);
+    vi.spyOn(one.index, 'bundlesOf').mockImplementationOnce(async (pack) => {
+      const bundles = await original(pack);
+      begun.resolve();
+      await gate.promise;
+      return bundles;
+    });
+    const look = one.index.refresh();
+    await begun.promise;
+    expect((await sweep(other, afterGrace)).packs).toBeGreaterThan(0);
+    const commit = one.commit(record, { base: 0, hashes });
+    const refresh = one.index.refresh.bind(one.index);
+    vi.spyOn(one.index, 'refresh').mockImplementation(() => {
+      gate.resolve();
+      return refresh();
+    });
+    await expect(commit).rejects.toThrow(MissingBlobsError);
+    await look;
+  });
+
+  it('survives that the process ended between giving it its name and removing the other one', async () => {
+    const directory = folder();
+    const store = await open(directory);
+    await backUp(store, key, filesOf({ a: 'first' }));
+    const [name] = readdirSync(join(directory, 'versions')) as [string];
+    linkSync(join(directory, 'versions', name, '1'), join(directory, 'versions', name, '.new'));
+    const copy = copyOf(directory);
+    folders.push(copy);
+    const again = await open(copy);
+    await backUp(again, key, filesOf({ a: 'second' }));
+    const reopened = await open(copy);
+    const versions = await versionsIn(reopened);
+    expect(versions.map(({ version }) => version)).toEqual([1, 2]);
+    expect(await readBack(reopened, versions[0]!)).toEqual(filesOf({ a: 'first' }));
+  });
+
+  it('that is made after all were forgotten is not taken for the forgotten one of its number', async () => {
+    const store = await open();
+    await backUp(store, key, filesOf({ a: 'first' }));
+    await onlyVersion(store);
+    expect(await store.forget(key)).toBe(1);
+    expect(await backUp(store, key, filesOf({ a: 'second' }))).toBe(1);
+    expect(await readBack(store, await onlyVersion(store))).toEqual(filesOf({ a: 'second' }));
+  });
+});
+
+describe('retention', () => {
+  it('keeps the newest versions, each as it was, and goes on counting', async () => {
+    const store = await open();
+    for (let number = 1; number <= 7; number++)
+      expect(await backUp(store, key, filesOf({ a: `v${number}` }), { keep: 3 })).toBe(number);
+    const versions = await versionsIn(store);
+    expect(versions.map(({ version }) => version)).toEqual([5, 6, 7]);
+    for (const version of versions) expect(await readBack(store, version)).toEqual(filesOf({ a: `v${version.version}` }));
+    expect(await store.newest(key)).toMatchObject({ number: 7, version: { version: 7 } });
+  });
+
+  it('that is shortened removes what is too much with the next version, and of this path only', async () => {
+    const store = await open();
+    const elsewhere = { node: 'b', path: 'docs' };
+    for (const each of [key, elsewhere])
+      for (let number = 1; number <= 4; number++) await backUp(store, each, filesOf({ a: `v${number}` }));
+    const { record, hashes } = await recordOf(store, key, filesOf({ a: 'v1' }));
+    expect(await store.commit(record, { base: 4, hashes, keep: 1 })).toEqual({ version: 5, removed: 4 });
+    expect((await versionsIn(store)).map(({ node, version }) => `${node}${version}`).toSorted()).toEqual([
+      'a5',
+      'b1',
+      'b2',
+      'b3',
+      'b4',
+    ]);
+  });
+
+  it('forgets a path as a whole, and no other', async () => {
+    const store = await open();
+    await backUp(store, key, filesOf({ a: 'x' }));
+    await backUp(store, { node: 'a', path: 'docs/sub' }, filesOf({ a: 'x' }));
+    expect(await store.forget(key)).toBe(1);
+    expect(await store.forget(key)).toBe(0);
+    expect((await versionsIn(store)).map(({ path }) => path)).toEqual(['docs/sub']);
+    expect(await store.newest(key)).toEqual({ number: 0, version: undefined });
+  });
+});
+
+describe('content', () => {
+  it('that is equal is stored once, across versions, paths and nodes', async () => {
+    const store = await open();
+    const files = filesOf({ a: noise(seededRandom(2), 100_000), b: noise(seededRandom(3), 50_000) });
+    await backUp(store, key, files, { blobsInBundle: 50 });
+    const { bytes } = await store.usage();
+    expect(bytes).toBeGreaterThan(150_000);
+    await backUp(store, key, new Map([...files, ['copy', files.get('a')!]]));
+    await backUp(store, { node: 'b', path: 'docs' }, files);
+    await backUp(store, { node: 'b', path: 'else/where' }, new Map([['renamed', files.get('b')!]]));
+    expect((await store.usage()).bytes).toBeLessThan(bytes * 1.2);
+    expect(await versionsIn(store)).toHaveLength(4);
+  });
+
+  it('that two transfers bring at once is stored once', async () => {
+    const store = await open();
+    const bundle = encodeBundle([blobOf(noise(seededRandom(4), 1000))]);
+    const sizes = await Promise.all([store.keep(bundle), store.keep(bundle), store.keep(bundle)]);
+    expect(sizes.toSorted((a, b) => a - b)).toEqual([0, 0, bundle.length]);
+    await store.writer.flush();
+    expect((await store.usage()).bytes).toBe(bundle.length);
+  });
+
+  it('that is new is kept of a bundle, and the rest left out', async () => {
+    const store = await open();
+    const [known, fresh] = [blobOf(noise(seededRandom(5), 3000)), blobOf(noise(seededRandom(6), 300))];
+    await store.keep(encodeBundle([known]));
+    const grown = await store.keep(encodeBundle([known, fresh, fresh]));
+    expect(grown).toBeLessThan(500);
+    await store.writer.flush();
+    for (const { hash, bytes } of [known, fresh]) expect(await store.readBlob(hash)).toEqual(bytes);
+  });
+
+  it('that is not what its hash says is refused, and nothing of it kept', async () => {
+    const store = await open();
+    const good = blobOf('good');
+    await expect(store.keep(encodeBundle([good, { hash: blobOf('a').hash, bytes: Buffer.from('b') }]))).rejects.toThrow(
+      MalformedBundleError,
+    );
+    await expect(store.keep(Buffer.from('rubbish'))).rejects.toThrow(MalformedBundleError);
+    expect(store.lacks(good.hash)).toBe(true);
+    await store.writer.flush();
+    expect(await store.usage()).toEqual({ packs: 0, bytes: 0 });
+  });
+
+  it('is readable before it is flushed, and lacked until then by others only', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    const blob = blobOf('fresh');
+    await one.keep(encodeBundle([blob]));
+    expect(one.lacks(blob.hash)).toBe(false);
+    await other.index.refresh();
+    expect(other.lacks(blob.hash)).toBe(true);
+    expect(await one.readBlob(blob.hash)).toEqual(blob.bytes);
+    expect(await other.readBlob(blob.hash)).toEqual(blob.bytes);
+  });
+
+  it('that was appended before a flush is durable after it, even where it had to wait for packs to be closed', async () => {
+    const store = await open();
+    const random = seededRandom(7);
+    const mebibyte = noise(random, 1024 * 1024);
+    const bundleOf = (index: number): { hash: string; bundle: Buffer } => {
+      const bytes = Buffer.concat([Buffer.from(`${index} `), mebibyte, mebibyte, mebibyte, Buffer.alloc(900_000, index)]);
+      const sliced = Buffer.from(bytes.map((byte, at) => byte ^ ((at >>> 20) * 85)));
+      const blob = blobOf(sliced);
+      return { hash: blob.hash, bundle: encodeBundle([blob]) };
+    };
+    const bundles = Array.from({ length: 13 }, (_, index) => bundleOf(index));
+    for (const { bundle } of bundles.slice(0, 12)) await store.keep(bundle);
+    const last = store.keep(bundles.at(-1)!.bundle);
+    await store.writer.flush();
+    expect(bundles.map(({ hash }) => store.index.has(hash))).toEqual(bundles.map(() => true));
+    await last;
+  });
+
+  it('that has been moved to another pack by another process is found there', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    await backUp(one, key, filesOf({ a: 'stays', b: noise(seededRandom(8), 2000) }), { blobsInBundle: 1 });
+    const files = filesOf({ a: 'stays' });
+    await backUp(one, key, files, { keep: 1 });
+    const version = await onlyVersion(other);
+    expect(await readBack(other, version)).toEqual(files);
+    expect((await sweep(one, afterGrace)).packs).toBeGreaterThan(0);
+    expect(await readBack(other, version)).toEqual(files);
+  });
+
+  it('in two packs is whole as long as one copy is', async () => {
+    const directory = folder();
+    const [one, other] = [await open(directory), await open(directory)];
+    const files = filesOf({ a: noise(seededRandom(9), 500) });
+    await keepBlobs(one, files);
+    await backUp(other, key, files);
+    await one.writer.flush();
+    await one.index.refresh();
+    const { hash } = blobOf(files.get('a')!);
+    await one.index.mark(one.index.packOf(hash), hash);
+    await one.index.refresh();
+    expect(await one.missingOf(await onlyVersion(one))).toEqual([]);
+    await sweep(one, afterGrace);
+    expect(await readBack(one, await onlyVersion(one))).toEqual(files);
+  });
+});
+
+describe('a folder', () => {
+  it('of something else is refused, and one that is empty is not', async () => {
+    const directory = folder();
+    await (await open(join(directory, 'deep', 'er'))).close();
+    await expect(Store.open(directory)).rejects.toThrow('is not empty and no store');
+  });
+
+  it('whose format file is gone or that of something else is told apart', async () => {
+    const directory = folder();
+    const store = await open(directory);
+    await backUp(store, key, filesOf({ a: 'x' }));
+    await store.close();
+    await rm(join(directory, 'format'));
+    const again = await open(directory);
+    expect(await readBack(again, await onlyVersion(again))).toEqual(filesOf({ a: 'x' }));
+  });
+
+  it('may be opened and closed by many at once', async () => {
+    const directory = folder();
+    const results = await Promise.allSettled(
+      Array.from({ length: 12 }, async (_, index) => {
+        for (let round = 0; round < 4; round++) {
+          const store = await Store.open(directory);
+          await store.keep(encodeBundle([blobOf(`${index} ${round}`)]));
+          await store.writer.takeOver();
+          await store.close();
+        }
+      }),
+    );
+    expect(results.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))).toEqual([]);
+    const store = await open(directory);
+    for (let index = 0; index < 12; index++) expect(store.lacks(blobOf(`${index} 3`).hash)).toBe(false);
+  });
+
+  it('that dead writers left is taken over by many at once, and nothing of it is lost', async () => {
+    const directory = folder();
+    const blobs = Array.from({ length: 8 }, (_, index) => blobOf(`blob ${index}`));
+    for (const blob of blobs) await (await open(directory)).keep(encodeBundle([blob]));
+    const copy = copyOf(directory);
+    folders.push(copy);
+    const results = await Promise.allSettled(Array.from({ length: 6 }, () => open(copy)));
+    expect(results.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))).toEqual([]);
+    const store = await open(copy);
+    expect(blobs.filter(({ hash }) => store.lacks(hash))).toEqual([]);
+  });
+});
+
+/** What should be listed: for each path, versions by number. */
+type Model = Map<string, Map<number, Files>>;
+
+const paths = ['docs', 'docs/sub', 'other'].map((path) => ({ node: 'a', path }));
+const nameOf = ({ node, path }: Key): string => `${node} ${path}`;
+
+/** A store and what should be in it, through anything that may happen to it. */
+class Life {
+  readonly random: Random;
+  readonly contents: Buffer[];
+  directory = folder();
+  store!: Store;
+  model: Model = new Map();
+  readonly log: string[] = [];
+
+  constructor(seed: number) {
+    this.random = seededRandom(seed);
+    this.contents = Array.from({ length: 12 }, (_, index) =>
+      (index % 2 === 0 ? noise : text)(this.random, this.random.pick([0, 1, 50, 400, 1000, 2600])),
+    );
+  }
+
+  someFiles(): Files {
+    const count = this.random.integer(0, 6);
+    return new Map(Array.from({ length: count }, (_, index) => [`f${index}`, this.random.pick(this.contents)]));
+  }
+
+  /** Every step: what it is called, and what it does to the store and the model. */
+  readonly steps: Record<string, () => Promise<void>> = {
+    backUp: async () => void (await this.#backUp(this.someFiles(), undefined)),
+    backUpAndRetain: async () => void (await this.#backUp(this.someFiles(), this.random.integer(1, 3))),
+    breakOff: () => keepBlobs(this.store, this.someFiles()),
+    forget: async () => {
+      const key = this.random.pick(paths);
+      expect(await this.store.forget(key)).toBe(this.model.get(nameOf(key))?.size ?? 0);
+      this.model.delete(nameOf(key));
+    },
+    sweep: async () => void (await sweep(this.store, afterGrace)),
+    scrub: async () => expect((await scrub(this.store, undefined)).findings).toEqual([]),
+    reopen: async () => {
+      await this.store.close();
+      this.store = await open(this.directory);
+    },
+    crash: async () => {
+      this.directory = copyOf(this.directory);
+      folders.push(this.directory);
+      if (this.random.chance(0.5)) cutUnfinished(this.directory, this.random);
+      this.store = await open(this.directory);
+    },
+    other: async () => {
+      // The next steps are another process's.
+      this.store = await open(this.directory);
+    },
+  };
+
+  async #backUp(files: Files, keep: number | undefined): Promise<void> {
+    const key = this.random.pick(paths);
+    const number = await backUp(this.store, key, files, { keep, blobsInBundle: this.random.integer(1, 4) });
+    const versions = new Map(this.model.get(nameOf(key))).set(number, files);
+    const surplus = keep === undefined ? [] : [...versions.keys()].slice(0, -keep);
+    surplus.forEach((each) => versions.delete(each));
+    this.model.set(nameOf(key), versions);
+  }
+
+  async check(): Promise<void> {
+    const listed = await versionsIn(this.store);
+    const expected = [...this.model].flatMap(([name, versions]) => [...versions.keys()].map((number) => `${name} ${number}`));
+    expect(listed.map((each) => `${nameOf(each)} ${each.version}`).toSorted()).toEqual(expected.toSorted());
+    for (const version of listed)
+      expect(await readBack(this.store, version)).toEqual(this.model.get(nameOf(version))!.get(version.version));
+  }
+
+  async step(name: string): Promise<void> {
+    this.log.push(name);
+    await this.steps[name]!();
+    await this.check();
+  }
+}
+
+describe('a store', () => {
+  const lives = Array.from({ length: 60 }, (_, seed) => seed);
+
+  it.each(lives)('has all that is listed, byte for byte, after anything that happens to it (seed %d)', async (seed) => {
+    const life = new Life(seed);
+    onTestFailed(() => life.log);
+    life.store = await open(life.directory);
+    const names = [...Object.keys(life.steps), 'backUp', 'backUp', 'backUpAndRetain', 'sweep'];
+    for (let count = 0; count < 14; count++) await life.step(life.random.pick(names));
+  });
+
+  it.each(lives.slice(0, 40))('has all that was listed when its process is killed in the middle (seed %d)', async (seed) => {
+    const life = new Life(1000 + seed);
+    onTestFailed(() => life.log);
+    life.store = await open(life.directory);
+    for (let count = 0; count < 3; count++) await life.step('backUp');
+    for (let count = 0; count < 4; count++) {
+      const before = new Map([...life.model].map(([name, versions]) => [name, new Map(versions)]));
+      const name = life.random.pick(['backUp', 'backUpAndRetain', 'forget', 'sweep', 'breakOff']);
+      life.log.push(`${name}, killed`);
+      const step = life.steps[name]!();
+      for (let turn = life.random.integer(0, 60); turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve));
+      const copy = copyOf(life.directory);
+      folders.push(copy);
+      await step;
+      life.directory = copy;
+      if (life.random.chance(0.3)) cutUnfinished(copy, life.random);
+      life.store = await open(copy);
+      await settle(life, before);
+    }
+  });
+});
+
+/** The step that was broken off has happened, or not, or to the oldest versions only; what it did not concern is there. */
+async function settle(life: Life, before: Model): Promise<void> {
+  const found: Model = new Map();
+  for (const version of await versionsIn(life.store)) {
+    const name = nameOf(version);
+    const candidates = [before, life.model].flatMap((model) => model.get(name)?.get(version.version) ?? []);
+    expect(candidates).toContainEqual(await readBack(life.store, version));
+    found.set(name, new Map(found.get(name)).set(version.version, candidates.at(-1)!));
+  }
+  for (const [name, versions] of before)
+    for (const number of versions.keys())
+      if (life.model.get(name)?.has(number) === true) expect(found.get(name)?.has(number)).toBe(true);
+  life.model = found;
+  await life.check();
+}
+
+/** What had happened, beside the error. */
+function onTestFailed(log: () => readonly string[]): void {
+  onTestFinished(({ task }) => {
+    if (task.result?.state === 'fail') process.stderr.write(`${task.name}: ${log().join(', ')}\n`);
+  });
+}

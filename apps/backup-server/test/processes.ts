@@ -1,0 +1,351 @@
+/** The system in real processes, so that they can be killed: a standalone server, and nodes behind relays that count what they send. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from '@lab/testing';
+import { connectChannel } from '../src/channel.ts';
+import type { Task } from '../src/domain/registry.ts';
+import { unpackJson, type Head } from '../src/messages.ts';
+import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
+
+const main = join(import.meta.dirname, '..', 'src', 'main.ts');
+/** Programs start a hundred times: what was compiled for one is there for the next. */
+const env = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') };
+const host = '127.0.0.1';
+const secretText = 'a secret that only this test knows';
+/** Of what a process wrote, the end. */
+const outputLengthMax = 64 * 1024;
+/** On a busy machine a program needs a second or two until it listens. */
+const startMs = 30_000;
+
+/** Below the ports that the kernel gives to connections: nobody takes it while its program is down. */
+let nextPort = 10_000 + ((process.pid * 37) % 20_000);
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = nextPort++;
+    const server = createServer();
+    const bound = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, host, () => resolve(true));
+    });
+    if (!bound) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+}
+
+/** One process of main.ts. */
+export class Program {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number | null>;
+  #output = '';
+
+  constructor(args: readonly string[]) {
+    this.#child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#child.stdout!, this.#child.stderr!])
+      stream.on('data', (text: Buffer) => (this.#output = (this.#output + text.toString()).slice(-outputLengthMax)));
+    this.#ended = once(this.#child, 'exit').then(([code]) => code as number | null);
+  }
+
+  /** The end of what it wrote. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Its exit code; `null` where a signal ended it. */
+  ended(): Promise<number | null> {
+    return this.#ended;
+  }
+
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.#ended;
+  }
+
+  async listening(port: number): Promise<void> {
+    await eventually(
+      async () => {
+        if (!this.isAlive) throw new Error(`it ended: ${this.#output}`);
+        return accepts(port);
+      },
+      { timeoutMs: startMs, intervalMs: 20 },
+    );
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port }, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+interface Relayed {
+  /** From the node. */
+  bytes: number;
+  isOpen: boolean;
+}
+
+/** Stands before a node and counts what the node sends, connection by connection. */
+export class Relay {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #relayed: Relayed[] = [];
+  #holdAt = Infinity;
+
+  private constructor(target: number) {
+    this.#server = createServer({ noDelay: true }, (client) => this.#accept(client, target));
+  }
+
+  static async start(target: number): Promise<Relay> {
+    const relay = new Relay(target);
+    await once(relay.#server.listen(0, host), 'listening');
+    return relay;
+  }
+
+  get address(): string {
+    return `${host}:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** What the node has sent over connections that were opened since `mark`. */
+  get bytes(): number {
+    return this.#relayed.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** There were connections since `mark`, and all of them are over. */
+  get isOver(): boolean {
+    return this.#relayed.length > 0 && this.#relayed.every(({ isOpen }) => !isOpen);
+  }
+
+  /** Counts anew; connections that are open do not count any more. */
+  mark(): void {
+    this.#relayed = [];
+  }
+
+  /** After so many bytes more nothing passes, until `letPass`. */
+  holdAfter(bytes: number): void {
+    this.#holdAt = this.bytes + bytes;
+  }
+
+  letPass(): void {
+    this.#holdAt = Infinity;
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  get isHolding(): boolean {
+    return this.bytes >= this.#holdAt;
+  }
+
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await once(this.#server, 'close');
+  }
+
+  #accept(client: Socket, target: number): void {
+    const node = connect({ host, port: target, noDelay: true });
+    const relayed: Relayed = { bytes: 0, isOpen: true };
+    this.#relayed.push(relayed);
+    for (const [from, to] of [
+      [client, node],
+      [node, client],
+    ] as const) {
+      this.#sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('data', (bytes) => {
+        if (from === node) relayed.bytes += bytes.length;
+        if (!to.write(bytes)) from.pause();
+        if (from === node && this.isHolding) from.pause();
+      });
+      to.on('drain', () => {
+        if (!this.isHolding) from.resume();
+      });
+      from.on('end', () => to.end());
+      from.once('close', (broken) => {
+        this.#sockets.delete(from);
+        relayed.isOpen = false;
+        if (broken || !from.readableEnded) to.destroy();
+      });
+    }
+  }
+}
+
+export interface RunningNode {
+  name: string;
+  root: string;
+  port: number;
+  relay: Relay;
+  program: Program;
+}
+
+/** The path that every node has registered. */
+export const registeredPath = 'data';
+
+/** A server, its store, and nodes; everything ends and goes with it. */
+export class BackupSystem implements AsyncDisposable {
+  readonly folder: string;
+  readonly store: string;
+  readonly nodes = new Map<string, RunningNode>();
+  readonly #settings: readonly string[];
+  readonly #port: number;
+  #standalone: Program | undefined;
+
+  private constructor(folder: string, store: string, port: number, settings: readonly string[]) {
+    this.folder = folder;
+    this.store = store;
+    this.#port = port;
+    this.#settings = settings;
+  }
+
+  /** Nothing is registered. `settings` are flags of the standalone; the store may be elsewhere, on a disk of its own. */
+  static async start(name: string, options: { settings?: string[]; store?: string } = {}): Promise<BackupSystem> {
+    const folder = await mkdtemp(join(tmpdir(), `backup-${name}-`));
+    const { settings = [], store = join(folder, 'store') } = options;
+    const system = new BackupSystem(folder, store, await freePort(), settings);
+    await writeFile(system.secretFile, secretText, { mode: 0o600 });
+    await system.startStandalone();
+    return system;
+  }
+
+  get secretFile(): string {
+    return join(this.folder, 'secret');
+  }
+
+  get standalone(): Program {
+    return this.#standalone!;
+  }
+
+  async startStandalone(): Promise<void> {
+    const args = ['standalone', '--listen', `${host}:${this.#port}`, '--store', this.store, '--secret-file', this.secretFile];
+    this.#standalone = new Program([...args, ...this.#settings]);
+    await this.#standalone.listening(this.#port);
+  }
+
+  /** A node with an empty folder to be backed up; `register` it when there is something in it. */
+  async addNode(name: string, secretFile = this.secretFile): Promise<RunningNode> {
+    const root = join(this.folder, name);
+    await mkdir(join(root, registeredPath), { recursive: true });
+    const port = await freePort();
+    const node = { name, root, port, relay: await Relay.start(port), program: this.#nodeProgram(name, root, port, secretFile) };
+    this.nodes.set(name, node);
+    await node.program.listening(port);
+    return node;
+  }
+
+  async restartNode(name: string): Promise<void> {
+    const node = this.nodes.get(name)!;
+    node.program = this.#nodeProgram(name, node.root, node.port, this.secretFile);
+    await node.program.listening(node.port);
+  }
+
+  #nodeProgram(name: string, root: string, port: number, secretFile: string): Program {
+    const cache = join(this.folder, `${name}.cache`);
+    const args = ['node', '--name', name, '--listen', `${host}:${port}`, '--root', root, '--cache', cache];
+    return new Program([...args, '--secret-file', secretFile]);
+  }
+
+  // What an admin does, in this process.
+
+  async ask<T>(head: Head): Promise<T> {
+    const credentials = { secret: Buffer.from(secretText) };
+    const channel = await connectChannel({ host, port: this.#port, identity: 'server' }, 'admin', credentials);
+    try {
+      await channel.send(head);
+      const { body } = await channel.expect('answer');
+      await channel.close();
+      return unpackJson(body) as T;
+    } finally {
+      channel.destroy();
+    }
+  }
+
+  list(): Promise<ListedVersion[]> {
+    return this.ask({ kind: 'list' });
+  }
+
+  status(): Promise<StatusResult> {
+    return this.ask({ kind: 'status' });
+  }
+
+  async taskOf(node: string): Promise<Task> {
+    const { tasks } = await this.status();
+    return tasks.find((task) => task.node === node)!;
+  }
+
+  /** Once a day, which is: now, and when it is asked for. */
+  async register(node: string, keep?: number): Promise<void> {
+    const { address } = this.nodes.get(node)!.relay;
+    await this.ask({
+      kind: 'register',
+      node,
+      address,
+      path: registeredPath,
+      every: '1d',
+      ...(keep !== undefined && { keep }),
+    });
+  }
+
+  /** Begins a backup, or finds one under way; how many had ended before. */
+  async beginBackup(node: string): Promise<number> {
+    const { attempts } = await this.ask<{ attempts: number }>({ kind: 'backupNow', node, path: registeredPath });
+    return attempts;
+  }
+
+  /** How the try after `attempts` tries ended. */
+  async outcomeAfter(node: string, attempts: number, timeoutMs = 30_000): Promise<NonNullable<Task['last']>> {
+    const task = await eventually(
+      async () => {
+        const now = await this.taskOf(node);
+        return now.attempts > attempts && now;
+      },
+      { timeoutMs, intervalMs: 20 },
+    );
+    if (!task) throw new Error('unreachable');
+    return task.last!;
+  }
+
+  /** Tries until a backup succeeds; how the last one ended. */
+  backUp(node: string): Promise<NonNullable<Task['last']>> {
+    return eventually(
+      async () => {
+        const outcome = await this.outcomeAfter(node, await this.beginBackup(node));
+        if (outcome.result === 'failed') throw new Error(`the backup failed: ${outcome.reason}`);
+        return outcome;
+      },
+      { timeoutMs: 60_000, intervalMs: 20 },
+    );
+  }
+
+  /** A command of the real admin program. */
+  admin(command: string, ...args: string[]): Promise<{ code: number; output: string }> {
+    const server = ['--server', `${host}:${this.#port}`];
+    const secret = args.includes('--secret-file') ? [] : ['--secret-file', this.secretFile];
+    return new Promise((resolve) =>
+      execFile(process.execPath, [main, 'admin', command, ...server, ...secret, ...args], { env }, (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr }),
+      ),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const nodes = [...this.nodes.values()];
+    for (const { relay } of nodes) await relay.close();
+    const programs = [this.#standalone, ...nodes.map(({ program }) => program)];
+    await Promise.all(programs.map((program) => program?.isAlive && program.kill()));
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+}

@@ -1,0 +1,136 @@
+/** For tests of the store: trees of small files in memory, backed up as a requester does it, read back, and the folder as a crash would leave it. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Random } from '@lab/testing';
+import { encodeBundle, hashOf, type Blob } from '../src/bundle.ts';
+import { chunksOf, hashesOf, manifestText, sorted, totalsOf, type Chunk, type Entry } from '../src/domain/manifest.ts';
+import type { Key, Store, Version } from '../src/store/store.ts';
+
+/** Path and content of every file. */
+export type Files = ReadonlyMap<string, Buffer>;
+
+/** In memory where there is such a folder: thousands of syncs cost nothing there. */
+export const newFolder = (): string => mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'backup-store-'));
+export const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true });
+
+export const blobOf = (content: Uint8Array | string): Blob => {
+  const bytes = Buffer.from(content);
+  return { hash: hashOf(bytes), bytes };
+};
+
+/** Nothing that a compressor could shrink. */
+export const noise = (random: Random, length: number): Buffer => Buffer.from(Array.from({ length }, () => random.integer(0, 255)));
+/** What shrinks. */
+export const text = (random: Random, length: number): Buffer => Buffer.alloc(length, `${random.integer(0, 999_999)} lorem ipsum `);
+
+/** Files of the tests are cut after so many bytes. */
+const chunkBytes = 1000;
+
+export function blobsIn(content: Buffer): Blob[] {
+  return Array.from({ length: Math.ceil(content.length / chunkBytes) }, (_, index) =>
+    blobOf(content.subarray(index * chunkBytes, (index + 1) * chunkBytes)),
+  );
+}
+
+export function entriesFor(files: Files): Entry[] {
+  const entries = [...files].map(([path, content]): Entry => {
+    const chunks = blobsIn(content).map(({ hash, bytes }): Chunk => [hash, bytes.length]);
+    const file = { type: 'file', path, mode: 0o644, mtimeMs: 5, size: content.length, sha256: hashOf(content) } as const;
+    return chunks.length > 1 ? { ...file, chunks } : file;
+  });
+  return sorted([{ type: 'folder', path: '', mode: 0o755, mtimeMs: 5 }, ...entries]);
+}
+
+/** Stores what the store lacks of these files; some blobs in a bundle. */
+export async function keepBlobs(store: Store, files: Files, blobsInBundle = 3): Promise<void> {
+  const blobs = [...files.values()].flatMap(blobsIn).filter(({ hash }) => store.lacks(hash));
+  for (let at = 0; at < blobs.length; at += blobsInBundle) await store.keep(encodeBundle(blobs.slice(at, at + blobsInBundle)));
+}
+
+export interface Settings {
+  base?: number;
+  keep?: number | undefined;
+  blobsInBundle?: number;
+}
+
+/** Makes a version of these files, as a requester does. Returns its number. */
+export async function backUp(store: Store, key: Key, files: Files, { base, keep, blobsInBundle }: Settings = {}): Promise<number> {
+  await store.writer.takeOver();
+  await store.index.refresh();
+  const newest = base ?? (await store.newest(key)).number;
+  await keepBlobs(store, files, blobsInBundle);
+  const { record, hashes } = await recordOf(store, key, files);
+  return (await store.commit(record, { base: newest, hashes, keep })).version;
+}
+
+/** What `commit` takes; the manifest is kept. */
+export async function recordOf(
+  store: Store,
+  key: Key,
+  files: Files,
+): Promise<{ record: Omit<Version, 'version'>; hashes: Set<string> }> {
+  const entries = entriesFor(files);
+  const manifest = await store.keepManifest(manifestText(entries));
+  const record = { ...key, createdMs: 1, checksum: hashOf(Buffer.from(manifestText(entries))), ...totalsOf(entries) };
+  return { record: { ...record, storedBytes: 0, manifest: manifest.hashes, notes: [] }, hashes: hashesOf(entries) };
+}
+
+/** Every file of a version, out of its blobs. */
+export async function readBack(store: Store, version: Version): Promise<Map<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  for (const entry of await store.entriesOf(version)) {
+    if (entry.type !== 'file') continue;
+    const blobs: Uint8Array[] = [];
+    for (const [hash] of chunksOf(entry)) blobs.push(await store.readBlob(hash));
+    files.set(entry.path, Buffer.concat(blobs));
+  }
+  return files;
+}
+
+/** All that is listed; a lost version is an error. */
+export async function versionsIn(store: Store): Promise<Version[]> {
+  return (await store.versions()).map((version) => {
+    if ('lost' in version) throw new Error(`version ${version.version} of ${version.path} is lost`);
+    return version;
+  });
+}
+
+export async function onlyVersion(store: Store): Promise<Version> {
+  const versions = await versionsIn(store);
+  if (versions.length !== 1) throw new Error(`${versions.length} versions`);
+  return versions[0]!;
+}
+
+/** What is on disk now, in a folder of its own: what a process leaves that is killed at this moment. Hard links stay what they are. */
+export function copyOf(folder: string): string {
+  for (let tries = 1; ; tries++) {
+    const copy = newFolder();
+    try {
+      execFileSync('cp', ['-a', `${folder}/.`, copy], { stdio: 'ignore' });
+      return copy;
+    } catch (error) {
+      // A file was renamed while it was copied.
+      remove(copy);
+      if (tries === 20) throw error;
+    }
+  }
+}
+
+/** A power loss takes what was not synced: packs that were being written end anywhere. */
+export function cutUnfinished(folder: string, random: Random): void {
+  for (const name of readdirSync(join(folder, 'incoming'), { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.pack')) continue;
+    const path = join(folder, 'incoming', name);
+    truncateSync(path, random.integer(0, statSync(path).size));
+  }
+}
+
+/** Every file of a folder, by its path. */
+export async function bytesIn(folder: string): Promise<Map<string, Buffer>> {
+  const names = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = names.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
+  return new Map(await Promise.all(files.map(async (file) => [file, await readFile(file)] as const)));
+}
