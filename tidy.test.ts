@@ -48,7 +48,7 @@ const rules: Rule[] = [
     applies: (file) =>
       /^(apps|libs)\/.*\.ts$/.test(file) &&
       !isTest(file) &&
-      !/\/src\/(main|demo)\.ts$/.test(file) &&
+      !/\/src\/(main|demo)\.ts$|\/deploy\//.test(file) &&
       !file.startsWith('libs/testing/'),
     forbids: /\bprocess\.(env|argv)\b/,
   },

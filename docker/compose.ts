@@ -91,7 +91,8 @@ async function compose(directory: string, args: readonly string[], env: NodeJS.P
   if (code !== 0) throw new Error(`docker compose ${args[0]} ended with ${code}`);
 }
 
-async function up(directory: string, args: readonly string[]): Promise<void> {
+/** What `npx nx up` does: engine, images, containers, and what to do next. */
+export async function up(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
   const environment = await composeEnvironment(directory);
   await composeUp(directory, { ...process.env, ...environment }, args);

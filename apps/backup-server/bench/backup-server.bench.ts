@@ -15,8 +15,6 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { eventually, median, reportBench, type BenchRow } from '@lab/testing';
-// docker/ is no package, and knows how to install what a machine lacks.
-// eslint-disable-next-line @nx/enforce-module-boundaries
 import { install } from '../../../docker/engine.ts';
 import { makeTree, type Tree } from './tree.ts';
 

@@ -11,7 +11,7 @@ import { parseManifest, totalsOf, type Entry } from './domain/manifest.ts';
 import type { Task } from './domain/registry.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
 import { credentialsOf } from './credentials.ts';
-import { unpackJson, unpackText, type Head } from './messages.ts';
+import { unpackBytes, unpackJson, type Head } from './messages.ts';
 import { bytesText, startBar } from './progress.ts';
 import { restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from './roles/server.ts';
@@ -233,10 +233,10 @@ async function fetchVersion(
 }
 
 async function receiveManifest(channel: Channel): Promise<string> {
-  for (let text = ''; ;) {
+  for (const pieces: Buffer[] = []; ;) {
     const { head, body } = await channel.expect('manifest');
-    text += unpackText(body);
-    if (!head.more) return text;
+    pieces.push(unpackBytes(body));
+    if (!head.more) return Buffer.concat(pieces).toString();
   }
 }
 
@@ -268,7 +268,7 @@ function filesText(files: readonly string[]): string {
   return files.length > filesShown ? `${shown} and ${files.length - filesShown} more` : shown;
 }
 
-const newTable = (...head: string[]): Table.Table => new Table({ head, style: { head: [], border: [] } });
+const newTable = (...head: string[]): Table.Table => new Table({ head, style: { head: [], border: [], compact: true } });
 const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 
 function listText(versions: readonly ListedVersion[]): string {

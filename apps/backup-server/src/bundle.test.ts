@@ -181,8 +181,12 @@ describe('a hostile bundle', () => {
 
   it('of many blobs that are each small enough, and together are not, is refused', () => {
     const blob = { hash: one.hash, bytes: chunkBytesMax };
-    expect(() => decodeHeader(forged({ blobs: Array.from({ length: blobsMax }, () => blob) }, one.bytes as Buffer))).toThrow(MalformedBundleError);
-    expect(() => decodeHeader(forged({ blobs: [{ ...blob, bytes: chunkBytesMax + 1 }] }, one.bytes as Buffer))).toThrow(MalformedBundleError);
+    expect(() => decodeHeader(forged({ blobs: Array.from({ length: blobsMax }, () => blob) }, one.bytes as Buffer))).toThrow(
+      MalformedBundleError,
+    );
+    expect(() => decodeHeader(forged({ blobs: [{ ...blob, bytes: chunkBytesMax + 1 }] }, one.bytes as Buffer))).toThrow(
+      MalformedBundleError,
+    );
   });
 
   it('whose compressed payload is less than it says, or followed by something else, is refused', () => {

@@ -4,7 +4,7 @@
  * cases. What one flipped byte can spoil is one bundle.
  *
  *   offset 0      u32  magic "LBB1"
- *   offset 4      u8   0: the payload is as it is, 1: zstd (RFC 8878); three bytes 0
+ *   offset 4      u32  0: the payload is as it is, 1: zstd (RFC 8878)
  *   offset 8      u32  bytes of the payload
  *   offset 12     u32  number of blobs, n
  *   offset 16     u32  CRC-32 of the payload: a flip that a decompressor forgives is found too
@@ -19,6 +19,7 @@ import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zli
 import { chunkBytesMax } from './domain/manifest.ts';
 
 const magic = 0x4c424231;
+const [plain, zstd] = [0, 1];
 export const bundleMagic = 'LBB1';
 const fixedBytes = 20;
 const entryBytes = 36;
@@ -75,7 +76,7 @@ export const encodeBundle = (blobs: readonly Blob[]): Buffer => Buffer.concat(bu
 export function encodeHeader({ compressed, payloadBytes, payloadCrc, blobs }: BundleHeader): Buffer {
   const header = Buffer.alloc(headerBytesOf(blobs.length));
   header.writeUInt32BE(magic, 0);
-  header.writeUInt8(compressed ? 1 : 0, 4);
+  header.writeUInt32BE(compressed ? zstd : plain, 4);
   header.writeUInt32BE(payloadBytes, 8);
   header.writeUInt32BE(blobs.length, 12);
   header.writeUInt32BE(payloadCrc, 16);
@@ -95,10 +96,10 @@ export const headerBytesOf = (blobs: number): number => fixedBytes + blobs * ent
 export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
   if (bytes.length - at < fixedBytes) throw new MalformedBundleError('a bundle ends within its header');
   if (bytes.readUInt32BE(at) !== magic) throw new MalformedBundleError('no bundle begins here');
-  const encoding = bytes.readUInt32BE(at + 4) >>> 24;
+  const encoding = bytes.readUInt32BE(at + 4);
   const payloadBytes = bytes.readUInt32BE(at + 8);
   const count = bytes.readUInt32BE(at + 12);
-  if (encoding > 1 || count === 0 || count > blobsMax || payloadBytes > payloadBytesMax)
+  if ((encoding !== plain && encoding !== zstd) || count === 0 || count > blobsMax || payloadBytes > payloadBytesMax)
     throw new MalformedBundleError(`a bundle of ${count} blobs in ${payloadBytes} bytes`);
   const end = at + headerBytesOf(count);
   if (bytes.length < end) throw new MalformedBundleError('a bundle ends within its header');
@@ -109,9 +110,11 @@ export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
     return { hash: bytes.toString('hex', entry, entry + 32), bytes: bytes.readUInt32BE(entry + 32) };
   });
   const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+  if (encoding === plain && total !== payloadBytes)
+    throw new MalformedBundleError(`a bundle of ${total} bytes in ${payloadBytes}`);
   if (total > payloadBytesMax || blobs.some((blob) => blob.bytes > chunkBytesMax))
     throw new MalformedBundleError(`a bundle of ${total} bytes`);
-  return { compressed: encoding === 1, payloadBytes, payloadCrc: bytes.readUInt32BE(at + 16), blobs };
+  return { compressed: encoding === zstd, payloadBytes, payloadCrc: bytes.readUInt32BE(at + 16), blobs };
 }
 
 /** All blobs of a bundle; one whose bytes are not those of its hash is `undefined`, and if the payload cannot be taken apart all are. */

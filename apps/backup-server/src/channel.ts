@@ -167,11 +167,11 @@ async function ask(socket: FramedSocket, asker: Asker, secret: Buffer | undefine
 
 /** The next message of a handshake. */
 async function next<K extends 'challenge' | 'hello' | 'welcome'>(socket: FramedSocket, kind: K): Promise<Head<K>> {
-  const { value, done } = await socket[Symbol.asyncIterator]().next();
-  if (done === true) throw new AuthenticationError('the other side closed the connection before it had said who it is');
-  if (value.length > strangerBytesMax) throw new MalformedMessageError(`a ${kind} of ${value.length} bytes`);
-  const { head } = decode<Kind>(value, 'failed', kind);
-  if (head.kind === 'failed') throw new AuthenticationError((head as Head<'failed'>).reason);
+  const step = await socket[Symbol.asyncIterator]().next();
+  if (step.done === true) throw new AuthenticationError('the other side closed the connection before it had said who it is');
+  if (step.value.length > strangerBytesMax) throw new MalformedMessageError(`a ${kind} of ${step.value.length} bytes`);
+  const { head } = decode<Kind>(step.value, 'failed', kind);
+  if (head.kind === 'failed') throw new AuthenticationError(head.reason);
   return head as Head<K>;
 }
 

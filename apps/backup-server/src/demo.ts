@@ -170,7 +170,7 @@ async function contentsOf(folder: string): Promise<Map<string, string>> {
   // latin1 gives every byte a character, and takes it back.
   const visit = async (below: string): Promise<void> => {
     const at = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(below, 'latin1')]);
-    for (const entry of await readdir(at, { withFileTypes: true, encoding: 'latin1' as BufferEncoding })) {
+    for (const entry of await readdir(at, { withFileTypes: true, encoding: 'latin1' })) {
       const name = `${below}${entry.name}`;
       const full = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')]);
       if (entry.isDirectory()) {

@@ -155,24 +155,27 @@ function parseHead<K extends Kind>(text: string, kinds: readonly K[]): Head<K> {
 export const packJson = (value: unknown): Buffer => packText(JSON.stringify(value));
 export const unpackJson = (body: Buffer): unknown => JSON.parse(unpackText(body));
 
-export const packText = (text: string): Buffer => zstdCompressSync(text);
+export const unpackText = (body: Buffer): string => unpackBytes(body).toString();
+const packText = (text: string): Buffer => zstdCompressSync(text);
 
-/** Text that was packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
-export function unpackText(body: Buffer): string {
+/** Bytes that were packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
+export function unpackBytes(body: Buffer): Buffer {
   try {
-    return zstdDecompressSync(body, { maxOutputLength: manifestBytesMax }).toString();
+    return zstdDecompressSync(body, { maxOutputLength: manifestBytesMax });
   } catch (cause) {
-    throw new MalformedMessageError('a body that is no compressed text', { cause });
+    throw new MalformedMessageError('a body that is not compressed', { cause });
   }
 }
 
 /** Manifests travel in pieces: a frame holds a few megabytes. */
-const pieceLength = 4 * 1024 * 1024;
+const pieceBytes = 4 * 1024 * 1024;
 
+/** Pieces of bytes, wherever a character ends; who receives them puts the bytes together first. */
 export function* manifestPieces(text: string): Generator<Message<'manifest'>> {
-  for (let at = 0; at === 0 || at < text.length; at += pieceLength) {
-    const body = packText(text.slice(at, at + pieceLength));
-    yield { head: { kind: 'manifest', more: at + pieceLength < text.length }, body };
+  const bytes = Buffer.from(text);
+  for (let at = 0; at === 0 || at < bytes.length; at += pieceBytes) {
+    const body = zstdCompressSync(bytes.subarray(at, at + pieceBytes));
+    yield { head: { kind: 'manifest', more: at + pieceBytes < bytes.length }, body };
   }
 }
 

@@ -26,6 +26,6 @@ export function parseSchedule(text: string): Schedule {
       { cause },
     );
   }
-  if (cron.nextRun() === null) throw new RangeError(`every "${text}": this never comes`);
+  if (cron.nextRuns(2).length < 2) throw new RangeError(`every "${text}": this does not come again and again`);
   return (afterMs) => cron.nextRun(new Date(afterMs))?.getTime() ?? Infinity;
 }

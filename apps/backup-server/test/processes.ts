@@ -12,8 +12,6 @@ import { unpackJson, type Head } from '../src/messages.ts';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
 
 const main = join(import.meta.dirname, '..', 'src', 'main.ts');
-/** Programs start a hundred times: what was compiled for one is there for the next. */
-const env = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') };
 const host = '127.0.0.1';
 const secretText = 'a secret that only this test knows';
 /** Of what a process wrote, the end. */
@@ -44,7 +42,7 @@ export class Program {
   #output = '';
 
   constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.#child.stdout!, this.#child.stderr!])
       stream.on('data', (text: Buffer) => (this.#output = (this.#output + text.toString()).slice(-outputLengthMax)));
     this.#ended = once(this.#child, 'exit').then(([code]) => code as number | null);
@@ -73,14 +71,10 @@ export class Program {
     await this.#ended;
   }
 
+  /** Resolves when somebody may connect; rejects when it ends before. */
   async listening(port: number): Promise<void> {
-    await eventually(
-      async () => {
-        if (!this.isAlive) throw new Error(`it ended: ${this.#output}`);
-        return accepts(port);
-      },
-      { timeoutMs: startMs, intervalMs: 20 },
-    );
+    await eventually(async () => !this.isAlive || (await accepts(port)), { timeoutMs: startMs, intervalMs: 20 });
+    if (!this.isAlive) throw new Error(`the program ended before it listened: ${this.#output}`);
   }
 }
 
@@ -326,7 +320,7 @@ export class BackupSystem implements AsyncDisposable {
         if (outcome.result === 'failed') throw new Error(`the backup failed: ${outcome.reason}`);
         return outcome;
       },
-      { timeoutMs: 60_000, intervalMs: 20 },
+      { timeoutMs: 30_000, intervalMs: 20 },
     );
   }
 
@@ -335,7 +329,7 @@ export class BackupSystem implements AsyncDisposable {
     const server = ['--server', `${host}:${this.#port}`];
     const secret = args.includes('--secret-file') ? [] : ['--secret-file', this.secretFile];
     return new Promise((resolve) =>
-      execFile(process.execPath, [main, 'admin', command, ...server, ...secret, ...args], { env }, (error, stdout, stderr) =>
+      execFile(process.execPath, [main, 'admin', command, ...server, ...secret, ...args], (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr }),
       ),
     );
@@ -344,8 +338,7 @@ export class BackupSystem implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const nodes = [...this.nodes.values()];
     for (const { relay } of nodes) await relay.close();
-    const programs = [this.#standalone, ...nodes.map(({ program }) => program)];
-    await Promise.all(programs.map((program) => program?.isAlive && program.kill()));
+    for (const program of [this.#standalone, ...nodes.map((node) => node.program)]) if (program?.isAlive) await program.kill();
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 }

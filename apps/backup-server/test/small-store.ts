@@ -22,9 +22,11 @@ export const blobOf = (content: Uint8Array | string): Blob => {
 };
 
 /** Nothing that a compressor could shrink. */
-export const noise = (random: Random, length: number): Buffer => Buffer.from(Array.from({ length }, () => random.integer(0, 255)));
+export const noise = (random: Random, length: number): Buffer =>
+  Buffer.from(Array.from({ length }, () => random.integer(0, 255)));
 /** What shrinks. */
-export const text = (random: Random, length: number): Buffer => Buffer.alloc(length, `${random.integer(0, 999_999)} lorem ipsum `);
+export const text = (random: Random, length: number): Buffer =>
+  Buffer.alloc(length, `${random.integer(0, 999_999)} lorem ipsum `);
 
 /** Files of the tests are cut after so many bytes. */
 const chunkBytes = 1000;
@@ -57,7 +59,12 @@ export interface Settings {
 }
 
 /** Makes a version of these files, as a requester does. Returns its number. */
-export async function backUp(store: Store, key: Key, files: Files, { base, keep, blobsInBundle }: Settings = {}): Promise<number> {
+export async function backUp(
+  store: Store,
+  key: Key,
+  files: Files,
+  { base, keep, blobsInBundle }: Settings = {},
+): Promise<number> {
   await store.writer.takeOver();
   await store.index.refresh();
   const newest = base ?? (await store.newest(key)).number;

@@ -424,7 +424,7 @@ describe('a group of commands', () => {
   it('with flags only takes nothing from the environment', async () => {
     expect(await main('admin', 'list')).toMatchObject({
       code: exitCodes.usage,
-      err: expect.stringContaining('--path is required: path to list'),
+      err: '--path is required: path to list\n"main.ts admin list --help" lists the settings\n',
     });
   });
 });

@@ -6,7 +6,10 @@ import { chunksIn, cutAt, fileChunks, manifestChunks, type ChunkSizes } from './
 const small: ChunkSizes = { min: 16, average: 64, max: 256 };
 const noise = (length: number, seed: number): Uint8Array => {
   const random = seededRandom(seed);
-  return new Uint8Array(Uint32Array.from({ length: Math.ceil(length / 4) }, () => random.next() * 2 ** 32).buffer).subarray(0, length);
+  return new Uint8Array(Uint32Array.from({ length: Math.ceil(length / 4) }, () => random.next() * 2 ** 32).buffer).subarray(
+    0,
+    length,
+  );
 };
 const textOf = (chunk: Uint8Array): string => Buffer.from(chunk).toString('hex');
 const cuts = (bytes: Uint8Array, sizes = small): string[] => [...chunksIn(bytes, sizes)].map(textOf);
@@ -57,13 +60,19 @@ describe('chunks', () => {
 
   it('around an edit change, and no others', () => {
     fc.assert(
-      fc.property(fc.nat(), fc.nat(49_999), fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.nat(300), (seed, at, put, taken) => {
-        const before = noise(50_000, seed);
-        const after = Buffer.concat([before.subarray(0, at), put, before.subarray(at + taken)]);
-        const known = new Set(cuts(before));
-        const fresh = cuts(after).filter((chunk) => !known.has(chunk));
-        expect(fresh.length).toBeLessThan(25);
-      }),
+      fc.property(
+        fc.nat(),
+        fc.nat(49_999),
+        fc.uint8Array({ minLength: 1, maxLength: 300 }),
+        fc.nat(300),
+        (seed, at, put, taken) => {
+          const before = noise(50_000, seed);
+          const after = Buffer.concat([before.subarray(0, at), put, before.subarray(at + taken)]);
+          const known = new Set(cuts(before));
+          const fresh = cuts(after).filter((chunk) => !known.has(chunk));
+          expect(fresh.length).toBeLessThan(25);
+        },
+      ),
       { numRuns: 50 },
     );
   });

@@ -4,17 +4,30 @@ import { bytesFromName, isText, nameFromBytes, printable } from './file-names.ts
 
 /** Of bytes that are often nearly UTF-8. */
 const nearlyText = fc
-  .array(fc.oneof(fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)), fc.uint8Array({ maxLength: 4 })), { maxLength: 6 })
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)),
+      fc.uint8Array({ maxLength: 4 }),
+    ),
+    { maxLength: 6 },
+  )
   .map((parts) => Buffer.concat(parts));
 
 describe('a name', () => {
   it('of any bytes comes back as it was', () => {
-    fc.assert(fc.property(fc.uint8Array(), (bytes) => expect(Buffer.from(bytesFromName(nameFromBytes(bytes)))).toEqual(Buffer.from(bytes))));
-    fc.assert(fc.property(nearlyText, (bytes) => expect(Buffer.from(bytesFromName(nameFromBytes(bytes)))).toEqual(bytes)));
+    fc.assert(
+      fc.property(
+        fc.uint8Array(),
+        (bytes) => void expect(Buffer.from(bytesFromName(nameFromBytes(bytes)))).toEqual(Buffer.from(bytes)),
+      ),
+    );
+    fc.assert(fc.property(nearlyText, (bytes) => void expect(Buffer.from(bytesFromName(nameFromBytes(bytes)))).toEqual(bytes)));
   });
 
   it('of other bytes is another', () => {
-    fc.assert(fc.property(nearlyText, nearlyText, (a, b) => expect(nameFromBytes(a) === nameFromBytes(b)).toBe(a.equals(b))));
+    fc.assert(
+      fc.property(nearlyText, nearlyText, (a, b) => void expect(nameFromBytes(a) === nameFromBytes(b)).toBe(a.equals(b))),
+    );
   });
 
   it('that is text stands for itself', () => {
@@ -40,7 +53,12 @@ describe('a name', () => {
   });
 
   it('travels through JSON', () => {
-    fc.assert(fc.property(nearlyText, (bytes) => expect(JSON.parse(JSON.stringify(nameFromBytes(bytes)))).toBe(nameFromBytes(bytes))));
+    fc.assert(
+      fc.property(
+        nearlyText,
+        (bytes) => void expect(JSON.parse(JSON.stringify(nameFromBytes(bytes)))).toBe(nameFromBytes(bytes)),
+      ),
+    );
   });
 
   it('that nothing can have made gives bytes all the same, and never a slash or a zero that is not in it', () => {
@@ -58,7 +76,6 @@ describe('a name', () => {
     expect(printable('a\u001b[31m\n\u0085\udcffä😀')).toBe('a\\x1b[31m\\x0a\\x85\\xffä😀');
     fc.assert(
       fc.property(nearlyText, (bytes) => {
-        // eslint-disable-next-line no-control-regex -- they are what must not be there
         expect(printable(nameFromBytes(bytes))).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
         expect(printable(nameFromBytes(bytes)).isWellFormed()).toBe(true);
       }),

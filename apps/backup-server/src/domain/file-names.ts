@@ -25,7 +25,6 @@ export const isText = (name: string): boolean => !escaped.test(name);
 
 /** For a terminal: what is not text or would move the cursor is shown as `\xNN`. */
 export function printable(name: string): string {
-  // eslint-disable-next-line no-control-regex -- they are what must not reach a terminal
   return name.replace(/[\u0000-\u001f\u007f-\u009f\udc80-\udcff]/gu, (character) => {
     const code = character.charCodeAt(0);
     return `\\x${(code >= 0xdc80 ? code - 0xdc00 : code).toString(16).padStart(2, '0')}`;

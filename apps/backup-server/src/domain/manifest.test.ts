@@ -23,35 +23,48 @@ import {
 const hash = 'a'.repeat(64);
 const other = 'b'.repeat(64);
 const folder = (path: string, mode = 0o755): FolderEntry => ({ type: 'folder', path, mode, mtimeMs: 1.5 });
-const file = (path: string, rest: Partial<FileEntry> = {}): FileEntry => ({ type: 'file', path, mode: 0o644, mtimeMs: 2, size: 3, sha256: hash, ...rest });
+const file = (path: string, rest: Partial<FileEntry> = {}): FileEntry => ({
+  type: 'file',
+  path,
+  mode: 0o644,
+  mtimeMs: 2,
+  size: 3,
+  sha256: hash,
+  ...rest,
+});
 const link = (path: string, target = 'x'): LinkEntry => ({ type: 'link', path, target, mtimeMs: 3 });
 
 /** A tree of random shape: each name is in a folder that is there too. */
 const name = fc.oneof(
   fc.constantFrom('a', 'a-b', 'a!', 'b', '\u{1f600}', '\uffee', '\udcff', 'x\ny', '...'),
-  fc.uint8Array({ minLength: 1, maxLength: 4 }).map((bytes) => nameFromBytes(bytes.filter((byte) => byte !== 0 && byte !== 0x2f && byte !== 0x2e)) || 'c'),
+  fc
+    .uint8Array({ minLength: 1, maxLength: 4 })
+    .map((bytes) => nameFromBytes(bytes.filter((byte) => byte !== 0 && byte !== 0x2f && byte !== 0x2e)) || 'c'),
 );
-const tree = fc.array(fc.tuple(fc.nat(), name, fc.constantFrom('file', 'folder', 'link')), { maxLength: 25 }).map((parts): Entry[] => {
-  const entries = new Map<string, Entry>([['', folder('')]]);
-  for (const [at, each, type] of parts) {
-    const folders = [...entries.values()].filter((entry) => entry.type === 'folder');
-    const parent = folders[at % folders.length]!.path;
-    const path = parent === '' ? each : `${parent}/${each}`;
-    if (!entries.has(path)) entries.set(path, { file, folder, link }[type as 'file' | 'folder' | 'link'](path));
-  }
-  return sorted([...entries.values()]);
-});
+const tree = fc
+  .array(fc.tuple(fc.nat(), name, fc.constantFrom('file', 'folder', 'link')), { maxLength: 25 })
+  .map((parts): Entry[] => {
+    const entries = new Map<string, Entry>([['', folder('')]]);
+    for (const [at, each, type] of parts) {
+      const folders = [...entries.values()].filter((entry) => entry.type === 'folder');
+      const parent = folders[at % folders.length]!.path;
+      const path = parent === '' ? each : `${parent}/${each}`;
+      if (!entries.has(path)) entries.set(path, { file, folder, link }[type](path));
+    }
+    return sorted([...entries.values()]);
+  });
 
 const refused = (entries: readonly unknown[]): void =>
   expect(() => parseManifest(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''))).toThrow(MalformedManifestError);
 
 describe('a manifest', () => {
   it('says what was put in, of any tree', () => {
-    fc.assert(fc.property(tree, (entries) => expect(parseManifest(manifestText(entries))).toEqual(entries)));
+    fc.assert(fc.property(tree, (entries) => void expect(parseManifest(manifestText(entries))).toEqual(entries)));
   });
 
   it('may be of one file, one link, or nothing', () => {
-    for (const entries of [[file('')], [link('')], [folder('')], []]) expect(parseManifest(manifestText(entries))).toEqual(entries);
+    for (const entries of [[file('')], [link('')], [folder('')], []])
+      expect(parseManifest(manifestText(entries))).toEqual(entries);
   });
 
   it('has a folder before what is in it, whatever the names', () => {
@@ -67,7 +80,20 @@ describe('a manifest', () => {
   });
 
   it('knows what content it needs, each once', () => {
-    const entries = [folder(''), file('a'), file('b', { size: 0, sha256: hashOf(Buffer.alloc(0)) }), file('c', { size: 9, sha256: other, chunks: [[hash, 4], ['c'.repeat(64), 5]] }), link('d')];
+    const entries = [
+      folder(''),
+      file('a'),
+      file('b', { size: 0, sha256: hashOf(Buffer.alloc(0)) }),
+      file('c', {
+        size: 9,
+        sha256: other,
+        chunks: [
+          [hash, 4],
+          ['c'.repeat(64), 5],
+        ],
+      }),
+      link('d'),
+    ];
     expect([...hashesOf(entries)]).toEqual([hash, 'c'.repeat(64)]);
     expect(chunksOf(entries[1] as FileEntry)).toEqual([[hash, 3]]);
     expect(chunksOf(entries[2] as FileEntry)).toEqual([]);
@@ -76,12 +102,10 @@ describe('a manifest', () => {
 });
 
 describe('a hostile manifest', () => {
-  it.each([
-    ['..', '../a', 'a/..', '/etc/passwd', '/', 'a//b', './a', 'a/', 'a\0b', '.'].map((path) => [path]),
-  ].flat())('with a path %j is refused', (path) => {
-    refused([folder(''), folder('a'), file(path as string)]);
-    refused([folder(''), folder('a'), folder(path as string)]);
-    refused([folder(''), folder('a'), link(path as string)]);
+  it.each(['..', '../a', 'a/..', '/etc/passwd', '/', 'a//b', './a', 'a/', 'a\0b', '.'])('with a path %j is refused', (path) => {
+    refused([folder(''), folder('a'), file(path)]);
+    refused([folder(''), folder('a'), folder(path)]);
+    refused([folder(''), folder('a'), link(path)]);
   });
 
   it('with anything below a link, a file or nothing is refused', () => {
@@ -114,8 +138,26 @@ describe('a hostile manifest', () => {
     ['a chunk that is too large', file('a', { size: chunkBytesMax + 1 })],
     ['chunks that are less than its size', file('a', { size: 9, chunks: [[hash, 4]] })],
     ['chunks that are more than its size', file('a', { size: 3, chunks: [[hash, 4]] })],
-    ['an empty chunk', file('a', { size: 3, chunks: [[hash, 3], [hash, 0]] })],
-    ['a negative chunk', file('a', { size: 3, chunks: [[hash, 4], [hash, -1]] })],
+    [
+      'an empty chunk',
+      file('a', {
+        size: 3,
+        chunks: [
+          [hash, 3],
+          [hash, 0],
+        ],
+      }),
+    ],
+    [
+      'a negative chunk',
+      file('a', {
+        size: 3,
+        chunks: [
+          [hash, 4],
+          [hash, -1],
+        ],
+      }),
+    ],
     ['a chunk beyond counting', file('a', { size: 3, chunks: [[hash, 1e300]] })],
     ['a huge chunk', file('a', { size: 2 ** 40, chunks: [[hash, 2 ** 40]] })],
     ['chunks that are none', { ...file('a'), chunks: 'x' }],
@@ -138,7 +180,16 @@ describe('a hostile manifest', () => {
   });
 
   it('that is no text of lines, or too long, is refused', () => {
-    for (const text of ['{', '\n', ' \n', JSON.stringify(folder('')), `${JSON.stringify(folder(''))}\n\n`, 'null\n', '[]\n', '"\n"\n'])
+    for (const text of [
+      '{',
+      '\n',
+      ' \n',
+      JSON.stringify(folder('')),
+      `${JSON.stringify(folder(''))}\n\n`,
+      'null\n',
+      '[]\n',
+      '"\n"\n',
+    ])
       expect(() => parseManifest(text)).toThrow(MalformedManifestError);
     expect(() => parseManifest('\n'.repeat(entriesMax + 1))).toThrow('at most 1000000 are allowed');
   });
@@ -198,7 +249,10 @@ describe('the checksum of a tree', () => {
   });
 
   it('of two trees is one only if they are', () => {
-    const bare = (entries: readonly Entry[]): string => JSON.stringify(entries.map(({ mtimeMs: _, ...entry }) => entry));
-    fc.assert(fc.property(tree, tree, (a, b) => expect(checksumOf(a) === checksumOf(b)).toBe(bare(a) === bare(b))), { numRuns: 300 });
+    const bare = (entries: readonly Entry[]): string => JSON.stringify(entries.map((entry) => ({ ...entry, mtimeMs: 0 })));
+    fc.assert(
+      fc.property(tree, tree, (a, b) => void expect(checksumOf(a) === checksumOf(b)).toBe(bare(a) === bare(b))),
+      { numRuns: 300 },
+    );
   });
 });

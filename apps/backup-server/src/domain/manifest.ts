@@ -76,14 +76,16 @@ export function totalsOf(entries: readonly Entry[]): Totals {
 
 /**
  * The text whose SHA-256 is the checksum of a tree: type, name, mode and content of every entry in sorted order. Times are not in it, so a mere
- * `touch` makes no version. A name holds no byte 0, so no two trees have one text.
+ * `touch` makes no version. No two trees have one text.
  */
 export function checksumText(entries: readonly Entry[]): string {
   const lines = entries.map((entry) => {
-    if (entry.type === 'file') return `file\0${entry.path}\0${entry.mode}\0${entry.sha256}`;
-    return entry.type === 'folder' ? `folder\0${entry.path}\0${entry.mode}` : `link\0${entry.path}\0${entry.target}`;
+    // As JSON, which keeps bytes that are no text apart.
+    const path = JSON.stringify(entry.path);
+    if (entry.type === 'file') return `file ${path} ${entry.mode} ${entry.sha256}`;
+    return entry.type === 'folder' ? `folder ${path} ${entry.mode}` : `link ${path} ${JSON.stringify(entry.target)}`;
   });
-  return lines.map((line) => `${line}\0\n`).join('');
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 export function manifestText(entries: readonly Entry[]): string {

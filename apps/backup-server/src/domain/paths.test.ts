@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isSafe, nodeNamePattern, normalPath, parentOf } from './paths.ts';
 
-const anyPath = fc.array(fc.constantFrom('a', 'b c', '..', '.', '', '...', '..a', '\\', '\n'), { maxLength: 8 }).map((parts) => parts.join('/'));
+const anyPath = fc
+  .array(fc.constantFrom('a', 'b c', '..', '.', '', '...', '..a', '\\', '\n'), { maxLength: 8 })
+  .map((parts) => parts.join('/'));
 
 describe('a path that an admin names', () => {
   it.each([
@@ -20,9 +22,12 @@ describe('a path that an admin names', () => {
     expect(normalPath(path)).toEqual({ path: normal });
   });
 
-  it.each(['', '/', '/a', '//', '..', '../a', 'a/..', 'a/../b', './..', 'a/b/../..', 'a\0', 'x'.repeat(4097)])('%j is none', (path) => {
-    expect(normalPath(path)).toHaveProperty('problem');
-  });
+  it.each(['', '/', '/a', '//', '..', '../a', 'a/..', 'a/../b', './..', 'a/b/../..', 'a\0', 'x'.repeat(4097)])(
+    '%j is none',
+    (path) => {
+      expect(normalPath(path)).toHaveProperty('problem');
+    },
+  );
 
   it('is in one spelling, stays below the root, and is its own normal form', () => {
     fc.assert(
@@ -47,7 +52,10 @@ describe('a path in a manifest', () => {
   });
 
   it('leads nowhere else, whatever it is', () => {
-    fc.assert(fc.property(anyPath, (path) => !isSafe(path) || posix.join('/top', path) === (path === '' ? '/top' : `/top/${path}`)), { numRuns: 500 });
+    fc.assert(
+      fc.property(anyPath, (path) => !isSafe(path) || posix.join('/top', path) === (path === '' ? '/top' : `/top/${path}`)),
+      { numRuns: 500 },
+    );
   });
 
   it('has a parent, but for the top', () => {
@@ -58,6 +66,7 @@ describe('a path in a manifest', () => {
 describe('the name of a node', () => {
   it('is letters, digits and a few signs, and no path', () => {
     for (const name of ['a', 'node-1', 'A.b_c', 'x'.repeat(64)]) expect(name).toMatch(nodeNamePattern);
-    for (const name of ['', '.', '..', '-a', '.a', 'a/b', 'a b', 'ä', 'a\n', 'x'.repeat(65)]) expect(name).not.toMatch(nodeNamePattern);
+    for (const name of ['', '.', '..', '-a', '.a', 'a/b', 'a b', 'ä', 'a\n', 'x'.repeat(65)])
+      expect(name).not.toMatch(nodeNamePattern);
   });
 });

@@ -133,9 +133,10 @@ export function ended(
 
 /** What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. */
 export function saved(registry: Registry): Task[] {
-  return [...registry.values()].map(({ current: _, ...task }) => task);
+  return [...registry.values()].map(({ current, ...task }) => task);
 }
 
 export function restored(tasks: readonly Task[]): Registry {
-  return new Map(tasks.map((task) => [keyOf(task), task]));
+  // What never comes again is null in JSON.
+  return new Map(tasks.map((task) => [keyOf(task), { ...task, dueMs: (task.dueMs as number | null) ?? Infinity }]));
 }

@@ -8,7 +8,7 @@ import { decodeBundle } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
 import { hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
-import { decode, encode, unpackOffer, unpackText, type Head } from '../messages.ts';
+import { decode, encode, unpackOffer, unpackBytes, type Head } from '../messages.ts';
 import { scrub, sweep } from '../store/housekeeping.ts';
 import { SupersededError, type Note, type Store, type Version } from '../store/store.ts';
 import { failureLimit, queueOf } from '../topology.ts';
@@ -191,7 +191,7 @@ class Receiving {
   readonly #progress: Progress;
   readonly #asked = new Set<string>();
   readonly #keeping = new Set<Promise<void>>();
-  #failure: unknown;
+  #failure: Error | undefined;
   storedBytes = 0;
 
   constructor(channel: Channel, store: Store, progress: Progress) {
@@ -202,7 +202,7 @@ class Receiving {
 
   /** The tree, all of its blobs in the store but not yet durable; `undefined` where it is the newest version's. */
   async run(): Promise<ReceivedTree | undefined> {
-    const pieces: string[] = [];
+    const pieces: Buffer[] = [];
     let length = 0;
     for (;;) {
       const { head, body } = await this.#channel.expect('working', 'unchanged', 'offer', 'bundle', 'manifest', 'tree');
@@ -215,11 +215,11 @@ class Receiving {
       else if (head.kind === 'offer') await this.#answer(body);
       else if (head.kind === 'bundle') this.#keep(body);
       else if (head.kind === 'manifest') {
-        pieces.push(unpackText(body));
+        pieces.push(unpackBytes(body));
         length += pieces.at(-1)!.length;
         if (length > manifestBytesMax)
-          throw new Error(`the node's manifest is larger than ${manifestBytesMax} characters: register parts of the path`);
-      } else return this.#finish(pieces.join(''), head);
+          throw new Error(`the node's manifest is larger than ${manifestBytesMax} bytes: register parts of the path`);
+      } else return this.#finish(Buffer.concat(pieces).toString(), head);
     }
   }
 
@@ -247,9 +247,9 @@ class Receiving {
     this.#keeping.add(keeping);
     keeping.then(
       () => this.#keeping.delete(keeping),
-      (error: unknown) => {
+      (error: Error) => {
         this.#failure ??= error;
-        this.#channel.destroy(error as Error);
+        this.#channel.destroy(error);
       },
     );
   }

@@ -86,7 +86,7 @@ function entriesKnown({ items }: Survey): Entry[] | undefined {
   return entries;
 }
 
-function entryOf({ known: _, ...file }: SurveyedFile, { sha256, chunks }: { sha256: string; chunks?: Chunk[] }): Entry {
+function entryOf({ known, ...file }: SurveyedFile, { sha256, chunks }: { sha256: string; chunks?: Chunk[] }): Entry {
   return { ...file, sha256, ...(chunks !== undefined && { chunks }) };
 }
 
@@ -123,8 +123,9 @@ class Sending {
   /** In the order in which they were sent, which is that of the answers. */
   readonly #unanswered: Offer[] = [];
   readonly #answered: Offer[] = [];
-  /** Files whose content was thought to be in the store and is not. */
+  /** Files whose content was thought to be in the store and is not; and what of it is wanted, which is offered once only. */
   readonly #again = new Set<SurveyedFile>();
+  readonly #owed = new Set<string>();
   #bundle: Blob[] = [];
   #bundleBytes = 0;
   /** Bytes of blobs that were sent and are not kept yet. */
@@ -217,6 +218,8 @@ class Sending {
   }
 
   async #add(blob: Offered): Promise<void> {
+    if (blob.bytes !== undefined && this.#owed.delete(blob.chunk[0]))
+      return this.#put({ hash: blob.chunk[0], bytes: blob.bytes });
     this.#offer.push(blob);
     this.#offerBytes += blob.bytes?.length ?? 0;
     if (this.#offerBytes >= offerBytesMax || this.#offer.length >= offerBlobsMax) await this.#sendOffer();
@@ -245,14 +248,14 @@ class Sending {
     const wanted = await this.#orBroken(answer.promise);
     for (const [index, { bytes, chunk, file }] of blobs.entries()) {
       if (wanted[index] !== 1) continue;
-      if (bytes === undefined) this.#readAgain(file);
+      if (bytes === undefined) this.#readAgain(file, chunk[0]);
       else await this.#put({ hash: chunk[0], bytes });
     }
   }
 
   /** What was known of it is forgotten: its entry is made anew when it is read. */
-  #readAgain(file: SurveyedFile): void {
-    if (this.#again.has(file)) return;
+  #readAgain(file: SurveyedFile, hash: string): void {
+    this.#owed.add(hash);
     this.#again.add(file);
     this.#entries.delete(file.path);
   }

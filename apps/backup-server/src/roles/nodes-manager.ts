@@ -37,7 +37,7 @@ export interface NodesManagerParts {
   broker: Broker;
   clock: Clock;
   log: Logger;
-  /** Milliseconds since 1970: schedules outlive the process. */
+  /** Milliseconds since 1970: schedules outlive what they run in. */
   nowMs: () => number;
   newId: () => string;
   /** Where the registry is kept; `save` resolves when it is durable. */
@@ -114,8 +114,9 @@ export class NodesManagerRole implements Role {
     try {
       answer = await this.#obey(command);
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      reply = { ...reply, failed: error.message };
+      // Whatever it is, its admin should read it: a full disk, most likely.
+      reply = { ...reply, failed: (error as Error).message };
+      if (!(error instanceof RangeError)) log.error({ err: error }, 'command failed');
     }
     await broker.publish({ routingKey: head.replyTo, body: encode(reply, packJson(answer ?? null)) }).catch((error: unknown) => {
       // The server that asked is gone, and its queue with it.
@@ -137,7 +138,7 @@ export class NodesManagerRole implements Role {
       const { address, every, keep } = command;
       this.#registry = register(this.#registry, { ...named, address, every, keep }, nowMs);
       await this.#save();
-      await this.#tick();
+      await this.#publishDue(nowMs);
       return { ...named, changed: known !== undefined };
     }
     if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "list" shows what is`);
@@ -147,7 +148,7 @@ export class NodesManagerRole implements Role {
       return named;
     }
     this.#registry = makeDue(this.#registry, named, nowMs);
-    await this.#tick();
+    await this.#publishDue(nowMs);
     return { ...named, attempts: known.attempts };
   }
 
@@ -172,16 +173,24 @@ export class NodesManagerRole implements Role {
     return next > nowMs ? next : schedule(nowMs);
   }
 
-  async #tick(): Promise<void> {
-    const { broker, newId, nowMs, log, sweepIntervalMs } = this.#parts;
-    const now = nowMs();
-    for (const task of dueTasks(this.#registry, now)) {
+  async #publishDue(nowMs: number): Promise<void> {
+    const { broker, newId, log } = this.#parts;
+    for (const task of dueTasks(this.#registry, nowMs)) {
       const attempt = newId();
       const { node, address, path, every, keep } = task;
-      this.#registry = begun(this.#registry, task, attempt, now);
+      this.#registry = begun(this.#registry, task, attempt, nowMs);
       log.debug({ node, path }, 'due');
-      await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'due', attempt, node, address, path, every, keep }) });
+      await broker.publish({
+        routingKey: queueOf.due,
+        body: encode({ kind: 'due', attempt, node, address, path, every, keep }),
+      });
     }
+  }
+
+  async #tick(): Promise<void> {
+    const { broker, nowMs, sweepIntervalMs } = this.#parts;
+    const now = nowMs();
+    await this.#publishDue(now);
     if (now >= this.#scrub.dueMs) {
       const { slice } = this.#scrub;
       this.#scrub = { slice: (slice + 1) % sliceCount, dueMs: now + this.#sliceMs };

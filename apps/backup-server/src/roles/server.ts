@@ -90,7 +90,7 @@ export class ServerRole implements Role {
       const { head } = message;
       this.#parts.log.debug({ command: head.kind }, 'command');
       try {
-        await this.#obey(channel, head as Head<CommandKind>);
+        await this.#obey(channel, head);
       } catch (error) {
         if (!(error instanceof CommandError || error instanceof MissingBlobsError)) throw error;
         await channel.send({ kind: 'failed', reason: error.message, code: error instanceof CommandError ? error.code : 1 });
@@ -182,7 +182,7 @@ export class ServerRole implements Role {
   async #listed(version: Version | LostVersion): Promise<ListedVersion> {
     if ('lost' in version)
       return { ...lostRecord, ...version, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
-    const { manifest: _, ...record } = version;
+    const { manifest, ...record } = version;
     const missing = this.#parts.store.index.hasMarks ? await this.#parts.store.missingOf(version) : [];
     if (missing.length === 0) return { ...record, state: 'whole', damagedFiles: [] };
     return { ...record, state: 'damaged', damagedFiles: await this.#filesWith(version, new Set(missing)) };

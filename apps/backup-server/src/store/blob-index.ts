@@ -4,7 +4,7 @@
  */
 import { open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MalformedBundleError } from '../bundle.ts';
+import { encodeHeader, MalformedBundleError } from '../bundle.ts';
 import { readIfThere, replaceDurably } from './durable.ts';
 import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
@@ -28,12 +28,15 @@ export class BlobIndex {
   readonly #packs: string;
   readonly #damaged: string;
   #known = nothing(new Set());
+  /** While it is made. */
+  #anew: Known | undefined;
   #marks = new Set<string>();
   #markedHashes = new Set<string>();
   /** Indexes that were found damaged and made anew, until a scrub reports them. */
   readonly repairedIndexes = new Set<string>();
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
-  #refreshing: Promise<void> | undefined;
+  #lastRefresh: Promise<void> = Promise.resolve();
+  /** One that has not begun: who asks for one now is served by it. */
   #nextRefresh: Promise<void> | undefined;
 
   constructor(directory: string) {
@@ -68,20 +71,20 @@ export class BlobIndex {
     return this.#marks.has(`${pack}-${hash}`);
   }
 
-  /** Takes in what other processes have added and removed; the look at the folder is one that begins after this call. */
+  /** Takes in what other processes have added and removed; the look at the folder is one that begins after this call. One at a time. */
   refresh(): Promise<void> {
-    if (this.#refreshing === undefined) return this.#beginRefresh();
-    this.#nextRefresh ??= this.#refreshing
-      .catch(() => undefined)
-      .then(() => {
-        this.#nextRefresh = undefined;
-        return this.#beginRefresh();
-      });
+    this.#nextRefresh ??= this.#lastRefresh.then(() => {
+      this.#nextRefresh = undefined;
+      const refresh = this.#refresh();
+      this.#lastRefresh = refresh.catch(() => undefined);
+      return refresh;
+    });
     return this.#nextRefresh;
   }
 
   add(pack: string, bundles: readonly PackedBundle[]): void {
     this.#addTo(this.#known, pack, bundles);
+    if (this.#anew !== undefined) this.#addTo(this.#anew, pack, bundles);
   }
 
   /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
@@ -119,14 +122,17 @@ export class BlobIndex {
     return blobs.get(hash);
   }
 
-  /** The bytes of a bundle, header and payload, unchecked; `undefined` where its pack has been removed. */
+  /** The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed. */
   async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
     const file = await open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
       throw error;
     });
     try {
-      return file && (await readBundle(file, bundle));
+      if (file === undefined) return undefined;
+      const bytes = await readBundle(file, bundle);
+      encodeHeader(bundle.header).copy(bytes);
+      return bytes;
     } finally {
       await file?.close();
     }
@@ -158,11 +164,6 @@ export class BlobIndex {
     }
   }
 
-  #beginRefresh(): Promise<void> {
-    this.#refreshing = this.#refresh().finally(() => (this.#refreshing = undefined));
-    return this.#refreshing;
-  }
-
   async #refresh(): Promise<void> {
     const there = await this.#listed();
     const marks = new Set(await readdir(this.#damaged));
@@ -171,12 +172,14 @@ export class BlobIndex {
     const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
     const otherMarks = marks.size !== this.#known.marks.size || [...marks].some((mark) => !this.#known.marks.has(mark));
     if (!gone && !otherMarks) return this.#load(this.#known, there);
-    const anew = nothing(new Set(marks));
-    await this.#load(anew, there);
-    // What was sealed meanwhile is known to the old one only.
-    await this.#load(anew, await this.#listed());
-    this.#parsed.clear();
-    this.#known = anew;
+    const anew = (this.#anew = nothing(new Set(marks)));
+    try {
+      await this.#load(anew, there);
+      this.#parsed.clear();
+      this.#known = anew;
+    } finally {
+      this.#anew = undefined;
+    }
   }
 
   async #listed(): Promise<Set<string>> {

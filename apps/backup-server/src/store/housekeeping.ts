@@ -57,19 +57,16 @@ export async function scrub(
   return result;
 }
 
-/** A pack is made to count in a moment; one that was left without an index for so long is left for good. */
-const adoptionMs = 60_000;
-
-/** Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one. Under the lock: nobody removes packs meanwhile. */
+/**
+ * Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one, the same that a writer would give them a
+ * moment later. Under the lock, so that nobody removes them meanwhile.
+ */
 function adoptPacks(store: Store): Promise<void> {
   return store.mutex.run(async () => {
     const names = new Set(await readdir(join(store.directory, 'packs')));
-    for (const name of names) {
-      if (!name.endsWith('.pack') || names.has(name.replace('.pack', '.index'))) continue;
-      const { mtimeMs } = await stat(join(store.directory, 'packs', name));
-      if (Date.now() - mtimeMs < adoptionMs) continue;
-      await store.index.repairIndex(name.slice(0, -'.pack'.length));
-    }
+    for (const name of names)
+      if (name.endsWith('.pack') && !names.has(name.replace('.pack', '.index')))
+        await store.index.repairIndex(name.slice(0, -'.pack'.length));
     await store.index.refresh();
   });
 }
@@ -320,6 +317,7 @@ interface Removal {
 async function removePacks(store: Store, { anew, before, live, written }: Removal): Promise<Swept> {
   const folder = join(store.directory, 'packs');
   return store.mutex.run(async () => {
+    await store.index.refresh();
     const made = (await readableVersions(store)).filter((version) => !before.has(idOf(version)));
     const newlyLive = await liveHashes(store, made);
     const doomed = new Map(anew.map((state) => [state.pack, state]));

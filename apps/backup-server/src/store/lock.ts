@@ -26,8 +26,8 @@ export function tryLock(path: string, { existing = false } = {}): HeldLock | und
     const file = pathToFileURL(path);
     file.search = existing ? 'mode=rw' : 'mode=rwc';
     database = new DatabaseSync(file);
-    // Nothing is ever written, so nothing has to be undone: a full disk must not keep anybody from the lock.
-    database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
+    // Nothing is ever written; a journal on disk would keep everybody from the lock when that is full.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     const held = database;
     return { release: () => held.close() };
   } catch (error) {

@@ -34,10 +34,12 @@ export type OnSealed = (pack: string, bundles: readonly PackedBundle[]) => void;
 export class PackWriter {
   readonly #packs: string;
   readonly #incoming: string;
-  readonly #folder: string;
+  #folder: string;
   readonly #onSealed: OnSealed;
   #lock: HeldLock | undefined;
   #open: Promise<OpenPack> | undefined;
+  /** Bundles that wait for a pack. */
+  readonly #placing = new Set<Promise<unknown>>();
   #sealing = new Set<Promise<void>>();
   /** Blobs that are written, and not yet in a pack that counts. */
   readonly #pending = new Set<string>();
@@ -50,8 +52,13 @@ export class PackWriter {
   }
 
   async start(): Promise<void> {
-    await mkdir(this.#folder);
-    this.#lock = tryLock(join(this.#folder, 'lock'));
+    // Another process may take a folder that is not locked yet for one of a dead writer.
+    for (;;) {
+      await mkdir(this.#folder);
+      this.#lock = tryLock(join(this.#folder, 'lock'));
+      if (this.#lock !== undefined) break;
+      this.#folder = join(this.#incoming, newId());
+    }
     await this.takeOver();
   }
 
@@ -63,23 +70,35 @@ export class PackWriter {
   /** Resolves when the kernel has it: it then survives the end of this process, and after `flush` that of the machine. */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
     for (const { hash } of header.blobs) this.#pending.add(hash);
-    const pack = await this.#openPack().catch((error: unknown) => {
+    const placing = this.#place(bundle, header);
+    this.#placing.add(placing);
+    try {
+      const { written } = await placing.finally(() => this.#placing.delete(placing));
+      await written;
+    } catch (error) {
       for (const { hash } of header.blobs) this.#pending.delete(hash);
       throw error;
-    });
-    const offset = pack.size;
-    pack.size += bundle.length;
-    pack.bundles.push({ offset, header });
-    const write = writeAll(pack.file, bundle, offset);
-    pack.writes.push(write);
-    if (pack.size >= packBytes) this.#beginSeal();
-    await write;
+    }
   }
 
   /** Resolves when everything that was appended is in packs that count. Rejects where one of them could not be written; its blobs are lost. */
   async flush(): Promise<void> {
+    while (this.#placing.size > 0) await Promise.allSettled(this.#placing);
     this.#beginSeal();
     await Promise.all(this.#sealing);
+  }
+
+  /** Gives a bundle its place in a pack, and begins to write it there. */
+  async #place(bundle: Buffer, header: BundleHeader): Promise<{ written: Promise<void> }> {
+    const pack = await this.#openPack();
+    const offset = pack.size;
+    pack.size += bundle.length;
+    pack.bundles.push({ offset, header });
+    const written = writeAll(pack.file, bundle, offset);
+    written.catch(() => undefined);
+    pack.writes.push(written);
+    if (pack.size >= packBytes) this.#beginSeal();
+    return { written };
   }
 
   async stop(): Promise<void> {

@@ -71,6 +71,8 @@ export class MissingBlobsError extends Error {
 }
 
 const format = { store: 'lab backup-server', format: 1 };
+const folders = ['packs', 'versions', 'incoming', 'damaged'];
+const ownNames = new Set(['format', 'lock', 'housekeeping.lock', 'registry', ...folders]);
 
 /** A bundle as it stands in its pack, unchecked. */
 export interface StoredBundle {
@@ -106,7 +108,7 @@ export class Store {
     const store = new Store(directory);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await store.#checkFormat();
-    for (const folder of ['packs', 'versions', 'incoming', 'damaged']) await mkdir(join(directory, folder), { recursive: true });
+    for (const folder of folders) await mkdir(join(directory, folder), { recursive: true });
     await syncFolder(directory);
     await store.writer.start();
     await store.index.refresh();
@@ -249,8 +251,9 @@ export class Store {
       const bytes = await this.index.read(pack, bundle);
       if (bytes !== undefined) yield { pack, bundle, bytes };
       else {
-        // Another process wrote the pack anew: what was needed of it is elsewhere now.
+        // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, and its index is not.
         await this.index.refresh();
+        for (const hash of needed) if (this.index.packOf(hash) === pack) await this.index.mark(pack, hash);
         yield* this.bundlesWith(needed);
       }
     }
@@ -315,18 +318,23 @@ export class Store {
   }
 
   async #checkFormat(): Promise<void> {
-    const bytes = await readIfThere(join(this.directory, 'format'));
-    if (bytes === undefined) {
-      const others = (await readdir(this.directory)).filter((name) => !name.startsWith('.'));
-      if (others.length > 0 && !others.includes('packs'))
-        throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
-      return replaceDurably(this.directory, 'format', seal(format));
-    }
+    const file = join(this.directory, 'format');
+    if ((await readIfThere(file)) === undefined) await this.#makeFormat(file);
+    const bytes = (await readIfThere(file)) ?? Buffer.alloc(0);
     const value = unseal(bytes)?.value as typeof format | undefined;
     if (value?.store !== format.store || value.format !== format.format)
       throw new Error(
         `${this.directory} is no store of this format: its file "format" begins with ${JSON.stringify(bytes.toString('utf8', 0, 60))}`,
       );
+  }
+
+  /** Only in an empty folder; several processes may come to it at once. */
+  async #makeFormat(file: string): Promise<void> {
+    const others = (await readdir(this.directory)).filter((name) => !name.startsWith('.') && !ownNames.has(name));
+    if (others.length > 0) throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
+    await this.mutex.run(async () => {
+      if ((await readIfThere(file)) === undefined) await replaceDurably(this.directory, 'format', seal(format));
+    });
   }
 
   async #folderOf({ node, path }: Key): Promise<string> {

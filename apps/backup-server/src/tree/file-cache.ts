@@ -52,7 +52,7 @@ export class FileCache {
     const map = this.#mapOf(registered);
     if (map.size > items.length || this.#changed.has(registered)) {
       const there = new Set(items.map(({ path }) => path));
-      for (const path of map.keys()) if (!there.has(path)) this.#changed.add(registered) && map.delete(path);
+      for (const path of map.keys()) if (!there.has(path) && map.delete(path)) this.#changed.add(registered);
     }
     if (this.#directory === undefined || !this.#changed.delete(registered)) return;
     const text = zstdCompressSync(JSON.stringify([...map]));

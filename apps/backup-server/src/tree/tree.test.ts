@@ -332,10 +332,10 @@ describe('reading', () => {
 
   it('of a large file that is overwritten in place while it is read gives one of its states in the end', async () => {
     const states = [large(2), large(3), large(4), large(5)];
-    write('file', states[0]!);
+    write('file', states[0]);
     let next = 1;
     const { content, note } = await read(fileIn(await survey(), 'file'), (taken) => {
-      if (taken % 3 === 1 && next < 3) write('file', states[next++]!);
+      if (taken % 3 === 1 && next < 3) write('file', states[next++]);
     });
     expect(note).toBeUndefined();
     expect(content?.equals(states[2]!)).toBe(true);
@@ -376,8 +376,8 @@ describe('what was read before', () => {
     const first = await survey();
     const entries = [(await read(fileIn(first, 'small'))).entry!, (await read(fileIn(first, 'large'))).entry!];
     const second = await survey();
-    for (const { type: _, path, mode: __, mtimeMs: ___, size: ____, ...content } of entries)
-      expect(fileIn(second, path).known).toMatchObject(content);
+    for (const { path, sha256, chunks } of entries)
+      expect(fileIn(second, path).known).toMatchObject({ sha256, ...(chunks !== undefined && { chunks }) });
   });
 
   it('is read again when it was changed less than 2 s before', async () => {

@@ -77,13 +77,13 @@ export class Tree {
       for (const name of this.#namesIn(walk, folder)) {
         const entry = this.#visit(walk, folder === '' ? name : `${folder}/${name}`, known);
         if (entry?.type === 'folder') folders.push(entry.path);
+        if (walk.items.length < nextTurn) continue;
+        if (walk.items.length > entriesMax)
+          throw new PathError(`"${path}" has more than ${entriesMax} entries: register parts of it`);
+        nextTurn = walk.items.length + entriesPerTurn;
+        progress(walk.files, walk.bytes);
+        await turn();
       }
-      if (walk.items.length < nextTurn) continue;
-      if (walk.items.length > entriesMax)
-        throw new PathError(`"${path}" has more than ${entriesMax} entries: register parts of it`);
-      nextTurn = walk.items.length + entriesPerTurn;
-      progress(walk.files, walk.bytes);
-      await turn();
     }
     return { items: sorted(walk.items), notes: walk.notes };
   }
@@ -105,14 +105,21 @@ export class Tree {
       } catch (error) {
         return { note: reasonOf(error as NodeJS.ErrnoException) };
       }
+      let isTaking = false;
+      const taking = async (blob: Blob): Promise<void> => {
+        isTaking = true;
+        await take(blob);
+        isTaking = false;
+      };
       try {
         this.#checkInside(descriptor, path);
-        const { entry, changed } = await this.#readOpen(registered, file, descriptor, take);
+        const { entry, changed } = await this.#readOpen(registered, file, descriptor, taking);
         if (!changed) return { entry };
         if (reads === readsMax)
           return { entry, note: 'changed while it was read, each of three times; this is how it was read last' };
       } catch (error) {
-        if (error instanceof PathError || 'code' in (error as Error)) return { note: reasonOf(error as NodeJS.ErrnoException) };
+        if (!isTaking && (error instanceof PathError || 'code' in (error as Error)))
+          return { note: reasonOf(error as NodeJS.ErrnoException) };
         throw error;
       } finally {
         closeSync(descriptor);

@@ -1,0 +1,167 @@
+import { seededRandom } from '@lab/testing';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeBundle, hashOf, type Blob } from './bundle.ts';
+import { RefusedError, type Channel } from './channel.ts';
+import { DamagedError, Download, reportDamage } from './download.ts';
+import type { Chunk, Entry } from './domain/manifest.ts';
+import { unpackHashes, type Head } from './messages.ts';
+
+const blobOf = (bytes: Buffer): Blob => ({ hash: hashOf(bytes), bytes });
+const fileOf = (path: string, blobs: readonly Blob[]): Entry => {
+  const chunks = blobs.map(({ hash, bytes }): Chunk => [hash, bytes.length]);
+  const size = blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const content = Buffer.concat(blobs.map(({ bytes }) => bytes));
+  return { type: 'file', path, mode: 0o644, mtimeMs: 0, size, sha256: hashOf(content), ...(chunks.length > 1 && { chunks }) };
+};
+
+/** A server of these bundles, that answers at once; what it was asked for, and what it sent. */
+class Server {
+  readonly #bundles: readonly Buffer[];
+  readonly #at = new Map<string, number>();
+  readonly #queue: { head: Head; body: Buffer }[] = [];
+  readonly asked: string[] = [];
+  readonly suspected: string[] = [];
+  sent = 0;
+  /** Answers that wait to be read. */
+  waitingMax = 0;
+
+  constructor(groups: readonly (readonly Blob[])[], change: (bundle: Buffer) => Buffer = (bundle) => bundle) {
+    this.#bundles = groups.map((group) => change(encodeBundle(group)));
+    for (const [index, group] of groups.entries()) for (const { hash } of group) this.#at.set(hash, index);
+  }
+
+  get channel(): Channel {
+    return this as unknown as Channel;
+  }
+
+  send(head: Head, body: Buffer = Buffer.alloc(0)): Promise<void> {
+    if (head.kind === 'suspect') {
+      this.suspected.push(head.hash);
+      this.#queue.push({ head: { kind: 'answer' }, body: Buffer.alloc(0) });
+      return Promise.resolve();
+    }
+    const hashes = unpackHashes(body);
+    this.asked.push(...hashes);
+    for (const index of new Set(hashes.map((hash) => this.#at.get(hash)!))) {
+      this.#queue.push({ head: { kind: 'bundle' }, body: this.#bundles[index]! });
+      this.sent++;
+    }
+    this.#queue.push({ head: { kind: 'sent' }, body: Buffer.alloc(0) });
+    this.waitingMax = Math.max(this.waitingMax, this.#queue.filter(({ head: { kind } }) => kind === 'sent').length);
+    return Promise.resolve();
+  }
+
+  expect(): Promise<{ head: Head; body: Buffer }> {
+    const message = this.#queue.shift();
+    return message === undefined ? Promise.reject(new Error('nothing comes any more')) : Promise.resolve(message);
+  }
+}
+
+const needsOf = (entries: readonly (readonly Blob[])[]): Blob[] => entries.flat();
+
+async function contentOf(download: Download, needs: readonly Blob[]): Promise<boolean> {
+  for (const { bytes } of needs) if (!Buffer.from(await download.next()).equals(bytes)) return false;
+  return true;
+}
+
+describe('a download', () => {
+  it('gives every chunk in the order of the manifest, however they are bundled and however often they are needed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 40 }),
+        fc.array(fc.array(fc.nat(), { minLength: 1, maxLength: 5 }), { maxLength: 40 }),
+        fc.nat(),
+        async (count, files, seed) => {
+          const random = seededRandom(seed);
+          const blobs = Array.from({ length: count }, (_, index) =>
+            blobOf(Buffer.from(`${index} `.repeat(random.integer(1, 50)))),
+          );
+          const groups: Blob[][] = [];
+          for (const blob of random.shuffle(blobs)) {
+            if (groups.length === 0 || random.chance(0.3)) groups.push([]);
+            groups.at(-1)!.push(blob);
+          }
+          const contents = files.map((each) => each.map((index) => blobs[index % count]!));
+          const server = new Server(groups);
+          const download = new Download(
+            server.channel,
+            contents.map((each, index) => fileOf(`f${index}`, each)),
+          );
+          expect(await contentOf(download, needsOf(contents))).toBe(true);
+          expect(new Set(server.asked).size).toBe(server.asked.length);
+          expect(server.sent).toBeLessThanOrEqual(groups.length);
+        },
+      ),
+    );
+  });
+
+  it('asks ahead by a few megabytes, and for nothing twice that it has', async () => {
+    const random = seededRandom(1);
+    const blobs = Array.from({ length: 20 }, (_, index) => blobOf(Buffer.alloc(1024 * 1024, index)));
+    const contents = [...blobs, ...random.shuffle(blobs), ...blobs].map((blob) => [blob]);
+    const server = new Server(blobs.map((blob) => [blob]));
+    const download = new Download(
+      server.channel,
+      contents.map((each, index) => fileOf(`f${index}`, each)),
+    );
+    expect(await contentOf(download, needsOf(contents))).toBe(true);
+    expect(server.waitingMax).toBe(3);
+    expect(server.asked).toHaveLength(blobs.length);
+  });
+
+  it('keeps to its memory: what is needed much later comes again', async () => {
+    const blobs = Array.from({ length: 30 }, (_, index) => blobOf(Buffer.alloc(2 * 1024 * 1024, index)));
+    const contents = [...blobs, ...blobs].map((blob) => [blob]);
+    const server = new Server(blobs.map((blob) => [blob]));
+    const download = new Download(
+      server.channel,
+      contents.map((each, index) => fileOf(`f${index}`, each)),
+    );
+    expect(await contentOf(download, needsOf(contents))).toBe(true);
+    expect(server.asked.length).toBeGreaterThan(blobs.length);
+    expect(server.asked.length).toBeLessThan(2 * blobs.length);
+  });
+
+  it('of nothing asks for nothing', () => {
+    const server = new Server([]);
+    new Download(server.channel, [{ type: 'folder', path: '', mode: 0o755, mtimeMs: 0 }, fileOf('empty', [])]);
+    expect(server.asked).toEqual([]);
+  });
+
+  it('takes nothing for a blob that is another, and tells the server', async () => {
+    const [good, bad] = [blobOf(seededBytes(300, 1)), blobOf(seededBytes(300, 2))];
+    const server = new Server([[good], [bad]], (bundle) => {
+      const copy = Buffer.from(bundle);
+      if (bundle.includes(Buffer.from(bad.bytes.subarray(0, 50)))) copy[copy.length - 1]! ^= 1;
+      return copy;
+    });
+    const download = new Download(server.channel, [fileOf('a', [good, bad])]);
+    const error = await download.next().catch((caught: unknown) => caught);
+    const second = error instanceof Error ? error : await download.next().catch((caught: unknown) => caught);
+    expect(second).toBeInstanceOf(DamagedError);
+    expect(await reportDamage(server.channel, second)).toBeInstanceOf(RefusedError);
+    expect(server.suspected).toEqual([bad.hash]);
+  });
+
+  it('does not mind damage beside what it needs', async () => {
+    const [good, bad] = [blobOf(seededBytes(300, 3)), blobOf(seededBytes(300, 4))];
+    const server = new Server([[good, bad]], (bundle) => {
+      const copy = Buffer.from(bundle);
+      copy[copy.length - 1]! ^= 1;
+      return copy;
+    });
+    const download = new Download(server.channel, [fileOf('a', [good])]);
+    expect(Buffer.from(await download.next()).equals(good.bytes)).toBe(true);
+  });
+
+  it('leaves errors that are none of damage as they are', async () => {
+    const error = new Error('the connection is closed');
+    expect(await reportDamage(new Server([]).channel, error)).toBe(error);
+  });
+});
+
+function seededBytes(length: number, seed: number): Buffer {
+  const random = seededRandom(seed);
+  return Buffer.from(Array.from({ length }, () => random.integer(0, 255)));
+}

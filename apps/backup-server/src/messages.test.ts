@@ -1,0 +1,225 @@
+import { zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  decode,
+  encode,
+  encodeParts,
+  headEndOf,
+  MalformedMessageError,
+  manifestPieces,
+  packHashes,
+  packJson,
+  packOffer,
+  unpackHashes,
+  unpackJson,
+  unpackOffer,
+  unpackBytes,
+  unpackText,
+  type Head,
+  type Kind,
+} from './messages.ts';
+
+const hash = 'ab'.repeat(32);
+const id = '0b5a7f0e-4d3c-4b5e-9a53-0a4f0d6c1a2b';
+const progress = { files: 1, bytes: 2, sentBytes: 3 };
+const outcome = { result: 'version' as const, version: 4, ...progress, storedBytes: 5, elapsedMs: 6.5, reason: 'why' };
+const registration = { node: 'a', address: 'host:1', path: 'docs/ä\udcff', every: '30', keep: 3 };
+
+/** One of each kind. */
+const heads: Head[] = [
+  { kind: 'challenge', nonce: hash },
+  { kind: 'hello', role: 'admin', nonce: hash, proof: hash },
+  { kind: 'welcome', name: 'a', proof: hash },
+  { kind: 'failed', reason: 'no', code: 3 },
+  { kind: 'backup', path: 'docs', checksum: hash },
+  { kind: 'working', ...progress, total: 9 },
+  { kind: 'unchanged', files: 1, bytes: 2 },
+  { kind: 'offer' },
+  { kind: 'want' },
+  { kind: 'bundle' },
+  { kind: 'kept', bytes: 5 },
+  { kind: 'manifest', more: true },
+  { kind: 'tree', checksum: hash, notes: [{ path: 'a\udc80', note: 'gone' }], notesLeftOut: 0 },
+  { kind: 'stored', outcome },
+  { kind: 'register', ...registration },
+  { kind: 'unregister', node: 'a', path: 'docs', forget: true },
+  { kind: 'backupNow', node: 'a', path: 'docs' },
+  { kind: 'list' },
+  { kind: 'status' },
+  { kind: 'verify' },
+  { kind: 'shutdown' },
+  { kind: 'answer' },
+  { kind: 'fetch', node: 'a', path: 'docs', version: 2, partial: false },
+  { kind: 'version', damaged: 0 },
+  { kind: 'need' },
+  { kind: 'sent' },
+  { kind: 'suspect', hash },
+  { kind: 'command', id, replyTo: 'replies.1' },
+  { kind: 'reply', id, failed: 'no' },
+  { kind: 'due', attempt: id, ...registration },
+  { kind: 'scrub', slice: 7 },
+  { kind: 'sweep', graceMs: 1000 },
+  { kind: 'progress', attempt: id, node: 'a', path: 'docs', ...progress },
+  { kind: 'ended', attempt: id, node: 'a', path: 'docs', outcome },
+  { kind: 'stop' },
+];
+
+const raw = (json: string, body = ''): Buffer => {
+  const head = Buffer.from(json);
+  const prefix = Buffer.alloc(4);
+  prefix.writeUInt32BE(head.length);
+  return Buffer.concat([prefix, head, Buffer.from(body)]);
+};
+const refused = (bytes: Buffer, ...kinds: Kind[]): void =>
+  void expect(() => decode(bytes, ...kinds)).toThrow(MalformedMessageError);
+
+describe('a message', () => {
+  it.each(heads)('of kind $kind comes back as it was, with any body', (head) => {
+    for (const body of [undefined, Buffer.alloc(0), Buffer.from([0, 1, 255])]) {
+      const bytes = body === undefined ? encode(head) : encode(head, body);
+      const message = decode(bytes, 'stop', head.kind);
+      expect(message.head).toEqual(head);
+      expect(message.body.equals(body ?? Buffer.alloc(0))).toBe(true);
+    }
+  });
+
+  it('in parts is the same bytes', () => {
+    const parts = encodeParts({ kind: 'bundle' }, Buffer.from('one '), Buffer.from('two'));
+    expect(decode(Buffer.concat(parts), 'bundle').body.toString()).toBe('one two');
+  });
+
+  it('leaves out what its kind does not have', () => {
+    expect(decode(raw('{"kind":"list","__proto__":{"x":1},"more":5}'), 'list').head).toEqual({ kind: 'list' });
+  });
+
+  it('of another kind than expected is refused, in words that name both', () => {
+    expect(() => decode(encode({ kind: 'shutdown' }), 'list', 'status')).toThrow(
+      'expected list or status, not {"kind":"shutdown"}',
+    );
+    for (const kind of ['constructor', '__proto__', 'toString', '']) refused(raw(JSON.stringify({ kind })), 'list', 'stop');
+  });
+
+  it('that is cut off, or of rubbish, is refused', () => {
+    const bytes = encode({ kind: 'backup', path: 'docs' });
+    for (let length = 0; length < bytes.length; length++) refused(bytes.subarray(0, length), 'backup');
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (rubbish) => void refused(Buffer.from(rubbish), 'backup', 'list')));
+    for (const json of ['', 'null', '5', '"list"', '[]', '[{"kind":"list"}]', '{', '{"kind":5}', '{"kind":null}', '{}'])
+      refused(raw(json), 'list');
+  });
+
+  it('whose head is said to be huge is refused before anything is read of it', () => {
+    const bytes = Buffer.alloc(100);
+    for (const length of [97, 64 * 1024 + 1, 0x7fffffff, 0xffffffff]) {
+      bytes.writeUInt32BE(length);
+      expect(() => headEndOf(bytes)).toThrow(MalformedMessageError);
+    }
+    refused(raw(JSON.stringify({ kind: 'failed', reason: 'x'.repeat(70_000) })), 'failed');
+  });
+
+  it.each<[Kind, object]>([
+    ['backup', { path: '' }],
+    ['backup', { path: 'x'.repeat(4097) }],
+    ['backup', { path: 5 }],
+    ['backup', {}],
+    ['backup', { path: 'a', checksum: 'short' }],
+    ['challenge', { nonce: 'A'.repeat(64) }],
+    ['hello', { role: 'root', nonce: hash, proof: '' }],
+    ['register', { ...registration, node: '../a' }],
+    ['register', { ...registration, node: '' }],
+    ['register', { ...registration, keep: 0 }],
+    ['register', { ...registration, keep: 1.5 }],
+    ['register', { ...registration, every: 30 }],
+    ['register', { ...registration, address: 'x'.repeat(301) }],
+    ['unregister', { node: 'a', path: 'docs' }],
+    ['unregister', { node: 'a', path: 'docs', forget: 'yes' }],
+    ['fetch', { node: 'a', path: 'docs', version: 0, partial: false }],
+    ['fetch', { node: 'a', path: 'docs', version: -1, partial: false }],
+    ['suspect', { hash: '../../../etc/passwd' }],
+    ['suspect', { hash: `${hash}\n` }],
+    ['kept', { bytes: -1 }],
+    ['kept', { bytes: 1e300 }],
+    ['working', { files: 1, bytes: 2 }],
+    ['tree', { checksum: hash, notes: Array.from({ length: 101 }, () => ({ path: '', note: '' })), notesLeftOut: 0 }],
+    ['tree', { checksum: hash, notes: [{ path: 'a', note: 'x'.repeat(301) }], notesLeftOut: 0 }],
+    ['due', { ...registration, attempt: 'one' }],
+    ['ended', { attempt: id, node: 'a', path: 'docs', outcome: { ...outcome, result: 'perfect' } }],
+    ['reply', { id: '1' }],
+    ['failed', { reason: 'x'.repeat(8193) }],
+  ])('%s with %j is refused', (kind, fields) => {
+    refused(raw(JSON.stringify({ kind, ...fields })), kind);
+  });
+});
+
+describe('a manifest in pieces', () => {
+  const joined = (text: string): string =>
+    Buffer.concat([...manifestPieces(text)].map(({ body }) => unpackBytes(body))).toString();
+  const border = 4 * 1024 * 1024;
+
+  it('is the text, and says which piece is the last', () => {
+    for (const length of [0, 1, border - 1, border, border + 1, 2 * border]) {
+      const text = 'x'.repeat(length);
+      const pieces = [...manifestPieces(text)];
+      expect(joined(text) === text).toBe(true);
+      expect(pieces.map(({ head }) => head.more)).toEqual(pieces.map((_, index) => index < pieces.length - 1));
+      expect(pieces).toHaveLength(Math.max(1, Math.ceil(length / border)));
+    }
+  });
+
+  it('keeps a character that lies over their border', () => {
+    for (const before of [border - 3, border - 2, border - 1, border]) {
+      const text = `${'x'.repeat(before)}😀 and more`;
+      expect(joined(text) === text).toBe(true);
+    }
+  });
+});
+
+describe('a packed body', () => {
+  it('comes back as it was', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => void expect(unpackJson(packJson(value))).toEqual(JSON.parse(JSON.stringify(value)))),
+    );
+    fc.assert(fc.property(fc.string({ unit: 'grapheme' }), (text) => void expect(unpackText(zstdCompressSync(text))).toBe(text)));
+  });
+
+  it('of names that are no text comes back as it was, for JSON escapes them', () => {
+    expect(unpackJson(packJson({ path: 'a\udc80😀' }))).toEqual({ path: 'a\udc80😀' });
+  });
+
+  it('of rubbish, or cut off, is refused', () => {
+    const packed = zstdCompressSync('some text that is long enough to be cut');
+    for (let length = 1; length < packed.length; length++)
+      expect(() => unpackText(packed.subarray(0, length))).toThrow(MalformedMessageError);
+    for (const rubbish of [Buffer.from('x'), Buffer.alloc(100)]) expect(() => unpackText(rubbish)).toThrow(MalformedMessageError);
+    expect(() => unpackJson(zstdCompressSync('{'))).toThrow();
+  });
+
+  it('that would become more than a manifest may have is refused', () => {
+    const half = zstdCompressSync(Buffer.alloc(130 * 1024 * 1024));
+    expect(half.length).toBeLessThan(20_000);
+    expect(() => unpackText(Buffer.concat([half, half]))).toThrow(MalformedMessageError);
+  });
+});
+
+describe('a list', () => {
+  const hashes = fc.array(
+    fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex')),
+    { maxLength: 20 },
+  );
+
+  it('of hashes or of an offer comes back as it was', () => {
+    fc.assert(fc.property(hashes, (list) => void expect(unpackHashes(packHashes(list))).toEqual(list)));
+    fc.assert(
+      fc.property(hashes, fc.nat(0xffffffff), (list, size) => {
+        const offer = list.map((each): [string, number] => [each, size]);
+        expect(unpackOffer(packOffer(offer))).toEqual(offer);
+      }),
+    );
+  });
+
+  it('of a length that does not fit, or far too long, is refused', () => {
+    for (const length of [1, 31, 33]) expect(() => unpackHashes(Buffer.alloc(length))).toThrow(MalformedMessageError);
+    for (const length of [1, 35, 37, 36 * 1_000_001])
+      expect(() => unpackOffer(Buffer.alloc(length))).toThrow(MalformedMessageError);
+  });
+});
