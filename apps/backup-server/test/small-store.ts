@@ -85,13 +85,21 @@ export async function recordOf(
   return { record: { ...record, storedBytes: 0, manifest: manifest.hashes, notes: [] }, hashes: hashesOf(entries) };
 }
 
-/** Every file of a version, out of its blobs. */
-export async function readBack(store: Store, version: Version): Promise<Map<string, Buffer>> {
+/** Every file of a version, out of its blobs; those that are in `known` are not read again. */
+export async function readBack(
+  store: Store,
+  version: Version,
+  known = new Map<string, Uint8Array>(),
+): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   for (const entry of await store.entriesOf(version)) {
     if (entry.type !== 'file') continue;
     const blobs: Uint8Array[] = [];
-    for (const [hash] of chunksOf(entry)) blobs.push(await store.readBlob(hash));
+    for (const [hash] of chunksOf(entry)) {
+      const bytes = known.get(hash) ?? (await store.readBlob(hash));
+      known.set(hash, bytes);
+      blobs.push(bytes);
+    }
     files.set(entry.path, Buffer.concat(blobs));
   }
   return files;

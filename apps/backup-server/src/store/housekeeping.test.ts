@@ -142,7 +142,7 @@ describe('scrubbing', () => {
       const directory = folder();
       const store = await open(directory);
       const versions = new Map<string, Files>();
-      for (const path of ['docs', 'docs']) {
+      for (const path of ['docs']) {
         const files = manyFiles(random, 3, [0, 1500]);
         versions.set(`${path} ${await backUp(store, { node: 'a', path }, files)}`, files);
       }

@@ -9,10 +9,14 @@ import { PackWriter } from './pack-writer.ts';
 import type { PackedBundle } from './pack-index.ts';
 
 /** As long as it is there, no pack is made to count. */
-const gate = vi.hoisted((): { held: PromiseWithResolvers<void> | undefined } => ({ held: undefined }));
+const gate = vi.hoisted((): { held: PromiseWithResolvers<void> | undefined; waiting: number } => ({
+  held: undefined,
+  waiting: 0,
+}));
 vi.mock('./durable.ts', async (importOriginal) => {
   const original = await importOriginal<typeof import('./durable.ts')>();
   const writeSynced: typeof original.writeSynced = async (...file) => {
+    gate.waiting++;
     await gate.held?.promise;
     return original.writeSynced(...file);
   };
@@ -23,6 +27,7 @@ let directory: string;
 let sealed: Set<string>;
 let writer: PackWriter;
 beforeEach(async () => {
+  gate.waiting = 0;
   directory = newFolder();
   for (const name of ['packs', 'incoming']) await mkdir(join(directory, name));
   sealed = new Set();
@@ -95,6 +100,7 @@ describe('what was appended', () => {
     for (const { bundle, header } of bundles.slice(0, 8)) await writer.append(bundle, header);
     const { bundle, header } = bundles.at(-1)!;
     const waiting = writer.append(bundle, header);
+    await eventually(() => gate.waiting === 2);
     gate.held.reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
     gate.held = undefined;
     await waiting;

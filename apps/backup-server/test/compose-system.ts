@@ -1,0 +1,94 @@
+/** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { eventually } from '@lab/testing';
+import { Container } from '@lab/testing/containers';
+import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
+import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
+
+const directory = join(import.meta.dirname, '..');
+const execute = promisify(execFile);
+const secret = 'a secret of a test, long enough';
+/** `sha256sum` of every file, its mode, and every link: two trees with one listing are the same. */
+const listing = `find . -type f -exec sha256sum {} + | sort; find . -printf '%P %y %m %l\\n' | sort`;
+
+export class ComposeSystem implements AsyncDisposable {
+  readonly #env: Record<string, string>;
+  /** Of this machine: the secret, and what is restored. */
+  readonly folder: string;
+  #restores = 0;
+
+  private constructor(env: Record<string, string>, folder: string) {
+    this.#env = env;
+    this.folder = folder;
+  }
+
+  /** Starts it anew, with an empty store; resolves when every role takes work. */
+  static async start(name: string): Promise<ComposeSystem> {
+    const env = await composeEnvironment(directory);
+    const folder = await mkdtemp(join(tmpdir(), `backup-${name}-`));
+    await writeFile(join(folder, 'secret'), secret);
+    const project = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
+    const port = String(Number(env['LAB_PORT']) + name.length);
+    const system = new ComposeSystem(
+      { ...env, COMPOSE_PROJECT_NAME: project, LAB_PORT: port, LAB_BACKUP_SECRET: secret },
+      folder,
+    );
+    await system.compose('down', '--volumes', '--timeout', '1');
+    await composeUp(directory, { ...process.env, ...system.#env });
+    return system;
+  }
+
+  async compose(...args: readonly string[]): Promise<string> {
+    const { stdout } = await execute('docker', ['compose', ...args], { cwd: directory, env: { ...process.env, ...this.#env } });
+    return stdout;
+  }
+
+  /** The containers of a service, one for each replica. */
+  async containers(service: string): Promise<Container[]> {
+    const ids = (await this.compose('ps', '--all', '--quiet', service)).trim().split('\n').filter(Boolean);
+    return ids.map((id) => new Container(id));
+  }
+
+  /** An admin's command, as a program calls it; rejects with what it said. */
+  async admin<T = unknown>(...args: readonly string[]): Promise<T> {
+    const where = ['--server', `127.0.0.1:${this.#env['LAB_PORT']}`, '--secret-file', join(this.folder, 'secret'), '--json'];
+    const { stdout } = await execute(process.execPath, [join(directory, 'src/main.ts'), 'admin', ...where, ...args], {
+      maxBuffer: 64 * 1024 * 1024,
+    });
+    return JSON.parse(stdout) as T;
+  }
+
+  readonly status = (): Promise<StatusResult> => this.admin('status');
+  readonly list = (): Promise<ListedVersion[]> => this.admin('list');
+
+  /** Runs a script where node-1 keeps its files. */
+  async onNode(script: string): Promise<string> {
+    return this.compose('exec', '-T', 'node-1', 'bash', '-ec', `cd /data; ${script}`);
+  }
+
+  /** What is in a folder of the node. */
+  async listed(path: string): Promise<string> {
+    return this.onNode(`cd '${path}'; ${listing}`);
+  }
+
+  /** What a version is when it is restored here. */
+  async restored(path: string, version: number): Promise<string> {
+    const to = join(this.folder, `restored-${this.#restores++}`);
+    await this.admin('restore', '--node', 'node-1', '--path', path, '--version', String(version), '--to', to);
+    const { stdout } = await execute('bash', ['-ec', listing], { cwd: to, maxBuffer: 64 * 1024 * 1024 });
+    await rm(to, { recursive: true });
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await eventually(() => this.compose('down', '--volumes', '--timeout', '1').then(() => true), {
+      timeoutMs: 60_000,
+      intervalMs: 1_000,
+    });
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}

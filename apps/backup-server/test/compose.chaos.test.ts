@@ -1,0 +1,111 @@
+/**
+ * Every role and RabbitMQ is killed, and a requester paused, in the middle of a transfer, in real containers. After each, the backup succeeds, and every version that
+ * is listed restores to what the node had when it was made.
+ */
+import { eventually } from '@lab/testing';
+import type { Container } from '@lab/testing/containers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ComposeSystem } from './compose-system.ts';
+
+const path = 'tree of 2026';
+/** So much is new each time: two seconds of transfer, to strike in. */
+const freshMb = 160;
+const patience = { timeoutMs: 90_000, intervalMs: 200 };
+
+let system: ComposeSystem;
+/** What the node had, for each version that may be made of it. */
+const states = new Set<string>();
+
+beforeAll(async () => {
+  system = await ComposeSystem.start('chaos');
+  await change(1);
+  await system.admin('register', '--node', 'node-1', '--address', 'node-1:7600', '--path', path, '--every', '1h', '--keep', '6');
+  await eventually(async () => (await task()).attempts > 0, patience);
+}, 300_000);
+
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+async function change(mb: number): Promise<void> {
+  await system.onNode(
+    `mkdir -p '${path}/sub/empty'; date +%N > '${path}/sub/now'; ln -sf now '${path}/sub/link'; head -c ${mb}M /dev/urandom > '${path}/random-$RANDOM'`,
+  );
+  states.add(await system.listed(path));
+}
+
+const task = async () => (await system.status()).tasks[0]!;
+
+/** Strikes when the transfer is under way, repairs, waits for the version, and compares all. */
+async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () => Promise<void>): Promise<void> {
+  await system.onNode(`rm -f '${path}'/random-*`);
+  await change(freshMb);
+  const { attempts } = await task();
+  await system.admin('register', '--node', 'node-1', '--address', 'node-1:7600', '--path', path, '--every', '1h', '--keep', '6');
+  const sent = await eventually(
+    async () => {
+      const now = await task();
+      expect(now.attempts, 'the transfer was over before the fault struck').toBe(attempts);
+      return now.current?.progress?.sentBytes;
+    },
+    { timeoutMs: 20_000, intervalMs: 20 },
+  );
+  await strike();
+  console.log(`struck after ${Math.round(sent! / 1e6)} MB`);
+  await repair();
+  await eventually(async () => {
+    const { last, current } = await task();
+    return current === undefined && last?.result !== 'failed' && last?.result !== 'superseded';
+  }, patience);
+  await system.admin('backup', '--node', 'node-1', '--path', path);
+  const versions = await system.list();
+  expect(versions.map(({ state }) => state)).toEqual(versions.map(() => 'whole'));
+  expect(await system.restored(path, versions.at(-1)!.version)).toBe(await system.listed(path));
+}
+
+async function one(service: string): Promise<Container> {
+  const [first] = await system.containers(service);
+  return first!;
+}
+
+describe('in the middle of a transfer', () => {
+  it.each(['server', 'nodes-manager', 'rabbitmq', 'node-1'])('%s is killed and started again', async (service) => {
+    const container = await one(service);
+    await expectAllVersionsWhole(
+      () => container.kill(),
+      () => container.start(),
+    );
+  });
+
+  it('all requesters are killed and one is started again', async () => {
+    const requesters = await system.containers('backup-requester');
+    await expectAllVersionsWhole(
+      async () => void (await Promise.all(requesters.map((each) => each.kill()))),
+      () => requesters[0]!.start(),
+    );
+    await requesters[1]!.start();
+  });
+
+  it('all requesters hang and thaw', async () => {
+    const requesters = await system.containers('backup-requester');
+    await expectAllVersionsWhole(
+      async () => void (await Promise.all(requesters.map((each) => each.pause()))),
+      async () => void (await Promise.all(requesters.map((each) => each.unpause()))),
+    );
+  });
+
+  it('the node is cut off and comes back', async () => {
+    const container = await one('node-1');
+    await expectAllVersionsWhole(
+      () => container.partition(),
+      () => container.heal(),
+    );
+  });
+});
+
+it('after all of that every listed version restores to what the node had at some time', async () => {
+  const versions = await system.list();
+  expect(versions.length).toBeGreaterThan(3);
+  for (const { version } of versions) expect(states).toContain(await system.restored(path, version));
+  expect(await system.admin('verify')).toMatchObject({ findings: [], damaged: [] });
+});

@@ -1,0 +1,70 @@
+/** The system as `npx nx up` starts it, on a real RabbitMQ. */
+import { eventually } from '@lab/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ComposeSystem } from './compose-system.ts';
+
+let system: ComposeSystem;
+
+beforeAll(async () => {
+  system = await ComposeSystem.start('integration');
+}, 300_000);
+
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+it('backs up what is registered, and what changes, by itself', async () => {
+  await system.onNode("mkdir -p notes/empty; echo one > notes/a; ln -s a notes/link; chmod 750 notes; printf x > 'notes/b c'");
+  await system.admin(
+    'register',
+    '--node',
+    'node-1',
+    '--address',
+    'node-1:7600',
+    '--path',
+    'notes',
+    '--every',
+    '1s',
+    '--keep',
+    '3',
+  );
+  await eventually(async () => (await system.list()).length === 1, { timeoutMs: 30_000 });
+  await system.onNode('echo two >> notes/a');
+  const changed = await system.listed('notes');
+  await eventually(async () => (await system.list()).length === 2, { timeoutMs: 30_000 });
+  expect(await system.restored('notes', 2)).toBe(changed);
+  expect(await system.restored('notes', 1)).not.toBe(changed);
+});
+
+it('says in status why a node is not backed up, and when it is tried again', async () => {
+  await system.admin('register', '--node', 'nobody', '--address', 'nobody:7600', '--path', 'notes', '--every', '1s');
+  await eventually(
+    async () => {
+      const { tasks } = await system.status();
+      const task = tasks.find(({ node }) => node === 'nobody');
+      return task!.failures >= 2 && task?.last?.reason?.includes('nobody:7600');
+    },
+    { timeoutMs: 30_000 },
+  );
+  await system.admin('unregister', '--node', 'nobody', '--path', 'notes');
+});
+
+it('refuses a second nodes manager, with the reason', async () => {
+  const refused = await system.compose('run', '--rm', '--no-deps', 'nodes-manager').catch((error: Error) => error);
+  expect(JSON.stringify(refused)).toContain('the nodes manager runs once');
+});
+
+it('keeps what is registered over a restart of the nodes manager', async () => {
+  await system.compose('restart', 'nodes-manager');
+  await eventually(async () => (await system.status()).tasks.length === 1, { timeoutMs: 60_000 });
+});
+
+it('shuts down server, nodes manager and requesters for good, and leaves the nodes', async () => {
+  await system.admin('shutdown');
+  const running = async (): Promise<string[]> =>
+    (await system.compose('ps', '--services', '--status', 'running')).trim().split('\n').sort();
+  await eventually(async () => !(await running()).some((service) => /server|manager|requester/.test(service)), {
+    timeoutMs: 30_000,
+  });
+  expect(await running()).toEqual(['content-creator-1', 'node-1', 'rabbitmq']);
+});
