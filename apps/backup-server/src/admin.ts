@@ -269,6 +269,7 @@ function filesText(files: readonly string[]): string {
 }
 
 const newTable = (...head: string[]): Table.Table => new Table({ head, style: { head: [], border: [], compact: true } });
+const countText = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`;
 const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 
 function listText(versions: readonly ListedVersion[]): string {
@@ -280,7 +281,7 @@ function listText(versions: readonly ListedVersion[]): string {
       state === 'whole'
         ? notes.length === 0
           ? 'whole'
-          : `whole, ${notes.length} notes`
+          : `whole, ${countText(notes.length, 'note')}`
         : `${state}: ${filesText(damagedFiles)}`;
     table.push([
       node,
@@ -310,7 +311,7 @@ function statusText({ tasks, nowMs, store }: StatusResult): string {
     table.push([task.node, printable(task.path), task.address, task.every, task.keep ?? 'all', next + retry, outcomeText(task)]);
   }
   const damaged = store.damaged === 0 ? 'none damaged' : `${store.damaged} damaged ("list" names the files)`;
-  const held = `${store.versions} versions, ${damaged}; ${bytesText(store.bytes)} in ${store.packs} packs`;
+  const held = `${countText(store.versions, 'version')}, ${damaged}; ${bytesText(store.bytes)} in ${countText(store.packs, 'pack')}`;
   return tasks.length === 0 ? `nothing is registered\n${held}` : `${table.toString()}\n${held}`;
 }
 

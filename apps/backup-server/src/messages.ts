@@ -15,6 +15,9 @@ import { nodeNamePattern } from './domain/paths.ts';
 /** A head holds names and numbers, a path or two, and notes. */
 const headBytesMax = 64 * 1024;
 
+/** Most characters of a note that are kept. */
+export const noteLengths = { path: 1000, note: 300 };
+
 const count = z.int().min(0);
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const node = z.string().regex(nodeNamePattern, 'a node is called by letters, digits, ".", "_" and "-", at most 64');
@@ -32,6 +35,12 @@ export const outcome = z.object({
   storedBytes: count,
   elapsedMs: z.number(),
   reason: reason.optional(),
+});
+
+/** What could not be backed up as it was; a version keeps a hundred of them. */
+export const notesSchema = z.object({
+  notes: z.array(z.object({ path: z.string().max(noteLengths.path), note: z.string().max(noteLengths.note) })).max(100),
+  leftOut: count,
 });
 
 const schemas = {
@@ -58,13 +67,8 @@ const schemas = {
   kept: z.object({ kind: z.literal('kept'), bytes: count }),
   /** Body: a piece of the manifest's text, compressed. */
   manifest: z.object({ kind: z.literal('manifest'), more: z.boolean() }),
-  /** After the manifest: what is to be known of the tree. */
-  tree: z.object({
-    kind: z.literal('tree'),
-    checksum: hash,
-    notes: z.array(z.object({ path: z.string().max(4096), note: z.string().max(300) })).max(100),
-    notesLeftOut: count,
-  }),
+  /** After the manifest: what it must hash to. Body: the tree's notes, JSON. */
+  tree: z.object({ kind: z.literal('tree'), checksum: hash }),
   /** What became of it. */
   stored: z.object({ kind: z.literal('stored'), outcome }),
 

@@ -5,6 +5,7 @@ import {
   constants,
   ftruncateSync,
   futimesSync,
+  lutimesSync,
   fchmodSync,
   mkdirSync,
   openSync,
@@ -19,7 +20,7 @@ import { bytesFromName, isText } from './domain/file-names.ts';
 export type Piece =
   | { what: 'folder'; path: string }
   | { what: 'file'; path: string; mode: number; mtimeMs: number; size: number; at: number; bytes: Uint8Array; last: boolean }
-  | { what: 'link'; path: string; target: string }
+  | { what: 'link'; path: string; target: string; mtimeMs: number }
   | { what: 'seal'; path: string; mode: number; mtimeMs: number };
 
 const root = workerData as string;
@@ -29,6 +30,9 @@ const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | consta
 /** Zeros of at least this length are left out: the file system makes a hole. */
 const holeBytesMin = 64 * 1024;
 const zeros = Buffer.alloc(4 * 1024 * 1024);
+
+/** Seconds, to the microsecond; Node takes a negative number for now, but not a date. */
+const timeOf = (mtimeMs: number): number | Date => (mtimeMs < 0 ? new Date(mtimeMs) : mtimeMs / 1000);
 
 let open: { path: string; descriptor: number } | undefined;
 
@@ -44,17 +48,20 @@ function write(piece: Extract<Piece, { what: 'file' }>): void {
   if (!piece.last) return;
   if (isHole) ftruncateSync(descriptor, piece.size);
   fchmodSync(descriptor, piece.mode & modeBits);
-  futimesSync(descriptor, piece.mtimeMs / 1000, piece.mtimeMs / 1000);
+  futimesSync(descriptor, timeOf(piece.mtimeMs), timeOf(piece.mtimeMs));
   closeSync(descriptor);
   open = undefined;
 }
 
 function obey(piece: Piece): void {
   if (piece.what === 'file') return write(piece);
-  if (piece.what === 'link') return symlinkSync(bytesOf(piece.target), placeOf(piece.path));
+  if (piece.what === 'link') {
+    symlinkSync(bytesOf(piece.target), placeOf(piece.path));
+    return lutimesSync(placeOf(piece.path), timeOf(piece.mtimeMs), timeOf(piece.mtimeMs));
+  }
   if (piece.what === 'folder') return void (piece.path === '' || mkdirSync(placeOf(piece.path), { mode: 0o700 }));
   chmodSync(placeOf(piece.path), piece.mode & modeBits);
-  utimesSync(placeOf(piece.path), piece.mtimeMs / 1000, piece.mtimeMs / 1000);
+  utimesSync(placeOf(piece.path), timeOf(piece.mtimeMs), timeOf(piece.mtimeMs));
 }
 
 parentPort!.on('message', (pieces: Piece[] | 'end') => {

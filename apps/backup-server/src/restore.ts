@@ -37,7 +37,8 @@ export async function restoreTo(
       else if (entry.type === 'file') await writeFile(thread, entry, download, progress);
     }
     for (const entry of placed)
-      if (entry.type === 'link') await thread.do({ what: 'link', path: entry.path, target: entry.target });
+      if (entry.type === 'link')
+        await thread.do({ what: 'link', path: entry.path, target: entry.target, mtimeMs: entry.mtimeMs });
     for (const entry of placed.reverse())
       if (entry.type === 'folder') await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
     await thread.end();

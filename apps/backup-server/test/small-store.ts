@@ -1,6 +1,16 @@
 /** For tests of the store: trees of small files in memory, backed up as a requester does it, read back, and the folder as a crash would leave it. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+} from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -124,13 +134,30 @@ export function copyOf(folder: string): string {
   for (let tries = 1; ; tries++) {
     const copy = newFolder();
     try {
-      execFileSync('cp', ['-a', `${folder}/.`, copy], { stdio: 'ignore' });
+      copyInto(folder, copy, new Map());
       return copy;
     } catch (error) {
       // A file was renamed while it was copied.
       remove(copy);
       if (tries === 20) throw error;
     }
+  }
+}
+
+function copyInto(folder: string, copy: string, byInode: Map<number, string>): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const [from, to] = [join(folder, entry.name), join(copy, entry.name)];
+    if (entry.isDirectory()) {
+      mkdirSync(to);
+      copyInto(from, to, byInode);
+      continue;
+    }
+    const { ino, atimeMs, mtimeMs } = statSync(from);
+    const same = byInode.get(ino);
+    if (same !== undefined) linkSync(same, to);
+    else copyFileSync(from, to);
+    utimesSync(to, atimeMs / 1000, mtimeMs / 1000);
+    byInode.set(ino, to);
   }
 }
 

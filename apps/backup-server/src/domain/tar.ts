@@ -18,12 +18,15 @@ export function tarHeader(entry: Entry, name: string): Uint8Array {
   const member = entry.type === 'folder' ? `${name}/` : name;
   const size = entry.type === 'file' ? entry.size : 0;
   const names = [bytesFromName(member), bytesFromName(entry.type === 'link' ? entry.target : '')] as const;
+  const seconds = Math.floor(entry.mtimeMs / 1000);
   const records = [
     ...(names[0].length > nameBytesMax ? [paxRecord('path', names[0])] : []),
     ...(names[1].length > nameBytesMax ? [paxRecord('linkpath', names[1])] : []),
     ...(size >= sizeMax ? [paxRecord('size', ascii.encode(String(size)))] : []),
+    ...(seconds < 0 || seconds >= sizeMax ? [paxRecord('mtime', ascii.encode(String(seconds)))] : []),
   ];
-  const mode = entry.type === 'link' ? 0o777 : entry.mode;
+  // As in restore: what runs as its owner is not made from a backup.
+  const mode = entry.type === 'link' ? 0o777 : entry.mode & 0o1777;
   const header = block({ type: typeOf[entry.type], names, mode, mtimeMs: entry.mtimeMs, size: size >= sizeMax ? 0 : size });
   if (records.length === 0) return header;
   const body = joined(records);

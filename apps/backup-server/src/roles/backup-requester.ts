@@ -8,7 +8,7 @@ import { decodeBundle } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
 import { hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
-import { decode, encode, unpackOffer, unpackBytes, type Head } from '../messages.ts';
+import { decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
 import { scrub, sweep } from '../store/housekeeping.ts';
 import { SupersededError, type Note, type Store, type Version } from '../store/store.ts';
 import { failureLimit, queueOf } from '../topology.ts';
@@ -219,7 +219,7 @@ class Receiving {
         length += pieces.at(-1)!.length;
         if (length > manifestBytesMax)
           throw new Error(`the node's manifest is larger than ${manifestBytesMax} bytes: register parts of the path`);
-      } else return this.#finish(Buffer.concat(pieces).toString(), head);
+      } else return this.#finish(body, Buffer.concat(pieces).toString(), head);
     }
   }
 
@@ -254,13 +254,14 @@ class Receiving {
     );
   }
 
-  async #finish(text: string, { checksum, notes, notesLeftOut }: Head<'tree'>): Promise<ReceivedTree> {
+  async #finish(body: Buffer, text: string, { checksum }: Head<'tree'>): Promise<ReceivedTree> {
+    const { notes, leftOut } = notesSchema.parse(unpackJson(body));
     await Promise.all(this.#keeping);
     const entries = parseManifest(text);
     if (checksumOf(entries) !== checksum) throw new Error("the node's manifest is not that of its checksum");
     for (const hash of hashesOf(entries))
       if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
-    const more = notesLeftOut > 0 ? [{ path: '', note: `and ${notesLeftOut} notes more` }] : [];
+    const more = leftOut > 0 ? [{ path: '', note: `and ${leftOut} notes more` }] : [];
     return { entries, text, checksum, notes: [...notes, ...more] };
   }
 }

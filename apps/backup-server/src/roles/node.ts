@@ -7,7 +7,7 @@ import type { FramedServer } from '@lab/protocol';
 import { blobsMax, bundleBytes, bundleParts, hashOf, type Blob } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
 import { checksumText, chunkBytesMax, manifestText, sorted, totalsOf, type Chunk, type Entry } from '../domain/manifest.ts';
-import { manifestPieces, packOffer, type Head } from '../messages.ts';
+import { manifestPieces, noteLengths, packJson, packOffer, type Head } from '../messages.ts';
 import { PathError, type Survey, type SurveyedFile, type Tree, type TreeNote } from '../tree/tree.ts';
 
 export interface NodeParts {
@@ -281,11 +281,10 @@ class Sending {
   async #sendManifest(): Promise<void> {
     const entries = sorted([...this.#entries.values()]);
     for (const { head, body } of manifestPieces(manifestText(entries))) await this.#channel.send(head, body);
-    await this.#channel.send({
-      kind: 'tree',
-      checksum: checksumOf(entries),
-      notes: this.#notes.slice(0, notesMax),
-      notesLeftOut: Math.max(0, this.#notes.length - notesMax),
-    });
+    const notes = this.#notes
+      .slice(0, notesMax)
+      .map(({ path, note }) => ({ path: path.slice(0, noteLengths.path), note: note.slice(0, noteLengths.note) }));
+    const body = packJson({ notes, leftOut: this.#notes.length - notes.length });
+    await this.#channel.send({ kind: 'tree', checksum: checksumOf(entries) }, body);
   }
 }

@@ -40,7 +40,10 @@ export class PackWriter {
   #open: Promise<OpenPack> | undefined;
   /** Bundles that wait for a pack. */
   readonly #placing = new Set<Promise<unknown>>();
-  #sealing = new Set<Promise<void>>();
+  /** Packs that are being closed; each leaves the set before it settles, and never rejects. */
+  readonly #sealing = new Set<Promise<void>>();
+  /** Of a pack that could not be closed, for the next flush. */
+  #failure: Error | undefined;
   /** Blobs that are written, and not yet in a pack that counts. */
   readonly #pending = new Set<string>();
 
@@ -86,6 +89,9 @@ export class PackWriter {
     while (this.#placing.size > 0) await Promise.allSettled(this.#placing);
     this.#beginSeal();
     await Promise.all(this.#sealing);
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
   }
 
   /** Gives a bundle its place in a pack, and begins to write it there. */
@@ -167,7 +173,7 @@ export class PackWriter {
   }
 
   async #openPack(): Promise<OpenPack> {
-    while (this.#sealing.size >= sealingMax) await Promise.race(this.#sealing).catch(() => undefined);
+    while (this.#sealing.size >= sealingMax) await Promise.race(this.#sealing);
     const opening = (this.#open ??= this.#newPack());
     try {
       return await opening;
@@ -186,13 +192,11 @@ export class PackWriter {
     const pack = this.#open;
     if (pack === undefined) return;
     this.#open = undefined;
-    const sealing = pack.then((each) => this.#seal(each));
+    const sealing: Promise<void> = pack
+      .then((each) => this.#seal(each))
+      .catch((error: Error) => void (this.#failure ??= error))
+      .finally(() => this.#sealing.delete(sealing));
     this.#sealing.add(sealing);
-    void sealing.then(
-      () => this.#sealing.delete(sealing),
-      // A flush that comes later hears of it too; after that it is over.
-      () => setTimeout(() => this.#sealing.delete(sealing), 0),
-    );
   }
 
   async #seal(pack: OpenPack): Promise<void> {
