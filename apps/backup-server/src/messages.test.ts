@@ -8,6 +8,7 @@ import {
   headEndOf,
   MalformedMessageError,
   manifestPieces,
+  notesSchema,
   packHashes,
   packJson,
   packOffer,
@@ -146,6 +147,26 @@ describe('a message', () => {
     ['failed', { reason: 'x'.repeat(8193) }],
   ])('%s with %j is refused', (kind, fields) => {
     refused(raw(JSON.stringify({ kind, ...fields })), kind);
+  });
+});
+
+describe('the notes of a tree', () => {
+  const note = { path: 'a\udc80', note: 'gone' };
+
+  it('are a hundred at the most, each short', () => {
+    const most = { notes: Array.from({ length: 100 }, () => note), leftOut: 7 };
+    expect(notesSchema.parse(unpackJson(packJson(most)))).toEqual(most);
+  });
+
+  it.each<[string, unknown]>([
+    ['more of them', { notes: Array.from({ length: 101 }, () => note), leftOut: 0 }],
+    ['a long one', { notes: [{ ...note, note: 'x'.repeat(100_000) }], leftOut: 0 }],
+    ['a long path', { notes: [{ ...note, path: 'x'.repeat(100_000) }], leftOut: 0 }],
+    ['one without a path', { notes: [{ note: 'x' }], leftOut: 0 }],
+    ['fewer than none left out', { notes: [], leftOut: -1 }],
+    ['none', null],
+  ])('with %s are refused', (_, notes) => {
+    expect(notesSchema.safeParse(notes).success).toBe(false);
   });
 });
 

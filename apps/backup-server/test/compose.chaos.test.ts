@@ -55,7 +55,7 @@ async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () =>
   await repair();
   await eventually(async () => {
     const { last, current } = await task();
-    return current === undefined && last?.result !== 'failed' && last?.result !== 'superseded';
+    return current === undefined && last?.result !== 'failed';
   }, patience);
   await system.admin('backup', '--node', 'node-1', '--path', path);
   const versions = await system.list();

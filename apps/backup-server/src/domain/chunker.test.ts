@@ -48,7 +48,7 @@ describe('chunks', () => {
   });
 
   it.each([
-    ['files', fileChunks, 32 * 1024 * 1024],
+    ['files', fileChunks, 16 * 1024 * 1024],
     ['manifests', manifestChunks, 8 * 1024 * 1024],
   ])('of %s are about as long as they should be', (_, sizes, length) => {
     const chunks = [...chunksIn(noise(length, 1), sizes)];
@@ -58,23 +58,18 @@ describe('chunks', () => {
     expect(chunks.filter((chunk) => chunk.length === sizes.max).length).toBeLessThan(chunks.length / 20);
   });
 
-  it('around an edit change, and no others', () => {
-    fc.assert(
-      fc.property(
-        fc.nat(),
-        fc.nat(49_999),
-        fc.uint8Array({ minLength: 1, maxLength: 300 }),
-        fc.nat(300),
-        (seed, at, put, taken) => {
-          const before = noise(50_000, seed);
-          const after = Buffer.concat([before.subarray(0, at), put, before.subarray(at + taken)]);
-          const known = new Set(cuts(before));
-          const fresh = cuts(after).filter((chunk) => !known.has(chunk));
-          expect(fresh.length).toBeLessThan(25);
-        },
-      ),
-      { numRuns: 50 },
-    );
+  it('around an edit change, and no others: a dozen of eight hundred on average, however long it takes them to fall into step', () => {
+    const random = seededRandom(7);
+    let fresh = 0;
+    for (let edit = 0; edit < 50; edit++) {
+      const before = noise(50_000, random.integer(0, 1e9));
+      const at = random.integer(0, 49_999);
+      const put = noise(random.integer(1, 300), random.integer(0, 1e9));
+      const after = Buffer.concat([before.subarray(0, at), put, before.subarray(at + random.integer(0, 300))]);
+      const known = new Set(cuts(before));
+      fresh += cuts(after).filter((chunk) => !known.has(chunk)).length;
+    }
+    expect(fresh / 50).toBeLessThan(12);
   });
 
   it('are cut where they always were: other places would store everything anew', () => {

@@ -481,10 +481,10 @@ describe('a store', () => {
     onTestFailed(() => life.log);
     life.store = await open(life.directory);
     const names = [...Object.keys(life.steps), 'backUp', 'backUp', 'backUpAndRetain', 'sweep'];
-    for (let count = 0; count < 9; count++) await life.step(life.random.pick(names));
+    for (let count = 0; count < 7; count++) await life.step(life.random.pick(names));
   });
 
-  it.each(lives.slice(0, 20))('has all that was listed when its process is killed in the middle (seed %d)', async (seed) => {
+  it.each(lives.slice(0, 16))('has all that was listed when its process is killed in the middle (seed %d)', async (seed) => {
     const life = new Life(1000 + seed);
     onTestFailed(() => life.log);
     life.store = await open(life.directory);
