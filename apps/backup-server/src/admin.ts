@@ -13,10 +13,10 @@ import { DamagedError, Download, reportDamage } from './download.ts';
 import { credentialsOf } from './credentials.ts';
 import { unpackBytes, unpackJson, type Head } from './messages.ts';
 import { bytesText, startBar } from './progress.ts';
-import { restoreTo } from './restore.ts';
+import { checkEmpty, restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from './roles/server.ts';
 import type { Version } from './store/store.ts';
-import { writeTgz } from './tgz.ts';
+import { checkWritable, writeTgz } from './tgz.ts';
 
 type Out = (text: string) => void;
 
@@ -40,6 +40,9 @@ function explained(error: unknown, server: string): unknown {
   if (error instanceof AuthenticationError)
     return new ExitError(`the server at ${server} refused: ${error.message}`, exitCodes.failed, { cause: error });
   if (error instanceof DamagedError) return new ExitError(error.message, exitCodes.failed, { cause: error });
+  // A file or folder here, not there.
+  if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError))
+    return new ExitError(error.message, exitCodes.failed, { cause: error });
   if (error instanceof FramingError)
     return new ExitError(`${error.message}. Is the server at ${server} running?`, exitCodes.unavailable, { cause: error });
   return error;
@@ -67,7 +70,7 @@ export function adminCommands(out: Out): Command {
     summary: 'asks a server: register, unregister, backup, query, restore, list, verify, status, shutdown',
     commands: {
       register: command({
-        summary: 'has a path of a node backed up from now on, or changes how',
+        summary: 'has a path of a node backed up from now on; once more, it replaces address, interval and --keep',
         settings: adminConfigs.register,
         run: (config) =>
           withServer(config, async (channel) => {
@@ -114,17 +117,19 @@ export function adminCommands(out: Out): Command {
         summary: 'saves a version as FILE.tgz',
         settings: adminConfigs.query,
         run: (config) =>
-          fetchVersion(config, out, 'saved', config.saveTo, (fetched) =>
-            writeTgz(config.saveTo, { ...fetched, path: fetched.version.path }),
-          ),
+          fetchVersion(config, out, 'saved', config.saveTo, {
+            check: checkWritable,
+            write: (fetched) => writeTgz(config.saveTo, { ...fetched, path: fetched.version.path }),
+          }),
       }),
       restore: command({
         summary: 'writes a version into a folder',
         settings: adminConfigs.restore,
         run: (config) =>
-          fetchVersion(config, out, 'restored', config.to, (fetched) =>
-            restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
-          ),
+          fetchVersion(config, out, 'restored', config.to, {
+            check: checkEmpty,
+            write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
+          }),
       }),
       list: command({
         summary: 'shows all versions',
@@ -202,8 +207,11 @@ async function fetchVersion(
   out: Out,
   done: string,
   place: string,
-  write: (fetched: Fetched) => Promise<void>,
+  { check, write }: { check: (place: string) => Promise<void>; write: (fetched: Fetched) => Promise<void> },
 ): Promise<void> {
+  await check(place).catch((error: unknown) => {
+    throw explained(error, config.server);
+  });
   await withServer(config, async (channel) => {
     const { node, path, version: number, partial } = config;
     await channel.send({ kind: 'fetch', node, path, ...(number !== undefined && { version: number }), partial });

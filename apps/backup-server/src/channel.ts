@@ -229,8 +229,11 @@ async function answer(socket: FramedSocket, { credentials, asker, name }: Listen
     secret === undefined
       ? peerIdentity(socket.stream as TLSSocket) === asker
       : equal(Buffer.from(hello.proof, 'hex'), derive(secret, 'I am the asker', asker, nonces));
-  if (hello.role !== asker) throw new AuthenticationError(`${name} answers ${asker}s, not a ${hello.role}`);
-  if (!known) throw new AuthenticationError(secret === undefined ? `the certificate is not that of an ${asker}` : 'wrong secret');
+  if (hello.role !== asker) throw new AuthenticationError(`${name} answers ${asker}s only`);
+  if (!known)
+    throw new AuthenticationError(
+      secret === undefined ? `the certificate is not that of the identity "${asker}"` : 'wrong secret',
+    );
   const proof = secret === undefined ? '' : derive(secret, 'I am the answerer', asker, nonces).toString('hex');
   await socket.send(...encodeParts({ kind: 'welcome', name, proof }));
   return new Channel({ socket, peer: hello.role, key: secret && derive(secret, 'key', asker, nonces), direction: 'answers' });

@@ -15,6 +15,16 @@ const batchBytes = 2 * 1024 * 1024;
 const batchPieces = 256;
 const batchesMax = 6;
 
+/** Makes the folder, or takes an empty one; before anything is asked of the server. */
+export async function checkEmpty(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+  const there = await readdir(folder);
+  if (there.length > 0) throw new ExitError(`${folder} is not empty: give a folder that is, or a new one`, exitCodes.usage);
+}
+
+/** `folder` is there, and empty. */
 export async function restoreTo(
   folder: string,
   {
@@ -24,9 +34,6 @@ export async function restoreTo(
     name,
   }: { entries: readonly Entry[]; download: Download; progress: (bytes: number) => void; name: string },
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const there = await readdir(folder);
-  if (there.length > 0) throw new ExitError(`${folder} is not empty: give a folder that is, or a new one`, exitCodes.usage);
   const thread = new Thread(folder);
   try {
     // A path that is a single file goes into the folder by its name.

@@ -1,7 +1,8 @@
 /** Writes a version as a .tgz, as `tar czf` in the root of the node would have made it, with all cores: a gzip file may have many members, made side by side. */
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { ExitError, exitCodes } from '@lab/process';
 import type { Download } from './download.ts';
 import { chunksOf, type Entry } from './domain/manifest.ts';
 import { padding, tarEnd, tarHeader } from './domain/tar.ts';
@@ -11,6 +12,16 @@ const compress = promisify(gzip);
 const memberBytes = 512 * 1024;
 /** Members that are being compressed: libuv has four threads. */
 const membersAtOnce = 6;
+
+/** That the file can be written; before anything is asked of the server. */
+export async function checkWritable(file: string): Promise<void> {
+  const part = await open(`${file}.part`, 'w');
+  await part.close();
+  await rm(`${file}.part`);
+  const stats = await stat(file).catch(() => undefined);
+  if (stats?.isDirectory())
+    throw new ExitError(`${file} is a folder: give a file, which query writes or replaces`, exitCodes.usage);
+}
 
 /** Resolves when the file is complete; it has its name only then. */
 export async function writeTgz(

@@ -40,8 +40,8 @@ export interface NodesManagerParts {
   /** Milliseconds since 1970: schedules outlive what they run in. */
   nowMs: () => number;
   newId: () => string;
-  /** Where the registry is kept; `save` resolves when it is durable. */
-  file: { load(): Promise<SavedRegistry | undefined>; save(registry: SavedRegistry): Promise<void> };
+  /** Where the registry is kept: ours alone from `load` to `close`; `save` resolves when it is durable. */
+  file: { load(): Promise<SavedRegistry | undefined>; save(registry: SavedRegistry): Promise<void>; close(): void };
   /** In which every stored byte is read again. */
   scrubCycleMs: number;
   /** How often packs are looked through for what no version needs, after versions were made. */
@@ -97,6 +97,7 @@ export class NodesManagerRole implements Role {
     for (const consumer of this.#consumers) await consumer.stop({ drainMs: 2_000 });
     if (this.#changed) await this.#save();
     await this.#saving;
+    this.#parts.file.close();
   }
 
   readonly #ready = Promise.withResolvers<void>();
@@ -141,7 +142,7 @@ export class NodesManagerRole implements Role {
       await this.#publishDue(nowMs);
       return { ...named, changed: known !== undefined };
     }
-    if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "list" shows what is`);
+    if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "status" shows what is`);
     if (command.kind === 'unregister') {
       this.#registry = unregister(this.#registry, named);
       await this.#save();

@@ -72,7 +72,7 @@ export class MissingBlobsError extends Error {
 
 const format = { store: 'lab backup-server', format: 1 };
 const folders = ['packs', 'versions', 'incoming', 'damaged'];
-const ownNames = new Set(['format', 'lock', 'housekeeping.lock', 'registry', ...folders]);
+const ownNames = new Set(['format', 'lock', 'housekeeping.lock', 'nodes-manager.lock', 'registry', ...folders]);
 
 /** A bundle as it stands in its pack, unchecked. */
 export interface StoredBundle {

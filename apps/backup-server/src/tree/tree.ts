@@ -173,7 +173,9 @@ export class Tree {
       try {
         stats = lstatSync(this.#fsPath(part, ''));
       } catch (error) {
-        throw new PathError(`"${part}" cannot be read below the node's root: ${reasonOf(error as NodeJS.ErrnoException)}`);
+        const { code } = error as NodeJS.ErrnoException;
+        const reason = code === 'ENOENT' ? "is not there, below the node's root" : reasonOf(error as NodeJS.ErrnoException);
+        throw new PathError(`"${part}" ${reason}`);
       }
       if (stats.isSymbolicLink())
         throw new PathError(`"${part}" is a symbolic link: register the path that it points to, if that is below the root`);
