@@ -221,11 +221,14 @@ async function fetchVersion(
     const totals = totalsOf(entries);
     const bar = startBar(`version ${version.version}`, totals.bytes);
     let bytes = 0;
+    const onInterrupt = (): void => channel.destroy(new ExitError('interrupted', 130));
+    process.once('SIGINT', onInterrupt);
     try {
       await write({ version, entries, download: new Download(channel, entries), progress: (more) => bar.to((bytes += more)) });
     } catch (error) {
       throw await reportDamage(channel, error);
     } finally {
+      process.off('SIGINT', onInterrupt);
       bar.stop();
     }
     const answer = { node, path: version.path, version: version.version, ...totals, leftOut: head.damaged, notes: version.notes };

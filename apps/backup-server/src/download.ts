@@ -25,7 +25,8 @@ export class Download {
   readonly #uses = new Map<string, number>();
   /** Up to here blobs have been asked for, or were there. */
   #asked = 0;
-  #windows: { end: number }[] = [];
+  /** Asked for, and not yet come. */
+  #windows = 0;
   #taken = 0;
   readonly #blobs = new Map<string, Uint8Array>();
   /** Blobs that have been asked for and not been taken; how often. */
@@ -40,10 +41,11 @@ export class Download {
 
   /** The next chunk in the order of the manifest. */
   async next(): Promise<Uint8Array> {
-    const [hash] = this.#needs[this.#taken++]!;
-    while (this.#windows.length < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
+    const [hash, size] = this.#needs[this.#taken++]!;
+    while (this.#windows < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
     while (!this.#blobs.has(hash)) await this.#receiveWindow();
     const bytes = this.#blobs.get(hash)!;
+    if (bytes.length !== size) throw new DamagedError(`blob ${hash} has ${bytes.length} bytes, and its manifest says ${size}`);
     this.#release(hash, bytes);
     return bytes;
   }
@@ -63,7 +65,7 @@ export class Download {
       bytes += size;
     }
     if (hashes.size === 0) return;
-    this.#windows.push({ end: this.#asked });
+    this.#windows++;
     await this.#channel.send({ kind: 'need' }, packHashes([...hashes]));
   }
 
@@ -73,7 +75,7 @@ export class Download {
       if (head.kind === 'sent') break;
       this.#take(body);
     }
-    this.#windows.shift();
+    this.#windows--;
   }
 
   #take(bundle: Buffer): void {

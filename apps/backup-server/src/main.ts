@@ -2,13 +2,9 @@
 import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 
 // An admin's command takes longer to compile than to run. The user's own folder, not the temporary one, Node's default: what is run from there, everybody on
 // the machine could have written.
 enableCompileCache(process.env['NODE_COMPILE_CACHE'] ?? join(homedir(), '.cache', 'lab-backup-server', 'code'));
-// Buffers outside of the heap make V8 collect a heap of 20 MB a hundred times a second. Its helper threads take a quarter of all time for that, from cores
-// that have work.
-setFlagsFromString('--single-threaded-gc');
 const { main } = await import('./programs.ts');
 process.exitCode = await main({ args: process.argv.slice(2), env: process.env });

@@ -2,7 +2,8 @@
  * Writes a version into a folder that is new or empty, so that nothing that is there can lead a path elsewhere. Files are written by a thread of their own: making
  * twenty thousand of them takes as long as all the rest. Links come after all files, and folders get their modes and times when nothing more comes into them.
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { ExitError, exitCodes } from '@lab/process';
@@ -49,6 +50,11 @@ export async function restoreTo(
     for (const entry of placed.reverse())
       if (entry.type === 'folder') await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
     await thread.end();
+  } catch (error) {
+    await thread.terminate();
+    // It was empty: what is in it now is a part of a version, and nothing says so.
+    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    throw error;
   } finally {
     await thread.terminate();
   }

@@ -6,7 +6,7 @@ import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import { decodeBundle } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
-import { hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
+import { chunksOf, hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
 import { decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
 import { scrub, sweep } from '../store/housekeeping.ts';
@@ -120,7 +120,7 @@ export class BackupRequesterRole implements Role {
       const tree = await receiving.run();
       if (tree === undefined)
         return { result: 'unchanged', version: number, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
-      const outcome = await this.#store(due, tree, number, version, receiving.storedBytes);
+      const outcome = await this.#store(due, tree, number, { version, whole }, receiving.storedBytes);
       const ended = { ...outcome, ...progress, ...totalsOf(tree.entries), elapsedMs: elapsedMs() };
       await channel.send({ kind: 'stored', outcome: ended });
       await channel.close().catch(() => undefined);
@@ -140,17 +140,21 @@ export class BackupRequesterRole implements Role {
     due: Head<'due'>,
     { entries, text, checksum, notes }: ReceivedTree,
     base: number,
-    newest: Version | undefined,
+    newest: { version: Version | undefined; whole: boolean },
     receivedBytes: number,
   ): Promise<Pick<Outcome, 'result' | 'version' | 'storedBytes' | 'reason'>> {
     const { store } = this.#parts;
     const reason = notes.length === 0 ? {} : { reason: notesText(notes) };
-    if (newest?.checksum === checksum) {
-      await store.writer.flush();
-      return { result: receivedBytes > 0 ? 'healed' : 'unchanged', version: base, storedBytes: receivedBytes, ...reason };
-    }
+    const same = newest.version?.checksum === checksum ? newest.version : undefined;
+    if (same !== undefined && newest.whole) return { result: 'unchanged', version: base, storedBytes: receivedBytes, ...reason };
     const manifest = await store.keepManifest(text);
     const storedBytes = receivedBytes + manifest.storedBytes;
+    if (same !== undefined) {
+      await store.writer.flush();
+      await store.index.refresh();
+      // A manifest whose times have changed since is another one: then what is damaged stays so, and a new version is whole.
+      if ((await store.missingOf(same)).length === 0) return { result: 'healed', version: base, storedBytes, ...reason };
+    }
     const record = {
       node: due.node,
       path: due.path,
@@ -189,7 +193,8 @@ class Receiving {
   readonly #channel: Channel;
   readonly #store: Store;
   readonly #progress: Progress;
-  readonly #asked = new Set<string>();
+  /** Blobs that were asked for, and the sizes that the node gave them. */
+  readonly #asked = new Map<string, number>();
   readonly #keeping = new Set<Promise<void>>();
   #failure: Error | undefined;
   storedBytes = 0;
@@ -226,9 +231,9 @@ class Receiving {
   async #answer(body: Buffer): Promise<void> {
     const offered = unpackOffer(body);
     const wanted = Buffer.alloc(offered.length);
-    offered.forEach(([hash], index) => {
+    offered.forEach(([hash, size], index) => {
       if (this.#asked.has(hash) || !this.#store.lacks(hash)) return;
-      this.#asked.add(hash);
+      this.#asked.set(hash, size);
       wanted[index] = 1;
     });
     await this.#channel.send({ kind: 'want' }, wanted);
@@ -237,7 +242,8 @@ class Receiving {
   /** Not waited for: the next bundle is checked while this one is written. The node has few under way. */
   #keep(bundle: Buffer): void {
     const { header } = decodeBundle(bundle);
-    if (header.blobs.some(({ hash }) => !this.#asked.has(hash))) throw new Error('the node sent a blob that nobody asked for');
+    if (header.blobs.some((blob) => this.#asked.get(blob.hash) !== blob.bytes))
+      throw new Error('the node sent a blob that nobody asked for, or one of another size than it had said');
     const bytes = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
     this.#progress.sentBytes += bytes;
     const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
@@ -259,8 +265,13 @@ class Receiving {
     await Promise.all(this.#keeping);
     const entries = parseManifest(text);
     if (checksumOf(entries) !== checksum) throw new Error("the node's manifest is not that of its checksum");
-    for (const hash of hashesOf(entries))
-      if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
+    await this.#store.writer.flush();
+    for (const entry of entries)
+      for (const [hash, size] of entry.type === 'file' ? chunksOf(entry) : []) {
+        if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
+        if (this.#store.index.sizeOf(hash) !== size)
+          throw new Error(`the node's manifest gives blob ${hash} another size than it has: ${size}`);
+      }
     const more = leftOut > 0 ? [{ path: '', note: `and ${leftOut} notes more` }] : [];
     return { entries, text, checksum, notes: [...notes, ...more] };
   }

@@ -105,6 +105,8 @@ interface Offer {
 /** Bytes held for an offer that has not been answered, and its blobs. */
 const offerBytesMax = 4 * 1024 * 1024;
 const offerBlobsMax = 2048;
+/** Bytes of bundles that are ready. */
+const outboxBytesMax = 8 * 1024 * 1024;
 /** Offers under way: the next is read while the last is answered. */
 const offersMax = 3;
 
@@ -128,6 +130,9 @@ class Sending {
   readonly #owed = new Set<string>();
   #bundle: Blob[] = [];
   #bundleBytes = 0;
+  /** Made, and waiting for their turn: the next ones are read and compressed while the last are written at the other end. */
+  readonly #outbox: { bundle: Uint8Array[]; bytes: number }[] = [];
+  #outboxBytes = 0;
   /** Bytes of blobs that were sent and are not kept yet. */
   #underWay = 0;
   #onKept = Promise.withResolvers<void>();
@@ -180,6 +185,7 @@ class Sending {
           offer.answer.resolve(body);
         } else {
           this.#underWay -= head.bytes;
+          this.#sendNext();
           this.#onKept.resolve();
           this.#onKept = Promise.withResolvers();
         }
@@ -240,7 +246,7 @@ class Sending {
     await this.#sendOffer();
     while (this.#answered.length > 0) await this.#takeAnswer();
     await this.#sendBundle();
-    while (this.#underWay > 0) await this.#orBroken(this.#onKept.promise);
+    while (this.#underWay > 0 || this.#outbox.length > 0) await this.#orBroken(this.#onKept.promise);
   }
 
   async #takeAnswer(): Promise<void> {
@@ -271,11 +277,22 @@ class Sending {
     const [blobs, bytes] = [this.#bundle, this.#bundleBytes];
     this.#bundle = [];
     this.#bundleBytes = 0;
-    const bundle = bundleParts(blobs);
-    while (this.#underWay > 0 && this.#underWay + bytes > chunkBytesMax) await this.#orBroken(this.#onKept.promise);
-    this.#underWay += bytes;
-    this.#working.sentBytes += bytes;
-    await this.#channel.send({ kind: 'bundle' }, ...bundle);
+    this.#outbox.push({ bundle: bundleParts(blobs), bytes });
+    this.#outboxBytes += bytes;
+    this.#sendNext();
+    while (this.#outboxBytes > outboxBytesMax) await this.#orBroken(this.#onKept.promise);
+  }
+
+  /** Sends what may be under way beside what is. */
+  #sendNext(): void {
+    for (let next = this.#outbox[0]; next !== undefined; next = this.#outbox[0]) {
+      if (this.#underWay > 0 && this.#underWay + next.bytes > chunkBytesMax) return;
+      this.#outbox.shift();
+      this.#outboxBytes -= next.bytes;
+      this.#underWay += next.bytes;
+      this.#working.sentBytes += next.bytes;
+      this.#channel.send({ kind: 'bundle' }, ...next.bundle).catch(() => undefined);
+    }
   }
 
   async #sendManifest(): Promise<void> {

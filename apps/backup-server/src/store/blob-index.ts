@@ -13,16 +13,20 @@ const nowhere = 'missing';
 /** Indexes of packs that are kept parsed, for reading: each about 100 KB. */
 const parsedMax = 64;
 
+/** More than the largest blob has bytes. */
+const sizeUnit = 2 ** 23;
+
 /** What is known of all packs; made anew aside, and put in place as a whole. */
 interface Known {
   names: string[];
   numberOf: Map<string, number>;
-  packOf: Map<string, number>;
+  /** Of each blob its pack's number, times `sizeUnit`, and its size: one number takes less memory than two. */
+  placeOf: Map<string, number>;
   /** The marks that it was made by, `<pack>-<hash>`. */
   marks: ReadonlySet<string>;
 }
 
-const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], numberOf: new Map(), packOf: new Map(), marks });
+const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], numberOf: new Map(), placeOf: new Map(), marks });
 
 export class BlobIndex {
   readonly #packs: string;
@@ -45,12 +49,18 @@ export class BlobIndex {
   }
 
   has(hash: string): boolean {
-    return this.#known.packOf.has(hash);
+    return this.#known.placeOf.has(hash);
   }
 
   packOf(hash: string): string | undefined {
-    const number = this.#known.packOf.get(hash);
-    return number === undefined ? undefined : this.#known.names[number];
+    const place = this.#known.placeOf.get(hash);
+    return place === undefined ? undefined : this.#known.names[Math.floor(place / sizeUnit)];
+  }
+
+  /** Bytes of a blob. */
+  sizeOf(hash: string): number | undefined {
+    const place = this.#known.placeOf.get(hash);
+    return place === undefined ? undefined : place % sizeUnit;
   }
 
   get packs(): readonly string[] {
@@ -93,7 +103,7 @@ export class BlobIndex {
     await writeFile(join(this.#damaged, name), '');
     this.#marks.add(name);
     this.#markedHashes.add(hash);
-    if (pack !== undefined && this.packOf(hash) === pack) this.#known.packOf.delete(hash);
+    if (pack !== undefined && this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
   }
 
   /** This copy is sound after all. */
@@ -198,8 +208,8 @@ export class BlobIndex {
       known.numberOf.set(pack, number);
     }
     for (const { header } of bundles)
-      for (const { hash } of header.blobs)
-        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.packOf.set(hash, number);
+      for (const { hash, bytes } of header.blobs)
+        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.placeOf.set(hash, number * sizeUnit + bytes);
   }
 
   async #removeMark(mark: string): Promise<void> {

@@ -198,8 +198,10 @@ export class Store {
     const folder = join(this.#versions, folderName(key));
     return this.mutex.run(async () => {
       const numbers = await this.#numbersIn(folder);
-      if (numbers.length === 0) return 0;
-      await replaceDurably(folder, 'name', seal({ ...key, last: numbers.at(-1)! } satisfies Name));
+      await this.#folderOf(key);
+      // One more than was given: a backup that is under way has lost its base.
+      const last = (numbers.at(-1) ?? (await nameOf(folder)).last) + 1;
+      await replaceDurably(folder, 'name', seal({ ...key, last } satisfies Name));
       for (const number of numbers) await rm(join(folder, String(number)));
       await syncFolder(folder);
       return numbers.length;
