@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { hashOf } from '../bundle.ts';
-import { checksumOf } from '../roles/node.ts';
+import { checksumOf } from '../checksum.ts';
 import { nameFromBytes } from './file-names.ts';
 import {
   checksumText,

@@ -6,13 +6,13 @@ import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import { decodeBundle } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
+import { checksumOf } from '../checksum.ts';
 import { chunksOf, hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
 import { decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
 import { scrub, sweep } from '../store/housekeeping.ts';
 import { SupersededError, type Note, type Store, type Version } from '../store/store.ts';
 import { failureLimit, queueOf } from '../topology.ts';
-import { checksumOf } from './node.ts';
 
 export interface BackupRequesterParts {
   broker: Broker;

@@ -4,9 +4,19 @@
  */
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { blobsMax, bundleBytes, bundleParts, hashOf, type Blob } from '../bundle.ts';
+import { blobsMax, bundleBytes, bundleParts, type Blob } from '../bundle.ts';
 import type { Channel } from '../channel.ts';
-import { checksumText, chunkBytesMax, manifestText, sorted, totalsOf, type Chunk, type Entry } from '../domain/manifest.ts';
+import { checksumOf } from '../checksum.ts';
+import {
+  chunkBytesMax,
+  chunksOf,
+  manifestText,
+  sorted,
+  totalsOf,
+  type Chunk,
+  type Entry,
+  type FileEntry,
+} from '../domain/manifest.ts';
 import { manifestPieces, noteLengths, packJson, packOffer, type Head } from '../messages.ts';
 import { PathError, type Survey, type SurveyedFile, type Tree, type TreeNote } from '../tree/tree.ts';
 
@@ -73,8 +83,6 @@ export class NodeRole implements Role {
   }
 }
 
-export const checksumOf = (entries: readonly Entry[]): string => hashOf(Buffer.from(checksumText(entries)));
-
 /** All entries, if nothing has to be read for them. */
 function entriesKnown({ items }: Survey): Entry[] | undefined {
   const entries: Entry[] = [];
@@ -86,7 +94,7 @@ function entriesKnown({ items }: Survey): Entry[] | undefined {
   return entries;
 }
 
-function entryOf({ known, ...file }: SurveyedFile, { sha256, chunks }: { sha256: string; chunks?: Chunk[] }): Entry {
+function entryOf({ known, ...file }: SurveyedFile, { sha256, chunks }: { sha256: string; chunks?: Chunk[] }): FileEntry {
   return { ...file, sha256, ...(chunks !== undefined && { chunks }) };
 }
 
@@ -212,9 +220,9 @@ class Sending {
   }
 
   async #offerKnown(file: SurveyedFile, known: { sha256: string; chunks?: Chunk[] }): Promise<void> {
-    this.#entries.set(file.path, entryOf(file, known));
-    const chunks: Chunk[] = known.chunks ?? (file.size === 0 ? [] : [[known.sha256, file.size]]);
-    for (const chunk of chunks) await this.#add({ chunk, bytes: undefined, file });
+    const entry = entryOf(file, known);
+    this.#entries.set(file.path, entry);
+    for (const chunk of chunksOf(entry)) await this.#add({ chunk, bytes: undefined, file });
     this.#count(file.size);
   }
 

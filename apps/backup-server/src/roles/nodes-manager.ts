@@ -59,6 +59,8 @@ export interface RegistryView {
 
 export class NodesManagerRole implements Role {
   readonly #parts: NodesManagerParts;
+  /** The registry has been loaded: commands may come before. */
+  readonly #ready = Promise.withResolvers<void>();
   #registry: Registry = new Map();
   #scrub = { slice: 0, dueMs: 0 };
   #sweepDueMs = Infinity;
@@ -99,8 +101,6 @@ export class NodesManagerRole implements Role {
     await this.#saving;
     this.#parts.file.close();
   }
-
-  readonly #ready = Promise.withResolvers<void>();
 
   get #sliceMs(): number {
     return this.#parts.scrubCycleMs / sliceCount;
