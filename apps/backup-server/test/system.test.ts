@@ -1,0 +1,89 @@
+/** Server, nodes manager, requester and a node in this process, over TLS, asked as an admin asks: what damage costs, and what heals it. */
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeMemoryServer } from '@lab/middleware';
+import { silentLogger, type Role } from '@lab/process';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { adminCommands } from '../src/admin.ts';
+import { makeCertificates } from '../src/certificates.ts';
+import { hostedRoles, makeNode } from '../src/hosts.ts';
+import type { ListedVersion } from '../src/roles/server.ts';
+
+const path = 'papers';
+let folder: string;
+let server: string;
+let running: Role[];
+
+async function freeAddress(): Promise<string> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
+  const tls = join(folder, 'tls');
+  await makeCertificates({ directory: tls, names: ['desk'] });
+  await mkdir(join(folder, 'root', path), { recursive: true });
+  await writeFile(join(folder, 'root', path, 'one'), 'the first\n');
+  const [listen, node] = [await freeAddress(), await freeAddress()];
+  server = listen;
+  const settings = { store: join(folder, 'store'), listen, scrubCycle: 1e9, sweepInterval: 1e9 };
+  const memory = makeMemoryServer();
+  const hosted = hostedRoles(['backup-requester', 'nodes-manager', 'server'], {
+    settings,
+    log: silentLogger,
+    credentials: { tls },
+    connect: () => Promise.resolve(memory.connect()),
+    end: () => {},
+  });
+  running = [makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, { tls }, silentLogger)];
+  await running[0]!.start();
+  for (const { role } of hosted) {
+    running.push(typeof role === 'function' ? role() : role);
+    await running.at(-1)!.start();
+  }
+  await admin('register', '--node', 'desk', '--address', node, '--path', path, '--every', '1h');
+  await admin('backup', '--node', 'desk', '--path', path);
+});
+
+afterEach(async () => {
+  for (const role of running.reverse()) await role.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function admin(name: string, ...args: readonly string[]): Promise<unknown> {
+  let out = '';
+  const command = adminCommands((text) => void (out += text)).commands![name]!;
+  await command.run({ args: ['--server', server, '--tls', join(folder, 'tls'), '--json', ...args], env: {} });
+  return JSON.parse(out);
+}
+
+const list = async (): Promise<ListedVersion[]> => (await admin('list')) as ListedVersion[];
+
+/** Flips the last byte of every pack: content or manifest, whatever is last there. */
+async function spoilPacks(): Promise<void> {
+  const packs = join(folder, 'store', 'packs');
+  for (const name of await readdir(packs)) {
+    if (!name.endsWith('.pack')) continue;
+    const bytes = await readFile(join(packs, name));
+    const file = await open(join(packs, name), 'r+');
+    await file.write(Buffer.of(bytes.at(-1)! ^ 1), 0, 1, bytes.length - 1);
+    await file.close();
+  }
+}
+
+it('over TLS a damaged manifest is found, named, and brought again by the next backup of a tree that has not changed', async () => {
+  await spoilPacks();
+  await expect(admin('verify')).rejects.toThrow('damaged');
+  expect(await list()).toMatchObject([{ version: 1, state: 'damaged' }]);
+  await expect(admin('restore', '--node', 'desk', '--path', path, '--to', join(folder, 'no'))).rejects.toThrow('damaged');
+  await admin('backup', '--node', 'desk', '--path', path);
+  expect((await list()).at(-1)).toMatchObject({ state: 'whole' });
+  await admin('restore', '--node', 'desk', '--path', path, '--to', join(folder, 'out'));
+  expect(await readFile(join(folder, 'out', 'one'), 'utf8')).toBe('the first\n');
+});
