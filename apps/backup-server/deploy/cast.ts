@@ -80,56 +80,27 @@ async function startEight(): Promise<void> {
   await admin(['status']);
 }
 
-async function addNode([name]: readonly string[]): Promise<void> {
-  if (name === undefined) throw new Error('add-node needs a NAME: npx nx add-node backup-server node-9');
+/** One more container like that of a service, with a name and a command of its own. */
+async function runLike(service: string, name: string, command: readonly string[]): Promise<string> {
   const env = await environment();
   const container = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
-  await docker(
-    [
-      'compose',
-      'run',
-      '--detach',
-      '--no-deps',
-      '--name',
-      container,
-      'node-1',
-      'node',
-      '--name',
-      name,
-      '--listen',
-      `0.0.0.0:${port}`,
-      '--root',
-      '/data',
-    ],
-    env,
-  );
+  await docker(['compose', 'run', '--detach', '--no-deps', '--name', container, service, ...command], env);
+  return container;
+}
+
+async function addNode([name]: readonly string[]): Promise<void> {
+  if (name === undefined) throw new Error('add-node needs a NAME: npx nx add-node backup-server node-9');
+  const command = ['node', '--name', name, '--listen', `0.0.0.0:${port}`, '--root', '/data'];
+  const container = await runLike('node-1', name, command);
   await register({ node: name, path: 'a', every: '5s' }, container);
 }
 
 async function addContentCreators(files: readonly string[]): Promise<void> {
   if (files.length === 0)
     throw new Error('add-content-creators needs one FILE or more: npx nx add-content-creators backup-server a/file3.txt');
-  const env = await environment();
   for (const file of files) {
     const name = `creator-of-${file.replaceAll(/[^a-zA-Z0-9]+/g, '-')}`;
-    const container = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
-    await docker(
-      [
-        'compose',
-        'run',
-        '--detach',
-        '--no-deps',
-        '--name',
-        container,
-        'content-creator-1',
-        'content-creator',
-        '--name',
-        name,
-        '--file',
-        `/data/${file}`,
-      ],
-      env,
-    );
+    await runLike('content-creator-1', name, ['content-creator', '--name', name, '--file', `/data/${file}`]);
     console.log(`${name} writes /data/${file}`);
   }
 }

@@ -6,7 +6,7 @@ import type { Credentials } from './channel.ts';
 /** Less is guessed from a recorded connection in a day. */
 const secretBytesMin = 16;
 
-export function readSecret(file: string): Buffer {
+function readSecret(file: string): Buffer {
   let text: string;
   try {
     text = readFileSync(file, 'utf8').trim();

@@ -158,7 +158,7 @@ async function makeContent(root: string): Promise<void> {
 }
 
 /** How two folders differ, in names, types, modes and bytes. */
-export async function compareFolders(expected: string, actual: string): Promise<string[]> {
+async function compareFolders(expected: string, actual: string): Promise<string[]> {
   const [one, other] = [await contentsOf(expected), await contentsOf(actual)];
   return [...new Set([...one.keys(), ...other.keys()])]
     .filter((name) => one.get(name) !== other.get(name))

@@ -29,7 +29,7 @@ const connectionsMax = 50;
 const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.message }, 'connection refused');
 
 /** What the roles on a store share in every host. */
-export function makeHost(parts: {
+function makeHost(parts: {
   broker: Broker;
   store: Store;
   log: Logger;
