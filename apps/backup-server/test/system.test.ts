@@ -7,8 +7,13 @@ import { makeMemoryServer } from '@lab/middleware';
 import { silentLogger, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { adminCommands } from '../src/admin.ts';
+import { bundleParts, hashOf } from '../src/bundle.ts';
 import { makeCertificates } from '../src/certificates.ts';
+import { listenChannels, type Channel } from '../src/channel.ts';
+import { checksumOf } from '../src/checksum.ts';
+import { manifestText, type Entry } from '../src/domain/manifest.ts';
 import { hostedRoles, makeNode } from '../src/hosts.ts';
+import { manifestPieces, packJson, packOffer } from '../src/messages.ts';
 import type { ListedVersion } from '../src/roles/server.ts';
 
 const path = 'papers';
@@ -27,7 +32,7 @@ async function freeAddress(): Promise<string> {
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
   const tls = join(folder, 'tls');
-  await makeCertificates({ directory: tls, names: ['desk'] });
+  await makeCertificates({ directory: tls, names: ['desk', 'liar'] });
   await mkdir(join(folder, 'root', path), { recursive: true });
   await writeFile(join(folder, 'root', path, 'one'), 'the first\n');
   const [listen, node] = [await freeAddress(), await freeAddress()];
@@ -86,4 +91,31 @@ it('over TLS a damaged manifest is found, named, and brought again by the next b
   expect((await list()).at(-1)).toMatchObject({ state: 'whole' });
   await admin('restore', '--node', 'desk', '--path', path, '--to', join(folder, 'out'));
   expect(await readFile(join(folder, 'out', 'one'), 'utf8')).toBe('the first\n');
+});
+
+/** Sends 2,048 bytes, and a manifest that calls them 3: what came after the third would be read as a header in a .tgz. */
+async function lie(channel: Channel): Promise<void> {
+  await channel.expect('backup');
+  const bytes = Buffer.alloc(2048, 'x');
+  const hash = hashOf(bytes);
+  await channel.send({ kind: 'offer' }, packOffer([[hash, bytes.length]]));
+  await channel.expect('want');
+  await channel.send({ kind: 'bundle' }, ...bundleParts([{ hash, bytes }]));
+  await channel.expect('kept');
+  const entries: Entry[] = [{ type: 'file', path: '', mode: 0o644, mtimeMs: 0, size: 3, sha256: hash }];
+  for (const { head, body } of manifestPieces(manifestText(entries))) await channel.send(head, body);
+  await channel.send({ kind: 'tree', checksum: checksumOf(entries) }, packJson({ notes: [], leftOut: 0 }));
+  await channel.receive('stored').catch(() => undefined);
+}
+
+it('a node that lies about the size of a blob gets no version, and is told why', async () => {
+  const options = { host: '127.0.0.1', port: 0, name: 'liar', identity: 'node-liar', asker: 'requester' as const };
+  const liar = await listenChannels(
+    { ...options, credentials: { tls: join(folder, 'tls') }, connectionsMax: 5, onRefused: () => {} },
+    lie,
+  );
+  await admin('register', '--node', 'liar', '--address', `127.0.0.1:${liar.port}`, '--path', 'x', '--every', '1h');
+  await expect(admin('backup', '--node', 'liar', '--path', 'x')).rejects.toThrow('another size than it has: 3');
+  expect((await list()).filter(({ node }) => node === 'liar')).toEqual([]);
+  await liar.close();
 });
