@@ -30,7 +30,8 @@ export async function runCommand(command: string, directory: string, env: NodeJS
   return new Promise((resolve) => {
     const options = {
       cwd: directory,
-      env: { ...env, NO_COLOR: '1', FORCE_COLOR: undefined, npm_config_loglevel: 'error' },
+      // Nx forces colours upon what it starts, and Node then warns, in between, that both variables are set.
+      env: { ...env, NO_COLOR: '1', FORCE_COLOR: undefined, NODE_NO_WARNINGS: '1', npm_config_loglevel: 'error' },
       timeout: 300_000,
       maxBuffer: 16 * 1024 * 1024,
     };

@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { ensureEngine } from '../docker/engine.ts';
 
@@ -16,6 +16,8 @@ interface Counts {
   passed: number;
   failed: number;
   skipped: number;
+  /** A line or more for each failure: said again at the end, where somebody looks first after a long run. */
+  failures: readonly string[];
 }
 
 interface Step {
@@ -41,9 +43,9 @@ function check(name: string, program: string, args: readonly string[]): Step {
     name,
     async run() {
       const { code, output } = await runQuietly(program, args);
-      if (code === 0) return { passed: 1, failed: 0, skipped: 0 };
+      if (code === 0) return { passed: 1, failed: 0, skipped: 0, failures: [] };
       process.stderr.write(`\n${output}\n`);
-      return { passed: 0, failed: 1, skipped: 0 };
+      return { passed: 0, failed: 1, skipped: 0, failures: [name] };
     },
   };
 }
@@ -57,7 +59,7 @@ function suite(project: string, progress: 'quiet' | 'shown'): Step {
       const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
       try {
         const { code, output } = await (progress === 'shown' ? runShown : runQuietly)('vitest', args);
-        const counts = await countsOf(report, code);
+        const counts = await countsOf(project, report, code);
         if (counts.failed > 0) process.stderr.write(`\n${output}\n`);
         return counts;
       } finally {
@@ -72,22 +74,33 @@ interface Report {
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
-  testResults: { status: string; assertionResults: unknown[] }[];
+  testResults: { name: string; status: string; message: string; assertionResults: AssertionResult[] }[];
+}
+
+interface AssertionResult {
+  status: string;
+  fullName: string;
+  failureMessages: string[];
 }
 
 /** Counts a report of Vitest. A file that cannot be loaded has no tests, and yet has failed; so has a run without a report. */
-async function countsOf(file: string, code: number): Promise<Counts> {
+async function countsOf(project: string, file: string, code: number): Promise<Counts> {
   const content = await readFile(file, 'utf8').catch(() => undefined);
-  if (content === undefined) return { passed: 0, failed: 1, skipped: 0 };
+  if (content === undefined) return { passed: 0, failed: 1, skipped: 0, failures: [`${project}: vitest wrote no report`] };
   const report = JSON.parse(content) as Report;
-  const unloadable = report.testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
-  ).length;
-  const failed = report.numFailedTests + unloadable;
+  const failures = report.testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = relative(root, name);
+    if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${message}`];
+    return assertionResults
+      .filter((result) => result.status === 'failed')
+      .map(({ fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.join('\n').slice(0, 2000)}`);
+  });
+  if (failures.length === 0 && code !== 0) failures.push(`${project}: an error outside of a test; vitest ended with ${code}`);
   return {
     passed: report.numPassedTests,
-    failed: failed === 0 && code !== 0 ? 1 : failed,
+    failed: failures.length,
     skipped: report.numPendingTests + report.numTodoTests,
+    failures,
   };
 }
 
@@ -119,8 +132,13 @@ function sentence({ passed, failed, skipped }: Counts): string {
 }
 
 function sum(all: readonly Counts[]): Counts {
-  const total = (key: keyof Counts): number => all.reduce((so, counts) => so + counts[key], 0);
-  return { passed: total('passed'), failed: total('failed'), skipped: total('skipped') };
+  const total = (key: 'passed' | 'failed' | 'skipped'): number => all.reduce((so, counts) => so + counts[key], 0);
+  return {
+    passed: total('passed'),
+    failed: total('failed'),
+    skipped: total('skipped'),
+    failures: all.flatMap(({ failures }) => failures),
+  };
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -136,6 +154,7 @@ async function main(args: readonly string[]): Promise<number> {
     all.push(await timed(step));
   }
   const total = sum(all);
+  for (const failure of total.failures) console.log(`\n✗ ${failure}`);
   console.log(`\n${sentence(total)}`);
   // Everything can run here, so what was skipped has not passed.
   return total.failed + total.skipped === 0 ? 0 : 1;
