@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { IndefiniteError } from '../port.ts';
+import { ProtocolError } from './codec.ts';
+import { Outbox } from './outbox.ts';
+
+const lost = new Error('the daemon died');
+
+/** An outbox, and what it has sent. */
+function start({ underWayMax = 2, underWayBytesMax = 10_000, waitingBytesMax = 10_000 } = {}) {
+  const outbox = new Outbox({ underWayMax, underWayBytesMax, waitingBytesMax });
+  const sent: string[] = [];
+  const open = (): void => outbox.open((service, body) => void sent.push(`${service} ${String(body)}`));
+  const add = (text: string): Promise<void> => outbox.add('fifo', Buffer.from(text));
+  return { outbox, sent, open, add };
+}
+
+describe('an outbox', () => {
+  it('sends in order, as many as may be under way, and the next when one has come back', async () => {
+    const { outbox, sent, open, add } = start();
+    const [one, two, three] = [add('1'), add('2'), add('3')];
+    expect(sent).toEqual([]);
+    open();
+    expect(sent).toEqual(['fifo 1', 'fifo 2']);
+    outbox.cameBack('fifo', Buffer.from('1'));
+    await one;
+    expect(sent).toEqual(['fifo 1', 'fifo 2', 'fifo 3']);
+    outbox.cameBack('fifo', Buffer.from('2'));
+    outbox.cameBack('fifo', Buffer.from('3'));
+    await Promise.all([two, three]);
+    expect(outbox.underWay).toBe(0);
+  });
+
+  it('has a bound on the bytes under way too, which one message may pass', () => {
+    const { outbox, sent, open, add } = start({ underWayMax: 64, underWayBytesMax: 1 });
+    for (const text of ['1', '2']) void add(text);
+    open();
+    expect(sent).toEqual(['fifo 1']);
+    outbox.cameBack('fifo', Buffer.from('1'));
+    expect(sent).toEqual(['fifo 1', 'fifo 2']);
+  });
+
+  it('takes no more than may wait, and says so at once', async () => {
+    const { add } = start({ waitingBytesMax: 1_000 });
+    for (let count = 0; count < 3; count++) void add('x'.repeat(50));
+    await expect(add('x'.repeat(90))).rejects.toThrow(/more than 1000 bytes of multicasts wait.*this one was not taken/);
+    void add('x'.repeat(50));
+  });
+
+  it('cannot tell of what was under way when the session is lost, and sends the rest in the next', async () => {
+    const { outbox, sent, open, add } = start();
+    open();
+    const settled = Promise.allSettled([add('1'), add('2')]);
+    const three = add('3');
+    outbox.lose(lost);
+    for (const result of await settled) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { cause: lost } });
+      expect(result.status === 'rejected' && result.reason).toBeInstanceOf(IndefiniteError);
+    }
+    expect(sent).toEqual(['fifo 1', 'fifo 2']);
+    open();
+    expect(sent).toEqual(['fifo 1', 'fifo 2', 'fifo 3']);
+    outbox.cameBack('fifo', Buffer.from('3'));
+    await three;
+  });
+
+  it('fails loudly when what comes back is not the oldest under way', () => {
+    const { outbox, open, add } = start();
+    open();
+    expect(() => outbox.cameBack('fifo', Buffer.from('1'))).toThrow(
+      new ProtocolError('a message of ours came back that is not under way'),
+    );
+    for (const text of ['1', '2']) void add(text);
+    expect(() => outbox.cameBack('fifo', Buffer.from('2'))).toThrow('it was changed or overtaken');
+    expect(() => outbox.cameBack('safe', Buffer.from('1'))).toThrow(
+      'came back as 1 bytes, safe; the oldest under way has 1 bytes, fifo',
+    );
+  });
+
+  it('when closed takes nothing, sends nothing, and still hears of what is under way', async () => {
+    const { outbox, sent, open, add } = start({ underWayMax: 1 });
+    open();
+    const [one, two] = [add('1'), add('2')];
+    const reason = new Error('left');
+    outbox.close(reason);
+    await expect(two).rejects.toBe(reason);
+    await expect(add('3')).rejects.toBe(reason);
+    outbox.cameBack('fifo', Buffer.from('1'));
+    await one;
+    expect(sent).toEqual(['fifo 1']);
+  });
+});
