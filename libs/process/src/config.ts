@@ -3,7 +3,7 @@
  * `SESSION_TIMEOUT`. A flag goes before the environment, the environment before the schema's default.
  *
  * A schema with `.meta({ environment: false })` has flags only: for commands that people type, whose flags have names (`--path`) that the
- * environment uses for other things.
+ * environment uses for other things. With `.meta({ operand: 'file' })` a word that is no flag is the value of that key: of a list, each such word.
  *
  * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
  * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`). In the environment a boolean is `true` or `false`, `1` or `0`, and an
@@ -75,15 +75,18 @@ interface Setting {
   /** In the environment; undefined where the schema has flags only. */
   variable: string | undefined;
   kind: 'boolean' | 'list' | 'single';
-  /** The flag with its value: `--port NUMBER`. */
+  /** The flag with its value: `--port NUMBER`; of an operand only the value. */
   example: string;
+  /** Words that are no flags are values of this one. */
+  operand: boolean;
   description: string;
   required: boolean;
   fallback: string | undefined;
 }
 
 function settingsOf(schema: z.ZodObject): Setting[] {
-  const flagsOnly = schema.meta()?.['environment'] === false;
+  const { environment, operand } = schema.meta() ?? {};
+  const flagsOnly = environment === false;
   return Object.entries(schema.shape).map(([key, field]) => {
     const words = key.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
     const layers = layersOf(field as z.ZodType);
@@ -94,7 +97,8 @@ function settingsOf(schema: z.ZodObject): Setting[] {
       flag: `--${words.join('-')}`,
       variable: flagsOnly ? undefined : words.join('_').toUpperCase(),
       kind,
-      example: kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(innermost)}`,
+      example: exampleOf(words, kind, innermost, key === operand),
+      operand: key === operand,
       description: layers.find((layer) => layer.description !== undefined)?.description ?? '',
       required: !(field as z.ZodType).safeParse(undefined).success,
       fallback: fallbackOf(layers),
@@ -114,6 +118,11 @@ function layersOf(field: z.core.$ZodType): Layer[] {
   const layer = { def, description };
   if (def.type === 'pipe') return [layer, ...layersOf(def.in)];
   return 'innerType' in def ? [layer, ...layersOf(def.innerType)] : [layer];
+}
+
+function exampleOf(words: readonly string[], kind: Setting['kind'], def: Layer['def'], isOperand: boolean): string {
+  if (isOperand) return `${words.join('-').toUpperCase()}${kind === 'list' ? '...' : ''}`;
+  return kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(def)}`;
 }
 
 function placeholderOf(def: Layer['def']): string {
@@ -147,7 +156,12 @@ export function commandFirst(schemas: readonly z.ZodObject[], args: readonly str
 function readFlags(settings: readonly Setting[], args: readonly string[]): { given: Given; problems: string[] } {
   const given: Given = new Map();
   const problems: string[] = [];
+  const operand = settings.find((setting) => setting.operand);
   for (const { flag, value } of splitArgs(settings, args)) {
+    if (flag === undefined && operand !== undefined && (operand.kind === 'list' || !given.has(operand.key))) {
+      given.set(operand.key, operand.kind === 'list' ? [...(given.get(operand.key) ?? []), value] : value);
+      continue;
+    }
     const negated = settings.find((each) => each.kind === 'boolean' && flag === each.flag.replace('--', '--no-'));
     const setting = negated ?? settings.find((each) => each.flag === flag);
     if (flag === undefined) problems.push(`"${value}" is not expected here: settings are flags, --name VALUE`);
@@ -211,7 +225,8 @@ function describeIssue(issue: z.core.$ZodIssue, settings: readonly Setting[], gi
   const setting = settings.find(({ key }) => key === issue.path[0]);
   if (setting === undefined) return issue.message;
   const value = given.get(setting.key);
-  const names = setting.variable === undefined ? setting.flag : `${setting.flag} (or ${setting.variable})`;
+  const flag = setting.operand ? setting.example : setting.flag;
+  const names = setting.variable === undefined ? flag : `${flag} (or ${setting.variable})`;
   return value === undefined
     ? `${names} is required: ${setting.description}`
     : `${names} is "${String(value)}": ${issue.message}`;
