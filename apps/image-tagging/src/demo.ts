@@ -1,0 +1,178 @@
+/** The whole system in one process: a registry, three servers and two workers on memory's group, broker and a folder; and a client that checks what it gets. */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { makeMemoryGroups } from '@lab/group';
+import { makeMemoryServer } from '@lab/middleware';
+import { ExitError, makeLogger, systemClock, type Role } from '@lab/process';
+import sharp from 'sharp';
+import { PictureClient } from './client/picture-client.ts';
+import type { DemoConfig } from './config.ts';
+import { ImageState } from './generated/lab/images/v1/images.ts';
+import { makePicture } from './pictures/make.ts';
+import { PictureStore } from './store/picture-store.ts';
+import { defaultNames, topologyOf } from './topology.ts';
+import { makeRegistry, makeServer, makeWorker, type Host } from './wiring.ts';
+
+const samples: Readonly<Record<string, readonly string[]>> = {
+  'harbour.jpg': ['harbour', 'boats', 'evening'],
+  'fjord.webp': ['fjord', 'water'],
+  'dunes.png': ['dunes', 'sand'],
+  'evening.gif': ['evening', 'sky'],
+  'lake.tiff': ['lake', 'water'],
+  'ridge.avif': ['ridge', 'mountains'],
+};
+const tagMs = 60_000;
+
+export async function demo({ keep }: DemoConfig): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
+  const system = new DemoSystem(join(folder, 'store'));
+  try {
+    await system.start();
+    const pictures = await choosePictures(folder);
+    const client = new PictureClient({ registry: system.registry, patienceMs: 30_000 });
+    try {
+      await show(client, pictures, join(folder, 'downloads'));
+    } finally {
+      client.close();
+    }
+  } finally {
+    await system.stop();
+    if (keep) console.log(`all of it is in ${folder}`);
+    else await rm(folder, { recursive: true, force: true });
+  }
+}
+
+interface Chosen {
+  readonly path: string;
+  readonly keywords: readonly string[];
+}
+
+/** The sample pictures, and some that nobody has seen before. */
+async function choosePictures(folder: string): Promise<Chosen[]> {
+  const data = join(import.meta.dirname, '../data');
+  const chosen = Object.entries(samples).map(([name, keywords]) => ({ path: join(data, name), keywords }));
+  const made = join(folder, 'made');
+  await mkdir(made);
+  for (const format of ['jpeg', 'png'] as const) {
+    const path = join(made, `new.${format}`);
+    await writeFile(path, await makePicture({ seed: Math.floor(Math.random() * 2 ** 31), width: 1200, height: 800, format }));
+    chosen.push({ path, keywords: ['new', format, 'größer <&> ok'] });
+  }
+  return chosen;
+}
+
+async function show(client: PictureClient, pictures: readonly Chosen[], downloads: string): Promise<void> {
+  const ids: string[] = [];
+  for (const { path, keywords } of pictures) {
+    const { id, bytes } = await client.upload(path, keywords);
+    console.log(
+      `uploaded ${path.slice(path.lastIndexOf('/') + 1).padEnd(12)} ${String(bytes).padStart(7)} bytes  ${id}  ${keywords.join(', ')}`,
+    );
+    ids.push(id);
+  }
+  const again = await client.upload(pictures[0]!.path, pictures[0]!.keywords);
+  require(again.known && again.id === ids[0] && again.sentBytes === 0, 'the same upload again sends nothing and has the same id');
+  await Promise.all(ids.map((id) => tagged(client, id)));
+  console.log(`tagged all ${ids.length}`);
+  const found: string[] = [];
+  for await (const { id, fileName } of client.list(['Evening'])) found.push(fileName, id);
+  require(found.length === 4, `two pictures have the keyword evening, not ${found.length / 2}`);
+  console.log(`found ${found[0]} and ${found[2]} by the keyword evening`);
+  for (const [index, id] of ids.entries()) await check(client, id, pictures[index]!, downloads);
+  for (const { name, activeClients, leader } of await client.servers())
+    console.log(`${name} has ${activeClients} clients${leader ? ', and leads' : ''}`);
+  console.log(
+    `Checked: ${ids.length} pictures came back, the originals byte for byte, the tagged ones with all of their keywords.`,
+  );
+}
+
+async function tagged(client: PictureClient, id: string): Promise<void> {
+  const deadlineMs = performance.now() + tagMs;
+  for (;;) {
+    const { state, reason, fileName } = await client.status(id);
+    if (state === ImageState.TAGGED) return;
+    require(state !== ImageState.FAILED, `${fileName} could not be tagged: ${reason}`);
+    require(performance.now() < deadlineMs, `${fileName} was not tagged within ${tagMs / 1000} s`);
+    await wait(50);
+  }
+}
+
+async function check(client: PictureClient, id: string, { path, keywords }: Chosen, downloads: string): Promise<void> {
+  const original = await client.download(id, downloads, true);
+  const same = (await readFile(original.path)).equals(await readFile(path));
+  require(same, `${path} came back with other bytes`);
+  const result = await client.download(id, downloads, false);
+  require(result.tagged, `${path} came back without a mark`);
+  const bytes = await readFile(result.path);
+  require(createHash('sha256').update(bytes).digest('hex') === result.sha256, `${result.path} is not what the server announced`);
+  // sharp knows no XMP in GIFs; there it stands in the file as text.
+  const { xmp = bytes } = await sharp(bytes, { failOn: 'warning' }).metadata();
+  const escaped = keywords.map((keyword) => keyword.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;'));
+  require(escaped.every((keyword) => xmp.includes(keyword)), `${result.path} lacks a keyword of ${keywords.join(', ')}`);
+}
+
+function require(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new ExitError(`not as it should be: ${otherwise}`);
+}
+
+class DemoSystem {
+  readonly #folder: string;
+  readonly #roles: Role[] = [];
+  readonly #closing: (() => Promise<void>)[] = [];
+  registry = '';
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async start(): Promise<void> {
+    const log = makeLogger({ name: 'demo', level: 'warn' });
+    const memory = makeMemoryServer();
+    const groups = makeMemoryGroups({ clock: systemClock, newToken: randomUUID });
+    const store = await PictureStore.open(this.#folder);
+    const host = (): Host => {
+      const group = groups.connect();
+      this.#closing.push(() => group.close());
+      return { group, clock: systemClock, nowMs: Date.now, newId: randomUUID, log };
+    };
+    const broker = memory.connect();
+    this.#closing.push(() => broker.close());
+    await broker.declare(topologyOf(defaultNames));
+    const shared = { group: 'images', limitMegapixels: 100 };
+    this.registry = await freeAddress();
+    await this.#run(makeRegistry(host(), { ...shared, name: 'registry', listen: this.registry }));
+    for (const name of ['svc-1', 'svc-2', 'svc-3']) {
+      const listen = await freeAddress();
+      const settings = { ...shared, ...defaultNames, name, listen, address: listen, limitBytes: 2 * 1024 ** 3 };
+      await this.#run(makeServer({ ...host(), store, broker }, settings));
+    }
+    for (const name of ['worker-1', 'worker-2']) {
+      const { queue } = defaultNames;
+      await this.#run(makeWorker({ ...host(), store, broker }, { ...shared, name, queue, jobs: 1 }));
+    }
+    console.log('a registry, 3 servers and 2 workers are running in this process');
+  }
+
+  async #run(role: Role): Promise<void> {
+    this.#roles.push(role);
+    await role.start();
+  }
+
+  async stop(): Promise<void> {
+    for (const role of this.#roles.reverse()) await role.stop();
+    for (const close of this.#closing.reverse()) await close();
+  }
+}
+
+/** A free port, which the system gave a moment ago and nobody has taken since. */
+async function freeAddress(): Promise<string> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return `127.0.0.1:${port}`;
+}

@@ -1,0 +1,107 @@
+/**
+ * What the leader does besides serving: sees to it that nothing that was stored is forgotten. All of it may be done twice, so one that does not know yet that another leads does no harm.
+ */
+import type { Clock, Logger } from '@lab/process';
+import type { GroupCatalog } from '../group-catalog.ts';
+import { resultEvent } from '../messages.ts';
+import type { PictureStore } from '../store/picture-store.ts';
+
+export interface LeaderParts {
+  readonly members: GroupCatalog;
+  readonly store: PictureStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  readonly publishJob: (id: string, keywords: readonly string[]) => Promise<void>;
+}
+
+/** An upload that nobody goes on with is erased after a day. */
+const abandonedMs = 24 * 3_600_000;
+const eraseIntervalMs = 3_600_000;
+/** Between two tries of what a leader begins with. */
+const retryMs = 5_000;
+
+export class Leader {
+  readonly #parts: LeaderParts;
+  #epoch: number | undefined;
+  #stopErasing = (): void => {};
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(parts: LeaderParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#stopErasing = this.#parts.clock.every(eraseIntervalMs, () => void this.#erase());
+  }
+
+  async stop(): Promise<void> {
+    this.#stopErasing();
+    this.#epoch = undefined;
+    await this.#work;
+  }
+
+  /** This server leads in a new epoch, or leads no more. */
+  epochChanged(epoch: number | undefined): void {
+    if (epoch === this.#epoch) return;
+    this.#epoch = epoch;
+    if (epoch === undefined) return;
+    this.#parts.log.info({ epoch }, 'leads the group');
+    this.#work = this.#work.then(() => this.#begin(epoch));
+  }
+
+  /** Publishes again what is pending (the one that was to publish it may have died), and tells the group what only the folder knows. */
+  async #begin(epoch: number): Promise<void> {
+    const { log, clock } = this.#parts;
+    while (this.#epoch === epoch) {
+      try {
+        await this.#republish(epoch);
+        await this.#reconcile(epoch);
+        return await this.#erase();
+      } catch (error) {
+        log.warn({ err: error }, 'what a leader begins with has failed, trying again');
+        await new Promise<void>((resolve) => void clock.after(retryMs, resolve));
+      }
+    }
+  }
+
+  async #republish(epoch: number): Promise<void> {
+    const { members, publishJob, log } = this.#parts;
+    const { pending } = members.catalog;
+    for (const id of pending) {
+      const picture = members.catalog.picture(id);
+      if (this.#epoch === epoch && picture?.state === 'pending') await publishJob(id, picture.keywords);
+    }
+    if (pending.length > 0) log.info({ jobs: pending.length }, 'published again what is pending');
+  }
+
+  /** A server that died between storing and telling, or a group that has lost its memory: the folder has the picture. */
+  async #reconcile(epoch: number): Promise<void> {
+    const { members, store, publishJob, log } = this.#parts;
+    let found = 0;
+    for await (const id of store.ids()) {
+      if (this.#epoch !== epoch) return;
+      if (members.catalog.picture(id) !== undefined) continue;
+      const upload = await store.stored(id);
+      if (upload === undefined) continue;
+      await members.tell({ type: 'picture-uploaded', upload });
+      const result = await store.result(id);
+      if (result === undefined) await publishJob(id, upload.keywords);
+      else await members.tell(resultEvent(id, result));
+      found++;
+    }
+    if (found > 0) log.info({ pictures: found }, 'told the group of pictures that only the folder knew');
+  }
+
+  async #erase(): Promise<void> {
+    const { store, nowMs, log } = this.#parts;
+    if (this.#epoch === undefined) return;
+    try {
+      const erased = await store.eraseAbandoned(nowMs() - abandonedMs);
+      if (erased > 0) log.info({ uploads: erased }, 'erased uploads that nobody has gone on with for a day');
+    } catch (error) {
+      log.warn({ err: error }, 'abandoned uploads could not be erased');
+    }
+  }
+}

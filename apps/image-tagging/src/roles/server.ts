@@ -1,0 +1,311 @@
+/**
+ * Takes pictures and gives them back. An upload is answered when it is stored, in the group's order, and its job is safe with the broker: whatever dies then, nothing is lost, and
+ * whatever died before, the client tries again with the same key.
+ */
+import { UnroutableError, type Broker } from '@lab/middleware';
+import type { Clock, Role } from '@lab/process';
+import { isSameUpload, type Picture, type Upload } from '../domain/catalog.ts';
+import { idProblem, uploadProblem, type UploadRequest } from '../domain/limits.ts';
+import { encodeJob } from '../messages.ts';
+import { headBytes, inspect, pictureFormats } from '../pictures/inspect.ts';
+import { Refusal } from '../refusal.ts';
+import type { PartialUpload } from '../store/picture-store.ts';
+import type { Names } from '../topology.ts';
+import { Leader, type LeaderParts } from './leader.ts';
+
+export interface ServerParts extends Omit<LeaderParts, 'publishJob'> {
+  readonly broker: Broker;
+  readonly names: Pick<Names, 'exchange' | 'routingKey'>;
+  /** HOST:PORT at which clients find this server. */
+  readonly address: string;
+  /** The id of the upload with this key. */
+  readonly idOf: (key: string) => string;
+  readonly limitBytes: number;
+  readonly limitPixels: number;
+}
+
+export type UploadPart = { readonly header: UploadRequest } | { readonly chunk: Uint8Array };
+export type UploadAnswer = { readonly storedBytes: number } | { readonly id: string; readonly known: boolean };
+export type DownloadAnswer = { readonly header: DownloadHeader } | { readonly chunk: Buffer };
+export interface DownloadHeader {
+  readonly picture: Picture;
+  readonly tagged: boolean;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** A client that sends nothing for so long is given up. */
+const idleMs = 60_000;
+/** For the broker to take a job. */
+const publishMs = 30_000;
+/** So much is stored between two words of progress. */
+const progressBytes = 1024 * 1024;
+
+export class ServerRole implements Role {
+  readonly #parts: ServerParts;
+  readonly #leader: Leader;
+  #self: string | undefined;
+  #active = 0;
+  #told: number | undefined;
+  #telling = false;
+  #stopListening = (): void => {};
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts;
+    this.#leader = new Leader({ ...parts, publishJob: (id, keywords) => this.#publishJob(id, keywords) });
+  }
+
+  async start(): Promise<void> {
+    const { members } = this.#parts;
+    this.#stopListening = members.onChange(() => this.#onChange());
+    this.#leader.start();
+    await members.start();
+    this.#onChange();
+  }
+
+  get failed(): Promise<never> {
+    return this.#parts.members.failed;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopListening();
+    await this.#parts.members.stop();
+    await this.#leader.stop();
+  }
+
+  #onChange(): void {
+    const { members, log } = this.#parts;
+    this.#leader.epochChanged(members.leads);
+    const self = members.view?.self;
+    if (self === undefined || self === this.#self) return;
+    this.#self = self;
+    this.#told = undefined;
+    members
+      .tell({ type: 'server-started', address: this.#parts.address })
+      .then(() => this.#tellClients())
+      .catch((error: unknown) => {
+        this.#self = undefined;
+        log.warn({ err: error }, 'the group does not know where this server is');
+      });
+  }
+
+  /** Tells the group how many clients are being served, once more whenever that has changed meanwhile. */
+  #tellClients(): void {
+    if (this.#telling || this.#told === this.#active || this.#self === undefined) return;
+    const count = this.#active;
+    this.#telling = true;
+    this.#parts.members
+      .tell({ type: 'clients-counted', count })
+      .then(() => (this.#told = count))
+      .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'the group does not know how many clients are served here'))
+      .finally(() => {
+        this.#telling = false;
+        if (this.#told === count) this.#tellClients();
+      });
+  }
+
+  #count(change: 1 | -1): void {
+    this.#active += change;
+    this.#tellClients();
+  }
+
+  async *upload(parts: AsyncIterable<UploadPart>): AsyncGenerator<UploadAnswer> {
+    this.#count(1);
+    const incoming = new Incoming(parts, this.#parts.clock);
+    try {
+      yield* this.#upload(incoming);
+    } finally {
+      incoming.stop();
+      this.#count(-1);
+    }
+  }
+
+  async *#upload(incoming: Incoming): AsyncGenerator<UploadAnswer> {
+    const { store, limitBytes, idOf } = this.#parts;
+    const first = await incoming.next();
+    if (first === undefined || !('header' in first)) throw new Refusal('invalid', 'an upload begins with its header');
+    const { header } = first;
+    const problem = uploadProblem(header, limitBytes);
+    if (problem !== undefined) throw new Refusal('invalid', problem);
+    const id = idOf(header.key);
+    let stored = await store.stored(id);
+    if (stored === undefined) {
+      const partial = await store.resume(id);
+      try {
+        yield* this.#receive(partial, header, incoming);
+        await this.#commit(partial, header, id);
+      } finally {
+        await partial.close();
+      }
+      stored = await store.stored(id);
+    }
+    // What is in the folder counts, whoever put it there.
+    if (stored === undefined) throw new Refusal('unavailable', `picture ${id} was stored, and is not there: try again`);
+    if (!isSameUpload(stored, header))
+      throw new Refusal('exists', `the key belongs to another upload, ${id}: choose another key`);
+    yield { id, known: (await this.#register(stored)) === 'known' };
+  }
+
+  /** From where it stopped to its end. */
+  async *#receive(partial: PartialUpload, header: UploadRequest, incoming: Incoming): AsyncGenerator<UploadAnswer> {
+    const { bytes } = header;
+    if (partial.storedBytes > bytes)
+      throw await this.#useless(partial, `${partial.storedBytes} bytes are stored of a file of ${bytes}`);
+    yield { storedBytes: partial.storedBytes };
+    await partial.rehash();
+    const wanted = Math.min(bytes, headBytes);
+    let inspected = false;
+    let toldBytes = partial.storedBytes;
+    while (partial.bytes < bytes) {
+      const part = await incoming.next();
+      if (part === undefined)
+        throw new Refusal('invalid', `the upload ended after ${partial.bytes} of ${bytes} bytes: go on from there`);
+      if (!('chunk' in part)) throw new Refusal('invalid', 'an upload has one header');
+      if (partial.bytes + part.chunk.length > bytes)
+        throw await this.#useless(partial, `more came than the ${bytes} bytes that were announced`);
+      await partial.append(part.chunk);
+      if (!inspected && partial.bytes >= wanted) {
+        await this.#inspect(partial, header);
+        inspected = true;
+      }
+      if (partial.bytes - toldBytes >= progressBytes) yield { storedBytes: (toldBytes = partial.bytes) };
+    }
+  }
+
+  /** What stops an upload that can never become a picture: nothing of it stays. */
+  async #useless(partial: PartialUpload, reason: string, kind: 'invalid' | 'damaged' = 'invalid'): Promise<Refusal> {
+    await partial.erase();
+    return new Refusal(kind, reason);
+  }
+
+  async #inspect(partial: PartialUpload, { bytes }: UploadRequest) {
+    const inspection = inspect(await partial.head(headBytes), bytes, this.#parts.limitPixels);
+    if (!inspection.ok) throw await this.#useless(partial, inspection.reason);
+    return inspection;
+  }
+
+  async #commit(partial: PartialUpload, header: UploadRequest, id: string): Promise<void> {
+    const { format, size } = await this.#inspect(partial, header);
+    const sha256 = await partial.digest();
+    if (sha256 !== header.sha256) {
+      throw await this.#useless(
+        partial,
+        `the bytes that came have SHA-256 ${sha256}, not ${header.sha256}: send them again`,
+        'damaged',
+      );
+    }
+    const { fileName, bytes, keywords } = header;
+    const { mediaType } = format;
+    const { width, height } = size ?? { width: 0, height: 0 };
+    await partial.commit({ id, fileName, bytes, sha256, keywords, mediaType, width, height, uploadedMs: this.#parts.nowMs() });
+  }
+
+  /** Tells the group and, where it is not tagged yet, a worker: even if an earlier try has told both, for it may have died before. */
+  async #register(upload: Upload): Promise<'new' | 'known'> {
+    const { members } = this.#parts;
+    const outcome = await members.tell({ type: 'picture-uploaded', upload });
+    if (outcome !== 'new' && outcome !== 'known')
+      throw new Refusal('exists', `the key belongs to another upload, ${upload.id}: choose another key`);
+    if (members.catalog.picture(upload.id)?.state === 'pending') await this.#publishJob(upload.id, upload.keywords);
+    return outcome;
+  }
+
+  async #publishJob(id: string, keywords: readonly string[]): Promise<void> {
+    const { broker, names, clock } = this.#parts;
+    const { exchange, routingKey } = names;
+    const late = Promise.withResolvers<never>();
+    const cancel = clock.after(publishMs, () =>
+      late.reject(new Refusal('unavailable', `RabbitMQ did not take the job within ${publishMs / 1000} s`)),
+    );
+    try {
+      const body = encodeJob({ id, keywords: [...keywords] });
+      await Promise.race([broker.publish({ exchange, routingKey, body }), late.promise]);
+    } catch (error) {
+      if (!(error instanceof UnroutableError)) throw error;
+      throw new Refusal(
+        'unavailable',
+        `exchange "${exchange}" leads nowhere with routing key "${routingKey}": run the configurator`,
+        { cause: error },
+      );
+    } finally {
+      cancel();
+    }
+  }
+
+  async *download(id: string, original: boolean, offset: number): AsyncGenerator<DownloadAnswer> {
+    this.#count(1);
+    try {
+      const { store } = this.#parts;
+      const picture = await this.picture(id);
+      const file = original ? undefined : picture.tagged;
+      const { bytes, sha256 } = file ?? picture;
+      if (offset > bytes) throw new Refusal('invalid', `the offset is ${offset}: the file has ${bytes} bytes`);
+      yield { header: { picture, tagged: file !== undefined, bytes, sha256 } };
+      const path = file === undefined ? store.originalPath(id) : store.taggedPath(id, file.name);
+      for await (const chunk of store.read(path, offset)) yield { chunk };
+    } finally {
+      this.#count(-1);
+    }
+  }
+
+  /** Refuses what is no id, and what no picture has. Who has just uploaded it at another server finds it here. */
+  async picture(id: string): Promise<Picture> {
+    const problem = idProblem(id);
+    if (problem !== undefined) throw new Refusal('invalid', problem);
+    const { members } = this.#parts;
+    const known = members.catalog.picture(id);
+    if (known !== undefined) return known;
+    await members.tell({ type: 'asked' });
+    const picture = members.catalog.picture(id);
+    if (picture === undefined) throw new Refusal('not-found', `there is no picture ${id}`);
+    return picture;
+  }
+
+  /** A page of pictures, and whether there are more after it. */
+  async list(
+    keywords: readonly string[],
+    limit: number,
+    after: string | undefined,
+  ): Promise<{ pictures: Picture[]; more: boolean }> {
+    const { members } = this.#parts;
+    await members.tell({ type: 'asked' });
+    return members.catalog.list(keywords, limit, after);
+  }
+}
+
+/** The parts of a call, as long as they keep coming. */
+class Incoming {
+  readonly #iterator: AsyncIterator<UploadPart>;
+  readonly #clock: Clock;
+  readonly #stopWatching: () => void;
+  #askedMs = Infinity;
+  #giveUp: (error: Error) => void = () => {};
+
+  constructor(parts: AsyncIterable<UploadPart>, clock: Clock) {
+    this.#iterator = parts[Symbol.asyncIterator]();
+    this.#clock = clock;
+    this.#stopWatching = clock.every(idleMs / 10, () => {
+      if (clock.nowMs() - this.#askedMs >= idleMs)
+        this.#giveUp(new Refusal('too-slow', `the client sent nothing for ${idleMs / 1000} s; what came is kept`));
+    });
+  }
+
+  /** A promise of its own for each part: one for all, in a race, would hold on to every part until the end. */
+  async next(): Promise<UploadPart | undefined> {
+    this.#askedMs = this.#clock.nowMs();
+    const result = await new Promise<IteratorResult<UploadPart>>((resolve, reject) => {
+      this.#giveUp = reject;
+      this.#iterator.next().then(resolve, reject);
+    });
+    this.#askedMs = Infinity;
+    return result.done === true ? undefined : result.value;
+  }
+
+  stop(): void {
+    this.#stopWatching();
+  }
+}
+
+/** Of the format's usual files, without a dot. */
+export const extensionOf = (mediaType: string): string =>
+  Object.values(pictureFormats).find((format) => format.mediaType === mediaType)?.extension ?? 'bin';

@@ -1,0 +1,84 @@
+/** Takes jobs, marks pictures with their keywords, and tells the group. Any number of workers share the queue. */
+import { PoisonError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import type { GroupCatalog } from '../group-catalog.ts';
+import { decodeJob, resultEvent, type Result, type TagPicture } from '../messages.ts';
+import type { PictureStore } from '../store/picture-store.ts';
+import { queuesOf } from '../topology.ts';
+import { extensionOf } from './server.ts';
+
+export interface WorkerParts {
+  readonly members: GroupCatalog;
+  readonly broker: Broker;
+  readonly store: PictureStore;
+  readonly queue: string;
+  /** Jobs at a time. */
+  readonly jobs: number;
+  readonly tag: (input: string, output: string, keywords: readonly string[]) => Promise<{ bytes: number; sha256: string }>;
+  /** The sentence of an error that is the picture's own fault; `undefined` for any other error. */
+  readonly faultOf: (error: unknown) => string | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A picture at which so many workers have died, or been killed, is not tried again: it may be what kills them. */
+const deathsMax = 10;
+/** After a failure that is not the picture's, before the job goes back: the folder or the group is away, and trying harder brings neither back. */
+const pauseMs = 1_000;
+/** For jobs in hand when the worker is told to stop; what takes longer is done again by another. */
+const drainMs = 5_000;
+
+export class WorkerRole implements Role {
+  readonly #parts: WorkerParts;
+  #consumer: Consumer | undefined;
+
+  constructor(parts: WorkerParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    const { members, broker, queue, jobs } = this.#parts;
+    await broker.declare({ queues: queuesOf(queue) });
+    await members.start();
+    this.#consumer = await broker.consume(queue, (delivery) => this.#handle(delivery), { prefetch: jobs });
+  }
+
+  get failed(): Promise<never> {
+    return this.#parts.members.failed;
+  }
+
+  async stop(): Promise<void> {
+    await this.#consumer?.stop({ drainMs });
+    await this.#parts.members.stop();
+  }
+
+  async #handle(delivery: Delivery): Promise<void> {
+    const { log, clock } = this.#parts;
+    const job = decodeJob(delivery.body);
+    if (job === undefined) throw new PoisonError('this is no job');
+    try {
+      await this.#work(job, delivery.deliveryCount ?? 0);
+    } catch (error) {
+      if (error instanceof PoisonError) throw error;
+      log.warn({ err: error, id: job.id }, 'the job goes back to its queue');
+      await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
+      throw error;
+    }
+  }
+
+  /** The result is safe, and known to the group, before the job is acknowledged. */
+  async #work(job: TagPicture, deaths: number): Promise<void> {
+    const { members, store, log } = this.#parts;
+    const upload = await store.stored(job.id);
+    if (upload === undefined) throw new PoisonError(`there is no picture ${job.id}`);
+    const result = (await store.result(job.id)) ?? (await this.#decide(job, extensionOf(upload.mediaType), deaths));
+    await members.tell(resultEvent(job.id, result));
+    log.info({ id: job.id, ...result }, 'tagged' in result ? 'tagged' : 'cannot be tagged');
+  }
+
+  #decide({ id, keywords }: TagPicture, extension: string, deaths: number): Promise<Result> {
+    const { store, tag, faultOf } = this.#parts;
+    if (deaths >= deathsMax) return store.fail(id, `${deaths} workers have died at it`);
+    return store.makeResult(id, extension, (input, output) => tag(input, output, keywords), faultOf);
+  }
+}

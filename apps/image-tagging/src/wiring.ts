@@ -1,0 +1,101 @@
+/** Which role is made of what. The same for every host: a process, the demo, a test. */
+import { createHash } from 'node:crypto';
+import type { Group } from '@lab/group';
+import type { Broker } from '@lab/middleware';
+import type { Clock, Logger, Role } from '@lab/process';
+import { groupAddress, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
+import { GroupCatalog } from './group-catalog.ts';
+import { imagesService, registryService } from './grpc/definitions.ts';
+import { serve, type ServeOptions, type ServingCalls } from './grpc/serve.ts';
+import { imagesImplementation, registryImplementation } from './grpc/services.ts';
+import { PictureError, tagPicture } from './pictures/tag.ts';
+import { RegistryRole } from './roles/registry.ts';
+import { ServerRole } from './roles/server.ts';
+import { WorkerRole } from './roles/worker.ts';
+import type { PictureStore } from './store/picture-store.ts';
+
+/** What a host gives to every role. */
+export interface Host {
+  readonly group: Group;
+  readonly clock: Clock;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  readonly log: Logger;
+}
+
+/** For calls in hand when a role is told to stop. */
+const drainMs = 4_000;
+
+function membersOf({ group, clock, newId }: Host, settings: { group: string; name: string }): GroupCatalog {
+  return new GroupCatalog({ group, groupName: groupAddress(settings.group).name, memberName: settings.name, clock, newId });
+}
+
+export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen' | 'group' | 'name'>): Role {
+  const registry = new RegistryRole({ members: membersOf(host, settings), clock: host.clock });
+  const implementation = registryImplementation(registry, host.log);
+  return withCalls(registry, {
+    listen: settings.listen,
+    log: host.log,
+    services: [{ definition: registryService, implementation }],
+  });
+}
+
+export function makeServer(
+  host: Host & { store: PictureStore; broker: Broker },
+  settings: Pick<ServerConfig, 'listen' | 'group' | 'name' | 'exchange' | 'routingKey' | 'limitBytes' | 'limitMegapixels'> & {
+    address: string;
+  },
+): Role {
+  const { exchange, routingKey, limitBytes, limitMegapixels, address, listen } = settings;
+  const server = new ServerRole({
+    ...host,
+    ...{ members: membersOf(host, settings), names: { exchange, routingKey }, address, idOf, limitBytes },
+    limitPixels: limitMegapixels * 1e6,
+  });
+  const implementation = imagesImplementation(server, host.log);
+  return withCalls(server, { listen, log: host.log, services: [{ definition: imagesService, implementation }] });
+}
+
+export function makeWorker(
+  host: Host & { store: PictureStore; broker: Broker },
+  settings: Pick<WorkerConfig, 'group' | 'name' | 'queue' | 'jobs' | 'limitMegapixels'>,
+): Role {
+  const limitPixels = settings.limitMegapixels * 1e6;
+  return new WorkerRole({
+    ...host,
+    members: membersOf(host, settings),
+    queue: settings.queue,
+    jobs: settings.jobs,
+    tag: (input, output, keywords) => tagPicture({ input, output, keywords, limitPixels }),
+    faultOf: (error) => (error instanceof PictureError ? error.reason : undefined),
+  });
+}
+
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** 100 bits of the key's hash: no two keys have one id, and who knows an id does not know the key. */
+export function idOf(key: string): string {
+  const hash = createHash('sha256').update(key).digest();
+  let bits = 0n;
+  for (const byte of hash.subarray(0, 13)) bits = (bits << 8n) | BigInt(byte);
+  return Array.from({ length: 20 }, (_, index) => alphabet[Number((bits >> BigInt(5 * index)) & 31n)]).join('');
+}
+
+/** A role that answers calls: it listens before it joins the group, so that who is sent to it finds it, and leaves after its last call. */
+function withCalls(role: Role, options: ServeOptions): Role {
+  let calls: ServingCalls | undefined;
+  return {
+    async start() {
+      calls = await serve(options);
+      options.log.info({ port: calls.port }, 'listening');
+      await role.start();
+      calls.ready();
+    },
+    async stop() {
+      await calls?.stop(drainMs);
+      await role.stop();
+    },
+    ...(role.failed !== undefined && { failed: role.failed }),
+  };
+}
