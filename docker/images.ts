@@ -41,7 +41,7 @@ export async function appImage(app: string): Promise<string> {
   try {
     for (const path of parts.packages) await copyPackage(join(root, path), join(context, 'packages', path));
     for (const workspace of parts.workspaces) {
-      for (const entry of ['package.json', 'src', 'data'].filter((entry) => existsSync(join(root, workspace, entry)))) {
+      for (const entry of copied.filter((entry) => existsSync(join(root, workspace, entry)))) {
         await cp(join(root, workspace, entry), join(context, 'sources', workspace, entry), {
           recursive: true,
           filter: (file) => !file.endsWith('.test.ts'),
@@ -51,12 +51,22 @@ export async function appImage(app: string): Promise<string> {
     await build(image, join(import.meta.dirname, 'node/Dockerfile'), context, {
       NODE_IMAGE: await nodeImage(),
       APP: app,
+      DEBIAN_PACKAGES: debianPackages(app).join(' '),
       WORKSPACES: parts.workspaces.filter((each) => each.startsWith('libs/')).join(' '),
     });
   } finally {
     await rm(context, { recursive: true, force: true });
   }
   return image;
+}
+
+/** What of a workspace a container needs; the rest is for those who develop it. */
+const copied = ['package.json', 'src', 'data', 'deploy', 'proto'];
+
+/** What an app needs from Debian: `"lab": { "debian": ["a-package"] }` in its package.json. */
+function debianPackages(app: string): readonly string[] {
+  const manifest = JSON.parse(readFileSync(join(root, 'apps', app, 'package.json'), 'utf8')) as { lab?: { debian?: string[] } };
+  return manifest.lab?.debian ?? [];
 }
 
 async function copyPackage(from: string, to: string): Promise<void> {

@@ -45,6 +45,13 @@ const member = {
     .max(60)
     .default(4)
     .describe('seconds of silence after which the group puts a member out'),
+  healthPort: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe('port of /healthz and /metrics; without it there are none'),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged'),
 };
 const store = z.string().describe('folder that all servers and workers share; made when missing');

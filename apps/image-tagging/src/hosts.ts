@@ -4,13 +4,24 @@ import { hostname } from 'node:os';
 import { connectZookeeper, type Discovery } from '@lab/discovery';
 import { makeLogGroup, makeSpreadGroup, type Group } from '@lab/group';
 import { connectRabbitmq, type Broker } from '@lab/middleware';
-import { ExitError, exitCodes, makeLogger, runProcess, systemClock, type HostedRole, type Logger, type Role } from '@lab/process';
+import {
+  ExitError,
+  exitCodes,
+  makeLogger,
+  runProcess,
+  systemClock,
+  type HostedRole,
+  type Logger,
+  type Role,
+  type RunOptions,
+} from '@lab/process';
 import { groupAddress, type ConfiguratorConfig, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
+import { Registry } from 'prom-client';
 import { PictureStore } from './store/picture-store.ts';
 import { topologyOf } from './topology.ts';
 import { makeRegistry, makeServer, makeWorker, type Host } from './wiring.ts';
 
-type MemberSettings = Pick<RegistryConfig, 'group' | 'rabbitmqUrl' | 'zookeeper' | 'sessionTimeout' | 'logLevel' | 'name'>;
+type MemberSettings = Pick<RegistryConfig, 'group' | 'rabbitmqUrl' | 'zookeeper' | 'sessionTimeout' | 'name'>;
 
 /** What a role needs of the world, connected in the order in which it is needed. */
 class Connections {
@@ -71,11 +82,15 @@ class Connections {
   }
 }
 
+function options({ healthPort }: Pick<RegistryConfig, 'healthPort'>, log: Logger): RunOptions {
+  return { log, ...(healthPort !== undefined && { health: { port: healthPort, registry: new Registry() } }) };
+}
+
 export async function runRegistry(settings: RegistryConfig): Promise<number> {
   const log = makeLogger({ name: settings.name, level: settings.logLevel });
   const connections = new Connections(settings, log);
   const registry = { name: 'registry', role: () => makeRegistry(connections.host, settings) };
-  return runProcess([...connections.hosted({ broker: false }), registry], { log });
+  return runProcess([...connections.hosted({ broker: false }), registry], options(settings, log));
 }
 
 export async function runServer(settings: ServerConfig): Promise<number> {
@@ -83,14 +98,14 @@ export async function runServer(settings: ServerConfig): Promise<number> {
   const connections = new Connections(settings, log);
   const address = settings.address ?? `${hostname()}:${settings.listen.slice(settings.listen.lastIndexOf(':') + 1)}`;
   const server = { name: 'server', role: () => makeServer(connections.withStore, { ...settings, address }) };
-  return runProcess([connections.store(settings.store), ...connections.hosted({ broker: true }), server], { log });
+  return runProcess([connections.store(settings.store), ...connections.hosted({ broker: true }), server], options(settings, log));
 }
 
 export async function runWorker(settings: WorkerConfig): Promise<number> {
   const log = makeLogger({ name: settings.name, level: settings.logLevel });
   const connections = new Connections(settings, log);
   const worker = { name: 'worker', role: () => makeWorker(connections.withStore, settings) };
-  return runProcess([connections.store(settings.store), ...connections.hosted({ broker: true }), worker], { log });
+  return runProcess([connections.store(settings.store), ...connections.hosted({ broker: true }), worker], options(settings, log));
 }
 
 /** Declares what servers and workers meet at; where it is there already, nothing happens. */

@@ -200,6 +200,22 @@ describe('a zookeeper of three servers', () => {
     });
   }
 
+  test('a leading server that hangs is replaced, and no session ends', async () => {
+    const [a, b] = [await connect(), await connect()];
+    const name = `hang-${crypto.randomUUID()}`;
+    let renewals = 0;
+    await a.discovery.announce(name, { id: 'a' }, { onRenewed: () => renewals++ });
+    await b.discovery.announce(name, { id: 'b' }, { onRenewed: () => renewals++ });
+    const failed = (await eventually(() => ensemble.leader(), patience))!;
+    await failed.pause();
+    await eventually(() => a.discovery.announce(name, { id: 'a again' }), patience);
+    const found = await b.discovery.list(name);
+    expect(found.slice(0, 2).map(({ endpoint }) => endpoint['id'])).toEqual(['a', 'b']);
+    expect(renewals).toBe(0);
+    await failed.unpause();
+    await allServe();
+  });
+
   test('a quorum that is lost and comes back ends leaderships, but no session', async () => {
     const [a, b] = [await connect(), await connect()];
     const name = `quorum-${crypto.randomUUID()}`;

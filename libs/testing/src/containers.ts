@@ -4,9 +4,10 @@
  * Testcontainers' own reaper stays off: its image comes from a registry that tests must not depend on. Instead each container carries the
  * process that it belongs to, and whoever starts one removes those whose process is gone.
  */
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
+import { text } from 'node:stream/consumers';
 import { GenericContainer, Wait } from 'testcontainers';
 import { serviceImage } from '../../../docker/images.ts';
 import { Container, docker } from './faults.ts';
@@ -16,6 +17,7 @@ export { Container, kernelHasNetem } from './faults.ts';
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
 const ownerLabel = 'lab.test-owner';
+const owner = `${hostname()}:${process.pid}`;
 /** Cold, on two busy cores, RabbitMQ takes 15 s; its image is built before this begins. */
 const startMs = 120_000;
 
@@ -52,23 +54,116 @@ export async function startRabbitmq(): Promise<RabbitmqServer> {
     .withEnvironment({ RABBITMQ_DEFAULT_USER: 'lab', RABBITMQ_DEFAULT_PASS: 'lab' })
     // A port that Docker chooses is another one after each start; clients under test must find the server where it was.
     .withExposedPorts({ container: 5672, host: port })
-    .withLabels({ [ownerLabel]: `${hostname()}:${process.pid}` })
+    .withLabels({ [ownerLabel]: owner })
     .withWaitStrategy(Wait.forHealthCheck())
     .withStartupTimeout(startMs)
     .start();
   return new RabbitmqServer(container.getId(), port);
 }
 
-/** Removes containers of test processes of this machine that have ended without doing so: killed ones, mostly. */
+/** A ZooKeeper server of a test, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
+export class ZookeeperServer extends Container implements AsyncDisposable {
+  /** Stays the same through `stop`, `kill` and `start`. */
+  readonly port: number;
+  constructor(id: string, port: number) {
+    super(id);
+    this.port = port;
+  }
+
+  /** For clients. */
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** What it says of itself; `undefined` while it serves no clients. */
+  async mode(): Promise<'standalone' | 'leader' | 'follower' | undefined> {
+    const socket = connect({ port: this.port, host: '127.0.0.1', timeout: 1_000 }).on('timeout', () => socket.destroy());
+    socket.write('srvr');
+    const answer = await text(socket).catch(() => '');
+    return /^Mode: (standalone|leader|follower)$/m.exec(answer)?.[1] as 'standalone' | 'leader' | 'follower' | undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await docker('rm', '--force', '--volumes', this.id);
+  }
+}
+
+/** Starts a ZooKeeper of one server; resolves when it serves clients. Its image is built when it is not there. */
+export async function startZookeeper(): Promise<ZookeeperServer> {
+  await removeLeftovers();
+  const port = await freePort();
+  const container = await (await zookeeperContainer(port)).start();
+  return new ZookeeperServer(container.getId(), port);
+}
+
+/** Several ZooKeeper servers that are one, on a network of their own. */
+export class ZookeeperEnsemble implements AsyncDisposable {
+  readonly servers: readonly ZookeeperServer[];
+  readonly #network: string;
+  constructor(servers: readonly ZookeeperServer[], network: string) {
+    this.servers = servers;
+    this.#network = network;
+  }
+
+  /** All servers, for clients. */
+  get address(): string {
+    return this.servers.map(({ address }) => address).join(',');
+  }
+
+  /** The one that leads; `undefined` while there is none. */
+  async leader(): Promise<ZookeeperServer | undefined> {
+    const modes = await Promise.all(this.servers.map((server) => server.mode()));
+    return this.servers[modes.indexOf('leader')];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.servers.map((server) => server[Symbol.asyncDispose]()));
+    await docker('network', 'rm', this.#network);
+  }
+}
+
+/** Starts a ZooKeeper of three servers; resolves when all of them serve clients. */
+export async function startZookeeperEnsemble(): Promise<ZookeeperEnsemble> {
+  await removeLeftovers();
+  const network = `lab-zookeeper-${crypto.randomUUID().slice(0, 8)}`;
+  await docker('network', 'create', '--label', `${ownerLabel}=${owner}`, network);
+  const names = [1, 2, 3].map((id) => `${network}-${id}`);
+  const ports = await Promise.all(names.map(freePort));
+  const start = async (name: string, index: number): Promise<ZookeeperServer> => {
+    const container = (await zookeeperContainer(ports[index]!))
+      .withName(name)
+      .withNetworkMode(network)
+      .withEnvironment({ ZOO_MY_ID: String(index + 1), ZOO_SERVERS: names.join(' ') });
+    return new ZookeeperServer((await container.start()).getId(), ports[index]!);
+  };
+  return new ZookeeperEnsemble(await Promise.all(names.map(start)), network);
+}
+
+async function zookeeperContainer(port: number): Promise<GenericContainer> {
+  return new GenericContainer(await serviceImage('zookeeper'))
+    .withExposedPorts({ container: 2181, host: port })
+    .withLabels({ [ownerLabel]: owner })
+    .withWaitStrategy(Wait.forHealthCheck())
+    .withStartupTimeout(startMs);
+}
+
+/** Removes containers and networks of test processes of this machine that have ended without doing so: killed ones, mostly. */
 async function removeLeftovers(): Promise<void> {
-  const list = await docker('ps', '--all', '--filter', `label=${ownerLabel}`, '--format', `{{.ID}} {{.Label "${ownerLabel}"}}`);
-  const leftovers = list.split('\n').flatMap((line) => {
+  const containers = await leftovers('ps', '--all');
+  // Another process may remove the same ones at this moment.
+  if (containers.length > 0) await docker('rm', '--force', '--volumes', ...containers).catch(() => undefined);
+  const networks = await leftovers('network', 'ls');
+  if (networks.length > 0) await docker('network', 'rm', ...networks).catch(() => undefined);
+}
+
+/** The ids of what belongs to no living process of this machine, of that which the command lists. */
+async function leftovers(...list: readonly string[]): Promise<string[]> {
+  const labelled = await docker(...list, '--filter', `label=${ownerLabel}`, '--format', `{{.ID}} {{.Label "${ownerLabel}"}}`);
+  return labelled.split('\n').flatMap((line) => {
     const [id, owner = ''] = line.split(' ');
     const [machine, pid] = owner.split(':');
     return id && machine === hostname() && !isAlive(Number(pid)) ? [id] : [];
   });
-  // Another process may remove the same ones at this moment.
-  if (leftovers.length > 0) await docker('rm', '--force', '--volumes', ...leftovers).catch(() => undefined);
 }
 
 function isAlive(pid: number): boolean {
