@@ -16,7 +16,7 @@ if [[ " ${peers[*]} " != *" $HOSTNAME "* ]]; then
 fi
 
 settings=(
-  # A write succeeds when two of three bricks have it; with one brick alone nothing is written. No two sets of two are apart, so no two truths arise.
+  # A write succeeds when a majority has it, and one brick alone is neither written nor read. Any two majorities share a brick: no split brain.
   cluster.quorum-type auto
   # After so many seconds a brick that hangs is left out, and a client that is cut off loses its locks. The defaults are 42.
   network.ping-timeout 3
@@ -91,4 +91,6 @@ until brick_runs; do
   sleep 0.5
 done
 tail --pid="$(<"$pid_file")" -f /dev/null &
-wait -n
+wait -n || true
+echo "$brick or its daemon has ended" >&2
+exit 1
