@@ -10,6 +10,8 @@ export const serverNamePrefix = 'svc';
 
 /** For an event to come back: as long as a group may need to notice a death and go on, several times over. */
 const tellMs = 30_000;
+/** Before an event is told again that may have been lost. */
+const againMs = 100;
 
 export interface GroupCatalogOptions {
   readonly group: Group;
@@ -24,6 +26,7 @@ export class GroupCatalog implements Role {
   readonly #replica: Replica;
   readonly #listeners = new Set<() => void>();
   readonly catalog = new Catalog();
+  readonly #started = Promise.withResolvers<void>();
   #stopped = false;
 
   constructor(options: GroupCatalogOptions) {
@@ -39,6 +42,7 @@ export class GroupCatalog implements Role {
   /** Resolves when the catalog is as the others have it. */
   async start(): Promise<void> {
     await this.#replica.start();
+    this.#started.resolve();
   }
 
   async stop(): Promise<void> {
@@ -76,23 +80,28 @@ export class GroupCatalog implements Role {
    */
   async tell(event: CatalogEvent): Promise<UploadOutcome | undefined> {
     const late = Promise.withResolvers<never>();
-    const cancel = this.#options.clock.after(tellMs, () =>
-      late.reject(new Refusal('unavailable', `the group did not answer within ${tellMs / 1000} s`)),
-    );
+    const given = { up: false };
+    const cancel = this.#options.clock.after(tellMs, () => {
+      given.up = true;
+      late.reject(new Refusal('unavailable', `the group did not answer within ${tellMs / 1000} s`));
+    });
     try {
-      return await Promise.race([this.#tellUntilKnown(encodeEvent(event)), late.promise]);
+      return await Promise.race([this.#tellUntilKnown(encodeEvent(event), given), late.promise]);
     } finally {
       cancel();
     }
   }
 
-  async #tellUntilKnown(event: Buffer): Promise<UploadOutcome | undefined> {
+  async #tellUntilKnown(event: Buffer, given: { readonly up: boolean }): Promise<UploadOutcome | undefined> {
+    await this.#started.promise;
     for (;;) {
       try {
         return (await this.#replica.submit(event)) as UploadOutcome | undefined;
       } catch (error) {
-        if (!(error instanceof IndefiniteError) || this.#stopped) throw error;
+        if (this.#stopped) throw new Refusal('unavailable', 'this server is stopping', { cause: error });
+        if (!(error instanceof IndefiniteError) || given.up) throw error;
       }
+      await new Promise<void>((resolve) => void this.#options.clock.after(againMs, resolve));
     }
   }
 }

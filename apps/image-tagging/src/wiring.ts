@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Group } from '@lab/group';
 import type { Broker } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
+import pLimit from 'p-limit';
 import { groupAddress, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
 import { GroupCatalog } from './group-catalog.ts';
 import { imagesService, registryService } from './grpc/definitions.ts';
@@ -62,12 +63,14 @@ export function makeWorker(
   settings: Pick<WorkerConfig, 'group' | 'name' | 'queue' | 'jobs' | 'limitMegapixels'>,
 ): Role {
   const limitPixels = settings.limitMegapixels * 1e6;
+  const lanes = pLimit(settings.jobs);
   return new WorkerRole({
     ...host,
     members: membersOf(host, settings),
     queue: settings.queue,
-    jobs: settings.jobs,
-    tag: (input, output, keywords) => tagPicture({ input, output, keywords, limitPixels }),
+    // While so many are being decoded and encoded, the results of others are synced and told.
+    prefetch: 2 * settings.jobs,
+    tag: (input, output, keywords) => lanes(() => tagPicture({ input, output, keywords, limitPixels })),
     faultOf: (error) => (error instanceof PictureError ? error.reason : undefined),
   });
 }

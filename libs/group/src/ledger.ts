@@ -70,10 +70,6 @@ export class Ledger {
   lastOf(id: string): number {
     return this.#accepted.get(id) ?? 0;
   }
-  /** It has said that it goes. */
-  isLeaving(id: string): boolean {
-    return this.#leaving.has(id);
-  }
   /** What the next view or close of a writer must carry. */
   nextStamp(epoch: number): Stamp {
     return epoch > this.#stamp.epoch ? { epoch, number: 1 } : { epoch, number: this.#stamp.number + 1 };
@@ -130,9 +126,10 @@ export class Ledger {
     this.#members = members.filter((id) => previous.includes(id) || sequenceOf(id) > this.#sequenceMax);
     this.#sequenceMax = Math.max(this.#sequenceMax, ...members.map(sequenceOf));
     this.#viewId = `${epoch}.${number}`;
-    this.#cause = cause;
-    for (const id of previous) {
-      if (this.#members.includes(id)) continue;
+    // The writer may not have read the goodbye yet; every reader has, by now.
+    const gone = previous.filter((id) => !this.#members.includes(id));
+    this.#cause = gone.length > 0 && gone.every((id) => this.#leaving.has(id)) ? 'leave' : cause;
+    for (const id of gone) {
       this.#accepted.delete(id);
       this.#leaving.delete(id);
     }

@@ -259,9 +259,7 @@ export class Member {
   #dueChange(ledger: Ledger): { cause: Cause; members: string[] } | undefined {
     const { members, sequenceMax } = ledger;
     const gone = members.find((id) => !this.#instances.includes(id));
-    if (gone !== undefined) {
-      return { cause: ledger.isLeaving(gone) ? 'leave' : 'disconnect', members: members.filter((id) => id !== gone) };
-    }
+    if (gone !== undefined) return { cause: 'disconnect', members: members.filter((id) => id !== gone) };
     const come = this.#instances.find((id) => sequenceOf(id) > sequenceMax);
     return come === undefined ? undefined : { cause: 'join', members: [...members, come] };
   }
@@ -316,7 +314,8 @@ export class Member {
     const self = this.#id;
     const { members, viewId, cause } = ledger;
     if (viewId === undefined) return;
-    const together = members.filter((id) => previous.includes(id) || id === self);
+    const came = self === undefined || !previous.includes(self);
+    const together = members.filter((id) => (came ? id === self : previous.includes(id)));
     this.#actions.push({
       type: 'deliver',
       event: { type: 'view', id: viewId, cause, members: members.map(memberOf), self, together },

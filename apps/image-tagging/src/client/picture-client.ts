@@ -255,7 +255,9 @@ function inWords(error: unknown, before = ''): Error {
 }
 
 async function hashed(file: string): Promise<{ size: number; sha256: Buffer }> {
-  const { size } = await stat(file);
+  const found = await stat(file);
+  if (!found.isFile()) throw new ExitError(`${file} is not a file`);
+  const { size } = found;
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
   return { size, sha256: hash.digest() };
@@ -427,7 +429,9 @@ class Stall {
 function savedName(image: Image, { tagged, mediaType }: DownloadHeader): string {
   const stem = basename(image.fileName, extname(image.fileName))
     .replaceAll(/[^\p{L}\p{N} _.()-]/gu, '_')
-    .replace(/^\.+/, '')
-    .slice(0, 100);
-  return `${stem || 'picture'}-${image.id}${tagged ? '' : '-original'}.${extensionOf(mediaType)}`;
+    .replace(/^\.+/, '');
+  return `${cut(stem) || 'picture'}-${image.id}${tagged ? '' : '-original'}.${extensionOf(mediaType)}`;
 }
+
+/** A name has 255 bytes at most in a file system; a character that does not fit is left out. */
+const cut = (stem: string): string => new TextDecoder().decode(Buffer.from(stem).subarray(0, 200)).replace(/\ufffd$/, '');

@@ -11,7 +11,13 @@ const encoded = <T extends Part>(generated: (value: T) => Buffer) => {
 const decoded = <T extends Part>(generated: (bytes: Buffer) => T) => {
   return (bytes: Buffer): T => {
     const value = decodeChunk(bytes);
-    return value === undefined ? generated(bytes) : ({ part: { $case: 'chunk', value } } as unknown as T);
+    if (value !== undefined) return { part: { $case: 'chunk', value } } as unknown as T;
+    try {
+      return generated(bytes);
+    } catch {
+      // A message that nobody can read has no part; whoever expects one says so. gRPC itself would call it a failure of the server.
+      return { part: undefined } as unknown as T;
+    }
   };
 };
 

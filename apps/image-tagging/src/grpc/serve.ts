@@ -82,5 +82,8 @@ export async function serve({ listen, services }: ServeOptions): Promise<Serving
 export function errorOf(error: unknown, log: Logger): Partial<ServiceError> {
   if (error instanceof Refusal) return { code: statusOf[error.kind], details: error.message };
   log.error({ err: error }, 'a call has failed');
+  // The shared folder: full, or away for now.
+  if (error instanceof Error && 'syscall' in error && 'code' in error)
+    return { code: status.UNAVAILABLE, details: `the folder of pictures is in trouble: ${String(error.code)}` };
   return { code: status.INTERNAL, details: 'the server could not do this; its log says why' };
 }

@@ -1,5 +1,6 @@
 /** The roles as gRPC has them: calls in, answers out. What a role yields is written when the client has taken what was written before. */
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import type { Logger } from '@lab/process';
 import type { Picture } from '../domain/catalog.ts';
@@ -31,6 +32,12 @@ export function registryImplementation(registry: RegistryRole, log: Logger): Reg
 
 const pageSizeDefault = 100;
 const pageSizeMax = 1_000;
+/** gRPC's clients take 4 MiB. */
+const pageBytesMax = 1024 * 1024;
+/** Of an image without its texts. */
+const imageBytes = 200;
+/** A client that takes nothing for so long is given up. */
+const idleMs = 60_000;
 
 export function imagesImplementation(server: ServerRole, log: Logger): ImagesServer {
   return {
@@ -45,9 +52,24 @@ export function imagesImplementation(server: ServerRole, log: Logger): ImagesSer
         pageSize === 0 ? pageSizeDefault : pageSize,
         page === '' ? undefined : page,
       );
-      return { images: pictures.map(imageOf), nextPage: more ? (pictures.at(-1)?.id ?? '') : '' };
+      const fitting = pictures.slice(0, fittingCount(pictures));
+      return {
+        images: fitting.map(imageOf),
+        nextPage: more || fitting.length < pictures.length ? (fitting.at(-1)?.id ?? '') : '',
+      };
     }),
   };
+}
+
+/** How many of them fit into a page, one at least. */
+function fittingCount(pictures: readonly Picture[]): number {
+  let bytes = 0;
+  const tooMany = pictures.findIndex(({ fileName, keywords, reason = '' }) => {
+    // A character has 3 bytes at most, or 4 for two.
+    bytes += imageBytes + 3 * (fileName.length + reason.length + keywords.join().length);
+    return bytes > pageBytesMax;
+  });
+  return tooMany < 0 ? pictures.length : Math.max(1, tooMany);
 }
 
 function unary<Request, Response>(log: Logger, run: (request: Request) => Response | Promise<Response>) {
@@ -80,7 +102,7 @@ function answer<Response>(call: Answering<Response>, answers: AsyncGenerator<Res
     try {
       for await (const each of answers) {
         if (given.signal.aborted) return;
-        if (!call.write(each)) await once(call, 'drain', { signal: given.signal });
+        if (!call.write(each)) await drained(call, given.signal);
       }
       call.end();
     } catch (error) {
@@ -90,7 +112,16 @@ function answer<Response>(call: Answering<Response>, answers: AsyncGenerator<Res
   void run();
 }
 
-async function* uploadAnswers(server: ServerRole, call: AsyncIterable<UploadRequest>): AsyncGenerator<UploadResponse> {
+async function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+  const late = AbortSignal.timeout(idleMs);
+  try {
+    await once(call, 'drain', { signal: AbortSignal.any([signal, late]) });
+  } catch (error) {
+    throw late.aborted ? new Refusal('too-slow', `the client took nothing for ${idleMs / 1000} s`) : error;
+  }
+}
+
+async function* uploadAnswers(server: ServerRole, call: Readable): AsyncGenerator<UploadResponse> {
   for await (const each of server.upload(uploadParts(call))) yield uploadResponse(each);
 }
 
@@ -99,13 +130,14 @@ function uploadResponse(each: UploadAnswer): UploadResponse {
   return { part: { $case: 'result', value: each } };
 }
 
-async function* uploadParts(call: AsyncIterable<UploadRequest>): AsyncGenerator<UploadPart> {
-  for await (const { part } of call) {
+async function* uploadParts(call: Readable): AsyncGenerator<UploadPart> {
+  // Otherwise a refusal from here would destroy the call before it could be told.
+  for await (const { part } of call.iterator({ destroyOnReturn: false }) as AsyncIterable<UploadRequest>) {
     if (part?.$case === 'chunk') yield { chunk: part.value };
     else if (part?.$case === 'header') {
       const { sizeBytes, sha256, ...rest } = part.value;
       yield { header: { ...rest, bytes: sizeBytes, sha256: Buffer.from(sha256).toString('hex') } };
-    } else throw new Refusal('invalid', 'a part of the upload is neither a header nor a chunk');
+    } else throw new Refusal('invalid', 'a part of the upload is neither a header nor a chunk, or has a number beyond 2^53');
   }
 }
 

@@ -27,6 +27,7 @@ export class Leader {
   #epoch: number | undefined;
   #stopErasing = (): void => {};
   #work: Promise<void> = Promise.resolve();
+  #stopWaiting = (): void => {};
 
   constructor(parts: LeaderParts) {
     this.#parts = parts;
@@ -39,6 +40,7 @@ export class Leader {
   async stop(): Promise<void> {
     this.#stopErasing();
     this.#epoch = undefined;
+    this.#stopWaiting();
     await this.#work;
   }
 
@@ -61,9 +63,16 @@ export class Leader {
         return await this.#erase();
       } catch (error) {
         log.warn({ err: error }, 'what a leader begins with has failed, trying again');
-        await new Promise<void>((resolve) => void clock.after(retryMs, resolve));
+        if (this.#epoch === epoch) await this.#wait(clock);
       }
     }
+  }
+
+  #wait(clock: Clock): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = clock.after(retryMs, resolve);
+      this.#stopWaiting = () => (cancel(), resolve());
+    });
   }
 
   async #republish(epoch: number): Promise<void> {
@@ -83,7 +92,9 @@ export class Leader {
     for await (const id of store.ids()) {
       if (this.#epoch !== epoch) return;
       if (members.catalog.picture(id) !== undefined) continue;
-      const upload = await store.stored(id);
+      const upload = await store
+        .stored(id)
+        .catch((error: unknown) => log.error({ err: error, id }, 'the folder of a picture cannot be read'));
       if (upload === undefined) continue;
       await members.tell({ type: 'picture-uploaded', upload });
       const result = await store.result(id);

@@ -22,6 +22,10 @@ export class RegistryRole implements Role {
     return this.#parts.members.start();
   }
 
+  get failed(): Promise<never> {
+    return this.#parts.members.failed;
+  }
+
   stop(): Promise<void> {
     return this.#parts.members.stop();
   }

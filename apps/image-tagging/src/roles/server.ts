@@ -4,7 +4,7 @@
  */
 import { UnroutableError, type Broker } from '@lab/middleware';
 import type { Clock, Role } from '@lab/process';
-import { isSameUpload, type Picture, type Upload } from '../domain/catalog.ts';
+import { isSameUpload, type CatalogEvent, type Picture, type Upload } from '../domain/catalog.ts';
 import { idProblem, uploadProblem, type UploadRequest } from '../domain/limits.ts';
 import { encodeJob } from '../messages.ts';
 import { headBytes, inspect, pictureFormats } from '../pictures/inspect.ts';
@@ -38,8 +38,12 @@ export interface DownloadHeader {
 const idleMs = 60_000;
 /** For the broker to take a job. */
 const publishMs = 30_000;
+/** Between two tries to tell a group that does not answer. */
+const againMs = 1_000;
 /** So much is stored between two words of progress. */
 const progressBytes = 1024 * 1024;
+/** So much is taken over from an earlier try between two signs of life. */
+const takeOverBytes = 16 * 1024 * 1024;
 
 export class ServerRole implements Role {
   readonly #parts: ServerParts;
@@ -48,6 +52,7 @@ export class ServerRole implements Role {
   #active = 0;
   #told: number | undefined;
   #telling = false;
+  #stopped = false;
   #stopListening = (): void => {};
 
   constructor(parts: ServerParts) {
@@ -68,40 +73,47 @@ export class ServerRole implements Role {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#stopListening();
+    const leading = this.#leader.stop();
     await this.#parts.members.stop();
-    await this.#leader.stop();
+    await leading;
   }
 
   #onChange(): void {
-    const { members, log } = this.#parts;
+    const { members } = this.#parts;
     this.#leader.epochChanged(members.leads);
     const self = members.view?.self;
     if (self === undefined || self === this.#self) return;
     this.#self = self;
     this.#told = undefined;
-    members
-      .tell({ type: 'server-started', address: this.#parts.address })
-      .then(() => this.#tellClients())
-      .catch((error: unknown) => {
-        this.#self = undefined;
-        log.warn({ err: error }, 'the group does not know where this server is');
-      });
+    void this.#tellUntilTold({ type: 'server-started', address: this.#parts.address }).then(() => this.#tellClients());
+  }
+
+  /** A group that is silent for long is told when it speaks again. */
+  async #tellUntilTold(event: CatalogEvent): Promise<void> {
+    const { members, clock, log } = this.#parts;
+    while (!this.#stopped) {
+      try {
+        return void (await members.tell(event));
+      } catch (error) {
+        if (this.#stopped) return;
+        log.warn({ err: error, event: event.type }, 'the group does not answer, telling it again');
+        await new Promise<void>((resolve) => void clock.after(againMs, resolve));
+      }
+    }
   }
 
   /** Tells the group how many clients are being served, once more whenever that has changed meanwhile. */
   #tellClients(): void {
-    if (this.#telling || this.#told === this.#active || this.#self === undefined) return;
+    if (this.#telling || this.#told === this.#active || this.#self === undefined || this.#stopped) return;
     const count = this.#active;
+    this.#told = count;
     this.#telling = true;
-    this.#parts.members
-      .tell({ type: 'clients-counted', count })
-      .then(() => (this.#told = count))
-      .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'the group does not know how many clients are served here'))
-      .finally(() => {
-        this.#telling = false;
-        if (this.#told === count) this.#tellClients();
-      });
+    void this.#tellUntilTold({ type: 'clients-counted', count }).then(() => {
+      this.#telling = false;
+      this.#tellClients();
+    });
   }
 
   #count(change: 1 | -1): void {
@@ -130,7 +142,7 @@ export class ServerRole implements Role {
     const id = idOf(header.key);
     let stored = await store.stored(id);
     if (stored === undefined) {
-      const partial = await store.resume(id);
+      const partial = await store.resume(id, header);
       try {
         yield* this.#receive(partial, header, incoming);
         await this.#commit(partial, header, id);
@@ -140,7 +152,7 @@ export class ServerRole implements Role {
       stored = await store.stored(id);
     }
     // What is in the folder counts, whoever put it there.
-    if (stored === undefined) throw new Refusal('unavailable', `picture ${id} was stored, and is not there: try again`);
+    if (stored === undefined) throw new Refusal('unavailable', 'another try of this upload has gone on from here: try again');
     if (!isSameUpload(stored, header))
       throw new Refusal('exists', `the key belongs to another upload, ${id}: choose another key`);
     yield { id, known: (await this.#register(stored)) === 'known' };
@@ -149,13 +161,15 @@ export class ServerRole implements Role {
   /** From where it stopped to its end. */
   async *#receive(partial: PartialUpload, header: UploadRequest, incoming: Incoming): AsyncGenerator<UploadAnswer> {
     const { bytes } = header;
-    if (partial.storedBytes > bytes)
-      throw await this.#useless(partial, `${partial.storedBytes} bytes are stored of a file of ${bytes}`);
-    yield { storedBytes: partial.storedBytes };
-    await partial.rehash();
+    const { storedBytes } = partial;
+    yield { storedBytes };
+    let toldBytes = 0;
+    // Said again now and then, so that the client knows that something is going on.
+    for await (const taken of partial.takeOver())
+      if (taken - toldBytes >= takeOverBytes) yield ((toldBytes = taken), { storedBytes });
     const wanted = Math.min(bytes, headBytes);
     let inspected = false;
-    let toldBytes = partial.storedBytes;
+    toldBytes = storedBytes;
     while (partial.bytes < bytes) {
       const part = await incoming.next();
       if (part === undefined)
@@ -254,7 +268,8 @@ export class ServerRole implements Role {
     if (problem !== undefined) throw new Refusal('invalid', problem);
     const { members } = this.#parts;
     const known = members.catalog.picture(id);
-    if (known !== undefined) return known;
+    if (known !== undefined && known.state !== 'pending') return known;
+    // Another server may know more by now, and this client may have heard it there.
     await members.tell({ type: 'asked' });
     const picture = members.catalog.picture(id);
     if (picture === undefined) throw new Refusal('not-found', `there is no picture ${id}`);
@@ -269,6 +284,8 @@ export class ServerRole implements Role {
   ): Promise<{ pictures: Picture[]; more: boolean }> {
     const { members } = this.#parts;
     await members.tell({ type: 'asked' });
+    if (after !== undefined && members.catalog.picture(after) === undefined)
+      throw new Refusal('invalid', `there is no page after ${JSON.stringify(after.slice(0, 60))}`);
     return members.catalog.list(keywords, limit, after);
   }
 }

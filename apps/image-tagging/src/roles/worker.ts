@@ -12,8 +12,8 @@ export interface WorkerParts {
   readonly broker: Broker;
   readonly store: PictureStore;
   readonly queue: string;
-  /** Jobs at a time. */
-  readonly jobs: number;
+  /** Jobs in hand at a time. */
+  readonly prefetch: number;
   readonly tag: (input: string, output: string, keywords: readonly string[]) => Promise<{ bytes: number; sha256: string }>;
   /** The sentence of an error that is the picture's own fault; `undefined` for any other error. */
   readonly faultOf: (error: unknown) => string | undefined;
@@ -23,7 +23,7 @@ export interface WorkerParts {
 
 /** A picture at which so many workers have died, or been killed, is not tried again: it may be what kills them. */
 const deathsMax = 10;
-/** After a failure that is not the picture's, before the job goes back: the folder or the group is away, and trying harder brings neither back. */
+/** After a failure that is not the picture's: the folder or the group is away, and trying harder brings neither back. */
 const pauseMs = 1_000;
 /** For jobs in hand when the worker is told to stop; what takes longer is done again by another. */
 const drainMs = 5_000;
@@ -31,16 +31,17 @@ const drainMs = 5_000;
 export class WorkerRole implements Role {
   readonly #parts: WorkerParts;
   #consumer: Consumer | undefined;
+  #stopping = false;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
   }
 
   async start(): Promise<void> {
-    const { members, broker, queue, jobs } = this.#parts;
+    const { members, broker, queue, prefetch } = this.#parts;
     await broker.declare({ queues: queuesOf(queue) });
     await members.start();
-    this.#consumer = await broker.consume(queue, (delivery) => this.#handle(delivery), { prefetch: jobs });
+    this.#consumer = await broker.consume(queue, (delivery) => this.#handle(delivery), { prefetch });
   }
 
   get failed(): Promise<never> {
@@ -48,6 +49,7 @@ export class WorkerRole implements Role {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#consumer?.stop({ drainMs });
     await this.#parts.members.stop();
   }
@@ -56,14 +58,17 @@ export class WorkerRole implements Role {
     const { log, clock } = this.#parts;
     const job = decodeJob(delivery.body);
     if (job === undefined) throw new PoisonError('this is no job');
-    try {
-      await this.#work(job, delivery.deliveryCount ?? 0);
-    } catch (error) {
-      if (error instanceof PoisonError) throw error;
-      log.warn({ err: error, id: job.id }, 'the job goes back to its queue');
+    // Kept in hand through troubles that are not the picture's, so that the broker's count is one of deaths.
+    while (!this.#stopping) {
+      try {
+        return await this.#work(job, delivery.deliveryCount ?? 0);
+      } catch (error) {
+        if (error instanceof PoisonError) throw error;
+        log.warn({ err: error, id: job.id }, 'a job could not be done, trying again');
+      }
       await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
-      throw error;
     }
+    throw new Error('this worker is stopping');
   }
 
   /** The result is safe, and known to the group, before the job is acknowledged. */

@@ -13,6 +13,16 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** What was written to a file, and its name, are safe when this resolves. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
 async function writeTemporary(folder: string, text: string): Promise<string> {
   const path = join(folder, `tmp-${randomUUID()}`);
   const handle = await open(path, 'wx');
@@ -35,6 +45,7 @@ export async function createOnce(path: string, text: string): Promise<string> {
   const temporary = await writeTemporary(dirname(path), text);
   try {
     await link(temporary, path);
+    await syncFile(path);
     return text;
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;

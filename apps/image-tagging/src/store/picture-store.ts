@@ -3,26 +3,28 @@
  *
  * | path                              | what it is                                                           |
  * |-----------------------------------|----------------------------------------------------------------------|
- * | `partial/<id>/data`               | an upload, as far as it has come                                     |
+ * | `partial/<id>/<try>/data`         | one try of an upload, as far as it has come                          |
  * | `images/<2>/<id>/data`            | the original, whole                                                  |
  * | `images/<2>/<id>/upload.json`     | what was uploaded: there from the moment at which the picture is      |
  * | `images/<2>/<id>/tagged-*.<type>` | what a worker made                                                   |
  * | `images/<2>/<id>/result.json`     | which of these counts, or why there is none: made once, never changed |
  *
- * So the folder tells all, should everything else be lost. An upload becomes a picture by one rename of its folder; a result counts from one link on.
+ * So the folder tells all, should everything else be lost. A try becomes the picture by one rename of its folder; a result counts from one link on.
+ * Each try writes a file of its own, which begins as a copy of what the longest one before it had: so nobody, however late, writes into a picture.
  */
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
 import { resultSchema, uploadSchema, type Result } from '../messages.ts';
-import { createOnce, hasCode, replaceFile, syncFolder } from './durable.ts';
+import { createOnce, hasCode, replaceFile, syncFile, syncFolder } from './durable.ts';
 
 /** As much as one read takes from a file. */
 const readBytes = 1024 * 1024;
+/** No worker takes so long for a picture. */
+const leftoverMs = 3_600_000;
 
 export class PictureStore {
   readonly #images: string;
@@ -46,25 +48,36 @@ export class PictureStore {
     return text === undefined ? undefined : uploadSchema.parse(JSON.parse(text));
   }
 
-  /** Goes on with an upload where it stopped, or begins it. */
-  async resume(id: string): Promise<PartialUpload> {
+  /** Begins a try of an upload, behind what earlier tries of the same bytes have stored. */
+  async resume(id: string, { sha256, bytes }: Pick<Upload, 'sha256' | 'bytes'>): Promise<PartialUpload> {
     const folder = join(this.#partial, checkedId(id));
+    const name = `${sha256}-${bytes}-`;
     await mkdir(folder, { recursive: true });
-    const path = join(folder, 'data');
-    const handle = await open(path, 'a+').then(async (made) => (await made.close(), open(path, 'r+')));
-    const { size } = await handle.stat();
-    return new PartialUpload(folder, this.#folderOf(id), this.#images, handle, size);
+    const earlier = await triesIn(folder, name);
+    const longest = earlier.reduce<Try | undefined>(
+      (best, each) => (best !== undefined && best.bytes >= each.bytes ? best : each),
+      undefined,
+    );
+    // The longest may be under way still; of the others nobody needs the bytes.
+    for (const { path } of earlier) if (path !== longest?.path) await rm(path, { recursive: true, force: true });
+    const own = join(folder, `${name}${randomUUID()}`);
+    await mkdir(own);
+    const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };
+    return new PartialUpload(paths, await open(join(own, 'data'), 'wx+'), longest);
   }
 
-  /** Erases the uploads that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
+  /** Erases the tries that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
   async eraseAbandoned(beforeMs: number): Promise<number> {
     let erased = 0;
     for (const id of await readdir(this.#partial)) {
       const folder = join(this.#partial, id);
-      const { mtimeMs } = await stat(join(folder, 'data')).catch(() => stat(folder).catch(() => ({ mtimeMs: Infinity })));
-      if (mtimeMs >= beforeMs) continue;
-      await rm(folder, { recursive: true, force: true });
-      erased++;
+      for (const { path, modifiedMs } of await triesIn(folder, '')) {
+        if (modifiedMs >= beforeMs) continue;
+        await rm(path, { recursive: true, force: true });
+        erased++;
+      }
+      // Empty only where nobody is about to begin.
+      await rmdir(folder).catch(() => {});
     }
     return erased;
   }
@@ -129,7 +142,19 @@ export class PictureStore {
     const text = JSON.stringify(mine);
     const decided = await createOnce(join(this.#folderOf(id), 'result.json'), text);
     if (decided !== text && output !== undefined) await rm(output, { force: true });
+    await this.#clean(id, decided);
     return resultSchema.parse(JSON.parse(decided));
+  }
+
+  /** What workers left that died long ago; by the file system's own clock. */
+  async #clean(id: string, decided: string): Promise<void> {
+    const folder = this.#folderOf(id);
+    const { mtimeMs: nowMs } = await stat(folder);
+    for (const name of await readdir(folder)) {
+      if (!/^(tagged|tmp)-/.test(name) || decided.includes(`"${name}"`)) continue;
+      const { mtimeMs } = await stat(join(folder, name)).catch(() => ({ mtimeMs: Infinity }));
+      if (nowMs - mtimeMs > leftoverMs) await rm(join(folder, name), { force: true });
+    }
   }
 
   #folderOf(id: string): string {
@@ -137,41 +162,65 @@ export class PictureStore {
   }
 }
 
-/** An upload on its way: its bytes are appended in order, hashed, and checked in the end. */
+/** What an earlier try has left. */
+interface Try {
+  readonly path: string;
+  readonly bytes: number;
+  readonly modifiedMs: number;
+}
+
+/** Some may vanish meanwhile. */
+async function triesIn(folder: string, prefix: string): Promise<Try[]> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.startsWith(prefix));
+  const tries = names.map(async (name) => {
+    const path = join(folder, name);
+    const found = await stat(join(path, 'data')).catch(() => stat(path).then(({ mtimeMs }) => ({ mtimeMs, size: 0 })));
+    return { path, bytes: found.size, modifiedMs: found.mtimeMs };
+  });
+  return (await Promise.allSettled(tries)).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+}
+
+interface PartialPaths {
+  /** The folder of this try, and of all tries of this upload. */
+  readonly own: string;
+  readonly all: string;
+  /** The picture's folder, and that of all pictures. */
+  readonly target: string;
+  readonly images: string;
+}
+
+/** A try of an upload: its bytes are appended in order, hashed, and checked in the end. */
 export class PartialUpload {
-  readonly #folder: string;
-  readonly #target: string;
-  readonly #images: string;
+  readonly #paths: PartialPaths;
   readonly #handle: FileHandle;
+  readonly #earlier: Try | undefined;
   readonly #hash: Hash = createHash('sha256');
-  /** Already there when this began. */
-  readonly storedBytes: number;
-  #bytes: number;
+  #bytes = 0;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(folder: string, target: string, images: string, handle: FileHandle, storedBytes: number) {
-    this.#folder = folder;
-    this.#target = target;
-    this.#images = images;
+  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined) {
+    this.#paths = paths;
     this.#handle = handle;
-    this.storedBytes = storedBytes;
-    this.#bytes = storedBytes;
+    this.#earlier = earlier;
+  }
+
+  /** An earlier try has stored so many: what is appended goes behind them. */
+  get storedBytes(): number {
+    return this.#earlier?.bytes ?? 0;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Takes what is stored into the hash; before the first `append`. */
-  async rehash(): Promise<void> {
-    if (this.storedBytes === 0) return;
+  /** Takes over what is stored, before the first `append`; yields how much it has so far. */
+  async *takeOver(): AsyncGenerator<number> {
+    if (this.#earlier === undefined || this.storedBytes === 0) return;
     const end = this.storedBytes - 1;
-    await pipeline(
-      createReadStream(join(this.#folder, 'data'), { end, highWaterMark: readBytes }),
-      async (chunks: AsyncIterable<Buffer>) => {
-        for await (const chunk of chunks) this.#hash.update(chunk);
-      },
-    );
+    for await (const chunk of createReadStream(join(this.#earlier.path, 'data'), { end, highWaterMark: readBytes })) {
+      await this.append(chunk as Buffer);
+      yield this.#bytes;
+    }
   }
 
   /** The first bytes, at most so many. */
@@ -198,29 +247,30 @@ export class PartialUpload {
     return this.#hash.digest('hex');
   }
 
-  /** Makes it a picture, unless an upload with this id is one already: then that one stays. Safe when it resolves. */
+  /** Makes it the picture, unless another try was faster: then that one stays. Safe when it resolves. */
   async commit(upload: Upload): Promise<void> {
+    const { own, all, target, images } = this.#paths;
     await this.#writing;
     await this.#handle.datasync();
-    const shelf = join(this.#target, '..');
-    if ((await mkdir(shelf, { recursive: true })) !== undefined) await syncFolder(this.#images);
+    const shelf = join(target, '..');
+    if ((await mkdir(shelf, { recursive: true })) !== undefined) await syncFolder(images);
     try {
-      await replaceFile(join(this.#folder, 'upload.json'), JSON.stringify(upload));
-      await syncFolder(this.#folder);
-      await rename(this.#folder, this.#target);
+      await replaceFile(join(own, 'upload.json'), JSON.stringify(upload));
+      await syncFolder(own);
+      await rename(own, target);
     } catch (error) {
-      // Another server was faster: with the same folder, or with one of its own.
       if (!hasCode(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
-      await stat(join(this.#target, 'upload.json'));
-      await rm(this.#folder, { recursive: true, force: true });
     }
     await syncFolder(shelf);
+    // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
+    await syncFile(join(target, 'upload.json'));
+    await rm(all, { recursive: true, force: true });
   }
 
-  /** What was stored is of no use: the next try begins anew. */
+  /** What this try has stored, and what it took over, is of no use: the next one begins anew. */
   async erase(): Promise<void> {
-    await this.close();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.#paths.own, { recursive: true, force: true });
+    if (this.#earlier !== undefined) await rm(this.#earlier.path, { recursive: true, force: true });
   }
 
   /** What was stored stays, for the next try. */
@@ -233,15 +283,6 @@ export class PartialUpload {
 async function writeAll(handle: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < chunk.length;) {
     done += (await handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.datasync();
-  } finally {
-    await handle.close();
   }
 }
 

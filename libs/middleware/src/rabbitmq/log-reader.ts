@@ -4,7 +4,7 @@ import { Fifo } from '../fifo.ts';
 import type { LogEntry } from '../port.ts';
 import { BackOff } from './back-off.ts';
 import { withTag } from './acks.ts';
-import { ignoringClosed, isGone, refusal } from './reply.ts';
+import { ignoringClosed, isGone, readRefusal } from './reply.ts';
 
 export interface LogReaderOptions {
   log: string;
@@ -58,7 +58,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
         message === null ? this.#onCancelled(channel) : this.#take(message, channel);
       await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': this.#from } });
     } catch (error) {
-      throw refusal(`read "${log}"`, log, error);
+      throw readRefusal(`read "${log}"`, log, error);
     }
     // Nothing came before the end of an empty log: what a later connection finds is all new.
     if (this.#from === 'next') this.#from = 'first';

@@ -32,6 +32,13 @@ export function refusedExchange(error: unknown): string | undefined {
   return /exchange '([^']*)'/.exec(error instanceof Error ? error.message : '')?.[1];
 }
 
+/** The port's error for a refused read: a stream whose broker has just come back is refused with the codes of one that is not there, or is another. */
+export function readRefusal(what: string, log: string, error: unknown): BrokerError {
+  const code = replyCode(error);
+  const notYet = (code === notFound || code === preconditionFailed) && !isGone(error);
+  return notYet ? new UnavailableError(`${what}: ${(error as Error).message}`, error) : refusal(what, log, error);
+}
+
 /** The queue is gone, as opposed to being out of reach for now. */
 export function isGone(error: unknown): boolean {
   return replyCode(error) === notFound && error instanceof Error && error.message.includes('no queue');
