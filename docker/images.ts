@@ -183,7 +183,7 @@ export function workspaceClosure(app: string): { workspaces: string[]; packages:
   const packages = new Set<string>();
   const visit = (path: string): void => {
     const entry = lock.packages[path];
-    const seen = path.startsWith('node_modules/') ? packages : workspaces;
+    const seen = path.includes('node_modules/') ? packages : workspaces;
     if (entry === undefined || seen.has(path)) return;
     seen.add(path);
     for (const name of Object.keys({ ...entry.dependencies, ...entry.optionalDependencies, ...entry.peerDependencies })) {

@@ -3,7 +3,7 @@
  * command is typed is the container's, so files are read and written here.
  */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { composeEnvironment } from '../../../docker/compose.ts';
 
 const directory = join(import.meta.dirname, '..');
@@ -14,7 +14,7 @@ const { uid, gid } = { uid: process.getuid?.() ?? 1000, gid: process.getgid?.() 
 const args = [
   ...['run', '--rm', '--network', `${env['COMPOSE_PROJECT_NAME']}_default`, '--volume', `${here}:/here`, '--workdir', '/here'],
   ...['--user', `${uid}:${gid}`, '--init', ...(process.stderr.isTTY ? ['--tty'] : [])],
-  ...['--entrypoint', 'node', env['LAB_IMAGE']!, '/kit/apps/image-tagging/src/main.ts', 'client'],
+  ...['--entrypoint', 'node', env['LAB_IMAGE']!, `/kit/apps/${basename(directory)}/src/main.ts`, 'client'],
   ...process.argv.slice(2),
   ...(process.argv.includes('--help') ? [] : ['--registry', 'registry:8000']),
 ];

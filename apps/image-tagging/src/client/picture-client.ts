@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { once } from 'node:events';
 import {
   credentials,
   makeGenericClientConstructor,
@@ -40,6 +39,8 @@ const RegistryStub = makeGenericClientConstructor(registryService, 'lab.images.v
 
 /** Bytes of one chunk. */
 export const chunkBytes = 256 * 1024;
+/** Bytes sent and not stored yet: what a cut costs. */
+const aheadBytes = 3 * 1024 * 1024;
 /** For an answer to a question. */
 const unaryMs = 35_000;
 /** For the registry, which needs nobody else to answer. */
@@ -280,51 +281,74 @@ async function sendFile(
 ): Promise<UploadResult> {
   const call = server.upload(deadline(streamBaseMs + header.sizeBytes / slowestBytesPerMs));
   const stall = new Stall(() => call.cancel());
+  const stored = new Stored();
   try {
     return await new Promise<UploadResult>((resolve, reject) => {
-      let begun = false;
-      call.on('error', reject);
-      call.on('end', () => reject(new ExitError('the server ended the call without a result', exitCodes.unavailable)));
+      call.on('error', (error: Error) => {
+        stored.end();
+        reject(error);
+      });
+      call.on('end', () => {
+        stored.end();
+        reject(new ExitError('the server ended the call without a result', exitCodes.unavailable));
+      });
       call.on('data', ({ part }: UploadResponse) => {
         stall.moved();
         if (part?.$case === 'result') return resolve(part.value);
-        const stored = part?.value ?? 0;
-        onProgress(stored, header.sizeBytes);
-        if (begun) return;
-        begun = true;
-        sendFrom(call, file, stored, (sent) => {
-          stall.moved();
-          onSent(sent);
-        }).catch(reject);
+        const begins = stored.bytes === undefined;
+        stored.to(part?.value ?? 0);
+        onProgress(stored.bytes ?? 0, header.sizeBytes);
+        if (begins) sendFrom(call, file, stored, (sent) => (stall.moved(), onSent(sent))).catch(reject);
       });
       call.write({ part: { $case: 'header', value: header } });
     });
   } finally {
     stall.stop();
+    stored.end();
     call.on('error', () => {});
     call.cancel();
   }
 }
 
+/** How much the server has said to have, and somebody who waits for it. */
+class Stored {
+  bytes: number | undefined;
+  ended = false;
+  #wake = (): void => {};
+
+  to(bytes: number): void {
+    this.bytes = bytes;
+    this.#wake();
+  }
+
+  end(): void {
+    this.ended = true;
+    this.#wake();
+  }
+
+  /** Resolves when at least so many are stored, or nothing more will be. */
+  async reaches(bytes: number): Promise<void> {
+    while (!this.ended && (this.bytes ?? 0) < bytes) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
+}
+
+/** Never further ahead of what is stored than what may have to be sent again. */
 async function sendFrom(
   call: ClientDuplexStream<UploadRequest, UploadResponse>,
   file: string,
-  from: number,
+  stored: Stored,
   onSent: (bytes: number) => void,
 ): Promise<void> {
-  const ended = new AbortController();
-  call.once('error', () => ended.abort());
-  try {
-    for await (const chunk of createReadStream(file, { start: from, highWaterMark: chunkBytes })) {
-      const value = chunk as Buffer;
-      const taken = call.write({ part: { $case: 'chunk', value } });
-      onSent(value.length);
-      if (!taken) await once(call, 'drain', { signal: ended.signal });
-    }
-    call.end();
-  } catch (error) {
-    if (!ended.signal.aborted) throw error;
+  let sent = stored.bytes ?? 0;
+  for await (const chunk of createReadStream(file, { start: sent, highWaterMark: chunkBytes })) {
+    const value = chunk as Buffer;
+    sent += value.length;
+    await stored.reaches(sent - aheadBytes);
+    if (stored.ended) return;
+    call.write({ part: { $case: 'chunk', value } });
+    onSent(value.length);
   }
+  call.end();
 }
 
 /** The file that a download makes, over all tries. */

@@ -1,6 +1,7 @@
 /** Takes jobs, marks pictures with their keywords, and tells the group. Any number of workers share the queue. */
 import { PoisonError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
+import type { Upload } from '../domain/catalog.ts';
 import type { GroupCatalog } from '../group-catalog.ts';
 import { decodeJob, resultEvent, type Result, type TagPicture } from '../messages.ts';
 import type { PictureStore } from '../store/picture-store.ts';
@@ -23,6 +24,8 @@ export interface WorkerParts {
 
 /** A picture at which so many workers have died, or been killed, is not tried again: it may be what kills them. */
 const deathsMax = 10;
+/** Files are tagged in memory. */
+const tagBytesMax = 512 * 1024 ** 2;
 /** After a failure that is not the picture's: the folder or the group is away, and trying harder brings neither back. */
 const pauseMs = 1_000;
 /** For jobs in hand when the worker is told to stop; what takes longer is done again by another. */
@@ -76,14 +79,16 @@ export class WorkerRole implements Role {
     const { members, store, log } = this.#parts;
     const upload = await store.stored(job.id);
     if (upload === undefined) throw new PoisonError(`there is no picture ${job.id}`);
-    const result = (await store.result(job.id)) ?? (await this.#decide(job, extensionOf(upload.mediaType), deaths));
+    const result = (await store.result(job.id)) ?? (await this.#decide(job, upload, deaths));
     await members.tell(resultEvent(job.id, result));
     log.info({ id: job.id, ...result }, 'tagged' in result ? 'tagged' : 'cannot be tagged');
   }
 
-  #decide({ id, keywords }: TagPicture, extension: string, deaths: number): Promise<Result> {
+  #decide({ id, keywords }: TagPicture, { mediaType, bytes }: Upload, deaths: number): Promise<Result> {
     const { store, tag, faultOf } = this.#parts;
     if (deaths >= deathsMax) return store.fail(id, `${deaths} workers have died at it`);
-    return store.makeResult(id, extension, (input, output) => tag(input, output, keywords), faultOf);
+    if (bytes > tagBytesMax)
+      return store.fail(id, `the file has ${bytes} bytes: those above ${tagBytesMax} are kept, and not tagged`);
+    return store.makeResult(id, extensionOf(mediaType), (input, output) => tag(input, output, keywords), faultOf);
   }
 }

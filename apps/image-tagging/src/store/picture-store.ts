@@ -271,6 +271,7 @@ export class PartialUpload {
   async erase(): Promise<void> {
     await rm(this.#paths.own, { recursive: true, force: true });
     if (this.#earlier !== undefined) await rm(this.#earlier.path, { recursive: true, force: true });
+    await rmdir(this.#paths.all).catch(() => {});
   }
 
   /** What was stored stays, for the next try. */
