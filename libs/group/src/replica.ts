@@ -40,24 +40,29 @@ export class Replica {
   readonly #ready = Promise.withResolvers<void>();
   #membership: Membership | undefined;
   #numbers = 0;
+  /** The end of the line of parts of states. */
+  #lastPart: Promise<void> = Promise.resolve();
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
-    const { machine, isCandidate, group } = options;
-    const { history, bodyBytesMax } = group.features;
-    this.#replication = new Replication({ machine, isCandidate, history, bodyBytesMax });
+    const { history, bodyBytesMax } = options.group.features;
+    this.#replication = new Replication({ ...options, history, bodyBytesMax });
     this.#failure.promise.catch(() => {});
+    this.#ready.promise.catch(() => {});
   }
 
-  /** Joins; resolves when this member is in the group's view and has its state. */
+  /** Joins; resolves when this member is in the group's view and has its state; rejects when it is stopped before. */
   async start(): Promise<void> {
     const { group, groupName, name } = this.#options;
     this.#membership = await group.join(groupName, name);
-    this.#run(this.#membership).catch((error: Error) => this.#failure.reject(error));
+    this.#run(this.#membership).catch((error: Error) => {
+      this.#failure.reject(error);
+      void this.stop();
+    });
     await Promise.race([this.#ready.promise, this.#failure.promise]);
   }
 
-  /** Rejects when the machine has thrown; never resolves. */
+  /** Rejects when the machine or `onChange` has thrown: this copy cannot be trusted, and leaves the group. Never resolves. */
   get failed(): Promise<never> {
     return this.#failure.promise;
   }
@@ -101,7 +106,9 @@ export class Replica {
   /** Leaves the group. */
   async stop(): Promise<void> {
     await this.#membership?.leave();
-    for (const { reject } of this.#submissions.values()) reject(new IndefiniteError('this member has left the group'));
+    const left = new IndefiniteError('this member has left the group');
+    this.#ready.reject(left);
+    for (const { reject } of this.#submissions.values()) reject(left);
     this.#submissions.clear();
   }
 
@@ -121,8 +128,10 @@ export class Replica {
   #act(outcome: Outcome, membership: Membership): void {
     switch (outcome.type) {
       case 'send':
-        // If this member is cut off before it arrives, another sends.
+        // If this member is cut off before it arrives, it begins anew.
         return void membership.multicast(outcome.body).catch(() => {});
+      case 'sendState':
+        return this.#sendState(outcome.bodies, membership);
       case 'restored':
         return this.#forgetOrdered();
       case 'applied':
@@ -135,6 +144,14 @@ export class Replica {
         else submission.reject(new FencedError(submission.epoch ?? 0));
       }
     }
+  }
+
+  /** One part after the other, so that a large state does not fill the way. If this member is cut off meanwhile, another sends. */
+  #sendState(bodies: readonly Buffer[], membership: Membership): void {
+    const send = async (): Promise<void> => {
+      for (const body of bodies) await membership.multicast(body);
+    };
+    this.#lastPart = this.#lastPart.then(send).catch(() => {});
   }
 
   /** What was ordered before the new state began will not be applied here: it is in the state, or was lost with a part of the network. */
