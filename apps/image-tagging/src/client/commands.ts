@@ -1,5 +1,5 @@
 /** The client's commands. Results go to stdout, one line or one JSON value each; what is going on goes to stderr. */
-import { command, commandGroup, type Command } from '@lab/process';
+import { command, commandGroup, ExitError, exitCodes, type Command } from '@lab/process';
 import Table from 'cli-table3';
 import { clientConfigs, type ClientConfig } from '../config.ts';
 import { ImageState, type Image } from '../generated/lab/images/v1/images.ts';
@@ -88,6 +88,10 @@ async function withClient(settings: ClientConfig, run: (client: PictureClient) =
   const client = new PictureClient({ registry: settings.registry, patienceMs: settings.patience * 1_000, onRetry });
   try {
     await run(client);
+  } catch (error) {
+    // A file or folder of this machine.
+    if (error instanceof Error && 'syscall' in error) throw new ExitError(error.message, exitCodes.failed, { cause: error });
+    throw error;
   } finally {
     client.close();
   }

@@ -82,7 +82,7 @@ describe('an id', () => {
 
   it('that passes has no other characters, whatever it is', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (id) => {
+      fc.property(fc.string(), (id) => {
         if (idProblem(id) === undefined) expect(id).toMatch(/^[a-z2-7]+$/);
       }),
     );

@@ -1,0 +1,210 @@
+/** The system of compose.yaml, in containers, under a project and a port of its own, and a container in its network from which clients reach it: what the suites do harm to. */
+import { once } from 'node:events';
+import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { eventually } from '@lab/testing';
+import { Container } from '@lab/testing/containers';
+import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
+import type { Uploaded } from '../src/client/picture-client.ts';
+import type { Server } from '../src/generated/lab/images/v1/images.ts';
+
+const directory = join(import.meta.dirname, '..');
+const execute = promisify(execFile);
+/** Where the clients' container has `folder`. */
+export const here = '/here';
+
+/** As `list --json` and `status --json` give it. */
+export interface ListedPicture {
+  readonly id: string;
+  readonly fileName: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly keywords: readonly string[];
+  readonly state: string;
+  readonly reason?: string;
+  readonly taggedSha256?: string;
+}
+
+export interface DownloadedFile {
+  /** Of this machine. */
+  readonly path: string;
+  readonly tagged: boolean;
+  /** Of what is in the file, taken here. */
+  readonly sha256: string;
+}
+
+export class ComposeSystem implements AsyncDisposable {
+  readonly #env: Record<string, string>;
+  readonly #clients: string;
+  /** Of this machine, and the clients' too: for pictures, and for what is downloaded. */
+  readonly folder: string;
+
+  private constructor(env: Record<string, string>, folder: string) {
+    this.#env = env;
+    this.#clients = `${env['COMPOSE_PROJECT_NAME']}-clients`;
+    this.folder = folder;
+  }
+
+  /** Starts it anew, without any picture; resolves when every role takes work. */
+  static async start(name: string): Promise<ComposeSystem> {
+    const env = await composeEnvironment(directory);
+    const folder = await mkdtemp(join(tmpdir(), `images-${name}-`));
+    await chmod(folder, 0o755);
+    const project = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
+    const port = String(Number(env['LAB_PORT']) + name.length);
+    const system = new ComposeSystem({ ...env, COMPOSE_PROJECT_NAME: project, LAB_PORT: port }, folder);
+    await system.down('--volumes');
+    await system.up();
+    return system;
+  }
+
+  /** Makes what is missing, and starts what does not run. */
+  async up(): Promise<void> {
+    await composeUp(directory, { ...process.env, ...this.#env });
+    await this.#removeClients();
+    const user = `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`;
+    const mount = ['--volume', `${this.folder}:${here}`, '--user', user];
+    const network = ['--network', `${this.project}_default`];
+    await docker(
+      'run',
+      '--detach',
+      '--init',
+      '--name',
+      this.#clients,
+      ...network,
+      ...mount,
+      ...sleeping,
+      this.#env['LAB_IMAGE']!,
+      'infinity',
+    );
+  }
+
+  /** Removes all containers; the volumes only if it is said. */
+  async down(...args: readonly string[]): Promise<void> {
+    await this.#removeClients();
+    await this.compose('down', '--remove-orphans', '--timeout', '12', ...args);
+  }
+
+  async #removeClients(): Promise<void> {
+    await docker('rm', '--force', this.#clients);
+  }
+
+  get project(): string {
+    return this.#env['COMPOSE_PROJECT_NAME']!;
+  }
+
+  async compose(...args: readonly string[]): Promise<string> {
+    const { stdout } = await execute('docker', ['compose', ...args], { cwd: directory, env: { ...process.env, ...this.#env } });
+    return stdout;
+  }
+
+  /** The container of a service, or of one of its replicas, which are counted from 1. */
+  container(service: string, replica = 1): Container {
+    return new Container(`${this.project}-${service}-${replica}`);
+  }
+
+  /** Runs a script in a service's container; what it prints. */
+  inside(service: string, script: string, ...options: readonly string[]): Promise<string> {
+    return docker('exec', ...options, this.container(service).id, 'bash', '-c', script);
+  }
+
+  /** A client's command, as a program calls it, in a process of its own; rejects with what it said. */
+  async client<T>(...args: readonly string[]): Promise<T> {
+    const command = ['node', 'src/main.ts', 'client', ...args, '--registry', 'registry:8000', '--json'];
+    return JSON.parse(await docker('exec', this.#clients, ...command)) as T;
+  }
+
+  /**
+   * Starts a module beside the clients, with the app's sources and packages; `args` are its `process.argv` from 1 on. For what would be too much for a process each: Node alone
+   * takes a third of a second to start.
+   */
+  start(module: string, ...args: readonly string[]): ChildProcessByStdio<Writable, Readable, null> {
+    const command = ['exec', '--interactive', this.#clients, 'node', '--input-type=module', '--eval', module, '--', ...args];
+    return spawn('docker', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+  }
+
+  /** The same, to its end; what it printed, which is JSON. */
+  async program<T>(module: string, ...args: readonly string[]): Promise<T> {
+    const child = this.start(module, ...args);
+    const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'close') as Promise<[number | null]>]);
+    if (code !== 0) throw new Error(`a program beside the clients ended with ${code}`);
+    return JSON.parse(printed) as T;
+  }
+
+  /** Of a file in `folder`. */
+  upload(name: string, keywords: readonly string[], ...options: readonly string[]): Promise<Uploaded> {
+    return this.client('upload', `${here}/${name}`, '--keywords', keywords.join(','), ...options);
+  }
+
+  readonly status = (id: string): Promise<ListedPicture> => this.client('status', id);
+  readonly list = (): Promise<ListedPicture[]> => this.client('list');
+  readonly search = (keyword: string): Promise<ListedPicture[]> => this.client('search', keyword);
+  readonly servers = (): Promise<Server[]> => this.client('servers');
+
+  /** Resolves with the picture when a worker has tagged it. */
+  async waitUntilTagged(id: string): Promise<ListedPicture> {
+    return eventually(
+      async () => {
+        const picture = await this.status(id);
+        if (picture.state !== 'tagged') throw new Error(`${picture.fileName} is ${picture.state}: ${picture.reason}`);
+        return picture;
+      },
+      { timeoutMs: 60_000, intervalMs: 200 },
+    );
+  }
+
+  async download(id: string, ...args: readonly string[]): Promise<DownloadedFile> {
+    const { path, tagged } = await this.client<DownloadedFile>('download', id, '--to', here, ...args);
+    return this.#received({ path, tagged });
+  }
+
+  /** Many pictures, one after the other, by one client, in the order of the ids. */
+  async downloadAll(ids: readonly string[], options: { original: boolean }): Promise<DownloadedFile[]> {
+    const files = await this.program<DownloadedFile[]>(downloads, here, String(options.original), ...ids);
+    return Promise.all(files.map((file) => this.#received(file)));
+  }
+
+  async #received({ path, tagged }: Pick<DownloadedFile, 'path' | 'tagged'>): Promise<DownloadedFile> {
+    const local = join(this.folder, path.slice(here.length));
+    return { path: local, tagged, sha256: await sha256Of(local) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await eventually(() => this.down('--volumes').then(() => true), { timeoutMs: 90_000, intervalMs: 1_000 });
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+const sleeping = ['--entrypoint', 'sleep'];
+
+const downloads = `
+  import { PictureClient } from './src/client/picture-client.ts';
+  const [to, original, ...ids] = process.argv.slice(1);
+  const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
+  const files = [];
+  for (const id of ids) {
+    const { path, tagged } = await client.download(id, to, original === 'true');
+    files.push({ path, tagged });
+  }
+  client.close();
+  console.log(JSON.stringify(files));
+`;
+
+export async function docker(...args: readonly string[]): Promise<string> {
+  const { stdout } = await execute('docker', args, { maxBuffer: 64 * 1024 * 1024 });
+  return stdout;
+}
+
+export async function sha256Of(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}

@@ -1,0 +1,363 @@
+/**
+ * Every part of the system is killed, paused or cut off in real containers, while clients upload one picture after the other, jobs are pending, and a large upload is in mid-transfer. Clients
+ * go on by themselves, every upload that was answered is there once and tagged, and of the large one hardly anything is sent twice.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { eventually } from '@lab/testing';
+import type { Container } from '@lab/testing/containers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Uploaded } from '../src/client/picture-client.ts';
+import { makePicture } from '../src/pictures/make.ts';
+import { idOf } from '../src/wiring.ts';
+import { ComposeSystem, here, sha256Of } from './compose-system.ts';
+
+const mib = 1024 * 1024;
+/** Two seconds of transfer, to strike in. */
+const largeBytes = 96 * mib;
+/** What is on its way to a server at most, and goes with it. */
+const lostBytesMax = 4 * mib;
+/** Of the group, as compose.yaml sets it. */
+const sessionMs = 4_000;
+const patience = { timeoutMs: 60_000, intervalMs: 200 };
+const servers = ['svc-1', 'svc-2', 'svc-3'];
+const slow = 'slow.jpg';
+
+let system: ComposeSystem;
+/** All that was ever answered: the picture's SHA-256 and keywords by its id. */
+const answered = new Map<string, { sha256: string; keywords: readonly string[] }>();
+/** Of answers, each to an upload with a key of its own. */
+let answers = 0;
+
+beforeAll(async () => {
+  system = await ComposeSystem.start('chaos');
+  // A worker takes most of a second for it.
+  await writeFile(join(system.folder, slow), await makePicture({ seed: 1, width: 3000, height: 2000, format: 'jpeg' }));
+}, 300_000);
+
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+interface Answer {
+  readonly id: string;
+  readonly sha256: string;
+  readonly keywords: readonly string[];
+}
+
+function remember({ id, ...picture }: Answer): void {
+  answers++;
+  answered.set(id, picture);
+}
+
+let nextSeed = 1_000;
+
+/** Four clients in one process that upload one small picture after the other, each another one, until it is told to end. */
+class Load implements AsyncDisposable {
+  readonly #counts = new Map<number, number>();
+  readonly #child = system.start(load, here, String((nextSeed += 1_000)));
+  readonly #ended = once(this.#child, 'close') as Promise<[number | null]>;
+
+  constructor() {
+    createInterface(this.#child.stdout).on('line', (line) => {
+      const { client, ...answer } = JSON.parse(line) as Answer & { client: number };
+      remember(answer);
+      this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1);
+    });
+  }
+
+  /** Resolves when each client has had an answer to an upload that it began after now; rejects when one has given up. */
+  async goesOn(): Promise<void> {
+    const before = new Map(this.#counts);
+    const has = (client: number): boolean => (this.#counts.get(client) ?? 0) >= (before.get(client) ?? 0) + 2;
+    const gaveUp = this.#ended.then(([code]) => Promise.reject(new Error(`the clients ended with ${code}`)));
+    await Promise.race([eventually(() => [0, 1, 2, 3].every(has), patience), gaveUp]);
+  }
+
+  /** Rejects when a client has not succeeded by itself. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.stdin.end();
+    expect(await this.#ended, 'a client has given up').toEqual([0, null]);
+  }
+}
+
+const load = `
+  import { createHash } from 'node:crypto';
+  import { writeFile } from 'node:fs/promises';
+  import { setTimeout as wait } from 'node:timers/promises';
+  import { PictureClient } from './src/client/picture-client.ts';
+  import { makePicture } from './src/pictures/make.ts';
+  const [folder, firstSeed] = process.argv.slice(1);
+  let seed = Number(firstSeed);
+  let ended = false;
+  process.stdin.on('end', () => (ended = true)).resume();
+  async function run(client) {
+    const pictures = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
+    while (!ended) {
+      const name = 'load-' + seed++ + '.jpg';
+      const bytes = await makePicture({ seed, width: 640, height: 480, format: 'jpeg' });
+      await writeFile(folder + '/' + name, bytes);
+      const keywords = ['load', 'client ' + client, name];
+      const { id } = await pictures.upload(folder + '/' + name, keywords);
+      console.log(JSON.stringify({ client, id, sha256: createHash('sha256').update(bytes).digest('hex'), keywords }));
+      await wait(500);
+    }
+    pictures.close();
+  }
+  await Promise.all([0, 1, 2, 3].map(run));
+  process.exit();
+`;
+
+/** Gives the workers something to do for a second or two. */
+async function uploadSlowOnes(name: string): Promise<void> {
+  const sha256 = await sha256Of(join(system.folder, slow));
+  const keywords = [1, 2, 3, 4].map((number) => ['slow', `${name} ${number}`]);
+  const ids = await system.program<string[]>(uploadsOfOne, `${here}/${slow}`, JSON.stringify(keywords));
+  for (const [index, id] of ids.entries()) remember({ id, sha256, keywords: keywords[index]! });
+}
+
+const uploadsOfOne = `
+  import { PictureClient } from './src/client/picture-client.ts';
+  const [file, keywords] = process.argv.slice(1);
+  const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
+  const uploads = await Promise.all(JSON.parse(keywords).map((each) => client.upload(file, each)));
+  client.close();
+  console.log(JSON.stringify(uploads.map(({ id }) => id)));
+`;
+
+/** A picture, and megabytes behind its end, which are stored with it and which no decoder reads. */
+async function makeLarge(name: string): Promise<string> {
+  const picture = await makePicture({ seed: nextSeed++, width: 640, height: 480, format: 'jpeg' });
+  const file = join(system.folder, name);
+  await writeFile(file, Buffer.concat([picture, randomBytes(largeBytes - picture.length)]));
+  return sha256Of(file);
+}
+
+/** Prints how much a process has written of an upload that it takes at this moment. */
+const storedScript = (id: string): string =>
+  `find /proc/[0-9]*/fd -lname '/data/partial/${id}/*/data' -exec stat -Lc %s {} + 2>/dev/null | sort -n | tail -1`;
+
+/** The server that an upload is at now, and how much of it is stored. */
+async function whereIs(id: string): Promise<{ server: string; storedBytes: number } | undefined> {
+  const found = await Promise.all(
+    servers.map(async (server) => ({
+      server,
+      storedBytes: Number(await system.inside(server, storedScript(id), '--user', 'node')),
+    })),
+  );
+  return found.find(({ storedBytes }) => storedBytes > 0);
+}
+
+interface Transfer {
+  /** That it is at. */
+  readonly server: string;
+  readonly storedBytes: number;
+  readonly pendingJobs: number;
+  /** Large uploads that were begun; the last is in mid-transfer. */
+  readonly uploads: readonly Promise<Uploaded>[];
+}
+
+let larges = 0;
+
+/** Uploads something large, by the client's command, until it is in mid-transfer at a server that is wanted, with jobs pending. */
+async function inMidTransfer(isWanted: (server: string) => boolean): Promise<Transfer> {
+  const name = `large-${++larges}.jpg`;
+  const sha256 = await makeLarge(name);
+  const uploads: Promise<Uploaded>[] = [];
+  const missed: string[] = [];
+  for (let tries = 1; tries <= 6; tries++) {
+    const key = `${name}-try-${tries}-of-this-test`;
+    const keywords = ['large', key];
+    const uploading = system.upload(name, keywords, '--key', key);
+    uploads.push(uploading);
+    uploading.then(({ id }) => remember({ id, sha256, keywords })).catch(() => {});
+    await uploadSlowOnes(key);
+    const began = eventually(() => whereIs(idOf(key)), patience);
+    const at = await Promise.race([began, uploading.then(() => undefined)]);
+    missed.push(at === undefined ? 'over before it was seen' : `at ${at.server}`);
+    if (at === undefined || !isWanted(at.server)) continue;
+    const pendingJobs = (await system.list()).filter(({ state }) => state === 'pending').length;
+    const now = await whereIs(idOf(key));
+    if (now !== undefined && pendingJobs > 0) return { ...now, pendingJobs, uploads };
+    missed.push(`${now === undefined ? 'over' : 'under way'} with ${pendingJobs} jobs pending`);
+  }
+  throw new Error(`no large upload was in mid-transfer where it was wanted, with jobs pending: ${missed.join(', ')}`);
+}
+
+/** All that was answered is listed, once, with its keywords, and tagged; nothing else is; and no server has anything to do. */
+async function expectAllWhole(): Promise<void> {
+  await eventually(async () => {
+    const listed = (await system.list()).map(({ id, sha256, keywords, state }) => [id, { sha256, keywords, state }] as const);
+    expect(listed.length).toBe(answered.size);
+    expect(Object.fromEntries(listed)).toEqual(
+      Object.fromEntries([...answered].map(([id, picture]) => [id, { ...picture, state: 'tagged' }])),
+    );
+  }, patience);
+  expect(answered.size, 'an upload was stored twice, or two as one').toBe(answers);
+  await eventually(async () => {
+    const listed = await system.servers();
+    expect(listed.map(({ name, activeClients }) => `${name} ${activeClients}`).sort()).toEqual(
+      servers.map((name) => `${name} 0`),
+    );
+  }, patience);
+}
+
+async function askZookeeper(service: string, word: string): Promise<string> {
+  return system.inside(service, `exec 3<>/dev/tcp/127.0.0.1/2181 && printf ${word} >&3 && cat <&3`);
+}
+
+async function zookeeper(mode: 'leader' | 'follower'): Promise<Container> {
+  const services = ['zookeeper-1', 'zookeeper-2', 'zookeeper-3'];
+  const modes = await Promise.all(services.map((service) => askZookeeper(service, 'srvr')));
+  return system.container(services.find((_, index) => modes[index]!.includes(`Mode: ${mode}`))!);
+}
+
+/** Members of the group, by their sessions: the registry, three servers and two workers. */
+const members = async (): Promise<number> =>
+  Number(/Sessions with Ephemerals \((\d+)\)/.exec(await askZookeeper('zookeeper-1', 'dump'))?.[1]);
+const membersAll = 6;
+
+type Damage = readonly [done: (container: Container) => Promise<void>, repaired: (container: Container) => Promise<void>];
+const killed: Damage = [(container) => container.kill(), (container) => container.start()];
+const stopped: Damage = [(container) => container.stop(), (container) => container.start()];
+const paused: Damage = [(container) => container.pause(), (container) => container.unpause()];
+const cutOff: Damage = [(container) => container.partition(), (container) => container.heal()];
+
+/** A container that is damaged until it is repaired, here at the latest. */
+class Harm implements AsyncDisposable {
+  readonly #container: Container;
+  readonly #damage: Damage;
+  #repaired: Promise<void> | undefined;
+
+  constructor(container: Container, damage: Damage) {
+    this.#container = container;
+    this.#damage = damage;
+  }
+
+  done(): Promise<void> {
+    return this.#damage[0](this.#container);
+  }
+
+  repair(): Promise<void> {
+    return (this.#repaired ??= this.#damage[1](this.#container));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.repair();
+  }
+}
+
+const isOut = async (server: string): Promise<boolean> => (await system.servers()).every(({ name }) => name !== server);
+const leader = async (): Promise<string> => (await system.servers()).find((server) => server.leader)!.name;
+
+interface Fault {
+  readonly damage: Damage;
+  /** At which servers the large upload may be; default all. */
+  readonly at?: (server: string) => boolean;
+  /** What is damaged, where the large upload is at this server. */
+  readonly victim: (server: string) => Container | Promise<Container>;
+  /** Whether the system has noticed; it has to be within two sessions. */
+  readonly isNoticed?: (server: string) => Promise<boolean>;
+  /** Nothing goes on before it is repaired. */
+  readonly outage?: boolean;
+}
+
+async function survive({ damage, at = () => true, victim, isNoticed, outage = false }: Fault): Promise<void> {
+  {
+    await using load = new Load();
+    const { server, storedBytes, pendingJobs, uploads } = await inMidTransfer(at);
+    await using harm = new Harm(await victim(server), damage);
+    await harm.done();
+    const stored = `${Math.round(storedBytes / mib)} of ${largeBytes / mib} MiB were stored at ${server}`;
+    console.log(`struck when ${stored}, ${pendingJobs} jobs were pending, ${answers} uploads answered`);
+    if (isNoticed !== undefined) await eventually(() => isNoticed(server), { timeoutMs: 2 * sessionMs, intervalMs: 100 });
+    if (outage) await harm.repair();
+    await load.goesOn();
+    for (const { sentBytes, bytes, tries } of await Promise.all(uploads)) {
+      console.log(`uploaded in ${tries} tries, ${sentBytes - bytes} bytes were sent again`);
+      expect(sentBytes).toBeLessThanOrEqual(bytes + lostBytesMax);
+    }
+    await harm.repair();
+    await eventually(async () => expect(await members()).toBe(membersAll), patience);
+  }
+  await expectAllWhole();
+}
+
+describe('in mid-transfer, under load,', () => {
+  const itself = (server: string): Container => system.container(server);
+
+  it('the leading server is killed', async () => {
+    const leading = await leader();
+    await survive({ damage: killed, at: (server) => server === leading, victim: itself, isNoticed: isOut });
+  });
+
+  it('another server is killed', async () => {
+    const leading = await leader();
+    await survive({ damage: killed, at: (server) => server !== leading, victim: itself, isNoticed: isOut });
+  });
+
+  it('a server is told to stop', async () => {
+    await survive({ damage: stopped, victim: itself, isNoticed: isOut });
+  });
+
+  it('the leading server hangs for longer than its session, and thaws', async () => {
+    const leading = await leader();
+    await survive({ damage: paused, at: (server) => server === leading, victim: itself, isNoticed: isOut });
+  });
+
+  it('the leading server is cut off for longer than its session, and comes back', async () => {
+    const leading = await leader();
+    await survive({ damage: cutOff, at: (server) => server === leading, victim: itself, isNoticed: isOut });
+  });
+
+  it('a worker is killed', async () => {
+    await survive({ damage: killed, victim: () => system.container('worker') });
+  });
+
+  it('a worker hangs for longer than its session, and thaws', async () => {
+    const isNoticed = async (): Promise<boolean> => (await members()) < membersAll;
+    await survive({ damage: paused, victim: () => system.container('worker'), isNoticed });
+  });
+
+  it('the registry is killed, and knows the servers and their clients when it is back', async () => {
+    await survive({ damage: killed, victim: () => system.container('registry'), outage: true });
+  });
+
+  it('RabbitMQ is killed', async () => {
+    await survive({ damage: killed, victim: () => system.container('rabbitmq'), outage: true });
+  });
+
+  it.each(['leader', 'follower'] as const)("ZooKeeper's %s is killed", async (mode) => {
+    await survive({ damage: killed, victim: () => zookeeper(mode) });
+  });
+
+  it('a brick is killed', async () => {
+    await survive({ damage: killed, victim: () => system.container('gluster-2') });
+    await bricksHealed();
+  });
+
+  it('a brick hangs, and thaws', async () => {
+    await survive({ damage: paused, victim: () => system.container('gluster-3') });
+    await bricksHealed();
+  });
+});
+
+/** The brick that was away has all that it missed: another may go. */
+async function bricksHealed(): Promise<void> {
+  await eventually(async () => {
+    const summary = await system.inside('gluster-1', 'gluster volume heal images info summary');
+    expect(summary.match(/^Total Number of entries: .*/gm)).toEqual(Array(3).fill('Total Number of entries: 0'));
+  }, patience);
+}
+
+it('gives back every picture that was ever answered, as it was and tagged', async () => {
+  const listed = await system.list();
+  const ids = listed.map(({ id }) => id);
+  const originals = await system.downloadAll(ids, { original: true });
+  expect(originals.map(({ sha256 }) => sha256)).toEqual(ids.map((id) => answered.get(id)?.sha256));
+  const tagged = await system.downloadAll(ids, { original: false });
+  expect(tagged.map(({ sha256 }) => sha256)).toEqual(listed.map(({ taggedSha256 }) => taggedSha256));
+});
