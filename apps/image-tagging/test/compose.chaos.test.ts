@@ -22,7 +22,7 @@ const largeBytes = 96 * mib;
 const lostBytesMax = 4 * mib;
 /** Of the group, as compose.yaml sets it. */
 const sessionMs = 4_000;
-const patience = { timeoutMs: 60_000, intervalMs: 200 };
+const patience = { timeoutMs: 30_000, intervalMs: 200 };
 const servers = ['svc-1', 'svc-2', 'svc-3'];
 const slow = 'slow.jpg';
 

@@ -3,8 +3,8 @@ import { command, commandGroup, ExitError, exitCodes, type Command } from '@lab/
 import Table from 'cli-table3';
 import { clientConfigs, type ClientConfig } from '../config.ts';
 import { ImageState, type Image } from '../generated/lab/images/v1/images.ts';
-import type { PictureClient } from './picture-client.ts';
-import { bytesText, startBar } from './progress.ts';
+import type { PictureClient, Progress } from './picture-client.ts';
+import { bytesText, startBar, type Bar } from './progress.ts';
 
 type Print = (text: string) => void;
 
@@ -97,12 +97,19 @@ async function withClient(settings: ClientConfig, run: (client: PictureClient) =
   }
 }
 
-async function withBar<T>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<T>): Promise<T> {
-  let bar: ReturnType<typeof startBar> | undefined;
+async function withBar<T>(what: string, run: (onProgress: Progress) => Promise<T>): Promise<T> {
+  let bar: { readonly of: string; readonly bar: Bar } | undefined;
+  const show = (done: number, total: number, of: string = what): void => {
+    if (bar?.of !== of) {
+      bar?.bar.stop();
+      bar = { of, bar: startBar(of, total) };
+    }
+    bar.bar.to(done, total);
+  };
   try {
-    return await run((done, total) => (bar ??= startBar(what, total)).to(done, total));
+    return await run(show);
   } finally {
-    bar?.stop();
+    bar?.bar.stop();
   }
 }
 

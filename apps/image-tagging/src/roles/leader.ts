@@ -25,6 +25,7 @@ const retryMs = 5_000;
 export class Leader {
   readonly #parts: LeaderParts;
   #epoch: number | undefined;
+  #servers: readonly string[] = [];
   #stopErasing = (): void => {};
   #work: Promise<void> = Promise.resolve();
   #stopWaiting = (): void => {};
@@ -44,8 +45,12 @@ export class Leader {
     await this.#work;
   }
 
-  /** This server leads in a new epoch, or leads no more. */
-  epochChanged(epoch: number | undefined): void {
+  /** This server leads in a new epoch, or leads no more; and these servers are there. */
+  changed(epoch: number | undefined, servers: readonly string[]): void {
+    const lost = this.#servers.some((id) => !servers.includes(id));
+    this.#servers = servers;
+    // The one that is gone may have told the group of a picture, and not published its job yet.
+    if (lost && epoch !== undefined && epoch === this.#epoch) this.#work = this.#work.then(() => this.#begin(epoch));
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
     if (epoch === undefined) return;

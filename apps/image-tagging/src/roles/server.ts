@@ -82,7 +82,10 @@ export class ServerRole implements Role {
 
   #onChange(): void {
     const { members } = this.#parts;
-    this.#leader.epochChanged(members.leads);
+    this.#leader.changed(
+      members.leads,
+      members.catalog.servers().map(({ id }) => id),
+    );
     const self = members.view?.self;
     if (self === undefined || self === this.#self) return;
     this.#self = self;

@@ -264,7 +264,8 @@ export class PartialUpload {
     await syncFolder(shelf);
     // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
     await syncFile(join(target, 'upload.json'));
-    await rm(all, { recursive: true, force: true });
+    // Another try may be at work there; the next hourly round erases what it leaves.
+    await rm(all, { recursive: true, force: true }).catch(() => {});
   }
 
   /** What this try has stored, and what it took over, is of no use: the next one begins anew. */
