@@ -122,7 +122,8 @@ const causes: readonly Cause[] = ['join', 'leave', 'disconnect', 'network'];
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isService = (value: unknown): value is Service => services.includes(value as Service);
 const isCause = (value: unknown): value is Cause => causes.includes(value as Cause);
-const isIds = (value: unknown): value is string[] => Array.isArray(value) && value.every((each) => typeof each === 'string');
+const isIds = (value: unknown): value is string[] => Array.isArray(value) && value.every(isId);
+const isId = (value: unknown): value is string => typeof value === 'string' && isCount(sequenceOf(value));
 const isOptionalText = (value: unknown): value is string | undefined => value === undefined || typeof value === 'string';
 
 /**

@@ -1,15 +1,16 @@
 /** The stream of one membership: what was delivered and not taken yet. */
 import type { GroupEvent } from './port.ts';
+import { SizedQueue } from './spread/sized-queue.ts';
 
 /** Above it no more is read. */
 const bytesMax = 64 * 1024 * 1024;
 /** What an event takes besides its body, roughly. */
 const eventBytes = 200;
 
+const done = { done: true, value: undefined } as const;
+
 export class EventQueue implements AsyncIterableIterator<GroupEvent> {
-  #events: GroupEvent[] = [];
-  #taken = 0;
-  #bytes = 0;
+  readonly #events = new SizedQueue<GroupEvent>();
   #waiting: ((result: IteratorResult<GroupEvent>) => void)[] = [];
   #room: (() => void)[] = [];
   #ended = false;
@@ -17,13 +18,12 @@ export class EventQueue implements AsyncIterableIterator<GroupEvent> {
   push(event: GroupEvent): void {
     if (this.#ended) return;
     const waiting = this.#waiting.shift();
-    if (waiting !== undefined) return waiting({ done: false, value: event });
-    this.#events.push(event);
-    this.#bytes += sizeOf(event);
+    if (waiting === undefined) this.#events.push(event, sizeOf(event));
+    else waiting({ done: false, value: event });
   }
 
   get isFull(): boolean {
-    return this.#bytes > bytesMax;
+    return this.#events.bytes > bytesMax;
   }
 
   /** Resolves when there is room, or nothing will be taken anymore. */
@@ -31,37 +31,29 @@ export class EventQueue implements AsyncIterableIterator<GroupEvent> {
     return this.isFull && !this.#ended ? new Promise((resolve) => this.#room.push(resolve)) : Promise.resolve();
   }
 
+  /** No more events; those that wait are still there to take. */
   end(): void {
     this.#ended = true;
-    for (const waiting of this.#waiting.splice(0)) waiting({ done: true, value: undefined });
+    for (const waiting of this.#waiting.splice(0)) waiting(done);
     this.#makeRoom();
   }
 
   next(): Promise<IteratorResult<GroupEvent>> {
-    const event = this.#events[this.#taken];
-    if (event === undefined) {
-      if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-      return new Promise((resolve) => this.#waiting.push(resolve));
-    }
-    this.#bytes -= sizeOf(event);
-    if (++this.#taken > 1_000 && this.#taken * 2 > this.#events.length) this.#events = this.#events.splice(this.#taken);
-    else return this.#give(event);
-    this.#taken = 0;
-    return this.#give(event);
+    const event = this.#events.shift();
+    if (!this.isFull) this.#makeRoom();
+    if (event !== undefined) return Promise.resolve({ done: false, value: event });
+    return this.#ended ? Promise.resolve(done) : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  /** Who stops reading wants no more. */
   return(): Promise<IteratorResult<GroupEvent>> {
+    this.#events.clear();
     this.end();
-    return Promise.resolve({ done: true, value: undefined });
+    return Promise.resolve(done);
   }
 
   [Symbol.asyncIterator](): this {
     return this;
-  }
-
-  #give(event: GroupEvent): Promise<IteratorResult<GroupEvent>> {
-    if (!this.isFull) this.#makeRoom();
-    return Promise.resolve({ done: false, value: event });
   }
 
   #makeRoom(): void {

@@ -42,6 +42,10 @@ const probeMs = 2_000;
 const silentMs = 5_000;
 /** Between two tries of a call that failed. */
 const retryMs = 500;
+/** Of multicasts: what a broker that is gone for a while may cost this process. */
+const unsettledBytesMax = 64 * 1024 * 1024;
+/** About what a multicast takes beside its body. */
+const multicastBytes = 256;
 /** For the goodbye to be written. */
 const leaveMs = 2_000;
 const closeBytesDefault = 256 * 1024;
@@ -55,7 +59,7 @@ export function makeLogGroup(options: LogGroupOptions): Group {
       checkName('member', name);
       const membership = new LogMembership(group, name, options, () => memberships.delete(membership));
       memberships.add(membership);
-      await membership.start();
+      membership.start();
       return membership;
     },
     async close() {
@@ -73,7 +77,8 @@ class LogMembership implements Membership {
   readonly #scope: string;
   readonly #member: Member;
   readonly #events = new EventQueue();
-  readonly #unsettled = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  readonly #unsettled = new Map<number, { bytes: number; resolve: () => void; reject: (error: Error) => void }>();
+  #unsettledBytes = 0;
   readonly #onEnd: () => void;
   readonly #iterators = new Set<AsyncIterator<unknown>>();
   #stopTicks = (): void => {};
@@ -97,15 +102,18 @@ class LogMembership implements Membership {
     this.#member = new Member({ token: this.#token, probeMs, silentMs, closeBytes });
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { discovery, clock } = this.#options;
     const record = discovery.record(this.#scope);
-    const pointer = await record.read();
-    this.#member.tick(clock.nowMs());
-    this.#member.pointer(pointer === undefined ? undefined : logsOf(pointer.text).present);
-    this.#act();
     this.#stopTicks = clock.every(tickMs, () => this.#tell(() => this.#member.tick(clock.nowMs())));
-    void this.#follow(record.watch(), ({ text }) => this.#member.pointer(logsOf(text).present));
+    void this.#untilDone(
+      () => this.#left !== undefined,
+      async () => {
+        // Only who finds no record at all begins the group's first log; the watch says nothing of that.
+        if ((await record.read()) === undefined) this.#tell(() => this.#member.pointer(undefined));
+        void this.#follow(record.watch(), ({ text }) => this.#member.pointer(logsOf(text).present));
+      },
+    );
   }
 
   multicast(body: Uint8Array, service: Service = 'agreed'): Promise<void> {
@@ -113,8 +121,14 @@ class LogMembership implements Membership {
     if (body.length > features.bodyBytesMax) {
       return Promise.reject(new RangeError(`multicast: the body has ${body.length} bytes, more than ${features.bodyBytesMax}`));
     }
+    const bytes = body.length + multicastBytes;
+    if (this.#unsettledBytes + bytes > unsettledBytesMax) {
+      const what = `multicast: more than ${unsettledBytesMax} bytes have not settled; this one was not taken`;
+      return Promise.reject(new RangeError(`${what}: await some of the others first`));
+    }
+    this.#unsettledBytes += bytes;
     return new Promise((resolve, reject) => {
-      this.#unsettled.set(this.#member.multicast(body, service), { resolve, reject });
+      this.#unsettled.set(this.#member.multicast(body, service), { bytes, resolve, reject });
       this.#act();
     });
   }
@@ -183,10 +197,11 @@ class LogMembership implements Membership {
           save: (state) => this.#tell(() => this.#member.saved(action.log, Buffer.from(state))),
         });
       case 'settle': {
-        const waiting = this.#unsettled.get(action.ticket);
+        const { bytes, resolve, reject } = this.#unsettled.get(action.ticket)!;
         this.#unsettled.delete(action.ticket);
-        if (action.indefinite === undefined) waiting?.resolve();
-        else waiting?.reject(new IndefiniteError(action.indefinite));
+        this.#unsettledBytes -= bytes;
+        if (action.indefinite === undefined) resolve();
+        else reject(new IndefiniteError(action.indefinite));
       }
     }
   }
@@ -223,16 +238,17 @@ class LogMembership implements Membership {
     const isOver = async (): Promise<boolean> => {
       const before = await record.read();
       const logs = before && logsOf(before.text);
-      if (logs?.present === log) return true;
+      if (logs?.present === log || logs?.previous === log) return true;
       if (logs?.present !== previous) {
         await broker.remove({ log });
         return true;
       }
       await broker.declare({ logs: [{ name: log }] });
       await broker.append(log, head);
+      // Before the record forgets it. Whoever has not read it to its end begins anew, as it would a moment later.
+      if (logs?.previous !== undefined) await broker.remove({ log: logs.previous });
       const text = JSON.stringify({ present: log, previous });
       if ((await record.write(text, before?.version)) === undefined) return false;
-      if (logs?.previous !== undefined) await broker.remove({ log: logs.previous });
       this.#log.info({ log, previous, headBytes: head.length }, 'a new log of the group begins');
       return true;
     };

@@ -199,13 +199,17 @@ export class Member {
 
   #tickSwitch(): void {
     const { silentMs } = this.#options;
-    const switching = this.#switching;
-    // The application does not answer: another member's may.
-    if (switching?.answered === false && this.#nowMs - switching.atMs >= silentMs) this.#giveUpPlace();
+    if (this.#isStuck) this.#giveUpPlace();
     if (this.#goneMs === undefined || this.#ledger?.begun === true || this.#nowMs - this.#goneMs < silentMs) return;
     // The present log is gone, and nobody who has read it has carried on.
     this.#goneMs = this.#nowMs;
     if (this.#current !== undefined) this.#switch(this.#current, encodeEntry(firstHead));
+  }
+
+  /** The application does not answer a checkpoint: another member's may. */
+  get #isStuck(): boolean {
+    const switching = this.#switching;
+    return switching?.answered === false && this.#nowMs - switching.atMs >= this.#options.silentMs;
   }
 
   /** The newest of this process in the view. */
@@ -223,7 +227,7 @@ export class Member {
       sequence <= ledger.sequenceMax &&
       !ledger.members.some((id) => tokenOf(id) === this.#options.token && sequenceOf(id) >= sequence);
     if (putOut) this.#giveUpPlace();
-    if (this.#alive && this.#place === undefined) {
+    if (this.#alive && !this.#isStuck && this.#place === undefined) {
       this.#place = {};
       this.#actions.push({ type: 'place' });
     }

@@ -25,16 +25,16 @@ export type Cause = 'join' | 'leave' | 'disconnect' | 'network';
 
 export interface View {
   readonly type: 'view';
-  /** The same at every member that sees this view; never that of another view of the group. */
+  /** The same at every member that sees this view; never that of another view of the group, though without `uniqueIds` it may come back once the group had no members. */
   readonly id: string;
   readonly cause: Cause;
-  /** Oldest first, the same at every member. */
+  /** The same at every member, in the same order: oldest first with `history`; without, in any order that the adapter has. */
   readonly members: readonly Member[];
   /** The id of the member that reads this, while it is in the view. */
   readonly self: string | undefined;
   /**
-   * Those that came here from the same view as this member, itself included: what they had received before is what it had. All others are new, or come from another
-   * part of a divided network.
+   * Those that came here from the same view as this member, itself included: what they had received before is what it had. All others are new, whatever the cause of the view, or come
+   * from another part of a divided network. A newcomer's first view has only itself here.
    */
   readonly together: readonly string[];
 }
@@ -49,7 +49,8 @@ export interface Message {
 
 /**
  * The stream begins here, and begins anew: this member is new to the group, or lost its place and missed something. What it has built from earlier events is void. With
- * `history`, `state` is what to begin from: the last one that was saved at a checkpoint, empty if there was none. Without, it is for the others to tell.
+ * `history`, `state` is what to begin from: the last one that was saved at a checkpoint, empty if there was none; then comes the view in force there, if there was one, and what followed it,
+ * from before this member came too. Without, the state is for the others to tell, and the next event is the first view that has this member.
  */
 export interface Base {
   readonly type: 'base';
@@ -71,11 +72,12 @@ export type GroupEvent = Base | View | Message | Checkpoint;
 export interface Membership extends AsyncIterable<GroupEvent> {
   /**
    * Sends to all members, this one included. Resolves when this member has received it in its place of the order (it is then in the stream, or was taken from it): whoever is in
-   * the group from then on has it before everything that is sent later. Rejects with an `IndefiniteError` when that can no longer be known. Messages of one member keep their
-   * order. A body of 0 to `bodyBytesMax` bytes; it must not change before this has settled.
+   * the group from then on has it before everything that is sent later. Messages of one member keep their order. What has not been sent yet waits while this member is out of the group,
+   * and goes out behind the next `Base`. Rejects with an `IndefiniteError` when the message was sent and nobody here can know its fate; with a `RangeError` for a body that is too long, or
+   * when 64 MiB wait: it was not sent then. A body of 0 to `bodyBytesMax` bytes; it must not change before this has settled.
    */
   multicast(body: Uint8Array, service?: Service): Promise<void>;
-  /** Leaves in good order; the stream ends. Multicasts that have not resolved reject. */
+  /** Leaves in good order; the stream ends. Multicasts that have not resolved reject: with an `IndefiniteError` those that may have been sent, with any error those that were not. */
   leave(): Promise<void>;
 }
 
@@ -83,7 +85,8 @@ export interface Group {
   readonly features: Features;
   /**
    * Joins a group, which exists while it has members (with `history`, for ever). Resolves when membership has been asked for; the stream tells when this member is in: it begins with a `Base`, and
-   * a view that has it follows. Names of groups and members: 1 to 10 characters of `A-Z a-z 0-9 _ -`, beginning with a letter.
+   * a view that has it follows. A name may be taken by several members at once only with `uniqueIds`; without, `join` may reject. Names of groups and members: 1 to 10 characters of
+   * `A-Z a-z 0-9 _ -`, beginning with a letter.
    */
   join(group: string, name: string): Promise<Membership>;
   /** Leaves all groups. */

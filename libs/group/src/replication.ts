@@ -166,9 +166,10 @@ export class Replication {
   }
 
   #applyView(view: View): void {
-    const { isCandidate, machine } = this.#options;
-    // An id may be used again: who does not come from the view before is new, whatever it is called.
-    const stay = this.#members.filter(({ id }) => view.together.includes(id));
+    const { history, isCandidate, machine } = this.#options;
+    // Without history an id may be used again: who does not come from the view before is new, whatever it is called.
+    const old = history ? view.members.map(({ id }) => id) : view.together;
+    const stay = this.#members.filter(({ id }) => old.includes(id));
     const come = view.members.filter(({ id }) => !stay.some((member) => member.id === id));
     const members = [...stay, ...come];
     const leader = leaderOf(members, isCandidate);
@@ -198,15 +199,20 @@ export class Replication {
     this.#said.clear();
     this.#hasSent = false;
     for (const sender of this.#arrivals.keys()) if (!together.includes(sender)) this.#arrivals.delete(sender);
-    const isMeeting = cause === 'network' && members.some(({ id }) => !together.includes(id));
-    if (this.#standing === 'held') this.#part = this.#part.filter((id) => together.includes(id));
-    if (this.#standing === 'live' && isMeeting) {
-      this.#standing = 'held';
-      this.#part = together;
-    }
+    this.#part = this.#part.filter((id) => together.includes(id));
+    if (cause === 'network' && members.some(({ id }) => !together.includes(id))) this.#meet(together);
     if (this.#standing === 'live') return this.#apply(view);
     this.#kept.push(view);
     this.#sayStatus();
+  }
+
+  /** Which state goes on is open from here on, so whatever is on its way is no use. */
+  #meet(together: readonly string[]): void {
+    this.#arrivals.clear();
+    if (this.#standing === 'without') this.#kept = [];
+    if (this.#standing !== 'live') return;
+    this.#standing = 'held';
+    this.#part = together;
   }
 
   #sayStatus(): void {
@@ -267,15 +273,16 @@ export class Replication {
     arrival.parts.push(bytes);
     if (arrival.parts.length !== header['count']) return;
     this.#arrivals.delete(sender);
-    this.#takeState(place, Buffer.concat(arrival.parts));
+    this.#takeState(sender, place, Buffer.concat(arrival.parts));
   }
 
-  #takeState(place: string, state: Buffer): void {
+  #takeState(sender: string, place: string, state: Buffer): void {
     const at = this.#kept.findIndex((event) => event.type === 'message' && statusIdOf(event) === place);
     const view = this.#kept.slice(0, at).findLast((event) => event.type === 'view');
-    // Of a place before this member came.
-    if (at < 0 || view === undefined) return;
-    this.#goOn(state, view, this.#kept.slice(at + 1));
+    const since = this.#kept.slice(at + 1);
+    // Of a place before this member came, or by one that has lost its own state since.
+    const isVoid = since.some((event) => event.type === 'view' && !event.together.includes(sender));
+    if (at >= 0 && view !== undefined && !isVoid) this.#goOn(state, view, since);
   }
 }
 

@@ -1,132 +1,199 @@
 /**
- * The protocol against all that may happen, each run from a seed: members come, go, die, hang, lose the broker, the registry, or both; entries come twice, late, and after
- * their writer was put out.
+ * Replicas on the log group, against all that may happen, each run from a seed: members come, go, die, hang, lose the broker, the registry, or both, at every step of a switch of logs too;
+ * their applications are slow, or never answer a checkpoint; entries come twice, late, and minutes after their writer died.
  */
 import { setImmediate } from 'node:timers/promises';
-import { makeMemoryRegistry, type Discovery, type MemoryRegistry } from '@lab/discovery';
-import { makeFaulty, makeMemoryServer, type Broker, type LogEntry, type MemoryServer } from '@lab/middleware';
+import { makeMemoryRegistry, type MemoryRegistry } from '@lab/discovery';
+import { makeFaulty, makeMemoryServer, type MemoryServer } from '@lab/middleware';
 import { FakeClock, simulate, type Random } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
-import { makeLogGroup, type Group, type Membership } from '../src/index.ts';
+import {
+  FencedError,
+  IndefiniteError,
+  makeLogGroup,
+  Replica,
+  type Group,
+  type GroupEvent,
+  type Membership,
+  type Service,
+} from '../src/index.ts';
+import { joinParts, splitParts } from '../src/parts.ts';
+import { Fate, type SwitchStep } from './fate.ts';
+import { checkCommands, Scroll } from './scroll.ts';
 
 const sessionTimeoutMs = 1_500;
+const closeBytes = 1_500;
 
-/** A broker whose connection can be cut: calls wait, and go through when it heals. */
-class Cable {
-  #open: Promise<void> | undefined;
-  #heal = (): void => {};
-  cut(): void {
-    this.#open ??= new Promise((resolve) => (this.#heal = resolve));
+/** A membership as its application sees it, slow as that may be; what passes is compared with what all others see. */
+class Tap implements Membership {
+  readonly #membership: Membership;
+  readonly #process: Process;
+  readonly #world: World;
+
+  constructor(membership: Membership, process: Process, world: World) {
+    this.#membership = membership;
+    this.#process = process;
+    this.#world = world;
   }
-  heal(): void {
-    this.#heal();
-    this.#open = undefined;
+
+  async multicast(body: Uint8Array, service?: Service): Promise<void> {
+    await this.#membership.multicast(body, service);
+    if (!this.#process.fate.isDead) this.#world.resolved.push(textOf(body));
   }
-  async through(): Promise<void> {
-    while (this.#open !== undefined) await this.#open;
+
+  leave(): Promise<void> {
+    return this.#membership.leave();
   }
-  wrap(broker: Broker): Broker {
-    return {
-      ...{ features: broker.features, consume: broker.consume.bind(broker), publish: broker.publish.bind(broker) },
-      declare: async (topology) => (await this.through(), broker.declare(topology)),
-      append: async (log, body) => (await this.through(), broker.append(log, body)),
-      remove: async (what) => (await this.through(), broker.remove(what)),
-      read: async (log, from) => (await this.through(), this.#reader(await broker.read(log, from))),
-      close: () => broker.close(),
-    };
+
+  async *[Symbol.asyncIterator](): AsyncIterator<GroupEvent> {
+    for await (const event of this.#membership) {
+      await this.#process.ready();
+      if (event.type === 'checkpoint' && this.#process.ignoresCheckpoints) this.#world.count('checkpoints not answered');
+      else yield this.#see(event);
+    }
   }
-  #reader(reader: AsyncIterableIterator<LogEntry>): AsyncIterableIterator<LogEntry> {
-    const next = async (): Promise<IteratorResult<LogEntry>> => {
-      const result = await reader.next();
-      await this.through();
-      return result;
-    };
-    return { next, return: () => reader.return!(), [Symbol.asyncIterator]: () => this.#reader(reader) };
+
+  #see(event: GroupEvent): GroupEvent {
+    const { order } = this.#world;
+    const process = this.#process;
+    switch (event.type) {
+      case 'base': {
+        const { header, body } = splitParts(event.state!) ?? { header: { position: 0 }, body: event.state! };
+        this.#world.count(process.position === undefined ? 'joined' : 'fell behind');
+        process.position = Number(header['position']);
+        return { type: 'base', state: body };
+      }
+      case 'checkpoint': {
+        this.#world.count('checkpoints');
+        const { position } = process;
+        return { type: 'checkpoint', save: (state) => event.save(joinParts({ position }, state)) };
+      }
+      case 'view': {
+        const what = `view ${event.id} of ${event.members.map(({ id }) => id).join()}`;
+        // After a base the view in force there is told again.
+        if ((order.places.get(what) ?? Infinity) >= process.position!) process.position = order.check(what, process);
+        if (process.self !== undefined && event.self !== process.self) this.#world.count('put out or renewed');
+        process.self = event.self;
+        return event;
+      }
+      case 'message':
+        process.position = order.check(textOf(event.body), process);
+        return event;
+    }
   }
 }
 
-/** One process: what it sent, and where it stands in the order of all. */
+const textOf = (body: Uint8Array): string => `message ${Buffer.from(body).toString('latin1')}`;
+
+/** Whoever is first at a place says what stands there; all others must agree. */
+class Order {
+  readonly entries: string[] = [];
+  readonly places = new Map<string, number>();
+  readonly faults: string[];
+
+  constructor(faults: string[]) {
+    this.faults = faults;
+  }
+
+  /** The place after it. */
+  check(what: string, { name, position = 0 }: Process): number {
+    if (position === this.entries.length) {
+      if (this.places.has(what)) this.faults.push(`"${what}" comes twice`);
+      this.places.set(what, position);
+      this.entries.push(what);
+    }
+    const there = this.entries[position];
+    if (there !== what) this.faults.push(`${name} has "${what}" at ${position}, where "${there}" stands`);
+    return position + 1;
+  }
+}
+
 class Process {
-  readonly cable = new Cable();
-  readonly discovery: Discovery;
-  readonly group: Group;
   readonly name: string;
+  readonly fate: Fate;
+  readonly replica: Replica;
+  readonly scroll = new Scroll();
+  readonly ignoresCheckpoints: boolean;
+  /** In the one order; `undefined` before the base. */
+  position: number | undefined;
+  self: string | undefined;
+  hasJoined = false;
+  hasLeft = false;
+  submitted = 0;
+  settled = 0;
+  readonly epochs: number[] = [];
   readonly #world: World;
-  membership: Membership | undefined;
-  dead = false;
-  registryCut = false;
-  position = 0;
-  /** The id of the view that has it. */
-  view: { id: string; members: readonly string[]; self: string | undefined } | undefined;
-  sent = 0;
+  #paused: PromiseWithResolvers<void> | undefined;
 
   constructor(name: string, world: World) {
     this.name = name;
     this.#world = world;
-    this.discovery = world.registry.connect();
-    const broker = this.cable.wrap(
-      makeFaulty(world.broker.connect(), {
-        random: world.random,
-        clock: world.clock,
-        duplicates: 0.1,
-        delays: 0.1,
-        delayMsMax: 400,
-      }),
-    );
-    let tokens = 0;
-    const newToken = (): string => `${name}t${tokens++}`;
-    this.group = makeLogGroup({ broker, discovery: this.discovery, clock: world.clock, newToken, closeBytes: 1_500 });
+    this.ignoresCheckpoints = !world.isCalm && world.random.chance(0.05);
+    const { registry, clock, random } = world;
+    const faulty = makeFaulty(world.broker.connect(), { random, clock, duplicates: 0.1, delays: 0.1, delayMsMax: 400 });
+    this.fate = new Fate({ clock, registry, broker: faulty, onSwitchStep: (step) => world.onSwitchStep(this, step) });
+    this.replica = new Replica({
+      ...{ group: this.#makeGroup(), groupName: 'sim', name, machine: this.scroll, token: name },
+      // The others only watch.
+      isCandidate: (member) => member.name.startsWith('s'),
+    });
   }
 
-  async run(): Promise<void> {
-    const membership = await this.group.join('sim', this.name);
-    this.membership = membership;
-    for await (const event of membership) {
-      if (this.dead) return;
-      switch (event.type) {
-        case 'base':
-          this.#world.count(this.view === undefined ? 'joined' : 'fell behind');
-          this.position = event.state!.length === 0 ? 0 : Number(event.state!.toString());
-          break;
-        case 'view': {
-          const members = event.members.map(({ id }) => id);
-          const what = `view ${event.id} ${members.join()}`;
-          // After a base the view in force there is told again.
-          if (!this.#world.order.slice(0, this.position).includes(what)) this.#see(what);
-          if (this.view?.self !== undefined && event.self !== this.view.self) this.#world.count('put out or renewed');
-          this.view = { id: event.id, members, self: event.self };
-          break;
-        }
-        case 'message':
-          this.#see(`message ${event.body.toString()}`);
-          break;
-        case 'checkpoint':
-          this.#world.count('checkpoints');
-          event.save(Buffer.from(String(this.position)));
-      }
-    }
-  }
-
-  /** Whoever is first at a place of the order says what stands there; all others must agree. */
-  #see(what: string): void {
-    const { order } = this.#world;
-    const there = order[this.position];
-    if (there === undefined && this.position === order.length) order.push(what);
-    else if (there !== what) this.#world.faults.push(`${this.name} has "${what}" at ${this.position}, where "${there}" stands`);
-    this.position++;
-  }
-
-  multicast(): void {
-    if (this.membership === undefined) return;
-    const text = `${this.name}:${++this.sent}`;
-    const { resolved, indefinite } = this.#world;
-    this.membership.multicast(Buffer.from(text)).then(
-      () => void (this.dead || resolved.push(text)),
-      () => {
-        this.#world.count('indefinite');
-        if (!this.dead) indefinite.push(text);
+  #makeGroup(): Group {
+    const { broker, discovery, clock } = this.fate;
+    const group = makeLogGroup({ broker, discovery, clock, newToken: () => `${this.name}t`, closeBytes });
+    return {
+      ...group,
+      join: async (...names) => {
+        const membership = await group.join(...names);
+        this.hasJoined = true;
+        return new Tap(membership, this, this.#world);
       },
+    };
+  }
+
+  start(): void {
+    // One that stops before it is in the group does not start.
+    this.replica.start().catch(() => {});
+    this.replica.failed.catch((error: Error) => this.#world.faults.push(`${this.name} failed: ${error.stack}`));
+  }
+
+  /** The application takes no events until `resume`. */
+  pause(): void {
+    this.#paused ??= Promise.withResolvers();
+  }
+
+  resume(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
+  }
+
+  async ready(): Promise<void> {
+    while (this.#paused !== undefined) await this.#paused.promise;
+    await this.fate.alive();
+  }
+
+  /** As anybody, as the leader that it is, or as the leader that it once was. */
+  submit(random: Random): void {
+    const { leads } = this.replica;
+    if (leads !== undefined && leads !== this.epochs.at(-1)) this.epochs.push(leads);
+    const isLeader = this.epochs.length > 0 && random.chance(0.5);
+    const epoch = isLeader ? ((random.chance(0.7) ? leads : undefined) ?? random.pick(this.epochs)) : undefined;
+    const text = `${this.name}:${++this.submitted}${isLeader ? ` in ${epoch}` : ''}`;
+    this.replica.submit(Buffer.from(text), epoch).then(
+      (place) => this.#settle(text, isLeader ? 'applied as leader' : 'applied', place),
+      (error: Error) => this.#settle(text, error),
     );
+  }
+
+  #settle(text: string, outcome: string | Error, place?: unknown): void {
+    const { applied, fenced, faults, count } = this.#world;
+    if (this.fate.isDead) return;
+    this.settled++;
+    if (typeof outcome === 'string') applied.push({ text, place: Number(place) });
+    else if (outcome instanceof FencedError) fenced.push(text);
+    else if (!(outcome instanceof IndefiniteError)) faults.push(`${text}: ${outcome.message}`);
+    count(typeof outcome === 'string' ? outcome : outcome.name);
   }
 }
 
@@ -135,14 +202,14 @@ class World {
   readonly broker: MemoryServer = makeMemoryServer();
   readonly registry: MemoryRegistry = makeMemoryRegistry({ clock: this.clock, sessionTimeoutMs });
   readonly random: Random;
-  readonly processes: Process[] = [];
-  /** The one order: views and messages. */
-  readonly order: string[] = [];
-  readonly resolved: string[] = [];
-  readonly indefinite: string[] = [];
-  readonly faults: string[] = [];
-
   readonly count: (what: string) => void;
+  readonly processes: Process[] = [];
+  readonly faults: string[] = [];
+  readonly order = new Order(this.faults);
+  readonly resolved: string[] = [];
+  readonly applied: { text: string; place: number }[] = [];
+  readonly fenced: string[] = [];
+  isCalm = false;
 
   constructor(random: Random, count: (what: string) => void) {
     this.random = random;
@@ -150,112 +217,169 @@ class World {
   }
 
   get living(): Process[] {
-    return this.processes.filter(({ dead }) => !dead);
+    return this.processes.filter(({ fate, hasLeft }) => !fate.isDead && !hasLeft);
   }
 
-  add(): void {
-    const process = new Process(`p${this.processes.length}`, this);
+  add(kind: string): Process {
+    const process = new Process(`${kind}${this.processes.length}`, this);
     this.processes.push(process);
-    void process.run();
+    process.start();
+    return process;
   }
 
   async pass(ms: number): Promise<void> {
-    for (let left = ms; left > 0; left -= 50) {
-      this.clock.advance(Math.min(50, left));
+    const stepMs = ms > 5_000 ? 200 : 50;
+    await setImmediate();
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.clock.advance(Math.min(stepMs, left));
       await setImmediate();
     }
   }
 
   step(): void {
     const { random, living } = this;
-    const one = living.length > 0 ? random.pick(living) : undefined;
     const dice = random.next();
-    if (one === undefined || (dice < 0.08 && living.length < 6)) return this.add();
-    if (dice < 0.12) return this.kill(one);
-    if (dice < 0.15) return this.leave(one);
-    if (dice < 0.2) return this.cut(one, random.next() < 0.6, random.next() < 0.6);
-    if (dice < 0.3) return this.heal(one);
-    one.multicast();
+    if (living.length === 0 || (dice < 0.08 && living.length < 6)) return void this.add(random.pick(['r', 's', 's']));
+    const one = random.pick(living);
+    if (dice < 0.11) return this.kill(one);
+    if (dice < 0.14) return this.leave(one);
+    if (dice < 0.18) return one.fate.cut(random.chance(0.6), random.chance(0.6));
+    if (dice < 0.22) return this.hang(one);
+    if (dice < 0.32) return this.restore(one);
+    if (dice < 0.35) return one.pause();
+    if (dice < 0.36) return this.land();
+    if (one.hasJoined && !one.fate.isHung) one.submit(random);
   }
 
   kill(process: Process): void {
-    process.dead = true;
-    process.cable.cut();
-    this.registry.crash(process.discovery);
+    process.fate.kill();
+    if (this.living.length === 0) this.count('the last one died');
   }
 
   leave(process: Process): void {
-    if (process.membership === undefined) return this.kill(process);
-    process.dead = true;
-    void process.membership.leave();
+    if (!process.hasJoined || process.fate.isHung) return this.kill(process);
+    void process.replica.stop();
+    process.hasLeft = true;
   }
 
-  cut(process: Process, broker: boolean, registry: boolean): void {
-    if (broker) process.cable.cut();
-    if (registry && !process.registryCut) this.registry.cut(process.discovery);
-    process.registryCut ||= registry;
+  hang(process: Process): void {
+    process.fate.hang();
+    if (process.replica.leads !== undefined) this.count('a leader hung');
   }
 
-  heal(process: Process): void {
-    process.cable.heal();
-    if (process.registryCut) this.registry.heal(process.discovery);
-    process.registryCut = false;
+  restore(process: Process): void {
+    process.resume();
+    process.fate.thaw();
   }
 
-  /** Everybody that lives is in one view, has read all, and has nothing under way. */
+  /** What the dead had sent arrives. */
+  land(): void {
+    for (const { fate } of this.processes) if (fate.isDead) fate.land();
+  }
+
+  /** Now and then its process dies there, or another one comes. */
+  onSwitchStep(process: Process, step: SwitchStep): void {
+    if (this.isCalm || process.fate.isDead) return;
+    const dice = this.random.next();
+    if (dice < 0.06) {
+      this.kill(process);
+      this.count(`died at ${step}`);
+    } else if (dice < 0.12 && this.living.length < 6) {
+      this.add('s');
+      this.count('came during a switch');
+    }
+  }
+
+  /** Everybody that lives is in one view, has read all, and has an answer to all that it submitted. */
   isQuiet(): boolean {
-    const { living } = this;
-    const selves = living.map(({ view }) => view?.self).sort();
+    const { living, order } = this;
+    const selves = living.map(({ self }) => self).sort();
     return living.every(
-      ({ view, position }) =>
-        view !== undefined && position === this.order.length && [...view.members].sort().join() === selves.join(),
+      ({ replica, position, submitted, settled }) =>
+        position === order.entries.length &&
+        submitted === settled &&
+        replica.view?.members
+          .map(({ id }) => id)
+          .sort()
+          .join() === selves.join(),
     );
+  }
+
+  calmDown(): void {
+    this.isCalm = true;
+    for (const process of this.living) this.restore(process);
+    if (this.living.every(({ ignoresCheckpoints }) => ignoresCheckpoints)) this.add('s');
+  }
+
+  async quiet(): Promise<void> {
+    for (let tries = 0; tries < 600 && !this.isQuiet(); tries++) await this.pass(100);
+    const where = this.living.map(({ name, self, position, replica, submitted, settled }) => ({
+      ...{ name, self, position, view: replica.view?.members, submitted, settled },
+    }));
+    expect(this.isQuiet(), `${JSON.stringify(where)} of ${this.order.entries.length}`).toBe(true);
   }
 }
 
 async function scenario(random: Random, count: (what: string) => void): Promise<void> {
   const world = new World(random, count);
-  for (let count = random.integer(1, 4); count > 0; count--) world.add();
-  for (let steps = random.integer(20, 80); steps > 0; steps--) {
+  world.add(random.pick(['r', 's']));
+  for (let steps = random.integer(15, 60); steps > 0; steps--) {
     world.step();
     await world.pass(random.pick([0, 50, 50, 200, 1_000, 4_000]));
+    expect(world.faults).toEqual([]);
   }
-  for (const process of world.living) world.heal(process);
-  if (world.living.length === 0) world.add();
-  for (let tries = 0; tries < 400 && !world.isQuiet(); tries++) await world.pass(100);
-  expect(world.faults).toEqual([]);
-  expect(
-    world.isQuiet(),
-    JSON.stringify(world.living.map(({ name, view, position }) => ({ name, view, position, of: world.order.length }))),
-  ).toBe(true);
-  for (const process of world.living) process.multicast();
-  await world.pass(5_000);
+  if (random.chance(0.1)) {
+    await world.pass(120_000);
+    world.land();
+    count('landed minutes late');
+  }
+  world.calmDown();
+  await world.quiet();
+  for (const process of world.living) process.submit(random);
+  await world.quiet();
   check(world);
-  for (const process of world.processes) void process.membership?.leave();
+  for (const { replica, hasJoined } of world.living) if (hasJoined) void replica.stop();
 }
 
 function check(world: World): void {
-  expect(world.faults).toEqual([]);
-  const messages = world.order.filter((what) => what.startsWith('message ')).map((what) => what.slice('message '.length));
-  expect(new Set(messages).size, 'no message comes twice').toBe(messages.length);
+  const { living, order, resolved, applied, fenced, faults } = world;
+  expect(faults).toEqual([]);
   expect(
-    world.resolved.filter((text) => !messages.includes(text)),
+    resolved.filter((text) => !order.places.has(text)),
     'what resolved is there',
   ).toEqual([]);
-  for (const { name, dead, sent } of world.processes) {
-    const own = messages.filter((text) => text.startsWith(`${name}:`)).map((text) => Number(text.slice(name.length + 1)));
-    expect(own, `${name}'s messages are in its order`).toEqual([...own].sort((a, b) => a - b));
-    if (dead) continue;
-    const settled = [...world.resolved, ...world.indefinite].filter((text) => text.startsWith(`${name}:`));
-    expect(settled.length, `all of ${name}'s multicasts have settled`).toBe(sent);
+  const first = living[0]!;
+  const { lines } = first.scroll;
+  checkCommands(lines, fenced);
+  expect(
+    applied.filter(({ text, place }) => !lines[place]?.endsWith(` ${text}`)),
+    'what was answered is so',
+  ).toEqual([]);
+  const leader = first.replica.view?.members.find(({ name }) => name.startsWith('s'));
+  for (const { name, scroll, replica } of living) {
+    expect(scroll.lines, `${name} has what ${first.name} has`).toEqual(lines);
+    expect(replica.leadership, `${name} knows who leads`).toEqual(first.replica.leadership);
+    expect(replica.leads !== undefined, `${name} knows whether it leads`).toBe(leader?.name === name);
   }
 }
 
+/** What must have happened somewhere in all the runs. */
+const expected = [
+  ...['applied', 'applied as leader', 'FencedError', 'IndefiniteError', 'joined', 'fell behind', 'put out or renewed'],
+  ...['a leader hung', 'the last one died', 'landed minutes late', 'checkpoints', 'checkpoints not answered'],
+  ...['came during a switch', 'died at declare', 'died at append', 'died at remove', 'died at write', 'died at written'],
+];
+
 describe('the log group, simulated', () => {
-  test('whatever dies, hangs or is cut off, all accept one order, and what resolved is in it', { timeout: 600_000 }, async () => {
-    const counts: Record<string, number> = {};
-    const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
-    await simulate({ seeds: 500, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
-    console.log(counts);
-  });
+  test(
+    'whatever dies, hangs or is cut off, all accept one order, and what resolved is in it',
+    { timeout: 1_200_000 },
+    async () => {
+      const counts: Record<string, number> = {};
+      const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
+      await simulate({ seeds: 500, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
+      console.log(counts);
+      if (process.env['SEED'] === undefined) expect(Object.keys(counts)).toEqual(expect.arrayContaining(expected));
+    },
+  );
 });

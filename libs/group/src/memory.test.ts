@@ -1,0 +1,58 @@
+import { eventually, FakeClock } from '@lab/testing';
+import { describe, expect, test } from 'vitest';
+import { MemoryWorld } from '../test/memory-world.ts';
+import { randomToken } from '../test/system-clock.ts';
+import { groupContract, type Fixture } from './contract.ts';
+import { makeMemoryGroups, type Features, type GroupEvent } from './index.ts';
+
+const features: Features = { history: true, primaryPartition: true, uniqueIds: true, bodyBytesMax: 16 * 1024 * 1024 };
+
+async function makeFixture(): Promise<Fixture> {
+  const world = new MemoryWorld();
+  return {
+    connect: async () => world.connect().group,
+    kill: async (group) => world.kill(group),
+    cut(group) {
+      world.of(group).cable.cut();
+      world.registry.cut(world.of(group).discovery);
+    },
+    heal(group) {
+      world.of(group).cable.heal();
+      world.registry.heal(world.of(group).discovery);
+    },
+    passTime: () => world.passTime(),
+    stop: () => world.stop(),
+  };
+}
+
+groupContract('in memory', features, makeFixture);
+
+describe('groups in memory', () => {
+  test('processes of one host meet in a group, and those that close or are killed have left it', async () => {
+    const clock = new FakeClock();
+    const groups = makeMemoryGroups({ clock, newToken: randomToken });
+    const [a, b, c] = [groups.connect(), groups.connect(), groups.connect()];
+    expect(a.features).toEqual(features);
+    const seen: GroupEvent[] = [];
+    const membership = await a.join('chat', 'alice');
+    void (async () => {
+      for await (const event of membership) seen.push(event);
+    })();
+    const until = (probe: () => boolean): Promise<boolean> =>
+      eventually(async () => (await clock.advanceAsync(50), probe()), { intervalMs: 5 });
+    const members = (): string => {
+      const view = seen.findLast((event) => event.type === 'view');
+      return `${view?.cause} ${view?.members.map(({ name }) => name).join(' ')}`;
+    };
+    const bob = await b.join('chat', 'bob');
+    void bob.multicast(Buffer.from('hello'));
+    await until(() => seen.some((event) => event.type === 'message' && event.body.toString() === 'hello'));
+    await c.join('chat', 'carol');
+    await until(() => members() === 'join alice bob carol');
+    await b.close();
+    await until(() => members() === 'leave alice carol');
+    groups.kill(c);
+    await until(() => members() === 'disconnect alice');
+    await a.close();
+  });
+});
