@@ -286,7 +286,7 @@ async function survive({ damage, at = () => true, victim, isNoticed, outage = fa
   await expectAllWhole();
 }
 
-describe('in mid-transfer, under load,', () => {
+describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
   const itself = (server: string): Container => system.container(server);
 
   it('the leading server is killed', async () => {

@@ -8,9 +8,11 @@ import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises
 import { basename, extname, join } from 'node:path';
 import {
   credentials,
+  connectivityState,
   makeGenericClientConstructor,
   Metadata,
   status,
+  type Client,
   type ClientDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -41,6 +43,8 @@ const RegistryStub = makeGenericClientConstructor(registryService, 'lab.images.v
 export const chunkBytes = 256 * 1024;
 /** Bytes sent and not stored yet: what a cut costs. More than a server stores between two words of progress. */
 const aheadBytes = 3 * 1024 * 1024;
+/** For a connection. */
+const connectMs = 3_000;
 /** For an answer to a question. */
 const unaryMs = 35_000;
 /** For the registry, which needs nobody else to answer. */
@@ -96,17 +100,16 @@ export interface PictureClientOptions {
 
 export class PictureClient {
   readonly #options: PictureClientOptions;
-  readonly #registry: RegistryClient;
+  #registry: RegistryClient | undefined;
   readonly #servers = new Map<string, ImagesClient>();
   readonly #avoid = new Set<string>();
 
   constructor(options: PictureClientOptions) {
     this.#options = options;
-    this.#registry = new RegistryStub(options.registry, credentials.createInsecure(), channelOptions);
   }
 
   close(): void {
-    this.#registry.close();
+    this.#registry?.close();
     for (const server of this.#servers.values()) server.close();
   }
 
@@ -178,20 +181,22 @@ export class PictureClient {
   }
 
   async servers(): Promise<Server[]> {
-    const { servers } = await this.#patiently(() =>
-      promised<{ servers: Server[] }>((done) => this.#registry.listServers({}, new Metadata(), deadline(registryMs), done)),
-    );
+    const { servers } = await this.#patiently(async () => {
+      const registry = await this.#registryClient();
+      return promised<{ servers: Server[] }>((done) => registry.listServers({}, new Metadata(), deadline(registryMs), done));
+    });
     return servers;
   }
 
   /** Runs a call at a server of the registry's choice, again at another where it fails for a reason that may pass. */
   #withServer<T>(run: (server: ImagesClient, moved: () => void) => Promise<T>): Promise<T> {
     return this.#patiently(async (moved) => {
+      const registry = await this.#registryClient();
       const { address } = await promised<{ address: string }>((done) =>
-        this.#registry.findServer({ avoid: [...this.#avoid] }, new Metadata(), deadline(registryMs), done),
+        registry.findServer({ avoid: [...this.#avoid] }, new Metadata(), deadline(registryMs), done),
       );
       try {
-        return await run(this.#serverAt(address), moved);
+        return await run(await this.#serverAt(address), moved);
       } catch (error) {
         // The registry gives it again where there is no other.
         if (!isFinal(error)) this.#avoid.add(address);
@@ -218,12 +223,39 @@ export class PictureClient {
     }
   }
 
-  #serverAt(address: string): ImagesClient {
-    let server = this.#servers.get(address);
-    if (server === undefined)
-      this.#servers.set(address, (server = new ImagesStub(address, credentials.createInsecure(), channelOptions)));
+  async #serverAt(address: string): Promise<ImagesClient> {
+    const server = this.#servers.get(address) ?? new ImagesStub(address, credentials.createInsecure(), clientOptions);
+    this.#servers.set(address, server);
+    await connected(server, address, () => this.#servers.delete(address));
     return server;
   }
+
+  async #registryClient(): Promise<RegistryClient> {
+    const { registry } = this.#options;
+    const client = (this.#registry ??= new RegistryStub(registry, credentials.createInsecure(), clientOptions));
+    await connected(client, registry, () => (this.#registry = undefined));
+    return client;
+  }
+}
+
+/** Not shared between channels: the next channel to an address would take over one that waits for a machine that is gone. */
+const clientOptions = { ...channelOptions, 'grpc.use_local_subchannel_pool': 1 };
+
+/** Waits for the connection, and throws the client away where none comes: a machine that is gone says nothing, and gRPC waits for it as long as the kernel does, two minutes. */
+async function connected(client: Client, address: string, forget: () => void): Promise<void> {
+  const channel = client.getChannel();
+  const deadlineMs = Date.now() + connectMs;
+  for (let goesOn = true; goesOn;) {
+    const state = channel.getConnectivityState(true);
+    if (state === connectivityState.READY) return;
+    if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) break;
+    goesOn = await new Promise((resolve) =>
+      channel.watchConnectivityState(state, deadlineMs, (error) => resolve(error === undefined)),
+    );
+  }
+  client.close();
+  forget();
+  throw unavailable(`${address} takes no connection`);
 }
 
 const deadline = (ms: number): { deadline: number } => ({ deadline: Date.now() + ms });
