@@ -49,8 +49,10 @@ const connectMs = 3_000;
 const unaryMs = 35_000;
 /** For the registry, which needs nobody else to answer. */
 const registryMs = 5_000;
-/** A transfer without a byte for so long is begun anew elsewhere. Behind the last byte stand the disk, the group and the broker. */
-const stallMs = 35_000;
+/** A transfer without a byte for so long is begun anew elsewhere. */
+const stallMs = 12_000;
+/** Behind the last byte stand the disk, the group and the broker. */
+const resultMs = 65_000;
 /** A stream's deadline: so much, and what the slowest line would take. */
 const streamBaseMs = 120_000;
 const slowestBytesPerMs = 50;
@@ -281,8 +283,8 @@ function isFinal(error: unknown): boolean {
 
 function inWords(error: unknown, before = ''): Error {
   const code = codeOf(error);
-  if (code === undefined)
-    return error instanceof ExitError ? error : new ExitError((error as Error).message, exitCodes.failed, { cause: error });
+  // A fault of this machine, or a mistake of this program: as it is.
+  if (code === undefined) return error as Error;
   const exitCode = final.has(code) || code === status.DATA_LOSS ? exitCodes.failed : exitCodes.unavailable;
   return new ExitError(`${before}${detailsOf(error)} (${status[code]})`, exitCode, { cause: error });
 }
@@ -316,7 +318,7 @@ async function sendFile(
   onProgress: Progress,
 ): Promise<UploadResult> {
   const call = server.upload(deadline(streamBaseMs + header.sizeBytes / slowestBytesPerMs));
-  const stall = new Stall(() => call.cancel());
+  const stall = new Stall(call);
   const stored = new Stored();
   try {
     return await new Promise<UploadResult>((resolve, reject) => {
@@ -334,7 +336,8 @@ async function sendFile(
         const begins = stored.bytes === undefined;
         stored.to(part?.value ?? 0);
         onProgress(stored.bytes ?? 0, header.sizeBytes);
-        if (begins) sendFrom(call, file, stored, (sent) => (stall.moved(), onSent(sent))).catch(reject);
+        if (begins)
+          sendFrom(call, file, stored, (sent) => (stall.moved(), onSent(sent))).then(() => stall.moved(resultMs), reject);
       });
       call.write({ part: { $case: 'header', value: header } });
     });
@@ -426,7 +429,7 @@ async function receive(
   onProgress: Progress,
 ): Promise<DownloadHeader> {
   const call = server.download({ id, original, offset: sink.bytes }, deadline(24 * 3_600_000));
-  const stall = new Stall(() => call.cancel());
+  const stall = new Stall(call);
   let header: DownloadHeader | undefined;
   try {
     for await (const { part } of call as AsyncIterable<{
@@ -464,20 +467,25 @@ async function receive(
 
 const unavailable = (details: string): Error => Object.assign(new Error(details), { code: status.UNAVAILABLE, details });
 
-/** Cancels a call in which nothing moves. */
+/** Ends a call in which nothing moves for too long, with an error that says so. */
 class Stall {
   #movedMs = performance.now();
+  #limitMs = stallMs;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(cancel: () => void) {
+  constructor(call: { destroy(error: Error): unknown; cancel(): void }) {
     this.#timer = setInterval(() => {
-      if (performance.now() - this.#movedMs > stallMs) cancel();
-    }, stallMs / 10);
+      if (performance.now() - this.#movedMs <= this.#limitMs) return;
+      this.stop();
+      call.destroy(unavailable(`nothing has moved for ${this.#limitMs / 1000} s`));
+      call.cancel();
+    }, 500);
     this.#timer.unref();
   }
 
-  moved(): void {
+  moved(limitMs = this.#limitMs): void {
     this.#movedMs = performance.now();
+    this.#limitMs = limitMs;
   }
 
   stop(): void {
