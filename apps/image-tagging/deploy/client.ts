@@ -1,16 +1,17 @@
 /**
  * The client's commands against the system that `up` has started: in a container of its network, where the servers' names lead to them, and of its image. The folder in which the
- * command is typed is there under its own name, and so are the folders of files that are named.
+ * command is typed is there below /here, and so are the folders of files that are named.
  */
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { ensureEngine } from '../../../docker/engine.ts';
 
-const app = basename(join(import.meta.dirname, '..'));
+const directory = join(import.meta.dirname, '..');
+const app = basename(directory);
 const project = `lab-${app}`;
-const here = process.env['CALLER_CWD'] ?? process.env['INIT_CWD'] ?? process.cwd();
+const cwd = process.env['CALLER_CWD'] ?? process.env['INIT_CWD'] ?? process.cwd();
 const given = process.argv.slice(2);
 
 /** The image that the registry runs, so that client and system are of one version. */
@@ -22,31 +23,48 @@ async function runningImage(): Promise<string | undefined> {
   );
 }
 
-/** Here, and wherever a file or folder is that an argument names. */
-function folders(): string[] {
-  const named = given
-    .filter((arg) => !arg.startsWith('-') && existsSync(resolve(here, arg)))
-    .map((arg) => dirname(resolve(here, arg)));
-  return [...new Set([here, ...named])].filter((folder) => folder !== '/');
+/** What an argument would be as a path: `--to=DIR` has it behind the sign. */
+const pathIn = (arg: string): string => resolve(cwd, arg.startsWith('--') ? arg.slice(arg.indexOf('=') + 1) : arg);
+
+/** The folder itself, or the nearest one above that exists. */
+function folderOf(path: string): string {
+  if (!existsSync(path)) return folderOf(dirname(path));
+  return statSync(path).isDirectory() ? path : dirname(path);
 }
 
-async function run(image: string): Promise<number> {
-  const user = `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`;
-  // Flags may stand before the command, and of a repeated one the last counts: whoever names another registry gets it.
-  const words = given.length === 0 ? ['--help'] : ['--registry', 'registry:8000', ...given];
-  const args = [
-    ...['run', '--rm', '--init', '--network', `${project}_default`, '--user', user, '--workdir', here],
-    ...folders().flatMap((folder) => ['--volume', `${folder}:${folder}`]),
-    ...(process.stderr.isTTY ? ['--tty'] : []),
-    ...['--entrypoint', 'node', image, `/kit/apps/${app}/src/main.ts`, 'client', ...words],
-  ];
-  const child = spawn('docker', args, { stdio: 'inherit' });
+/** An absolute path of this machine as the container has it. */
+function inside(arg: string, index: number): string {
+  const isPath = existsSync(arg) || given[index - 1] === '--to';
+  if (arg.startsWith('/')) return isPath ? `/here${arg}` : arg;
+  return arg.replace(/^--to=\//, '--to=/here/');
+}
+
+async function spawned(program: string, args: readonly string[]): Promise<number> {
+  const child = spawn(program, args, { stdio: 'inherit' });
   // Ctrl-C reaches the client too; its end is ours.
   process.on('SIGINT', () => undefined);
-  return new Promise<number>((done) => child.once('close', (code) => done(code ?? 130)));
+  return new Promise((done) => child.once('close', (code) => done(code ?? 130)));
 }
 
-await ensureEngine();
-const image = await runningImage();
-if (image === undefined) console.error(`${project} is not up: npx nx up ${app}`);
-process.exitCode = image === undefined ? 3 : await run(image);
+async function run(): Promise<number> {
+  if (given.length === 0 || given.includes('--help') || given.includes('-h'))
+    return spawned(process.execPath, [join(directory, 'src/main.ts'), 'client', ...(given.length === 0 ? ['--help'] : given)]);
+  await ensureEngine();
+  const image = await runningImage();
+  if (image === undefined) {
+    console.error(`${project} is not up: npx nx up ${app}`);
+    return 3;
+  }
+  const folders = new Set([cwd, ...given.map((arg) => folderOf(pathIn(arg)))]);
+  return spawned('docker', [
+    ...['run', '--rm', '--init', '--network', `${project}_default`, '--workdir', `/here${cwd}`],
+    ...['--user', `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`],
+    ...[...folders].flatMap((folder) => ['--volume', `${folder}:/here${folder}`]),
+    ...(process.stderr.isTTY ? ['--tty'] : []),
+    // Flags may stand before the command, and of a repeated one the last counts: whoever names another registry gets it.
+    ...['--entrypoint', 'node', image, `/kit/apps/${app}/src/main.ts`, 'client', '--registry', 'registry:8000'],
+    ...given.map(inside),
+  ]);
+}
+
+process.exitCode = await run();

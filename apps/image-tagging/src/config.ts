@@ -1,5 +1,6 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' commands have flags only. */
 import { z } from 'zod';
+import { serverNamePrefix } from './domain/catalog.ts';
 import { defaultNames } from './topology.ts';
 
 const address = z
@@ -10,7 +11,10 @@ const address = z
 const memberName = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9_-]{0,9}$/, '1 to 10 characters of A-Z a-z 0-9 _ -, beginning with a letter: what Spread takes');
-const serverName = memberName.regex(/^svc/, 'a name that begins with svc: so the others know a server');
+const serverName = memberName.refine(
+  (text) => text.startsWith(serverNamePrefix),
+  'a name that begins with svc: so the others know a server',
+);
 
 const groupPattern = /^(?:spread:\/\/(?<daemon>[^/\s]+:\d{1,5})\/)?(?<name>[A-Za-z][A-Za-z0-9_-]{0,9})$/;
 

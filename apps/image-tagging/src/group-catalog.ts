@@ -1,12 +1,9 @@
 /** The catalog, kept the same at all members by their group. */
 import { IndefiniteError, Replica, type Group, type Machine, type View } from '@lab/group';
 import type { Clock, Role } from '@lab/process';
-import { Catalog, type CatalogEvent, type UploadOutcome } from './domain/catalog.ts';
+import { Catalog, serverNamePrefix, type CatalogEvent, type UploadOutcome } from './domain/catalog.ts';
 import { decodeEvent, encodeEvent } from './messages.ts';
 import { Refusal } from './refusal.ts';
-
-/** Names of servers begin so, as in Spread's days; they are the candidates for leading. */
-export const serverNamePrefix = 'svc';
 
 /** For an event to come back: as long as a group may need to notice a death and go on, several times over. */
 const tellMs = 30_000;

@@ -35,11 +35,8 @@ function membersOf({ group, clock, newId }: Host, settings: { group: string; nam
 export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen' | 'group' | 'name'>): Role {
   const registry = new RegistryRole({ members: membersOf(host, settings), clock: host.clock });
   const implementation = registryImplementation(registry, host.log);
-  return withCalls(registry, {
-    listen: settings.listen,
-    log: host.log,
-    services: [{ definition: registryService, implementation }],
-  });
+  const services = [{ definition: registryService, implementation }];
+  return withCalls(registry, { listen: settings.listen, services }, host.log);
 }
 
 export function makeServer(
@@ -55,7 +52,7 @@ export function makeServer(
     limitPixels: limitMegapixels * 1e6,
   });
   const implementation = imagesImplementation(server, host.log);
-  return withCalls(server, { listen, log: host.log, services: [{ definition: imagesService, implementation }] });
+  return withCalls(server, { listen, services: [{ definition: imagesService, implementation }] }, host.log);
 }
 
 export function makeWorker(
@@ -86,12 +83,12 @@ export function idOf(key: string): string {
 }
 
 /** A role that answers calls: it listens before it joins the group, so that who is sent to it finds it, and leaves after its last call. */
-function withCalls(role: Role, options: ServeOptions): Role {
+function withCalls(role: Role, options: ServeOptions, log: Logger): Role {
   let calls: ServingCalls | undefined;
   return {
     async start() {
       calls = await serve(options);
-      options.log.info({ port: calls.port }, 'listening');
+      log.info({ port: calls.port }, 'listening');
       await role.start();
       calls.ready();
     },

@@ -80,10 +80,10 @@ export function clientCommands(print: Print): Command {
 async function withClient(settings: ClientConfig, run: (client: PictureClient) => Promise<void>): Promise<void> {
   // Loaded when it is needed: gRPC takes longer to load than `--help` to print.
   const { PictureClient } = await import('./picture-client.ts');
-  let last = '';
+  const told = new Set<string>();
   const onRetry = (reason: string): void => {
-    if (reason !== last) process.stderr.write(`trying again: ${reason}\n`);
-    last = reason;
+    if (!told.has(reason)) process.stderr.write(`trying again: ${reason}\n`);
+    told.add(reason);
   };
   const client = new PictureClient({ registry: settings.registry, patienceMs: settings.patience * 1_000, onRetry });
   try {

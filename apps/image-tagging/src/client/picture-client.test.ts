@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { status, type Deadline, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
-import { ExitError, silentLogger } from '@lab/process';
+import { ExitError } from '@lab/process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   ImageState,
@@ -91,7 +91,6 @@ async function play({
       { definition: imagesService, implementation: images },
       { definition: registryService, implementation: registry },
     ],
-    log: silentLogger,
   });
   client = new PictureClient({
     registry: `127.0.0.1:${serving.port}`,

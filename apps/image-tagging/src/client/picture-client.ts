@@ -30,7 +30,7 @@ import type {
 } from '../generated/lab/images/v1/images.ts';
 import { imagesService, registryService } from '../grpc/definitions.ts';
 import { channelOptions } from '../grpc/serve.ts';
-import { extensionOf } from '../roles/server.ts';
+import { extensionOf } from '../pictures/inspect.ts';
 
 const ImagesStub = makeGenericClientConstructor(imagesService, 'lab.images.v1.Images') as unknown as {
   new (address: string, creds: ReturnType<typeof credentials.createInsecure>, options: object): ImagesClient;

@@ -1,5 +1,8 @@
 /** What all members know: the servers, with what each has to do, and the pictures. Changed by events only, in the group's order. */
 
+/** Names of servers begin so, as in the original: by that the others know who may lead. */
+export const serverNamePrefix = 'svc';
+
 export interface Picture {
   readonly id: string;
   readonly fileName: string;

@@ -41,7 +41,6 @@ export interface ServeOptions {
   /** HOST:PORT to listen at. */
   readonly listen: string;
   readonly services: readonly { readonly definition: ServiceDefinition; readonly implementation: UntypedServiceImplementation }[];
-  readonly log: Logger;
 }
 
 export interface ServingCalls {

@@ -16,7 +16,8 @@ import {
 } from '../generated/lab/images/v1/images.ts';
 import { Refusal } from '../refusal.ts';
 import type { RegistryRole } from '../roles/registry.ts';
-import type { DownloadAnswer, ServerRole, UploadAnswer, UploadPart } from '../roles/server.ts';
+import type { UploadPart } from '../roles/incoming.ts';
+import type { DownloadAnswer, ServerRole, UploadAnswer } from '../roles/server.ts';
 import { errorOf } from './serve.ts';
 
 export function registryImplementation(registry: RegistryRole, log: Logger): RegistryServer {

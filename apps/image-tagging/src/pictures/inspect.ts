@@ -221,3 +221,7 @@ function* boxes(view: DataView, from: number, to: number): Generator<Box, undefi
 function fourLetters(view: DataView, at: number): string {
   return String.fromCharCode(view.getUint8(at), view.getUint8(at + 1), view.getUint8(at + 2), view.getUint8(at + 3));
 }
+
+/** Of the format's usual files, without a dot. */
+export const extensionOf = (mediaType: string): string =>
+  Object.values(pictureFormats).find((format) => format.mediaType === mediaType)?.extension ?? 'bin';

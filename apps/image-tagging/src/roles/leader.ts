@@ -27,6 +27,7 @@ export class Leader {
   #epoch: number | undefined;
   #servers: readonly string[] = [];
   #stopErasing = (): void => {};
+  #erasing = false;
   #work: Promise<void> = Promise.resolve();
   #stopWaiting = (): void => {};
 
@@ -65,7 +66,7 @@ export class Leader {
       try {
         await this.#republish(epoch);
         await this.#reconcile(epoch);
-        return await this.#erase();
+        return void this.#erase();
       } catch (error) {
         log.warn({ err: error }, 'what a leader begins with has failed, trying again');
         if (this.#epoch === epoch) await this.#wait(clock);
@@ -110,14 +111,18 @@ export class Leader {
     if (found > 0) log.info({ pictures: found }, 'told the group of pictures that only the folder knew');
   }
 
+  /** Beside the rest, and nobody waits for it: a removal may hang as long as another client of the folder does. */
   async #erase(): Promise<void> {
     const { store, nowMs, log } = this.#parts;
-    if (this.#epoch === undefined) return;
+    if (this.#epoch === undefined || this.#erasing) return;
+    this.#erasing = true;
     try {
       const erased = await store.eraseAbandoned(nowMs() - abandonedMs);
       if (erased > 0) log.info({ uploads: erased }, 'erased uploads that nobody has gone on with for a day');
     } catch (error) {
       log.warn({ err: error }, 'abandoned uploads could not be erased');
+    } finally {
+      this.#erasing = false;
     }
   }
 }

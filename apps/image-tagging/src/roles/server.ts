@@ -3,14 +3,15 @@
  * whatever died before, the client tries again with the same key.
  */
 import { UnroutableError, type Broker } from '@lab/middleware';
-import type { Clock, Role } from '@lab/process';
+import type { Role } from '@lab/process';
 import { isSameUpload, type CatalogEvent, type Picture, type Upload } from '../domain/catalog.ts';
 import { idProblem, uploadProblem, type UploadRequest } from '../domain/limits.ts';
 import { encodeJob } from '../messages.ts';
-import { headBytes, inspect, pictureFormats } from '../pictures/inspect.ts';
+import { headBytes, inspect } from '../pictures/inspect.ts';
 import { Refusal } from '../refusal.ts';
 import type { PartialUpload } from '../store/picture-store.ts';
 import type { Names } from '../topology.ts';
+import { Incoming, type UploadPart } from './incoming.ts';
 import { Leader, type LeaderParts } from './leader.ts';
 
 export interface ServerParts extends Omit<LeaderParts, 'publishJob'> {
@@ -24,7 +25,6 @@ export interface ServerParts extends Omit<LeaderParts, 'publishJob'> {
   readonly limitPixels: number;
 }
 
-export type UploadPart = { readonly header: UploadRequest } | { readonly chunk: Uint8Array };
 export type UploadAnswer = { readonly storedBytes: number } | { readonly id: string; readonly known: boolean };
 export type DownloadAnswer = { readonly header: DownloadHeader } | { readonly chunk: Buffer };
 export interface DownloadHeader {
@@ -34,8 +34,6 @@ export interface DownloadHeader {
   readonly sha256: string;
 }
 
-/** A client that sends nothing for so long is given up. */
-const idleMs = 60_000;
 /** For the broker to take a job. */
 const publishMs = 30_000;
 /** Between two tries to tell a group that does not answer. */
@@ -166,13 +164,16 @@ export class ServerRole implements Role {
     const { bytes } = header;
     const { storedBytes } = partial;
     yield { storedBytes };
-    let toldBytes = 0;
     // Said again now and then, so that the client knows that something is going on.
-    for await (const taken of partial.takeOver())
-      if (taken - toldBytes >= takeOverBytes) yield ((toldBytes = taken), { storedBytes });
+    let saidAt = 0;
+    for await (const taken of partial.takeOver()) {
+      if (taken - saidAt < takeOverBytes) continue;
+      saidAt = taken;
+      yield { storedBytes };
+    }
     const wanted = Math.min(bytes, headBytes);
     let inspected = false;
-    toldBytes = storedBytes;
+    let toldBytes = storedBytes;
     while (partial.bytes < bytes) {
       const part = await incoming.next();
       if (part === undefined)
@@ -185,7 +186,9 @@ export class ServerRole implements Role {
         await this.#inspect(partial, header);
         inspected = true;
       }
-      if (partial.bytes - toldBytes >= progressBytes) yield { storedBytes: (toldBytes = partial.bytes) };
+      if (partial.bytes - toldBytes < progressBytes) continue;
+      toldBytes = partial.bytes;
+      yield { storedBytes: toldBytes };
     }
   }
 
@@ -292,40 +295,3 @@ export class ServerRole implements Role {
     return members.catalog.list(keywords, limit, after);
   }
 }
-
-/** The parts of a call, as long as they keep coming. */
-class Incoming {
-  readonly #iterator: AsyncIterator<UploadPart>;
-  readonly #clock: Clock;
-  readonly #stopWatching: () => void;
-  #askedMs = Infinity;
-  #giveUp: (error: Error) => void = () => {};
-
-  constructor(parts: AsyncIterable<UploadPart>, clock: Clock) {
-    this.#iterator = parts[Symbol.asyncIterator]();
-    this.#clock = clock;
-    this.#stopWatching = clock.every(idleMs / 10, () => {
-      if (clock.nowMs() - this.#askedMs >= idleMs)
-        this.#giveUp(new Refusal('too-slow', `the client sent nothing for ${idleMs / 1000} s; what came is kept`));
-    });
-  }
-
-  /** A promise of its own for each part: one for all, in a race, would hold on to every part until the end. */
-  async next(): Promise<UploadPart | undefined> {
-    this.#askedMs = this.#clock.nowMs();
-    const result = await new Promise<IteratorResult<UploadPart>>((resolve, reject) => {
-      this.#giveUp = reject;
-      this.#iterator.next().then(resolve, reject);
-    });
-    this.#askedMs = Infinity;
-    return result.done === true ? undefined : result.value;
-  }
-
-  stop(): void {
-    this.#stopWatching();
-  }
-}
-
-/** Of the format's usual files, without a dot. */
-export const extensionOf = (mediaType: string): string =>
-  Object.values(pictureFormats).find((format) => format.mediaType === mediaType)?.extension ?? 'bin';

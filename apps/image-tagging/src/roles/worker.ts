@@ -3,10 +3,10 @@ import { PoisonError, type Broker, type Consumer, type Delivery } from '@lab/mid
 import type { Clock, Logger, Role } from '@lab/process';
 import type { Upload } from '../domain/catalog.ts';
 import type { GroupCatalog } from '../group-catalog.ts';
+import { extensionOf } from '../pictures/inspect.ts';
 import { decodeJob, resultEvent, type Result, type TagPicture } from '../messages.ts';
 import type { PictureStore } from '../store/picture-store.ts';
 import { queuesOf } from '../topology.ts';
-import { extensionOf } from './server.ts';
 
 export interface WorkerParts {
   readonly members: GroupCatalog;

@@ -29,6 +29,7 @@ const leftoverMs = 3_600_000;
 export class PictureStore {
   readonly #images: string;
   readonly #partial: string;
+  readonly #bin = new Bin();
 
   private constructor(folder: string) {
     this.#images = join(folder, 'images');
@@ -59,11 +60,11 @@ export class PictureStore {
       undefined,
     );
     // The longest may be under way still; of the others nobody needs the bytes.
-    for (const { path } of earlier) if (path !== longest?.path) await rm(path, { recursive: true, force: true });
+    this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
     const own = join(folder, `${name}${randomUUID()}`);
     await mkdir(own);
     const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };
-    return new PartialUpload(paths, await open(join(own, 'data'), 'wx+'), longest);
+    return new PartialUpload(paths, await open(join(own, 'data'), 'wx+'), longest, this.#bin);
   }
 
   /** Erases the tries that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
@@ -162,6 +163,24 @@ export class PictureStore {
   }
 }
 
+/**
+ * Removes what nobody needs anymore, behind the work: who removes a file that a hanging client of GlusterFS has open waits as long as that one hangs. One removal at a time,
+ * so that no more than one of Node's four threads for files is lost to that; what is dropped meanwhile, or cannot be removed, is left to `eraseAbandoned`.
+ */
+class Bin {
+  #busy = false;
+
+  drop(...paths: readonly string[]): void {
+    if (this.#busy || paths.length === 0) return;
+    this.#busy = true;
+    void removeAll(paths).finally(() => (this.#busy = false));
+  }
+}
+
+async function removeAll(paths: readonly string[]): Promise<void> {
+  for (const path of paths) await rm(path, { recursive: true, force: true }).catch(() => {});
+}
+
 /** What an earlier try has left. */
 interface Try {
   readonly path: string;
@@ -195,13 +214,15 @@ export class PartialUpload {
   readonly #handle: FileHandle;
   readonly #earlier: Try | undefined;
   readonly #hash: Hash = createHash('sha256');
+  readonly #bin: Bin;
   #bytes = 0;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined) {
+  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined, bin: Bin) {
     this.#paths = paths;
     this.#handle = handle;
     this.#earlier = earlier;
+    this.#bin = bin;
   }
 
   /** An earlier try has stored so many: what is appended goes behind them. */
@@ -264,8 +285,7 @@ export class PartialUpload {
     await syncFolder(shelf);
     // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
     await syncFile(join(target, 'upload.json'));
-    // Another try may be at work there; the next hourly round erases what it leaves.
-    await rm(all, { recursive: true, force: true }).catch(() => {});
+    this.#bin.drop(all);
   }
 
   /** What this try has stored, and what it took over, is of no use: the next one begins anew. */

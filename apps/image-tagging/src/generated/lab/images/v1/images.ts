@@ -83,7 +83,7 @@ export interface UploadRequest {
 export interface UploadHeader {
   /** Chosen by the client, 16 to 200 characters of A-Z a-z 0-9 . _ -: uploads with one key are one upload, however often they are tried. */
   key: string;
-  /** For people; never a path on a server. */
+  /** For people; never a path on a server. Of several uploads with one key the first one's name counts. */
   fileName: string;
   sizeBytes: number;
   /** Of the whole file, 32 bytes. */
