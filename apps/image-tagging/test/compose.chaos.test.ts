@@ -16,8 +16,8 @@ import { idOf } from '../src/wiring.ts';
 import { ComposeSystem, here, sha256Of } from './compose-system.ts';
 
 const mib = 1024 * 1024;
-/** Two seconds of transfer, to strike in. */
-const largeBytes = 96 * mib;
+/** A second or two of transfer, to strike in. */
+const largeBytes = 48 * mib;
 /** What is on its way to a server at most, and goes with it. */
 const lostBytesMax = 4 * mib;
 /** Of the group, as compose.yaml sets it. */

@@ -9,6 +9,7 @@ const execute = promisify(execFile);
 /** Most time that a container may take from its start to being healthy; RabbitMQ with queues to recover takes 10 s on a busy machine. */
 const healthyMs = 60_000;
 const pollMs = 100;
+const pauseMs = 10_000;
 
 /** Runs docker; what it prints. An error carries what it said. */
 export async function docker(...args: readonly string[]): Promise<string> {
@@ -64,9 +65,17 @@ export class Container {
     await this.healthy();
   }
 
-  /** Its processes stand still, its connections stay open: a machine that hangs. */
+  /** Its processes stand still, its connections stay open: a machine that hangs. One that waits for a disk or a mount cannot be stopped at that moment, so it is tried again. */
   async pause(): Promise<void> {
-    await docker('pause', this.id);
+    const deadline = Date.now() + pauseMs;
+    for (;;) {
+      try {
+        return void (await docker('pause', this.id));
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await wait(pollMs);
+      }
+    }
   }
 
   async unpause(): Promise<void> {
