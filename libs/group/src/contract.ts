@@ -352,7 +352,7 @@ function testOrder(stage: Stage): void {
     const pumps = [pump(a, 'a'), pump(b, 'b')];
     const c = await stage.join(groupName, 'c');
     const d = await stage.join(groupName, 'd');
-    await stage.until(() => d.messages.length > 20);
+    await stage.until(() => [c, d].every((each) => each.traceSince(each.ownView).length > 20));
     await c.membership.leave();
     await stage.until(() => namesOf(a.view) === 'a b d');
     await stage.kill(d);
