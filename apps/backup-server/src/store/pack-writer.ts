@@ -23,7 +23,8 @@ interface OpenPack {
   file: FileHandle;
   size: number;
   bundles: PackedBundle[];
-  writes: Promise<unknown>[];
+  /** All that was given a place so far. */
+  written: Promise<void>;
 }
 
 /** Begins the names of folders that are being removed. */
@@ -70,7 +71,7 @@ export class PackWriter {
     return this.#pending.has(hash);
   }
 
-  /** Resolves when the kernel has it: it then survives the end of this process, and after `flush` that of the machine. */
+  /** Resolves when the kernel has it, and all that stands before it in the pack, for a salvage ends at the first gap: it then survives the end of this process, and after `flush` that of the machine. */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
     for (const { hash } of header.blobs) this.#pending.add(hash);
     const placing = this.#place(bundle, header);
@@ -100,9 +101,10 @@ export class PackWriter {
     const offset = pack.size;
     pack.size += bundle.length;
     pack.bundles.push({ offset, header });
-    const written = writeAll(pack.file, bundle, offset);
+    const own = writeAll(pack.file, bundle, offset);
+    const written = Promise.all([pack.written, own]).then(() => {});
     written.catch(() => undefined);
-    pack.writes.push(written);
+    pack.written = written;
     if (pack.size >= packBytes) this.#beginSeal();
     return { written };
   }
@@ -185,7 +187,7 @@ export class PackWriter {
 
   async #newPack(): Promise<OpenPack> {
     const id = newId();
-    return { id, file: await open(join(this.#folder, `${id}.pack`), 'wx+'), size: 0, bundles: [], writes: [] };
+    return { id, file: await open(join(this.#folder, `${id}.pack`), 'wx+'), size: 0, bundles: [], written: Promise.resolve() };
   }
 
   #beginSeal(): void {
@@ -202,7 +204,7 @@ export class PackWriter {
   async #seal(pack: OpenPack): Promise<void> {
     const from = join(this.#folder, pack.id);
     try {
-      await Promise.all(pack.writes);
+      await pack.written;
       await pack.file.sync();
       await this.#publish(from, pack.id, pack.bundles);
       this.#onSealed(pack.id, pack.bundles);
