@@ -373,7 +373,7 @@ async function tagOurs(all: readonly string[]): Promise<number> {
   await worker.start();
   const startMs = performance.now();
   for (const id of ids) await broker.publish({ exchange, routingKey, body: encodeJob({ id, keywords }) });
-  for (const id of ids) while ((await store.result(id)) === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (const id of ids) while ((await store.result(id)) === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
   const seconds = (performance.now() - startMs) / 1000;
   await worker.stop();
   await group.close();
