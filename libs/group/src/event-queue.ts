@@ -1,6 +1,6 @@
 /** The stream of one membership: what was delivered and not taken yet. */
 import type { GroupEvent } from './port.ts';
-import { SizedQueue } from './spread/sized-queue.ts';
+import { SizedQueue } from './sized-queue.ts';
 
 /** Above it no more is read. */
 const bytesMax = 64 * 1024 * 1024;

@@ -207,6 +207,7 @@ async function scenario(random: Random, count: (what: string) => void): Promise<
   for (const { name, submitted, settled } of processes) expect(settled, `${name}'s submissions`).toBe(submitted);
 }
 
+const seeds = 500;
 /** What must have happened somewhere in all the runs. */
 const expected = [
   ...['applied', 'applied as leader', 'FencedError', 'IndefiniteError', 'rewired'],
@@ -220,9 +221,11 @@ describe('replicas on a group without history, simulated', () => {
     async () => {
       const counts: Record<string, number> = {};
       const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
-      await simulate({ seeds: 500, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
+      await simulate({ seeds, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
       console.log(counts);
-      if (process.env['SEED'] === undefined) expect(Object.keys(counts)).toEqual(expect.arrayContaining(expected));
+      // A sample of the seeds may lack what is rare; all of them together may not.
+      if (process.env['SEED'] === undefined && Number(process.env['SEEDS'] ?? seeds) >= seeds)
+        expect(Object.keys(counts)).toEqual(expect.arrayContaining(expected));
     },
   );
 });

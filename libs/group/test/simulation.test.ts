@@ -363,6 +363,7 @@ function check(world: World): void {
   }
 }
 
+const seeds = 500;
 /** What must have happened somewhere in all the runs. */
 const expected = [
   ...['applied', 'applied as leader', 'FencedError', 'IndefiniteError', 'joined', 'fell behind', 'put out or renewed'],
@@ -377,9 +378,11 @@ describe('the log group, simulated', () => {
     async () => {
       const counts: Record<string, number> = {};
       const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
-      await simulate({ seeds: 500, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
+      await simulate({ seeds, env: process.env, file: import.meta.filename }, (random) => scenario(random, count));
       console.log(counts);
-      if (process.env['SEED'] === undefined) expect(Object.keys(counts)).toEqual(expect.arrayContaining(expected));
+      // A sample of the seeds may lack what is rare; all of them together may not.
+      if (process.env['SEED'] === undefined && Number(process.env['SEEDS'] ?? seeds) >= seeds)
+        expect(Object.keys(counts)).toEqual(expect.arrayContaining(expected));
     },
   );
 });

@@ -104,7 +104,7 @@ export interface RegularMembership {
   readonly cause: Cause;
   /** The first two say which of the daemons' memberships, the third counts the group's views in it. */
   readonly groupId: readonly [number, number, number];
-  /** Private names, oldest first. */
+  /** Private names, in an order that is the same at every member; by daemon and name, as Spread's source has it, not by age. */
   readonly members: readonly string[];
   /** Virtual synchrony sets. On a join, leave or disconnect the only one names who came or went; on a network's change, each holds those that came together. */
   readonly sets: readonly (readonly string[])[];

@@ -1,5 +1,5 @@
 import type { GroupEvent } from '../port.ts';
-import { SizedQueue } from './sized-queue.ts';
+import { SizedQueue } from '../sized-queue.ts';
 
 /** About what an event takes beside its bytes. */
 const eventBytes = 256;

@@ -1,6 +1,6 @@
 import { IndefiniteError, type Service } from '../port.ts';
 import { ProtocolError } from './codec.ts';
-import { SizedQueue } from './sized-queue.ts';
+import { SizedQueue } from '../sized-queue.ts';
 
 interface Outgoing {
   readonly service: Service;

@@ -1,6 +1,6 @@
 /** First in, first out, in constant time, and how many bytes it keeps alive. */
 export class SizedQueue<Item> {
-  #entries: { readonly item: Item; readonly bytes: number }[] = [];
+  #entries: ({ readonly item: Item; readonly bytes: number } | undefined)[] = [];
   #taken = 0;
   #bytes = 0;
 
@@ -24,9 +24,10 @@ export class SizedQueue<Item> {
   shift(): Item | undefined {
     const entry = this.#entries[this.#taken];
     if (entry === undefined) return undefined;
-    this.#taken += 1;
+    // What was taken is let go of at once: it may be large.
+    this.#entries[this.#taken++] = undefined;
     this.#bytes -= entry.bytes;
-    // Dropping the front half once it is used up costs each item one move at most, and lets go of what was taken.
+    // Dropping the front half once it is used up costs each item one move at most.
     if (this.#taken === this.#entries.length || (this.#taken >= 64 && this.#taken * 2 >= this.#entries.length)) {
       this.#entries = this.#entries.slice(this.#taken);
       this.#taken = 0;
