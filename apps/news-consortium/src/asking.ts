@@ -1,0 +1,51 @@
+/** The client side of the protocol: one request over a connection of its own. Agents ask nodes in this way, nodes ask agents, and clients ask both. */
+import { lookup } from 'node:dns/promises';
+import { connectFramed, type FramedSocket } from '@lab/protocol';
+import { decodeReply, encodeRequest, frameBytesMax, type Body, type Kind, type Replies } from './messages.ts';
+
+/** `HOST:PORT`, an IPv6 address in brackets. */
+export function splitAddress(text: string): { host: string; port: number } {
+  const at = text.lastIndexOf(':');
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
+}
+
+export const joinAddress = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+
+/** A machine on the same network answers a SYN within milliseconds, or it is not there. */
+export const connectTimeoutMs = 500;
+
+export async function connectTo(address: string, limits: { idleTimeoutMs?: number } = {}): Promise<FramedSocket> {
+  return connectFramed({ ...splitAddress(address), connectTimeoutMs, limits: { frameBytesMax, ...limits } });
+}
+
+/**
+ * Asks one peer. Throws its refusal, or the `FramingError` of a connection that did not come about, broke, or brought no reply in time: then nobody knows
+ * whether it was done.
+ */
+export async function ask<K extends Kind>(
+  address: string,
+  kind: K,
+  body: Body<K>,
+  { timeoutMs }: { timeoutMs: number },
+): Promise<Replies[K]> {
+  const socket = await connectTo(address);
+  try {
+    return decodeReply(kind, await socket.request(encodeRequest(kind, timeoutMs, body), { timeoutMs }));
+  } finally {
+    socket.destroy();
+  }
+}
+export type Ask = typeof ask;
+
+/**
+ * The addresses behind names, for a name may stand for several machines (Docker's round robin); a name that leads nowhere stays as it is, and whoever
+ * connects to it learns why not.
+ */
+export async function addressesOf(names: readonly string[]): Promise<string[]> {
+  const found = names.map(async (name) => {
+    const { host, port } = splitAddress(name);
+    const looked = await lookup(host, { all: true }).catch(() => []);
+    return looked.length === 0 ? [name] : looked.map(({ address }) => joinAddress(address, port));
+  });
+  return [...new Set((await Promise.all(found)).flat())];
+}

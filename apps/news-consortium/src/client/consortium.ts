@@ -1,0 +1,134 @@
+/**
+ * The consortium as a client sees it: one service that answers, whichever agent and node does the work. It asks an agent for the nodes of an area and one of
+ * those for the rest, follows when a node names others, and tries again, elsewhere, as long as its patience lasts. To try again does no harm, for
+ * requests that must not be done twice carry a key.
+ */
+import type { Clock } from '@lab/process';
+import { FrameTooLargeError, FramingError } from '@lab/protocol';
+import type { Ask } from '../asking.ts';
+import type { Body, Kind, Replies } from '../messages.ts';
+import { Refusal } from '../refusal.ts';
+
+export interface ConsortiumOptions {
+  /** Where agents are, asked anew when none of those known answers. */
+  readonly agents: () => Promise<readonly string[]>;
+  readonly ask: Ask;
+  readonly clock: Clock;
+  /** How long one request is tried. */
+  readonly patienceMs: number;
+  /** Ends the tries. */
+  readonly signal?: AbortSignal;
+  /** Something did not answer and is tried again: for people who wait. */
+  readonly onTrouble?: (error: Error) => void;
+}
+
+/** Nobody answered in all that time, and what was tried last went wrong in this way. It may have been done all the same. */
+export class NoAnswerError extends Error {
+  override readonly name = 'NoAnswerError';
+}
+
+/** A peer that hangs is left after so long: with the time in which agents notice a hung node, it is less than 2 s until another serves. */
+export const nodeAttemptMs = 800;
+/** Agents hash passwords, which takes 0.2 s of a core. */
+export const agentAttemptMs = 1_200;
+const pauseMsMin = 50;
+const pauseMsMax = 200;
+/** A node that did not answer is asked again only then, unless there is no other. */
+const suspectMs = 1_000;
+
+export class Consortium {
+  readonly #options: ConsortiumOptions;
+  #agents: string[] = [];
+  /** The nodes of areas, as agents or nodes have said; `''` is for requests that any node answers. */
+  readonly #nodes = new Map<string, readonly string[]>();
+  readonly #suspectedMs = new Map<string, number>();
+
+  constructor(options: ConsortiumOptions) {
+    this.#options = options;
+  }
+
+  /** Asks whichever agent answers. Throws the refusal, or `NoAnswerError`. */
+  async agent<K extends Kind>(kind: K, body: Body<K>): Promise<Replies[K]> {
+    return this.#patiently((leftMs) => this.#askAgent(kind, body, leftMs));
+  }
+
+  /** Asks a node that serves the area, or any node where none is given. Throws the refusal, or `NoAnswerError`. */
+  async node<K extends Kind>(area: string | undefined, kind: K, body: Body<K>): Promise<Replies[K]> {
+    return this.withNode(area, (address, timeoutMs) => this.#options.ask(address, kind, body, { timeoutMs }));
+  }
+
+  /** Does something with a node that serves the area; where that fails for want of an answer, again with the same or another node. */
+  async withNode<T>(area: string | undefined, work: (address: string, timeoutMs: number) => Promise<T>): Promise<T> {
+    return this.#patiently(async (leftMs) => {
+      const address = await this.#nodeOf(area, leftMs);
+      try {
+        return await work(address, Math.min(nodeAttemptMs, leftMs));
+      } catch (error) {
+        this.#nodes.delete(area ?? '');
+        if (error instanceof Refusal && error.code === 'not-served') this.#remember(area, error.details.nodes ?? []);
+        else if (triesAgain(error)) this.#suspectedMs.set(address, this.#options.clock.nowMs());
+        throw error;
+      }
+    });
+  }
+
+  async #askAgent<K extends Kind>(kind: K, body: Body<K>, leftMs: number): Promise<Replies[K]> {
+    if (this.#agents.length === 0) this.#agents = [...(await this.#options.agents())];
+    const agent = this.#agents[0];
+    if (agent === undefined) throw new Refusal('unavailable', 'no agent is known');
+    try {
+      return await this.#options.ask(agent, kind, body, { timeoutMs: Math.min(agentAttemptMs, leftMs) });
+    } catch (error) {
+      // The next one, and after the last one all of them, looked up again.
+      if (triesAgain(error)) this.#agents.shift();
+      throw error;
+    }
+  }
+
+  async #nodeOf(area: string | undefined, leftMs: number): Promise<string> {
+    const known = this.#nodes.get(area ?? '') ?? (await this.#askAgent('where', { area }, leftMs)).nodes;
+    this.#remember(area, known);
+    const nowMs = this.#options.clock.nowMs();
+    const trusted = known.find((address) => nowMs - (this.#suspectedMs.get(address) ?? -Infinity) > suspectMs);
+    if (trusted !== undefined) return trusted;
+    // Agents remove what does not answer: those that they name next may be others.
+    this.#nodes.delete(area ?? '');
+    throw new Refusal('unavailable', `no node that serves ${area ?? 'anything'} answers: ${known.join(', ')}`);
+  }
+
+  #remember(area: string | undefined, nodes: readonly string[]): void {
+    if (nodes.length > 0) this.#nodes.set(area ?? '', nodes);
+  }
+
+  /** Tries until it works, is refused for good, or takes too long. */
+  async #patiently<T>(attempt: (leftMs: number) => Promise<T>): Promise<T> {
+    const { clock, patienceMs, signal, onTrouble } = this.#options;
+    const lateMs = clock.nowMs() + patienceMs;
+    for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
+      try {
+        signal?.throwIfAborted();
+        return await attempt(Math.max(1, lateMs - clock.nowMs()));
+      } catch (error) {
+        if (!triesAgain(error)) throw error;
+        if (clock.nowMs() + pauseMs > lateMs)
+          throw new NoAnswerError(`no answer in ${patienceMs / 1000} s: ${error.message}`, { cause: error });
+        onTrouble?.(error);
+        // Who names others has answered: those are asked at once, but not round and round.
+        if (pauseMs === pauseMsMin && namesNodes(error)) continue;
+      }
+      await this.#pause(pauseMs);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.after(ms, resolve));
+  }
+}
+
+const namesNodes = (error: Error): boolean => error instanceof Refusal && (error.details.nodes?.length ?? 0) > 0;
+
+/** Whether the same request may fare better with another peer, or later. */
+export function triesAgain(error: unknown): error is Error {
+  if (error instanceof Refusal) return error.code === 'unavailable' || error.code === 'not-served';
+  return error instanceof FramingError && !(error instanceof FrameTooLargeError);
+}

@@ -1,0 +1,217 @@
+/**
+ * The wire contract between client, agent and node: a frame of libs/protocol holds one JSON object in UTF-8. A request has its `kind` and the
+ * milliseconds that it may take; a reply is `{"ok": …}` or `{"error": {"code", "message", …}}`. Replies come in the order of the requests. What may be
+ * asked twice after a lost answer, may be: keys make the repeats of one request known.
+ */
+import { z } from 'zod';
+import { isPassword, nameRule, normalName, passwordRule, textProblem } from './domain/names.ts';
+import { Refusal, refusalCodes, type RefusalDetails } from './refusal.ts';
+
+/** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
+export const frameBytesMax = 4 * 1024 * 1024;
+/** Items in one reply. */
+export const pageItemsMax = 100;
+/** Nobody waits longer for one answer; whoever has more patience asks again. */
+export const deadlineMsMax = 30_000;
+
+const name = z.string().transform((text, context) => {
+  const normal = normalName(text.slice(0, 1000));
+  if (normal === undefined) context.addIssue({ code: 'custom', message: `${quoted(text)} is no name: ${nameRule}` });
+  return normal ?? z.NEVER;
+});
+const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+const password = z.string().refine(isPassword, `a password has ${passwordRule}`);
+const text = z.string().superRefine((value, context) => {
+  const problem = textProblem(value);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
+const token = z.string().max(2048);
+/** Chosen by the client, one for each thing that it wants done: its repeats are known by it. */
+const key = z
+  .string()
+  .min(1)
+  .max(100)
+  .regex(/^[\x21-\x7e]+$/, 'a key has 1 to 100 printable ASCII characters, no space');
+const number = z.int().min(1);
+const limit = z.int().min(1).max(pageItemsMax);
+/** As many nodes as anybody has. */
+export const nodesMax = 100;
+const nodes = z.int().min(1).max(nodesMax, `an area is served by 1 to ${nodesMax} nodes`);
+const port = z.int().min(1).max(65_535);
+
+const requestShapes = {
+  // To any agent.
+  register: { name, password, key },
+  login: { name, password },
+  logout: { token },
+  /** Which nodes serve an area, the one to ask first in front; without an area, any nodes. */
+  where: { area: name.optional() },
+  addArea: { token, area: name, nodes, key },
+  setArea: { token, area: name, nodes },
+  removeArea: { token, area: name, key },
+  promote: { token, name },
+  status: {},
+  /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from. */
+  join: { token, name, id: z.uuid(), port, host: z.string().max(255).optional() },
+  leave: { token },
+
+  // To a node.
+  areas: { token },
+  myAreas: { token },
+  subscribe: { token, area: name },
+  unsubscribe: { token, area: name },
+  post: { token, area: name, key, text },
+  delete: { token, area: name, number },
+  /** The newest items below `before`, or of all. */
+  read: { token, area: name, before: number.optional(), limit },
+  /** Items that the user has not marked and nobody holds; they are held for this reader until the lease ends. */
+  unread: { token, area: name, limit },
+  /** Marks as read what was offered. */
+  mark: { token, area: name, numbers: z.array(number).min(1).max(pageItemsMax) },
+  /** Every item above `after`, or from now on, as long as the connection lasts: `watching`, then frames of `news` and `alive`. */
+  watch: { token, area: name, after: z.int().min(0).optional() },
+  /** From an agent: are you there, and who are you? */
+  health: {},
+} as const;
+
+export type Kind = keyof typeof requestShapes;
+type Shape<K extends Kind> = z.ZodObject<(typeof requestShapes)[K]>;
+export type Request<K extends Kind = Kind> = K extends Kind ? { kind: K; deadlineMs: number } & z.infer<Shape<K>> : never;
+
+/** What a client says beside the kind and the deadline. */
+export type Body<K extends Kind> = z.input<Shape<K>>;
+
+const deadlineMs = z.int().min(1).max(deadlineMsMax);
+const schemas = new Map<string, z.ZodObject>(
+  Object.entries(requestShapes).map(([kind, shape]) => [kind, z.object({ kind: z.literal(kind), deadlineMs, ...shape })]),
+);
+
+export type UserRole = 'user' | 'administrator';
+
+export interface Item {
+  readonly number: number;
+  readonly author: string;
+  readonly text: string;
+  /** ISO 8601. */
+  readonly postedAt: string;
+}
+export interface Session {
+  readonly token: string;
+  readonly name: string;
+  readonly role: UserRole;
+  /** ISO 8601. */
+  readonly expiresAt: string;
+}
+export interface Status {
+  /** The agent that decides who serves what; undefined before there was one. */
+  readonly decides: string | undefined;
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly areas: number;
+    readonly leaving: boolean;
+  }[];
+  readonly areas: readonly { readonly area: string; readonly wanted: number; readonly nodes: readonly string[] }[];
+}
+
+/** What a reply holds when it is `ok`. */
+export interface Replies {
+  register: { name: string };
+  login: Session;
+  logout: Record<never, never>;
+  where: { nodes: readonly string[] };
+  addArea: { area: string; nodes: number };
+  setArea: { area: string; nodes: number };
+  removeArea: { area: string; news: number; subscriptions: number };
+  promote: { name: string };
+  status: Status;
+  /** The address at which the node is known. */
+  join: { address: string };
+  leave: Record<never, never>;
+  areas: { areas: readonly { readonly area: string; readonly subscribed: boolean }[] };
+  /** `since` is the number of the last item that was there before the subscription; `unread` stops counting at 1,000. */
+  myAreas: { areas: readonly { readonly area: string; readonly unread: number; readonly since: number }[] };
+  subscribe: { area: string; changed: boolean };
+  unsubscribe: { area: string; changed: boolean };
+  post: { area: string; number: number };
+  delete: { area: string; number: number };
+  /** In the order of their numbers. */
+  read: { items: readonly Item[] };
+  /** `held`: how many more another reader of the same user holds; the first of them may be free after `heldMs`. */
+  unread: { items: readonly Item[]; leaseMs: number; held: number; heldMs: number };
+  mark: { marked: number };
+  watch: { after: number };
+  health: { id: string; healthy: boolean };
+}
+
+/** What a node sends to a watcher after the reply. A watcher sends `alive`, too, so that each side notices when the other is gone. */
+export type WatchFrame = { readonly news: readonly Item[] } | { readonly alive: true };
+
+const encoder = new TextEncoder();
+export const encode = (message: object): Uint8Array => encoder.encode(JSON.stringify(message));
+
+export const encodeRequest = <K extends Kind>(kind: K, deadlineMs: number, body: Body<K>): Uint8Array =>
+  encode({ kind, deadlineMs: Math.max(1, Math.min(deadlineMsMax, Math.ceil(deadlineMs))), ...body });
+
+/** Reads a request; a `Refusal` says what is wrong with it. */
+export function decodeRequest(frame: Uint8Array): Request {
+  const value = parseJson(frame);
+  const kind = (value as { kind?: unknown } | null)?.kind;
+  const schema = typeof kind === 'string' ? schemas.get(kind) : undefined;
+  if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(String(kind))}`);
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data as unknown as Request;
+  const [issue] = parsed.error.issues;
+  const field = issue?.path.join('.') ?? '';
+  throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${String(kind)}: ${field}: ${issue?.message}`);
+}
+
+function parseJson(frame: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(frame));
+  } catch (cause) {
+    throw new Refusal('malformed', 'a frame that is not JSON in UTF-8', {}, { cause });
+  }
+}
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+export const encodeReply = (reply: object): Uint8Array => encode({ ok: reply });
+
+export function encodeRefusal({ code, message, details }: Refusal): Uint8Array {
+  return encode({ error: { code, message, ...details } });
+}
+
+const errorSchema = z.object({
+  code: z.enum(refusalCodes),
+  message: z.string(),
+  nodes: z.array(z.string()).optional(),
+  retryAfterMs: z.number().optional(),
+});
+
+/** Reads a reply. Throws the refusal that it is, or `malformed` where the peer speaks something else. */
+export function decodeReply<K extends Kind>(_kind: K, frame: Uint8Array): Replies[K] {
+  const value = decodeFrame(frame);
+  if (value['ok'] !== undefined) return value['ok'] as Replies[K];
+  throw new Refusal('malformed', 'the peer sent no reply of this protocol');
+}
+
+/** Reads what a node sends to a watcher. */
+export function decodeWatchFrame(frame: Uint8Array): WatchFrame {
+  const value = decodeFrame(frame);
+  if (Array.isArray(value['news'])) return { news: value['news'] as Item[] };
+  if (value['alive'] === true) return { alive: true };
+  throw new Refusal('malformed', 'the peer sent neither news nor a sign of life');
+}
+
+function decodeFrame(frame: Uint8Array): Record<string, unknown> {
+  const value = parseJson(frame);
+  if (typeof value !== 'object' || value === null) throw new Refusal('malformed', 'a frame that is no object');
+  const error = errorSchema.safeParse((value as { error?: unknown }).error);
+  if (!error.success) return value as Record<string, unknown>;
+  const { code, message, nodes, retryAfterMs } = error.data;
+  const details: RefusalDetails = {
+    ...(nodes !== undefined && { nodes }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  };
+  throw new Refusal(code, message, details);
+}

@@ -1,0 +1,55 @@
+/** Passwords are kept as scrypt (RFC 7914) makes them. What it costs is written beside each, so it can be raised for new ones. */
+import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import pLimit from 'p-limit';
+import { Refusal } from './refusal.ts';
+
+const derive = promisify<string, Buffer, number, { N: number; r: number; p: number }, Buffer>(scrypt);
+
+export interface ScryptCost {
+  /** CPU and memory: a power of two. With `r` it takes 128 · N · r bytes. */
+  readonly N: number;
+  readonly r: number;
+  readonly p: number;
+}
+/** 16 MiB and about 0.2 s of one core: one of the settings of OWASP's Password Storage Cheat Sheet. */
+export const ordinaryCost: ScryptCost = { N: 2 ** 14, r: 8, p: 5 };
+
+const hashBytes = 32;
+/** Node has four threads for this and for files; two leave room for others. */
+const atOnce = 2;
+/** At 0.2 s each, who is behind so many would wait longer than a request may take. */
+const waitingMax = 20;
+
+export class Passwords {
+  readonly #cost: ScryptCost;
+  readonly #lanes = pLimit(atOnce);
+  /** Of nobody's password, so that an unknown name takes as long as a wrong password. */
+  readonly #nobody: string;
+
+  constructor(cost: ScryptCost) {
+    this.#cost = cost;
+    this.#nobody = written(cost, Buffer.alloc(16), Buffer.alloc(hashBytes));
+  }
+
+  async hash(password: string): Promise<string> {
+    const salt = randomBytes(16);
+    return written(this.#cost, salt, await this.#derive(password, salt, this.#cost));
+  }
+
+  /** Whether it is the password of which `stored` was made; never so without one. */
+  async matches(password: string, stored: string | undefined): Promise<boolean> {
+    const [, N, r, p, salt = '', hash = ''] = (stored ?? this.#nobody).split('$');
+    const right = Buffer.from(hash, 'base64');
+    const given = await this.#derive(password, Buffer.from(salt, 'base64'), { N: Number(N), r: Number(r), p: Number(p) });
+    return timingSafeEqual(given, right) && stored !== undefined;
+  }
+
+  async #derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
+    if (this.#lanes.pendingCount >= waitingMax) throw new Refusal('unavailable', 'too many log in at this moment: try again');
+    return this.#lanes(() => derive(password.normalize('NFC'), salt, hashBytes, { ...cost }));
+  }
+}
+
+const written = ({ N, r, p }: ScryptCost, salt: Buffer, hash: Buffer): string =>
+  `scrypt$${N}$${r}$${p}$${salt.toString('base64')}$${hash.toString('base64')}`;

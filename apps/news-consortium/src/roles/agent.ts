@@ -1,0 +1,138 @@
+/** The agent: whom clients ask first, and nodes register with. Any number of them, all alike; what they know is in the database. */
+import type { Logger } from '@lab/process';
+import { isPassword } from '../domain/names.ts';
+import type { Replies, Request, Session } from '../messages.ts';
+import type { Passwords } from '../passwords.ts';
+import { Refusal } from '../refusal.ts';
+import type { Call, Service } from '../serving.ts';
+import type { Accounts } from '../store/accounts.ts';
+import type { Areas } from '../store/areas.ts';
+import type { Nodes } from '../store/nodes.ts';
+import type { Tokens } from '../tokens.ts';
+
+export interface AgentParts {
+  readonly accounts: Accounts;
+  readonly areas: Areas;
+  readonly nodes: Nodes;
+  readonly tokens: Tokens;
+  readonly passwords: Passwords;
+  readonly log: Logger;
+  readonly newId: () => string;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** How long a session is good for. */
+  readonly sessionMs: number;
+  readonly joinAddress: (host: string, port: number) => string;
+}
+
+type Handlers = { [K in Request['kind']]?: (call: Call<Request<K>>) => Promise<Replies[K]> };
+
+export class Agent implements Service {
+  readonly #parts: AgentParts;
+  readonly #handlers: Handlers = {
+    register: (call) => this.#register(call),
+    login: (call) => this.#login(call),
+    logout: async ({ request, deadline }) => {
+      await this.#parts.accounts.closeSession(this.#session(request), deadline);
+      return {};
+    },
+    where: (call) => this.#where(call),
+    addArea: async ({ request, deadline }) => {
+      const { area, nodes, key } = request;
+      await this.#parts.areas.add(this.#session(request), { name: area, nodes, key }, deadline);
+      return { area, nodes };
+    },
+    setArea: async ({ request, deadline }) => {
+      await this.#parts.areas.set(this.#session(request), request.area, request.nodes, deadline);
+      return { area: request.area, nodes: request.nodes };
+    },
+    removeArea: async ({ request, deadline }) => {
+      const { area, key } = request;
+      return { area, ...(await this.#parts.areas.remove(this.#session(request), area, key, deadline)) };
+    },
+    promote: async ({ request, deadline }) => {
+      await this.#parts.accounts.promote(this.#session(request), request.name, deadline);
+      return { name: request.name };
+    },
+    status: ({ deadline }) => this.#parts.areas.status(deadline),
+    join: (call) => this.#join(call),
+    leave: async ({ request, deadline }) => {
+      await this.#parts.nodes.leave(this.#parts.tokens.check('node', request.token).id, deadline);
+      return {};
+    },
+  };
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+  }
+
+  answer(call: Call): Promise<object> {
+    const handler = this.#handlers[call.request.kind] as ((call: Call) => Promise<object>) | undefined;
+    if (handler === undefined) throw new Refusal('malformed', `${call.request.kind} is for a node, and this is an agent`);
+    return handler(call);
+  }
+
+  #session({ token }: { token: string }): string {
+    return this.#parts.tokens.check('session', token).id;
+  }
+
+  async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
+    const { name, password, key } = request;
+    await this.#parts.accounts.register(
+      { name, password: await this.#parts.passwords.hash(password), role: 'user', key },
+      deadline,
+    );
+    return { name };
+  }
+
+  /** An unknown name and a wrong password get the same answer, after the same time. */
+  async #login({ request, deadline }: Call<Request<'login'>>): Promise<Session> {
+    const { accounts, passwords, tokens, newId, nowMs, sessionMs } = this.#parts;
+    const { name, password } = request;
+    await accounts.countAttempt(name, deadline);
+    const user = await accounts.find(name, deadline);
+    if (!(await passwords.matches(password, user?.password)) || user === undefined)
+      throw new Refusal('wrong-password', `no user has the name ${name} and this password`);
+    const id = newId();
+    const expiresMs = nowMs() + sessionMs;
+    await accounts.openSession({ id, user, name, lifetimeMs: sessionMs }, deadline);
+    const { role } = user;
+    return {
+      token: tokens.sign({ kind: 'session', id, name, role, expiresMs }),
+      name,
+      role,
+      expiresAt: new Date(expiresMs).toISOString(),
+    };
+  }
+
+  async #where({ request, deadline }: Call<Request<'where'>>): Promise<Replies['where']> {
+    const nodes = await this.#parts.areas.where(request.area, deadline);
+    if (nodes.length === 0)
+      throw new Refusal('unavailable', request.area === undefined ? 'there is no node' : `no node serves ${request.area} yet`);
+    return { nodes };
+  }
+
+  async #join({ request, deadline, peer }: Call<Request<'join'>>): Promise<Replies['join']> {
+    const { token, id, name, host, port } = request;
+    if (this.#parts.tokens.check('node', token).id !== id) throw new Refusal('unauthenticated', 'the token is of another node');
+    const address = this.#parts.joinAddress(host ?? peer, port);
+    await this.#parts.nodes.join({ id, name, address }, deadline);
+    this.#parts.log.info({ node: name, address }, 'a node joined');
+    return { address };
+  }
+}
+
+/** Makes sure that there is an administrator to begin with. One that is there stays as it is, its password too. */
+export async function ensureAdministrator(
+  { accounts, passwords, log }: Pick<AgentParts, 'accounts' | 'passwords' | 'log'>,
+  { name, password }: { name: string; password: string },
+  deadline: number,
+): Promise<void> {
+  if ((await accounts.find(name, deadline)) !== undefined) return;
+  if (!isPassword(password)) throw new RangeError("the first administrator's password is too short or too long");
+  await accounts.register(
+    { name, password: await passwords.hash(password), role: 'administrator', key: `first:${name}` },
+    deadline,
+  );
+  log.info({ name }, 'made the first administrator');
+}

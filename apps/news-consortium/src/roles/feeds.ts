@@ -1,0 +1,161 @@
+/**
+ * Who watches what, and what they have had. A notification only says that there is something new: what it is, each feed reads from the database, from the number
+ * that its watchers have had on. So a notification that is lost or comes twice changes nothing, and a watcher that comes back with its last number misses
+ * nothing. Watchers that have had the same share one statement, however many they are.
+ */
+import type { Clock, Logger } from '@lab/process';
+import { encode, encodeReply, pageItemsMax } from '../messages.ts';
+import type { Refusal } from '../refusal.ts';
+import { unknownArea } from '../store/areas.ts';
+import type { Access, News } from '../store/news.ts';
+
+/** What a feed needs of a connection. */
+export interface WatcherSocket extends AsyncIterable<Uint8Array> {
+  /** Resolves when there is room for more. */
+  send(...parts: readonly Uint8Array[]): Promise<void>;
+}
+
+export interface FeedsParts {
+  readonly news: News;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+interface Watcher {
+  readonly access: Access;
+  readonly socket: WatcherSocket;
+  readonly end: PromiseWithResolvers<void>;
+  /** The number that it has had everything up to. */
+  after: number;
+  /** It has not taken the last frame yet; it gets the next one when it has. */
+  busy: boolean;
+}
+
+interface Feed {
+  readonly watchers: Set<Watcher>;
+  reading: boolean;
+  /** Something happened since the reading began. */
+  again: boolean;
+}
+
+/** So often each side says that it is there. */
+export const aliveMs = 500;
+/** Sessions expire without a notification. */
+const reviewMs = 5_000;
+const readMs = 2_000;
+const alive = encode({ alive: true });
+
+export class Feeds {
+  readonly #parts: FeedsParts;
+  readonly #feeds = new Map<string, Feed>();
+  #stopTimers: () => void = () => undefined;
+
+  constructor(parts: FeedsParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const stops = [
+      this.#parts.clock.every(aliveMs, () => this.#sayAlive()),
+      this.#parts.clock.every(reviewMs, () => this.lookAtAll()),
+    ];
+    this.#stopTimers = () => stops.forEach((stop) => stop());
+  }
+
+  /** Ends all watches; the refusal tells the watchers to go elsewhere. */
+  stop(refusal: Refusal): void {
+    this.#stopTimers();
+    for (const { watchers } of this.#feeds.values()) for (const { end } of watchers) end.reject(refusal);
+  }
+
+  /** Serves a watcher until it leaves; throws the refusal where it may not, or may no longer, watch. */
+  async watch(access: Access, after: number | undefined, socket: WatcherSocket, deadline: number): Promise<void> {
+    const last = await this.#parts.news.enter(access, deadline);
+    const watcher: Watcher = { access, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
+    await socket.send(encodeReply({ after: watcher.after }));
+    const feed = this.#feeds.get(access.area) ?? { watchers: new Set(), reading: false, again: false };
+    this.#feeds.set(access.area, feed.watchers.add(watcher) && feed);
+    this.lookAt(access.area);
+    try {
+      await Promise.race([watcher.end.promise, untilItLeaves(socket)]);
+    } finally {
+      feed.watchers.delete(watcher);
+      if (feed.watchers.size === 0 && this.#feeds.get(access.area) === feed) this.#feeds.delete(access.area);
+    }
+  }
+
+  /** Something may have happened in an area: an item, its removal, a session that was closed, a change of assignments. */
+  lookAt(area: string): void {
+    const feed = this.#feeds.get(area);
+    if (feed === undefined) return;
+    feed.again = true;
+    if (!feed.reading) void this.#read(area, feed);
+  }
+
+  lookAtAll(): void {
+    for (const area of this.#feeds.keys()) this.lookAt(area);
+  }
+
+  async #read(area: string, feed: Feed): Promise<void> {
+    feed.reading = true;
+    try {
+      while (feed.again) {
+        feed.again = false;
+        const ready = [...feed.watchers].filter(({ busy }) => !busy);
+        for (const [after, watchers] of Map.groupBy(ready, (watcher) => watcher.after))
+          feed.again = (await this.#serve(area, after, watchers)) || feed.again;
+      }
+    } catch (error) {
+      this.#parts.log.warn({ err: error, area }, 'a feed could not be read; trying again');
+      this.#parts.clock.after(aliveMs, () => this.lookAt(area));
+    } finally {
+      feed.reading = false;
+    }
+  }
+
+  /** Gives watchers that have had everything up to `after` what comes next; says whether there is still more. */
+  async #serve(area: string, after: number, watchers: readonly Watcher[]): Promise<boolean> {
+    const { news, clock } = this.#parts;
+    const deadline = clock.nowMs() + readMs;
+    const sessions = [...new Set(watchers.map(({ access }) => access.session))];
+    const found = await news.follow(area, sessions, { after, limit: pageItemsMax }, deadline);
+    const refusal = found === undefined ? unknownArea(area) : found.served ? undefined : await news.notServed(area, deadline);
+    if (found === undefined || refusal !== undefined) {
+      for (const { end } of watchers) end.reject(refusal);
+      return false;
+    }
+    const allowed = new Set(found.allowed);
+    const frame = encode({ news: found.items });
+    const last = found.items.at(-1)?.number;
+    for (const watcher of watchers) {
+      if (!allowed.has(watcher.access.session)) this.#dismiss(watcher, deadline);
+      else if (last !== undefined) this.#give(watcher, frame, last);
+    }
+    return found.items.length === pageItemsMax;
+  }
+
+  /** It takes as long as the watcher takes; nobody else waits for it. */
+  #give(watcher: Watcher, frame: Uint8Array, last: number): void {
+    watcher.busy = true;
+    watcher.after = last;
+    watcher.socket.send(frame).then(() => {
+      watcher.busy = false;
+      this.lookAt(watcher.access.area);
+    }, watcher.end.reject);
+  }
+
+  /** Ends a watch with the reason for which it would not begin again. */
+  #dismiss(watcher: Watcher, deadline: number): void {
+    this.#parts.news.enter(watcher.access, deadline).then(() => this.lookAt(watcher.access.area), watcher.end.reject);
+  }
+
+  #sayAlive(): void {
+    for (const { watchers } of this.#feeds.values())
+      for (const watcher of watchers) if (!watcher.busy) watcher.socket.send(alive).catch(watcher.end.reject);
+  }
+}
+
+/** Its signs of life are read and dropped: when they stop for long, the connection ends. */
+async function untilItLeaves(socket: WatcherSocket): Promise<void> {
+  for await (const _ of socket);
+}

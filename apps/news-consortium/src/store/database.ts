@@ -1,0 +1,155 @@
+/**
+ * PostgreSQL with deadlines. A statement that is not done in time gives up its connection, for nobody knows what state that is in; whoever asked learns that
+ * it is indefinite. Statements are prepared once for each connection.
+ */
+import type { Clock, Logger } from '@lab/process';
+import pg from 'pg';
+
+/** A statement under a name, which must not be given to two texts. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The database did not do it, or nobody knows: it does not answer, restarts, or is too busy. */
+export class DatabaseUnavailableError extends Error {
+  override readonly name = 'DatabaseUnavailableError';
+}
+
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database`. */
+  readonly url: string;
+  /** Connections at the most; statements wait for one. */
+  readonly connections: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** When a request must be answered, on the clock. */
+export type Deadline = number;
+
+/** Longer, and the server ends the statement: whoever asked has gone. */
+const statementTimeoutMs = 10_000;
+/** More would wait longer than anybody does. */
+const waitingMax = 1_000;
+
+export class Database {
+  readonly #pool: pg.Pool;
+  readonly #clock: Clock;
+
+  constructor({ url, connections, clock, log }: DatabaseOptions) {
+    this.#clock = clock;
+    this.#pool = new pg.Pool({
+      connectionString: url,
+      max: connections,
+      connectionTimeoutMillis: 1_000,
+      keepAlive: true,
+      statement_timeout: statementTimeoutMs,
+      idle_in_transaction_session_timeout: statementTimeoutMs,
+      application_name: 'news-consortium',
+    });
+    // Whoever uses a connection that breaks sees it; without listeners the process would end.
+    this.#pool.on('error', (error) => log.debug({ err: error }, 'lost an idle connection to the database'));
+    this.#pool.on('connect', (client) => void client.on('error', () => undefined));
+  }
+
+  /** Runs one statement. Rejects with `DatabaseUnavailableError` where it is not done by the deadline or the database is not there. */
+  async run<Row extends pg.QueryResultRow>(statement: Statement, values: readonly unknown[], deadline: Deadline): Promise<Row[]> {
+    return this.#withClient(deadline, async (client) => {
+      const { rows } = await client.query<Row>({ ...statement, values: [...values] });
+      return rows;
+    });
+  }
+
+  /** Runs several statements as one transaction, all or none. */
+  async transaction<T>(deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    return this.#withClient(deadline, async (client) => {
+      await client.query('BEGIN');
+      try {
+        const result = await work(client);
+        await client.query('COMMIT');
+        return result;
+      } catch (error) {
+        await client.query('ROLLBACK');
+        throw error;
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #withClient<T>(deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.#acquire(deadline);
+    let late = true;
+    try {
+      const result = await this.#before(
+        deadline,
+        work(client).finally(() => (late = false)),
+      );
+      return result;
+    } catch (error) {
+      throw unavailable(error) ?? error;
+    } finally {
+      client.release(late);
+    }
+  }
+
+  async #acquire(deadline: Deadline): Promise<pg.PoolClient> {
+    if (this.#pool.waitingCount >= waitingMax) throw new DatabaseUnavailableError('too many requests wait for the database');
+    const acquiring = this.#pool.connect();
+    try {
+      return await this.#before(deadline, acquiring);
+    } catch (error) {
+      acquiring.then(
+        (client) => client.release(),
+        () => undefined,
+      );
+      // Whatever goes wrong before there is a connection, nothing was done.
+      throw (
+        unavailable(error) ?? new DatabaseUnavailableError(`no connection to the database: ${messageOf(error)}`, { cause: error })
+      );
+    }
+  }
+
+  async #before<T>(deadline: Deadline, promise: Promise<T>): Promise<T> {
+    promise.catch(() => undefined);
+    const late = Promise.withResolvers<never>();
+    const cancel = this.#clock.after(Math.max(0, deadline - this.#clock.nowMs()), () =>
+      late.reject(new DatabaseUnavailableError('the database did not answer in time')),
+    );
+    try {
+      return await Promise.race([promise, late.promise]);
+    } finally {
+      cancel();
+    }
+  }
+}
+
+/**
+ * Classes of SQLSTATE that another try may not meet (appendix A of PostgreSQL's manual): lost connection, transaction rolled back for another's sake, too few
+ * resources, lock not available, operator's intervention (a restart, among others), system error.
+ */
+const passingClasses = new Set(['08', '40', '53', '55', '57', '58']);
+
+/** The error as one to be tried again; undefined where it is not of that kind. */
+export function unavailable(error: unknown): DatabaseUnavailableError | undefined {
+  if (error instanceof DatabaseUnavailableError) return error;
+  const code = (error as { code?: unknown } | null)?.code;
+  const sqlState = error instanceof pg.DatabaseError;
+  // An error without an SQLSTATE comes from the socket or from pg's own handling of it.
+  const passing = sqlState
+    ? typeof code === 'string' && passingClasses.has(code.slice(0, 2))
+    : error instanceof Error && isOfConnection(error);
+  return passing
+    ? new DatabaseUnavailableError(`the database is not available: ${messageOf(error)}`, { cause: error })
+    : undefined;
+}
+
+const isOfConnection = (error: Error & { syscall?: unknown }): boolean =>
+  error.syscall !== undefined ||
+  /^Connection terminated|^timeout exceeded|connection (is )?(closed|lost|error)|not queryable/i.test(error.message);
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error);

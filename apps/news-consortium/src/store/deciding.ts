@@ -1,0 +1,135 @@
+/**
+ * Deciding who serves what. Whoever holds the advisory lock may, and writes on the connection that holds it and on no other: when another agent takes the
+ * lock, that connection has ended, and with it every way to write. So the lock needs no token that others would have to check.
+ *
+ * PostgreSQL gives the lock free when its holder's connection ends. A holder that hangs keeps its connection: its beat stands still, and whoever sees
+ * that ends the connection for it.
+ */
+import pg from 'pg';
+import type { Assignment, Area } from '../domain/assignment.ts';
+import { DatabaseUnavailableError } from './database.ts';
+
+/** The advisory lock; the number means nothing. */
+const lock = 710_002;
+
+/** A connection that takes longer than this for one of these small statements is of no use to a holder. */
+const answerMs = 1_000;
+
+export interface KnownNode {
+  readonly id: string;
+  readonly name: string;
+  readonly address: string;
+}
+
+/** What a plan is made of. Ids of areas are bigints, as text. */
+export interface Situation {
+  readonly areas: readonly Area[];
+  /** Those that stay. */
+  readonly nodes: readonly string[];
+  readonly leaving: readonly string[];
+  readonly assignments: readonly Assignment[];
+}
+
+export interface Change {
+  readonly removedNodes: readonly string[];
+  readonly added: readonly Assignment[];
+  readonly dropped: readonly Assignment[];
+}
+
+export class Deciding {
+  readonly #client: pg.Client;
+
+  private constructor(client: pg.Client) {
+    this.#client = client;
+  }
+
+  static async connect(url: string, agent: string): Promise<Deciding> {
+    const client = new pg.Client({
+      connectionString: url,
+      connectionTimeoutMillis: answerMs,
+      query_timeout: answerMs,
+      keepAlive: true,
+      application_name: `news-consortium ${agent}`.slice(0, 63),
+    });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+    } catch (cause) {
+      throw new DatabaseUnavailableError(`no connection to the database: ${String(cause)}`, { cause });
+    }
+    return new Deciding(client);
+  }
+
+  /** Whether the lock is this connection's now. */
+  async take(agent: string): Promise<boolean> {
+    const { rows } = await this.#client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [lock]);
+    if (rows[0]?.taken !== true) return false;
+    await this.#client.query('UPDATE deciding SET agent = $1, epoch = epoch + 1, beat = beat + 1', [agent]);
+    return true;
+  }
+
+  /** What changes as long as the holder is alive. */
+  async seenBeat(): Promise<string> {
+    const { rows } = await this.#client.query<{ beat: string }>('SELECT beat FROM deciding');
+    return rows[0]?.beat ?? '';
+  }
+
+  /** Ends the holder's connection, if the beat is still that one. */
+  async evict(beat: string): Promise<boolean> {
+    const { rowCount } = await this.#client.query(
+      `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database b ON b.oid = l.database, deciding d
+       WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = $1 AND l.objsubid = 1 AND l.granted AND b.datname = current_database() AND d.beat = $2`,
+      [lock, beat],
+    );
+    return (rowCount ?? 0) > 0;
+  }
+
+  /** A sign of life, and who is to be looked after. */
+  async beat(): Promise<KnownNode[]> {
+    const { rows } = await this.#client.query<{ nodes: KnownNode[] }>(
+      `UPDATE deciding SET beat = beat + 1
+       RETURNING (SELECT coalesce(json_agg(json_build_object('id', id, 'name', name, 'address', address)), '[]') FROM nodes) AS nodes`,
+    );
+    return rows[0]?.nodes ?? [];
+  }
+
+  async situation(): Promise<Situation> {
+    const { rows } = await this.#client.query<Situation>(`SELECT
+      (SELECT coalesce(json_agg(json_build_object('id', id::text, 'wanted', wanted)), '[]') FROM areas WHERE removed_at IS NULL) AS areas,
+      (SELECT coalesce(json_agg(id), '[]') FROM nodes WHERE NOT leaving) AS nodes,
+      (SELECT coalesce(json_agg(id), '[]') FROM nodes WHERE leaving) AS leaving,
+      (SELECT coalesce(json_agg(json_build_object('area', area_id::text, 'node', node_id)), '[]') FROM assignments) AS assignments`);
+    return rows[0]!;
+  }
+
+  /** All of it or nothing. What it names and is gone meanwhile is passed over. */
+  async apply({ removedNodes, added, dropped }: Change): Promise<void> {
+    const columns = (pairs: readonly Assignment[]): [string[], string[]] => [
+      pairs.map(({ area }) => area),
+      pairs.map(({ node }) => node),
+    ];
+    await this.#client.query('BEGIN');
+    try {
+      await this.#client.query('DELETE FROM nodes WHERE id = ANY ($1::uuid[])', [removedNodes]);
+      await this.#client.query(
+        `DELETE FROM assignments x USING unnest($1::bigint[], $2::uuid[]) AS d (area_id, node_id) WHERE x.area_id = d.area_id AND x.node_id = d.node_id`,
+        columns(dropped),
+      );
+      await this.#client.query(
+        `INSERT INTO assignments (area_id, node_id) SELECT area_id, node_id FROM unnest($1::bigint[], $2::uuid[]) AS n (area_id, node_id)
+         WHERE EXISTS (SELECT FROM areas a WHERE a.id = area_id AND a.removed_at IS NULL) AND EXISTS (SELECT FROM nodes WHERE id = node_id)
+         ON CONFLICT DO NOTHING`,
+        columns(added),
+      );
+      await this.#client.query('COMMIT');
+    } catch (error) {
+      // Nothing is known of this connection any more: without it the lock is free, and whoever is next begins afresh.
+      await this.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#client.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Brings the schema to the version that this program knows: the files in `migrations/`, in the order of their numbers, all in one transaction, one process at
+ * a time. A file that was released is never changed: what comes after is another file, and a changed one is refused.
+ */
+import { join } from 'node:path';
+import { ExitError, exitCodes, type Clock, type Logger } from '@lab/process';
+import pg from 'pg';
+import Postgrator from 'postgrator';
+import { unavailable } from './database.ts';
+
+const migrationPattern = join(import.meta.dirname, 'migrations/*.sql');
+/** The advisory lock of whoever migrates; the number means nothing. */
+const migrationLock = 710_001;
+
+/** How long a database may take to be there: it is often started together with the agents. */
+const patienceMs = 60_000;
+const againMs = 500;
+
+/** Resolves when the schema is of this program's version; waits for a database that is not there yet, and says so. */
+export async function migrate({ url, clock, log }: { url: string; clock: Clock; log: Logger }): Promise<void> {
+  const lateMs = clock.nowMs() + patienceMs;
+  for (;;) {
+    try {
+      return await migrateNow(url, log);
+    } catch (error) {
+      if (unavailable(error) === undefined || clock.nowMs() > lateMs) throw explained(error, url);
+      log.warn({ err: error }, 'the database is not there; trying again');
+    }
+    await new Promise<void>((resolve) => clock.after(againMs, resolve));
+  }
+}
+
+async function migrateNow(url: string, log: Logger): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    await client.query('BEGIN');
+    await client.query('SELECT pg_advisory_xact_lock($1)', [migrationLock]);
+    const execQuery = (query: string): Promise<pg.QueryResult> => client.query(query);
+    const postgrator = new Postgrator({ driver: 'pg', migrationPattern, schemaTable: 'schema_versions', execQuery });
+    const [known, found] = [await postgrator.getMaxVersion(), await postgrator.getDatabaseVersion()];
+    if (found > known)
+      throw new ExitError(
+        `the database has version ${found}, this program knows ${known}: start a newer program`,
+        exitCodes.failed,
+      );
+    const applied = await postgrator.migrate();
+    await client.query('COMMIT');
+    if (applied.length > 0) log.info({ migrations: applied.map(({ name }) => name) }, 'migrated the database');
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** What an operator can do about it: a wrong password, a database that does not exist, an address where there is none. */
+function explained(error: unknown, url: string): Error {
+  if (error instanceof ExitError) return error;
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  const where = address === undefined ? 'the database' : `${address.username}@${address.host}${address.pathname}`;
+  const code = unavailable(error) === undefined ? exitCodes.failed : exitCodes.unavailable;
+  return new ExitError(
+    `${where}: ${error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error)}`,
+    code,
+    { cause: error },
+  );
+}

@@ -1,0 +1,315 @@
+/**
+ * Everything that a node does, each in one statement: whether the session is open, the node serves the area and the user is subscribed is read in the same
+ * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
+ */
+import type { Item, Replies } from '../messages.ts';
+import { Refusal } from '../refusal.ts';
+import { sessionOver } from './accounts.ts';
+import { unknownArea } from './areas.ts';
+import { DatabaseUnavailableError, type Database, type Deadline, type Statement } from './database.ts';
+
+/** $1 session, $2 area, $3 node: one row, with what is missing as NULL. */
+const gate = `gate AS (
+  SELECT s.user_id, a.id AS area_id, a.last_number, x.node_id IS NOT NULL AS served, f.user_id IS NOT NULL AS subscribed, f.read_through
+  FROM (VALUES (1)) AS one
+  LEFT JOIN sessions s ON s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now()
+  LEFT JOIN areas a ON a.name = $2 AND a.removed_at IS NULL
+  LEFT JOIN assignments x ON x.area_id = a.id AND x.node_id = $3
+  LEFT JOIN subscriptions f ON f.area_id = a.id AND f.user_id = s.user_id)`;
+
+const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.subscribed`;
+
+const itemColumns = `json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at) AS item`;
+
+const statements = {
+  // A key that is known takes no number. Two posts with one key at once: one of them finds the key taken when it inserts.
+  post: {
+    name: 'post',
+    text: `WITH ${gate}, numbered AS (
+        UPDATE areas a SET last_number = a.last_number + 1 FROM gate g
+        WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served AND g.subscribed
+          AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)
+        RETURNING a.id, a.last_number),
+      posted AS (
+        INSERT INTO news (area_id, number, author_id, key, text)
+        SELECT n.id, n.last_number, g.user_id, $4, $5 FROM numbered n, gate g
+        ON CONFLICT (author_id, key) DO NOTHING RETURNING number)
+      SELECT ${gateColumns}, p.number::float8 AS number, CASE WHEN p.number IS NOT NULL THEN pg_notify('news', $2)::text END
+      FROM gate g LEFT JOIN posted p ON true`,
+  },
+  posted: {
+    name: 'posted',
+    text: `SELECT a.name AS area, n.number::float8 AS number, n.text FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2`,
+  },
+  delete: {
+    name: 'delete',
+    text: `WITH ${gate}, removed AS (
+        UPDATE news n SET text = NULL FROM gate g
+        WHERE n.area_id = g.area_id AND n.number = $4 AND n.author_id = g.user_id AND g.served AND n.text IS NOT NULL)
+      SELECT ${gateColumns}, n.author_id = g.user_id AS mine, n.text IS NULL AS gone
+      FROM gate g LEFT JOIN news n ON n.area_id = g.area_id AND n.number = $4`,
+  },
+  // FOR SHARE: the area is not being removed meanwhile, and the number is that of its last post.
+  subscribe: {
+    name: 'subscribe',
+    text: `WITH ${gate}, area AS (
+        SELECT a.id, a.last_number FROM areas a, gate g WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served FOR SHARE OF a),
+      made AS (
+        INSERT INTO subscriptions (user_id, area_id, read_through)
+        SELECT g.user_id, a.id, a.last_number FROM area a, gate g WHERE g.user_id IS NOT NULL
+        ON CONFLICT DO NOTHING RETURNING 1)
+      SELECT ${gateColumns}, EXISTS (SELECT FROM made) AS changed FROM gate g`,
+  },
+  unsubscribe: {
+    name: 'unsubscribe',
+    text: `WITH ${gate}, ended AS (
+        DELETE FROM subscriptions f USING gate g WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served RETURNING 1)
+      SELECT ${gateColumns}, EXISTS (SELECT FROM ended) AS changed FROM gate g`,
+  },
+  read: {
+    name: 'read',
+    text: `WITH ${gate}
+      SELECT ${gateColumns}, (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
+        SELECT n.number, ${itemColumns} FROM news n JOIN users u ON u.id = n.author_id
+        WHERE n.area_id = g.area_id AND g.served AND g.subscribed AND n.text IS NOT NULL AND n.number < coalesce($4::bigint, 9223372036854775807)
+        ORDER BY n.number DESC LIMIT $5) page) AS items
+      FROM gate g`,
+  },
+  // Two readers at once may want the same items; who comes second finds the row of the offer held when it inserts, for that looks at the newest version.
+  offer: {
+    name: 'offer',
+    text: `WITH ${gate}, reader AS (
+        SELECT f.user_id, f.area_id, f.read_through FROM subscriptions f, gate g
+        WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served FOR UPDATE OF f),
+      wanted AS (
+        SELECT n.number FROM news n, reader r
+        WHERE n.area_id = r.area_id AND n.number > r.read_through AND n.text IS NOT NULL AND NOT EXISTS (
+          SELECT FROM offers o WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = n.number AND (o.read OR o.leased_until > now()))
+        ORDER BY n.number LIMIT $4),
+      offered AS (
+        INSERT INTO offers AS o (user_id, area_id, number, leased_until)
+        SELECT r.user_id, r.area_id, w.number, clock_timestamp() + $5 * interval '1 ms' FROM wanted w, reader r ORDER BY w.number
+        ON CONFLICT (user_id, area_id, number) DO UPDATE SET leased_until = excluded.leased_until WHERE NOT o.read AND o.leased_until <= now()
+        RETURNING o.area_id, o.number)
+      SELECT ${gateColumns}, (SELECT count(*) FROM wanted)::integer AS wanted,
+        (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
+          SELECT n.number, ${itemColumns} FROM offered o JOIN news n USING (area_id, number) JOIN users u ON u.id = n.author_id) page) AS items,
+        held.held, held."heldMs"
+      FROM gate g, LATERAL (
+        SELECT count(*)::integer AS held, coalesce(extract(epoch FROM min(o.leased_until) - now()) * 1000, 0)::float8 AS "heldMs"
+        FROM offers o JOIN news n USING (area_id, number)
+        WHERE o.user_id = g.user_id AND o.area_id = g.area_id AND NOT o.read AND o.leased_until > now() AND n.text IS NOT NULL) held`,
+  },
+  // Only what was offered: a number that is still to come cannot be marked.
+  mark: {
+    name: 'mark',
+    text: `WITH ${gate}, reader AS (
+        SELECT f.user_id, f.area_id FROM subscriptions f, gate g
+        WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served FOR UPDATE OF f),
+      marked AS (
+        UPDATE offers o SET read = true FROM reader r
+        WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = ANY ($4::bigint[]) RETURNING 1)
+      SELECT ${gateColumns}, (SELECT count(*) FROM marked)::integer AS marked FROM gate g`,
+  },
+  // Offers that were read one after the other from read_through on become a higher read_through. A statement of its own, so that it sees them as read.
+  fold: {
+    name: 'fold',
+    text: `WITH next AS (
+        SELECT f.user_id, f.area_id, coalesce(
+          (SELECT min(n.number) - 1 FROM news n WHERE n.area_id = f.area_id AND n.number > f.read_through AND n.text IS NOT NULL AND NOT EXISTS (
+            SELECT FROM offers o WHERE o.user_id = f.user_id AND o.area_id = f.area_id AND o.number = n.number AND o.read)),
+          a.last_number) AS read_through
+        FROM subscriptions f JOIN areas a ON a.id = f.area_id WHERE f.user_id = $1 AND f.area_id = $2),
+      folded AS (
+        UPDATE subscriptions f SET read_through = n.read_through FROM next n
+        WHERE f.user_id = n.user_id AND f.area_id = n.area_id AND f.read_through < n.read_through)
+      DELETE FROM offers o USING next n WHERE o.user_id = n.user_id AND o.area_id = n.area_id AND o.number <= n.read_through`,
+  },
+  areas: {
+    name: 'areas',
+    text: `WITH session AS (SELECT user_id FROM sessions WHERE id = $1 AND closed_at IS NULL AND expires_at > now())
+      SELECT s.user_id AS "userId", (SELECT coalesce(json_agg(json_build_object('area', a.name, 'subscribed', f.user_id IS NOT NULL) ORDER BY a.name), '[]')
+        FROM areas a LEFT JOIN subscriptions f ON f.area_id = a.id AND f.user_id = s.user_id WHERE a.removed_at IS NULL) AS areas
+      FROM session s`,
+  },
+  myAreas: {
+    name: 'my-areas',
+    text: `WITH session AS (SELECT user_id FROM sessions WHERE id = $1 AND closed_at IS NULL AND expires_at > now())
+      SELECT s.user_id AS "userId", (SELECT coalesce(json_agg(json_build_object('area', a.name, 'since', f.read_through, 'unread',
+          (SELECT count(*) FROM (SELECT FROM news n WHERE n.area_id = a.id AND n.number > f.read_through AND n.text IS NOT NULL AND NOT EXISTS (
+            SELECT FROM offers o WHERE o.user_id = f.user_id AND o.area_id = a.id AND o.number = n.number AND o.read) LIMIT 1000) counted)) ORDER BY a.name), '[]')
+        FROM subscriptions f JOIN areas a ON a.id = f.area_id WHERE f.user_id = s.user_id) AS areas
+      FROM session s`,
+  },
+  nodesOf: {
+    name: 'nodes-of-area',
+    text: `SELECT n.address FROM areas a JOIN assignments x ON x.area_id = a.id JOIN nodes n ON n.id = x.node_id
+      WHERE a.name = $1 AND a.removed_at IS NULL ORDER BY random()`,
+  },
+  enter: { name: 'enter', text: `WITH ${gate} SELECT ${gateColumns}, g.last_number::float8 AS "lastNumber" FROM gate g` },
+  // For all who watch an area from the same number on: the items once, and who of them may still have them.
+  follow: {
+    name: 'follow',
+    text: `SELECT a.last_number::float8 AS "lastNumber", EXISTS (SELECT FROM assignments x WHERE x.area_id = a.id AND x.node_id = $2) AS served,
+        (SELECT coalesce(json_agg(s.id), '[]') FROM sessions s JOIN subscriptions f ON f.user_id = s.user_id AND f.area_id = a.id
+          WHERE s.id = ANY ($3::uuid[]) AND s.closed_at IS NULL AND s.expires_at > now()) AS allowed,
+        (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
+          SELECT n.number, ${itemColumns} FROM news n JOIN users u ON u.id = n.author_id
+          WHERE n.area_id = a.id AND n.number > $4 AND n.text IS NOT NULL ORDER BY n.number LIMIT $5) page) AS items
+      FROM areas a WHERE a.name = $1 AND a.removed_at IS NULL`,
+  },
+} satisfies Record<string, Statement>;
+
+/** Who asks for what, at which node. */
+export interface Access {
+  readonly session: string;
+  readonly area: string;
+}
+
+interface GateRow {
+  userId: string | null;
+  areaId: string | null;
+  served: boolean;
+  subscribed: boolean;
+}
+
+/** What `follow` found of an area. */
+export interface Followed {
+  readonly served: boolean;
+  readonly lastNumber: number;
+  /** Of the sessions asked for, those that are open and whose users are subscribed. */
+  readonly allowed: readonly string[];
+  readonly items: readonly Item[];
+}
+
+export class News {
+  readonly #database: Database;
+  readonly #node: string;
+
+  /** `node` is the id under which the node is registered. */
+  constructor(database: Database, node: string) {
+    this.#database = database;
+    this.#node = node;
+  }
+
+  /**
+   * Posts once for each of a user's keys, however often it is called; the repeat gets the first one's number, also when the item was deleted since. Resolves
+   * when the item is durable.
+   */
+  async post(access: Access, post: { key: string; text: string }, deadline: Deadline): Promise<Replies['post']> {
+    const { key, text } = post;
+    const row = await this.#pass<{ number: number | null }>(statements.post, access, [key, text], deadline, { subscribed: true });
+    if (row.number !== null) return { area: access.area, number: row.number };
+    type Posted = { area: string; number: number; text: string | null };
+    const [first] = await this.#database.run<Posted>(statements.posted, [row.userId, key], deadline);
+    if (first === undefined) throw new DatabaseUnavailableError('the post met a change of its area');
+    if (first.area !== access.area || (first.text !== null && first.text !== text))
+      throw new Refusal('conflict', `the key ${key} was used for ${first.area}/${first.number}, which is another post`);
+    return { area: first.area, number: first.number };
+  }
+
+  /** Gone for everyone when it resolves. To delete again what one has deleted does nothing. */
+  async delete(access: Access, number: number, deadline: Deadline): Promise<Replies['delete']> {
+    type Row = { mine: boolean | null; gone: boolean | null };
+    const row = await this.#pass<Row>(statements.delete, access, [number], deadline);
+    if (row.mine === null || (row.gone === true && !row.mine))
+      throw new Refusal('unknown-item', `there is no item ${access.area}/${number}`);
+    if (!row.mine) throw new Refusal('forbidden', `${access.area}/${number} is another author's: only the author can delete it`);
+    return { area: access.area, number };
+  }
+
+  async subscribe(access: Access, deadline: Deadline): Promise<Replies['subscribe']> {
+    const row = await this.#pass<{ changed: boolean }>(statements.subscribe, access, [], deadline);
+    if (!row.changed && !row.subscribed) throw new DatabaseUnavailableError('the subscription met a change of its area');
+    return { area: access.area, changed: row.changed };
+  }
+
+  /** What was unread is forgotten with the subscription; who subscribes again begins with what is posted from then on. */
+  async unsubscribe(access: Access, deadline: Deadline): Promise<Replies['unsubscribe']> {
+    const { changed } = await this.#pass<{ changed: boolean }>(statements.unsubscribe, access, [], deadline);
+    return { area: access.area, changed };
+  }
+
+  /** The newest items below `before`, in the order of their numbers. Changes nothing of what is unread. */
+  async read(access: Access, page: { before?: number | undefined; limit: number }, deadline: Deadline): Promise<Replies['read']> {
+    const values = [page.before ?? null, page.limit];
+    const { items } = await this.#pass<Replies['read']>(statements.read, access, values, deadline, { subscribed: true });
+    return { items };
+  }
+
+  /** The oldest unread items that no reader of the same user holds. They are held for `leaseMs`, then offered again unless they were marked. */
+  async unread(access: Access, page: { limit: number; leaseMs: number }, deadline: Deadline): Promise<Replies['unread']> {
+    type Row = Omit<Replies['unread'], 'leaseMs'> & { wanted: number };
+    const values = [page.limit, page.leaseMs];
+    for (;;) {
+      const row = await this.#pass<Row>(statements.offer, access, values, deadline, { subscribed: true });
+      const { items, held, heldMs, wanted } = row;
+      // Others took every one of them meanwhile; there may be more behind.
+      if (items.length > 0 || wanted === 0) return { items, leaseMs: page.leaseMs, held, heldMs };
+    }
+  }
+
+  /** Marks as read what was offered to the user; what was not, is not. */
+  async mark(access: Access, numbers: readonly number[], deadline: Deadline): Promise<Replies['mark']> {
+    const row = await this.#pass<{ marked: number }>(statements.mark, access, [numbers], deadline, { subscribed: true });
+    await this.#database.run(statements.fold, [row.userId, row.areaId], deadline);
+    return { marked: row.marked };
+  }
+
+  async areas(session: string, deadline: Deadline): Promise<Replies['areas']> {
+    const [row] = await this.#database.run<Replies['areas']>(statements.areas, [session], deadline);
+    if (row === undefined) throw sessionOver();
+    return { areas: row.areas };
+  }
+
+  async myAreas(session: string, deadline: Deadline): Promise<Replies['myAreas']> {
+    const [row] = await this.#database.run<Replies['myAreas']>(statements.myAreas, [session], deadline);
+    if (row === undefined) throw sessionOver();
+    return { areas: row.areas };
+  }
+
+  /** Whether somebody may watch an area here; resolves with the number of its last item. */
+  async enter(access: Access, deadline: Deadline): Promise<number> {
+    const row = await this.#pass<{ lastNumber: number }>(statements.enter, access, [], deadline, { subscribed: true });
+    return row.lastNumber;
+  }
+
+  /** Up to `limit` items above `after`; undefined where the area is gone. */
+  async follow(
+    area: string,
+    sessions: readonly string[],
+    page: { after: number; limit: number },
+    deadline: Deadline,
+  ): Promise<Followed | undefined> {
+    const [row] = await this.#database.run<Followed>(
+      statements.follow,
+      [area, this.#node, sessions, page.after, page.limit],
+      deadline,
+    );
+    return row;
+  }
+
+  /** The refusal of an area that another node serves, with those that do. */
+  async notServed(area: string, deadline: Deadline): Promise<Refusal> {
+    const rows = await this.#database.run<{ address: string }>(statements.nodesOf, [area], deadline);
+    const nodes = rows.map(({ address }) => address);
+    return new Refusal('not-served', `${area} is served by ${nodes.length === 0 ? 'no node yet' : nodes.join(', ')}`, { nodes });
+  }
+
+  /** Runs a statement that begins with the gate, and refuses who does not pass it. */
+  async #pass<Row>(
+    statement: Statement,
+    { session, area }: Access,
+    values: readonly unknown[],
+    deadline: Deadline,
+    { subscribed = false }: { subscribed?: boolean } = {},
+  ): Promise<Row & GateRow> {
+    const [row] = await this.#database.run<Row & GateRow>(statement, [session, area, this.#node, ...values], deadline);
+    if (row === undefined) throw new Error(`${statement.name} gave no row`);
+    if (row.userId === null) throw sessionOver();
+    if (row.areaId === null) throw unknownArea(area);
+    if (!row.served) throw await this.notServed(area, deadline);
+    if (subscribed && !row.subscribed) throw new Refusal('not-subscribed', `you are not subscribed to ${area}`);
+    return row;
+  }
+}
