@@ -1,6 +1,6 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' commands have flags only. */
 import { z } from 'zod';
-import { isPassword, nameRule, normalName, passwordRule } from './domain/names.ts';
+import { isPassword, nameRule, normalName, parseItemName, passwordRule } from './domain/names.ts';
 import { nodesMax } from './messages.ts';
 
 /** `60`, `60s`, `1500ms`, `2m`, `12h`, `7d`, as milliseconds. */
@@ -71,7 +71,7 @@ export const demoConfig = z.object({});
 // Client.
 
 const client = {
-  agents: agents.default(['127.0.0.1:8000']).describe('where agents are; any will do'),
+  agents: agents.optional().describe('where agents are, any will do; default those of the last login, or 127.0.0.1:8000'),
   patience: duration(1_000, 3_600_000).prefault('30s').describe('how long to go on trying while nobody answers'),
   sessionFile: z.string().optional().describe('file that keeps the session; default ~/.lab-news-consortium/session'),
   json: z.boolean().default(false).describe('answer for programs'),
@@ -85,23 +85,35 @@ const password = z
   .optional()
   .describe('others on this machine may see it; without it you are asked, or the first line of standard input is taken');
 const nodes = z.coerce.number().int().min(1).max(nodesMax);
+const words = z.array(z.string()).transform(([first = '', ...text], context) => {
+  const area = normalName(first);
+  if (area === undefined) context.addIssue({ code: 'custom', message: `first comes the area: ${nameRule}` });
+  else if (text.length === 0) context.addIssue({ code: 'custom', message: 'behind the area comes the text' });
+  return { area: area ?? '', text: text.join(' ') };
+});
+const item = z.string().transform((text, context) => {
+  const parsed = parseItemName(text);
+  if (parsed === undefined) context.addIssue({ code: 'custom', message: 'an item is named as it is shown: sports/42' });
+  return parsed ?? z.NEVER;
+});
 
 export const clientConfigs = {
   register: flagsOnly({ name: name.describe('of the new user'), password }, 'name'),
   login: flagsOnly({ name: name.describe('of the user'), password }, 'name'),
   plain: flagsOnly({}),
   area: flagsOnly({ area }, 'area'),
-  areaAdd: flagsOnly({ area, nodes: nodes.default(1).describe('how many nodes serve it') }, 'area'),
-  areaSet: flagsOnly({ area, nodes: nodes.describe('how many nodes serve it') }, 'area'),
+  areaAdd: flagsOnly({ name: name.describe('of the area'), nodes: nodes.default(1).describe('how many nodes serve it') }, 'name'),
+  areaSet: flagsOnly({ name: name.describe('of the area'), nodes: nodes.describe('how many nodes serve it') }, 'name'),
+  areaRemove: flagsOnly({ name: name.describe('of the area') }, 'name'),
   promote: flagsOnly({ name: name.describe('of the user who becomes an administrator') }, 'name'),
   post: flagsOnly(
     {
-      words: z.array(z.string()).min(1).describe('area and text: sports "It rains"'),
+      words: words.describe('the area, and the text: sports It rains'),
       key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
     },
     'words',
   ),
-  delete: flagsOnly({ item: z.string().describe('as it is shown: sports/42') }, 'item'),
+  delete: flagsOnly({ item: item.describe('as it is shown: sports/42') }, 'item'),
   read: flagsOnly(
     {
       area,

@@ -182,6 +182,8 @@ const settings = [
   'dynamic_shared_memory_type=mmap',
   // Three processes fewer to start.
   'io_method=sync',
+  // As in the container: whoever dies while it waits for a lock does not get it.
+  'client_connection_check_interval=1s',
 ];
 
 /** Another process may take a port between its choice and its use: rarely once, and hardly three times. */

@@ -38,7 +38,7 @@ export interface ServingRole extends Role {
   readonly port: number;
 }
 
-/** PostgreSQL takes 200 connections in all here: ten nodes and ten agents are far below. */
+/** PostgreSQL takes 200 connections in the compose file: ten nodes and ten agents are below. More would not be faster, on any machine that a lab has. */
 const nodeConnections = 10;
 const agentConnections = 5;
 /** What a role does at its start must not take longer. */

@@ -61,6 +61,45 @@ export async function startRabbitmq(): Promise<RabbitmqServer> {
   return new RabbitmqServer(container.getId(), port);
 }
 
+/** A PostgreSQL of a test: its own, empty, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
+export class PostgresServer extends Container implements AsyncDisposable {
+  /** Stays the same through `stop`, `kill` and `start`. */
+  readonly port: number;
+  constructor(id: string, port: number) {
+    super(id);
+    this.port = port;
+  }
+
+  /** For pg, with an account that may do everything. */
+  get url(): string {
+    return `postgres://lab:lab@127.0.0.1:${this.port}/lab`;
+  }
+
+  /** Stops in good order, as for an upgrade, and starts again; resolves when it serves clients. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await docker('rm', '--force', '--volumes', this.id);
+  }
+}
+
+/** Starts a PostgreSQL; resolves when it serves clients. Its image is built when it is not there. */
+export async function startPostgres(): Promise<PostgresServer> {
+  await removeLeftovers();
+  const port = await freePort();
+  const container = await new GenericContainer(await serviceImage('postgres'))
+    .withEnvironment({ POSTGRES_USER: 'lab', POSTGRES_PASSWORD: 'lab', POSTGRES_DB: 'lab' })
+    .withExposedPorts({ container: 5432, host: port })
+    .withLabels({ [ownerLabel]: owner })
+    .withWaitStrategy(Wait.forHealthCheck())
+    .withStartupTimeout(startMs)
+    .start();
+  return new PostgresServer(container.getId(), port);
+}
+
 /** A ZooKeeper server of a test, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
 export class ZookeeperServer extends Container implements AsyncDisposable {
   /** Stays the same through `stop`, `kill` and `start`. */

@@ -48,20 +48,24 @@ export class Membership {
     if (this.#listening === undefined) return;
     const gone = Promise.withResolvers<void>();
     this.#gone = gone.resolve;
+    if (!(await this.#tellAnAgent())) return;
     const cancel = this.#parts.clock.after(leaveMs, gone.resolve);
-    const { agents, ask, newToken, log } = this.#parts;
-    const leaving = (async () => {
-      for (const agent of await agents()) {
-        try {
-          return await ask(agent, 'leave', { token: newToken() });
-        } catch (error) {
-          log.warn({ err: error, agent }, 'an agent did not let this node leave');
-        }
-      }
-      return undefined;
-    })();
-    await Promise.all([leaving, gone.promise]);
+    await gone.promise;
     cancel();
+  }
+
+  /** Whether an agent knows that this node wants to leave; if none does, all will notice. */
+  async #tellAnAgent(): Promise<boolean> {
+    const { agents, ask, newToken, log } = this.#parts;
+    for (const agent of await agents()) {
+      try {
+        await ask(agent, 'leave', { token: newToken() });
+        return true;
+      } catch (error) {
+        log.warn({ err: error, agent }, 'an agent did not let this node leave');
+      }
+    }
+    return false;
   }
 
   async #register(): Promise<void> {

@@ -30,6 +30,11 @@ export type Deadline = number;
 
 /** Longer, and the server ends the statement: whoever asked has gone. */
 const statementTimeoutMs = 10_000;
+/**
+ * A prepared statement is planned once for a connection. By itself PostgreSQL would plan those with a LIMIT anew each time, which takes longer than to carry
+ * them out: not knowing the limit it expects a tenth of all rows. Every statement here finds its rows by an index.
+ */
+export const planOnce = '-c plan_cache_mode=force_generic_plan';
 /** More would wait longer than anybody does. */
 const waitingMax = 1_000;
 
@@ -46,6 +51,7 @@ export class Database {
       keepAlive: true,
       statement_timeout: statementTimeoutMs,
       idle_in_transaction_session_timeout: statementTimeoutMs,
+      options: planOnce,
       application_name: 'news-consortium',
     });
     // Whoever uses a connection that breaks sees it; without listeners the process would end.

@@ -21,7 +21,8 @@ const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.s
 
 const itemColumns = `json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at) AS item`;
 
-const statements = {
+/** Each under the name by which connections keep it prepared. */
+export const newsStatements = {
   // A key that is known takes no number. Two posts with one key at once: one of them finds the key taken when it inserts.
   post: {
     name: 'post',
@@ -198,10 +199,12 @@ export class News {
    */
   async post(access: Access, post: { key: string; text: string }, deadline: Deadline): Promise<Replies['post']> {
     const { key, text } = post;
-    const row = await this.#pass<{ number: number | null }>(statements.post, access, [key, text], deadline, { subscribed: true });
+    const row = await this.#pass<{ number: number | null }>(newsStatements.post, access, [key, text], deadline, {
+      subscribed: true,
+    });
     if (row.number !== null) return { area: access.area, number: row.number };
     type Posted = { area: string; number: number; text: string | null };
-    const [first] = await this.#database.run<Posted>(statements.posted, [row.userId, key], deadline);
+    const [first] = await this.#database.run<Posted>(newsStatements.posted, [row.userId, key], deadline);
     if (first === undefined) throw new DatabaseUnavailableError('the post met a change of its area');
     if (first.area !== access.area || (first.text !== null && first.text !== text))
       throw new Refusal('conflict', `the key ${key} was used for ${first.area}/${first.number}, which is another post`);
@@ -211,7 +214,7 @@ export class News {
   /** Gone for everyone when it resolves. To delete again what one has deleted does nothing. */
   async delete(access: Access, number: number, deadline: Deadline): Promise<Replies['delete']> {
     type Row = { mine: boolean | null; gone: boolean | null };
-    const row = await this.#pass<Row>(statements.delete, access, [number], deadline);
+    const row = await this.#pass<Row>(newsStatements.delete, access, [number], deadline);
     if (row.mine === null || (row.gone === true && !row.mine))
       throw new Refusal('unknown-item', `there is no item ${access.area}/${number}`);
     if (!row.mine) throw new Refusal('forbidden', `${access.area}/${number} is another author's: only the author can delete it`);
@@ -219,21 +222,21 @@ export class News {
   }
 
   async subscribe(access: Access, deadline: Deadline): Promise<Replies['subscribe']> {
-    const row = await this.#pass<{ changed: boolean }>(statements.subscribe, access, [], deadline);
+    const row = await this.#pass<{ changed: boolean }>(newsStatements.subscribe, access, [], deadline);
     if (!row.changed && !row.subscribed) throw new DatabaseUnavailableError('the subscription met a change of its area');
     return { area: access.area, changed: row.changed };
   }
 
   /** What was unread is forgotten with the subscription; who subscribes again begins with what is posted from then on. */
   async unsubscribe(access: Access, deadline: Deadline): Promise<Replies['unsubscribe']> {
-    const { changed } = await this.#pass<{ changed: boolean }>(statements.unsubscribe, access, [], deadline);
+    const { changed } = await this.#pass<{ changed: boolean }>(newsStatements.unsubscribe, access, [], deadline);
     return { area: access.area, changed };
   }
 
   /** The newest items below `before`, in the order of their numbers. Changes nothing of what is unread. */
   async read(access: Access, page: { before?: number | undefined; limit: number }, deadline: Deadline): Promise<Replies['read']> {
     const values = [page.before ?? null, page.limit];
-    const { items } = await this.#pass<Replies['read']>(statements.read, access, values, deadline, { subscribed: true });
+    const { items } = await this.#pass<Replies['read']>(newsStatements.read, access, values, deadline, { subscribed: true });
     return { items };
   }
 
@@ -242,7 +245,7 @@ export class News {
     type Row = Omit<Replies['unread'], 'leaseMs'> & { wanted: number };
     const values = [page.limit, page.leaseMs];
     for (;;) {
-      const row = await this.#pass<Row>(statements.offer, access, values, deadline, { subscribed: true });
+      const row = await this.#pass<Row>(newsStatements.offer, access, values, deadline, { subscribed: true });
       const { items, held, heldMs, wanted } = row;
       // Others took every one of them meanwhile; there may be more behind.
       if (items.length > 0 || wanted === 0) return { items, leaseMs: page.leaseMs, held, heldMs };
@@ -251,26 +254,26 @@ export class News {
 
   /** Marks as read what was offered to the user; what was not, is not. */
   async mark(access: Access, numbers: readonly number[], deadline: Deadline): Promise<Replies['mark']> {
-    const row = await this.#pass<{ marked: number }>(statements.mark, access, [numbers], deadline, { subscribed: true });
-    await this.#database.run(statements.fold, [row.userId, row.areaId], deadline);
+    const row = await this.#pass<{ marked: number }>(newsStatements.mark, access, [numbers], deadline, { subscribed: true });
+    await this.#database.run(newsStatements.fold, [row.userId, row.areaId], deadline);
     return { marked: row.marked };
   }
 
   async areas(session: string, deadline: Deadline): Promise<Replies['areas']> {
-    const [row] = await this.#database.run<Replies['areas']>(statements.areas, [session], deadline);
+    const [row] = await this.#database.run<Replies['areas']>(newsStatements.areas, [session], deadline);
     if (row === undefined) throw sessionOver();
     return { areas: row.areas };
   }
 
   async myAreas(session: string, deadline: Deadline): Promise<Replies['myAreas']> {
-    const [row] = await this.#database.run<Replies['myAreas']>(statements.myAreas, [session], deadline);
+    const [row] = await this.#database.run<Replies['myAreas']>(newsStatements.myAreas, [session], deadline);
     if (row === undefined) throw sessionOver();
     return { areas: row.areas };
   }
 
   /** Whether somebody may watch an area here; resolves with the number of its last item. */
   async enter(access: Access, deadline: Deadline): Promise<number> {
-    const row = await this.#pass<{ lastNumber: number }>(statements.enter, access, [], deadline, { subscribed: true });
+    const row = await this.#pass<{ lastNumber: number }>(newsStatements.enter, access, [], deadline, { subscribed: true });
     return row.lastNumber;
   }
 
@@ -282,7 +285,7 @@ export class News {
     deadline: Deadline,
   ): Promise<Followed | undefined> {
     const [row] = await this.#database.run<Followed>(
-      statements.follow,
+      newsStatements.follow,
       [area, this.#node, sessions, page.after, page.limit],
       deadline,
     );
@@ -291,7 +294,7 @@ export class News {
 
   /** The refusal of an area that another node serves, with those that do. */
   async notServed(area: string, deadline: Deadline): Promise<Refusal> {
-    const rows = await this.#database.run<{ address: string }>(statements.nodesOf, [area], deadline);
+    const rows = await this.#database.run<{ address: string }>(newsStatements.nodesOf, [area], deadline);
     const nodes = rows.map(({ address }) => address);
     return new Refusal('not-served', `${area} is served by ${nodes.length === 0 ? 'no node yet' : nodes.join(', ')}`, { nodes });
   }

@@ -1,0 +1,201 @@
+/**
+ * Posts and reads through a node, against the same SQL behind a bare framed server (bare.ts) and against bare `pg`, in the same run, on the same PostgreSQL,
+ * with the same connections and as much at a time. Node, bare server and PostgreSQL are processes of their own; the load comes from this one. Who goes first
+ * changes from round to round. `--seconds N` is how long each is measured in a round, `--rounds N` how often, `--json FILE` writes the rows.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { systemClock } from '@lab/process';
+import type { FramedSocket } from '@lab/protocol';
+import { compareInTurn, eventually, median, reportBench, type BenchRow } from '@lab/testing';
+import pg from 'pg';
+import { ask, connectTo } from '../src/asking.ts';
+import { Consortium } from '../src/client/consortium.ts';
+import { startEmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
+import { planOnce } from '../src/store/database.ts';
+import { newsStatements } from '../src/store/news.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '5' },
+    json: { type: 'string' },
+  },
+});
+const [seconds, rounds] = [Number(options.seconds), Number(options.rounds)];
+if (!(seconds > 0) || !Number.isInteger(rounds) || rounds < 1) throw new RangeError('--seconds and --rounds must be above 0');
+
+/** Requests under way at a time, each on a connection of its own. */
+const lanes = 32;
+const areas = Array.from({ length: 8 }, (_, index) => `area-${index + 1}`);
+/** Items of a read. */
+const pageItems = 10;
+const text = 'It rains in the north and in the south, and in the west there is wind. '.repeat(3);
+const timeoutMs = 10_000;
+const main = join(import.meta.dirname, '../src/main.ts');
+
+const started: ChildProcess[] = [];
+
+function startProgram(args: readonly string[], env: Record<string, string>): ChildProcess {
+  const child = spawn(process.execPath, [...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  started.push(child);
+  return child;
+}
+
+async function freeAddress(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return `127.0.0.1:${port}`;
+}
+
+/** What a lane does again and again; `lane` says which one it is. */
+type Step = (lane: number) => Promise<unknown>;
+
+interface Measured {
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+async function load(step: Step, count = lanes): Promise<Measured> {
+  const tookMs: number[] = [];
+  const startMs = performance.now();
+  const run = async (lane: number): Promise<void> => {
+    while (performance.now() - startMs < seconds * 1_000) {
+      const beginMs = performance.now();
+      await step(lane);
+      tookMs.push(performance.now() - beginMs);
+    }
+  };
+  await Promise.all(Array.from({ length: count }, (_, lane) => run(lane)));
+  const elapsedMs = performance.now() - startMs;
+  tookMs.sort((a, b) => a - b);
+  const at = (share: number): number => tookMs[Math.floor(tookMs.length * share)]!;
+  return { perSecond: (tookMs.length / elapsedMs) * 1_000, p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+const connections = (address: string): Promise<FramedSocket[]> =>
+  Promise.all(Array.from({ length: lanes }, () => connectTo(address)));
+
+function stepsOfNode(sockets: readonly FramedSocket[], users: readonly Session[]): { post: Step; read: Step } {
+  const request = async <K extends 'post' | 'read'>(lane: number, kind: K, body: Body<K>): Promise<void> => {
+    decodeReply(kind, await sockets[lane]!.request(encodeRequest(kind, timeoutMs, body), { timeoutMs }));
+  };
+  const of = (lane: number) => ({ token: users[lane % users.length]!.token, area: areas[lane % areas.length]! });
+  return {
+    post: (lane) => request(lane, 'post', { ...of(lane), key: randomUUID(), text }),
+    read: (lane) => request(lane, 'read', { ...of(lane), limit: pageItems }),
+  };
+}
+
+/** The values of the SQL, as a node would give them. */
+type ValuesOf = (lane: number, statement: 'post' | 'read') => unknown[];
+
+function stepsOfBare(sockets: readonly FramedSocket[], valuesOf: ValuesOf): { post: Step; read: Step } {
+  const request = (statement: 'post' | 'read') => async (lane: number) => {
+    const frame = Buffer.from(JSON.stringify({ statement, values: valuesOf(lane, statement) }));
+    JSON.parse((await sockets[lane]!.request(frame, { timeoutMs })).toString());
+  };
+  return { post: request('post'), read: request('read') };
+}
+
+function stepsOfPg(pool: pg.Pool, valuesOf: ValuesOf): { post: Step; read: Step } {
+  const query = (statement: 'post' | 'read') => (lane: number) =>
+    pool.query({ ...newsStatements[statement], values: valuesOf(lane, statement) });
+  return { post: query('post'), read: query('read') };
+}
+
+async function measure(databaseUrl: string): Promise<BenchRow[]> {
+  const [agentAddress, nodeAddress] = [await freeAddress(), await freeAddress()];
+  const env = { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'bench bench' };
+  startProgram([main, 'agent', '--listen', agentAddress], env);
+  startProgram([main, 'node', '--listen', nodeAddress, '--agents', agentAddress], env);
+  const bare = startProgram([join(import.meta.dirname, 'bare.ts')], env);
+  const [port] = (await once(bare.stdout!, 'data')) as [Buffer];
+  const consortium = new Consortium({
+    agents: () => Promise.resolve([agentAddress]),
+    ...{ ask, clock: systemClock, patienceMs: 30_000 },
+  });
+  const admin = await consortium.agent('login', { name: 'admin', password: 'bench bench' });
+  const users: Session[] = [];
+  for (const area of areas) await consortium.agent('addArea', { token: admin.token, area, nodes: 1, key: area });
+  for (const [index, area] of areas.entries()) {
+    const user = { name: `user-${index}`, password: 'bench bench' };
+    await consortium.agent('register', { ...user, key: user.name });
+    const session = await consortium.agent('login', user);
+    users.push(session);
+    await consortium.node(area, 'subscribe', { token: session.token, area });
+  }
+
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 10, options: planOnce });
+  const sessions = await pool.query<{ id: string; node: string }>(
+    'SELECT s.id, n.id AS node FROM sessions s JOIN users u ON u.id = s.user_id, nodes n ORDER BY u.name',
+  );
+  const mine = sessions.rows.slice(1);
+  const valuesOf: ValuesOf = (lane, statement) => {
+    const { id, node } = mine[lane % mine.length]!;
+    const rest = statement === 'post' ? [randomUUID(), text] : [null, pageItems];
+    return [id, areas[lane % areas.length], node, ...rest];
+  };
+  const steps = {
+    node: stepsOfNode(await connections(nodeAddress), users),
+    bare: stepsOfBare(await connections(`127.0.0.1:${port.toString().trim()}`), valuesOf),
+    pg: stepsOfPg(pool, valuesOf),
+  };
+
+  const rows: BenchRow[] = [];
+  for (const kind of ['post', 'read'] as const) {
+    for (const each of Object.values(steps)) await load(each[kind]);
+    const samples: Measured[] = [];
+    const ours = async (): Promise<number> => {
+      const sample = await load(steps.node[kind]);
+      samples.push(sample);
+      return sample.perSecond;
+    };
+    const theirs = async (): Promise<number> => (await load(steps.bare[kind])).perSecond;
+    const { ours: perSecond, theirs: barePerSecond, ratio } = await compareInTurn(rounds, { ours, theirs });
+    const pgPerSecond = (await load(steps.pg[kind])).perSecond;
+    const spread = median(samples.map(({ p50Ms, p99Ms }) => p99Ms / p50Ms));
+    const row = (name: string, value: number, unit: string): BenchRow => ({ name, value, unit, target: null, holds: null });
+    rows.push(
+      row(`${kind}s through a node`, perSecond, '/s'),
+      row(`${kind}s, bare framed server`, barePerSecond, '/s'),
+      row(`${kind}s, bare pg`, pgPerSecond, '/s'),
+      { name: `${kind}s, node / bare framed server`, value: ratio, unit: 'ratio', target: '>= 0.8', holds: ratio >= 0.8 },
+      row(`${kind}s, node / bare pg`, perSecond / pgPerSecond, 'ratio'),
+      row(`${kind}s, bare framed server / bare pg`, barePerSecond / pgPerSecond, 'ratio'),
+      row(`${kind}s, p50`, median(samples.map(({ p50Ms }) => p50Ms)), 'ms'),
+      row(`${kind}s, p99`, median(samples.map(({ p99Ms }) => p99Ms)), 'ms'),
+      { name: `${kind}s, p99 / p50`, value: spread, unit: 'ratio', target: '<= 5', holds: spread <= 5 },
+    );
+  }
+  const lookUp = await load(() => ask(agentAddress, 'where', { area: areas[0] }, { timeoutMs }), 8);
+  const login = await load(
+    (lane) => ask(agentAddress, 'login', { name: `user-${lane}`, password: 'bench bench' }, { timeoutMs }),
+    2,
+  );
+  const apart = (name: string, { perSecond, p50Ms }: Measured): BenchRow[] => [
+    { name: `${name}, a connection each`, value: perSecond, unit: '/s', target: null, holds: null },
+    { name: `${name}, p50`, value: p50Ms, unit: 'ms', target: null, holds: null },
+  ];
+  rows.push(...apart('node look-ups, 8 at a time', lookUp), ...apart('logins, 2 at a time', login));
+  await pool.end();
+  return rows;
+}
+
+const postgres = await startEmbeddedPostgres();
+try {
+  await reportBench(await measure(postgres.url), process.argv.slice(2));
+} finally {
+  for (const child of started) child.kill();
+  await eventually(() => started.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null));
+  await postgres.stop();
+}
+process.exit();

@@ -1,0 +1,77 @@
+/** Answers as people read them. Whatever others wrote in them is stripped of what would act on a terminal. */
+import Table from 'cli-table3';
+import { itemName } from '../domain/names.ts';
+import type { Item, Replies, Status } from '../messages.ts';
+import { withoutControls } from './terminal.ts';
+
+const two = (number: number): string => String(number).padStart(2, '0');
+
+/** `2026-11-21 18:38`, where the reader is. */
+export function timeText(iso: string): string {
+  const time = new Date(iso);
+  if (Number.isNaN(time.getTime())) return 'at no known time';
+  const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}`;
+}
+
+/** An item in a line; further lines of its text are indented, so that none of them looks like another item. */
+export function itemText(area: string, { number, author, text, postedAt }: Item): string {
+  const line = [itemName({ area, number }), author, timeText(postedAt), text.replaceAll('\n', '\n    ')].join('  ');
+  return `${withoutControls(line)}\n`;
+}
+
+export const itemsText = (area: string, items: readonly Item[]): string => items.map((item) => itemText(area, item)).join('');
+
+/** `1 item`, `2 items`. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+export function areasText({ areas }: Replies['areas']): string {
+  if (areas.length === 0) return 'no areas\n';
+  return tableText(
+    ['area', 'subscribed'],
+    areas.map(({ area, subscribed }) => [area, subscribed ? 'yes' : '']),
+  );
+}
+
+/** Where the server stops counting. */
+const unreadMax = 1_000;
+export const unreadText = (unread: number): string => (unread < unreadMax ? String(unread) : `${unreadMax} or more`);
+
+export function myAreasText({ areas }: Replies['myAreas']): string {
+  if (areas.length === 0) return 'subscribed to no area\n';
+  return tableText(
+    ['area', 'unread'],
+    areas.map(({ area, unread }) => [area, unreadText(unread)]),
+  );
+}
+
+/** Says what others hold back, or undefined where they hold nothing. */
+export function heldText({ held, heldMs }: Pick<Replies['unread'], 'held' | 'heldMs'>): string | undefined {
+  if (held === 0) return undefined;
+  const seconds = Math.max(1, Math.ceil(heldMs / 1_000));
+  return `${counted(held, 'more item')} held for another reader of yours; free in ${seconds} s unless that one marks them`;
+}
+
+export function statusText({ decides, nodes, areas }: Status): string {
+  const nodeTable = tableText(
+    ['node', 'address', 'areas', ''],
+    nodes.map(({ name, address, areas, leaving }) => [name, address, String(areas), leaving ? 'leaving' : '']),
+  );
+  const areaTable = tableText(
+    ['area', 'nodes', 'served by', ''],
+    areas.map(({ area, wanted, nodes }) => [
+      area,
+      String(wanted),
+      nodes.join(', '),
+      nodes.length < wanted ? `${wanted - nodes.length} missing` : '',
+    ]),
+  );
+  const deciding = decides === undefined ? 'no agent decides yet' : `${withoutControls(decides)} decides`;
+  return `${deciding}\n${nodes.length === 0 ? 'no nodes\n' : nodeTable}${areas.length === 0 ? 'no areas\n' : areaTable}`;
+}
+
+function tableText(head: string[], rows: readonly string[][]): string {
+  const table = new Table({ head, style: { head: [], border: [], compact: true } });
+  table.push(...rows.map((row) => row.map(withoutControls)));
+  return `${table.toString()}\n`;
+}
