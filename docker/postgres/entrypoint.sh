@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the database where there is none, and becomes its server: https://www.postgresql.org/docs/15/runtime-config.html
 set -euo pipefail
-# Until then a shell, which as a container's first process would ignore it.
+# Until the server takes its place, this shell is the container's first process, and that one ignores what it has no trap for.
 trap exit INT
 
 database=/data/postgresql

@@ -38,7 +38,11 @@ export async function up(nodes?: number): Promise<void> {
   await ensureSwarm();
   // Images of this machine have no digest to be resolved.
   const resolve = process.env['REGISTRY'] === undefined ? 'never' : 'always';
-  await run('docker', ['stack', 'deploy', '--resolve-image', resolve, '--compose-file', join(directory, 'deploy/stack.yaml'), stack], { env });
+  await run(
+    'docker',
+    ['stack', 'deploy', '--resolve-image', resolve, '--compose-file', join(directory, 'deploy/stack.yaml'), stack],
+    { env },
+  );
   await converged();
 }
 
@@ -52,7 +56,16 @@ export async function scale(nodes: number): Promise<void> {
 async function converged(): Promise<void> {
   const lateMs = performance.now() + convergeMs;
   for (;;) {
-    const lines = (await docker('service', 'ls', '--filter', `label=com.docker.stack.namespace=${stack}`, '--format', '{{.Name}} {{.Replicas}}'))
+    const lines = (
+      await docker(
+        'service',
+        'ls',
+        '--filter',
+        `label=com.docker.stack.namespace=${stack}`,
+        '--format',
+        '{{.Name}} {{.Replicas}}',
+      )
+    )
       .split('\n')
       .filter(Boolean);
     const behind = lines.filter((line) => {
@@ -74,11 +87,22 @@ export async function clientContainer(): Promise<string> {
 
 async function client(args: readonly string[]): Promise<number> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY ? ['--tty'] : [];
-  const command = ['exec', '--interactive', ...terminal, await clientContainer(), 'node', 'src/main.ts', 'client', '--agents', 'agent:8000'];
+  const command = [
+    'exec',
+    '--interactive',
+    ...terminal,
+    await clientContainer(),
+    'node',
+    'src/main.ts',
+    'client',
+    '--agents',
+    'agent:8000',
+  ];
   return spawned('docker', [...command, ...args]);
 }
 
-const logs = (args: readonly string[]): Promise<number> => spawned('docker', ['service', 'logs', '--follow', `${stack}_${args[0] ?? 'node'}`]);
+const logs = (args: readonly string[]): Promise<number> =>
+  spawned('docker', ['service', 'logs', '--follow', `${stack}_${args[0] ?? 'node'}`]);
 
 /** Removes the stack and its data; resolves when its containers are gone. */
 export async function down(): Promise<void> {

@@ -66,7 +66,8 @@ export class EmbeddedPostgres implements AsyncDisposable {
     for (const child of await childrenOf(postmaster)) process.kill(child, 'SIGKILL');
     process.kill(postmaster, 'SIGKILL');
     await this.#server.closed;
-    // Its lock on the data folder is a piece of the system's shared memory, key and id in line 7, which outlives it. It is small: where it cannot be freed it stays.
+    // Its lock on the data folder is a piece of the system's shared memory, key and id in line 7, which outlives it. Where it cannot be freed it stays:
+    // it is small.
     await execute('ipcrm', ['-m', lines[6]!.trim().split(/ +/)[1]!]).catch(() => undefined);
   }
 
@@ -143,7 +144,10 @@ async function layOut(native: string, folder: string, user: User | undefined): P
 /** Where the file system can share the bytes of two files, it does. */
 const copy = (from: string, to: string): Promise<void> => cp(from, to, { recursive: true, mode: constants.COPYFILE_FICLONE });
 
-/** Not where the server's user may not follow them, as into root's folder. Nor on macOS: it seeks a library's libraries where the link leads, and copies without bytes. */
+/**
+ * Whether links to the package do as well as copies. Not where the server's user may not follow them, as into root's own folder; and not on macOS, which
+ * may look for a library's libraries where the link leads. A copy there takes no space.
+ */
 async function linksSuffice(native: string, user: User | undefined): Promise<boolean> {
   if (process.platform !== 'linux') return false;
   return execute('test', ['-x', join(native, 'bin/postgres')], { ...user }).then(
@@ -175,8 +179,8 @@ async function initialise(folder: string, user: User | undefined): Promise<void>
 const settings = [
   'listen_addresses=127.0.0.1',
   'unix_socket_directories=',
-  // What was written before a process was killed the kernel keeps; only a machine that loses its power would lose it, and the temporary folder with it.
-  // Pages are still logged whole: SIGKILL can come in the middle of one.
+  // What was written before a process was killed the kernel keeps. Only a machine that loses its power would lose it, and that ends this server's life
+  // anyway. Pages are still logged whole: SIGKILL can come in the middle of one.
   'fsync=off',
   // In the data folder, for what is outside stays behind after a kill.
   'dynamic_shared_memory_type=mmap',

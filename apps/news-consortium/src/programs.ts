@@ -7,7 +7,8 @@ const hosts = (): Promise<typeof import('./hosts.ts')> => import('./hosts.ts');
 
 const commands: Record<string, Command> = {
   demo: command({
-    summary: 'the whole system in one process, on a PostgreSQL of its own: two users and an administrator, and plugs that are pulled',
+    summary:
+      'the whole system in one process, on a PostgreSQL of its own: two users and an administrator, and plugs that are pulled',
     settings: config.demoConfig,
     run: async () => (await import('./demo.ts')).demo(),
   }),

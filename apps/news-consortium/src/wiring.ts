@@ -6,7 +6,7 @@ import type { AgentConfig, NodeConfig } from './config.ts';
 import { Passwords, type ScryptCost } from './passwords.ts';
 import { Refusal } from './refusal.ts';
 import { Agent, ensureAdministrator } from './roles/agent.ts';
-import { Decider } from './roles/decider.ts';
+import { Decider, type DeciderParts } from './roles/decider.ts';
 import { Feeds } from './roles/feeds.ts';
 import { Membership } from './roles/membership.ts';
 import { Node } from './roles/node.ts';
@@ -70,10 +70,10 @@ export function makeAgent(
       if (settings.adminPassword !== undefined)
         await ensureAdministrator({ ...parts, log }, { name: settings.adminName, password: settings.adminPassword }, deadline);
 
+      const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => ask(address, 'health', {}, { timeoutMs });
       const decider = new Decider({
-        ...{ name, clock, log },
+        ...{ name, clock, log, askHealth },
         connect: () => Deciding.connect(url, name),
-        askHealth: (address, timeoutMs) => ask(address, 'health', {}, { timeoutMs }),
         prune: () => accounts.prune(clock.nowMs() + startMs),
       });
       const notifications = new Notifications({
@@ -85,7 +85,7 @@ export function makeAgent(
       });
       stops.push(() => notifications.stop());
       await notifications.start();
-      const agent = new Agent({ ...parts, ...host, sessionMs: settings.session, joinAddress });
+      const agent = new Agent({ ...parts, ...host, sessionMs: settings.session, joinAddress, askHealth });
       server = await listen(settings.listen, agent, host);
       stops.push(() => server!.close({ drainMs }));
       await decider.start();

@@ -40,6 +40,7 @@ interface OperationOf<K extends RecordedKind> {
   readonly area: string;
   readonly asked: Asked[K];
   readonly invokedMs: number;
+  /** Infinity where the outcome is unknown: it may be done at any time. */
   readonly completedMs: number;
   readonly outcome: Outcome<K>;
 }
@@ -255,18 +256,16 @@ function* readsGrow(view: View): Iterable<string> {
   for (const { area, user, result } of [...reads, ...view.done('unread')])
     if (!ascends(result.items)) yield `${user} was shown ${area} out of order: ${numbersOf(result.items)}`;
   for (const read of reads) {
-    const { area, completedMs, asked, result } = read;
-    // A full page goes no further than its first item.
-    const from = result.items.length < asked.limit ? 1 : result.items[0]!.number;
+    const { area, completedMs, result } = read;
     const earlier = reads.filter((each) => each.area === area && before(each, read));
     const shown = earlier.flatMap((each) => each.result.items.map(({ number }) => number));
     const posted = view.done('post', area).filter((each) => before(each, read));
     for (const number of new Set([...shown, ...posted.map((post) => post.result.number)]))
-      if (number >= from && !has(result.items, number) && !view.perhapsDeleted(area, number, completedMs))
+      if (number >= firstOf(read) && !has(result.items, number) && !view.perhapsDeleted(area, number, completedMs))
         yield `${read.user} was not shown ${area}/${number}, which was there`;
     for (const each of earlier)
       for (const { number } of result.items)
-        if (!has(each.result.items, number) && number < (each.result.items.at(-1)?.number ?? 0) && number > each.result.items[0]!.number)
+        if (!has(each.result.items, number) && number >= firstOf(each) && number < (each.result.items.at(-1)?.number ?? 0))
           yield `${area}/${number} appeared below what was shown before`;
   }
 }
@@ -326,6 +325,8 @@ const rules: readonly Rule[] = [
   hasNoFaults,
 ];
 
+/** The number from which on a read shows all: a full page goes no further than its first item. */
+const firstOf = ({ asked, result }: Done<'read'>): number => (result.items.length < asked.limit ? 1 : result.items[0]!.number);
 const numbersOf = (items: readonly Item[]): string => items.map(({ number }) => number).join(', ');
 const ascends = (items: readonly Item[]): boolean => items.every(({ number }, index) => number > (items[index - 1]?.number ?? 0));
 const quoted = (text: string): string => JSON.stringify(text);

@@ -47,7 +47,10 @@ export class Consortium {
     this.#options = options;
   }
 
-  /** Asks whichever agent answers. Throws the refusal, or `NoAnswerError`. */
+  /**
+   * Asks whichever agent answers. Throws the refusal, or `NoAnswerError`. A refusal is that of the last try: where an earlier one brought no answer
+   * (`onTrouble` was told), that one may have been done, and the session closed since.
+   */
   async agent<K extends Kind>(kind: K, body: Body<K>): Promise<Replies[K]> {
     return this.#patiently((leftMs) => this.#askAgent(kind, body, leftMs));
   }

@@ -1,5 +1,4 @@
 /** A user's side of the system: every operation, with the session that is kept between commands. */
-import { ExitError } from '@lab/process';
 import { pageItemsMax, type Item, type Replies, type Session, type Status } from '../messages.ts';
 import { Refusal } from '../refusal.ts';
 import type { Consortium } from './consortium.ts';
@@ -16,8 +15,6 @@ export interface MemberParts {
 
 export type UnreadPage = Replies['unread'];
 
-export const loginFirst = (): ExitError => new ExitError('log in first: client login NAME');
-
 export class Member {
   readonly consortium: Consortium;
   readonly #parts: MemberParts;
@@ -29,14 +26,14 @@ export class Member {
     this.#kept = kept;
   }
 
-  get session(): Kept | undefined {
-    return this.#kept;
+  get isLoggedIn(): boolean {
+    return this.#kept !== undefined;
   }
 
-  /** Throws where nobody is logged in. */
-  get token(): string {
-    if (this.#kept === undefined) throw loginFirst();
-    return this.#kept.token;
+  /** The session; refused where nobody is logged in. */
+  get kept(): Kept {
+    if (this.#kept === undefined) throw new Refusal('unauthenticated', 'log in first: client login NAME');
+    return this.#kept;
   }
 
   register(name: string, password: string): Promise<{ name: string }> {
@@ -52,7 +49,7 @@ export class Member {
 
   /** The session is closed everywhere before it is forgotten here. Says whether it was over already. */
   async logout(): Promise<{ wasOver: boolean }> {
-    const wasOver = await this.consortium.agent('logout', { token: this.token }).then(
+    const wasOver = await this.consortium.agent('logout', { token: this.kept.token }).then(
       () => false,
       (error: unknown) => {
         if (isSessionOver(error)) return true;
@@ -70,27 +67,27 @@ export class Member {
   }
 
   areas(): Promise<Replies['areas']> {
-    return this.consortium.node(undefined, 'areas', { token: this.token });
+    return this.consortium.node(undefined, 'areas', { token: this.kept.token });
   }
 
   myAreas(): Promise<Replies['myAreas']> {
-    return this.consortium.node(undefined, 'myAreas', { token: this.token });
+    return this.consortium.node(undefined, 'myAreas', { token: this.kept.token });
   }
 
   subscribe(area: string): Promise<Replies['subscribe']> {
-    return this.consortium.node(area, 'subscribe', { token: this.token, area });
+    return this.consortium.node(area, 'subscribe', { token: this.kept.token, area });
   }
 
   unsubscribe(area: string): Promise<Replies['unsubscribe']> {
-    return this.consortium.node(area, 'unsubscribe', { token: this.token, area });
+    return this.consortium.node(area, 'unsubscribe', { token: this.kept.token, area });
   }
 
   post(area: string, text: string, key = this.#parts.newId()): Promise<Replies['post']> {
-    return this.consortium.node(area, 'post', { token: this.token, area, text, key });
+    return this.consortium.node(area, 'post', { token: this.kept.token, area, text, key });
   }
 
   delete(area: string, number: number): Promise<Replies['delete']> {
-    return this.consortium.node(area, 'delete', { token: this.token, area, number });
+    return this.consortium.node(area, 'delete', { token: this.kept.token, area, number });
   }
 
   /** The newest items, all of them without a number, oldest first. */
@@ -99,7 +96,7 @@ export class Member {
     let [count, before] = [0, undefined as number | undefined];
     while (count < last) {
       const limit = Math.min(pageItemsMax, last - count);
-      const { items } = await this.consortium.node(area, 'read', { token: this.token, area, before, limit });
+      const { items } = await this.consortium.node(area, 'read', { token: this.kept.token, area, before, limit });
       pages.unshift(items);
       count += items.length;
       before = items[0]?.number;
@@ -110,33 +107,33 @@ export class Member {
 
   /** The oldest unread items; they are held for whoever asked, and offered again later unless they are marked. */
   unread(area: string): Promise<UnreadPage> {
-    return this.consortium.node(area, 'unread', { token: this.token, area, limit: pageItemsMax });
+    return this.consortium.node(area, 'unread', { token: this.kept.token, area, limit: pageItemsMax });
   }
 
   /** Marks items as read: call it AFTER they were shown. */
   async mark(area: string, items: readonly Item[]): Promise<void> {
     for (let at = 0; at < items.length; at += pageItemsMax) {
       const numbers = items.slice(at, at + pageItemsMax).map(({ number }) => number);
-      await this.consortium.node(area, 'mark', { token: this.token, area, numbers });
+      await this.consortium.node(area, 'mark', { token: this.kept.token, area, numbers });
     }
   }
 
   // For administrators.
 
   addArea(area: string, nodes: number): Promise<Replies['addArea']> {
-    return this.consortium.agent('addArea', { token: this.token, area, nodes, key: this.#parts.newId() });
+    return this.consortium.agent('addArea', { token: this.kept.token, area, nodes, key: this.#parts.newId() });
   }
 
   setArea(area: string, nodes: number): Promise<Replies['setArea']> {
-    return this.consortium.agent('setArea', { token: this.token, area, nodes });
+    return this.consortium.agent('setArea', { token: this.kept.token, area, nodes });
   }
 
   removeArea(area: string): Promise<Replies['removeArea']> {
-    return this.consortium.agent('removeArea', { token: this.token, area, key: this.#parts.newId() });
+    return this.consortium.agent('removeArea', { token: this.kept.token, area, key: this.#parts.newId() });
   }
 
   promote(name: string): Promise<Replies['promote']> {
-    return this.consortium.agent('promote', { token: this.token, name });
+    return this.consortium.agent('promote', { token: this.kept.token, name });
   }
 
   status(): Promise<Status> {

@@ -150,6 +150,8 @@ class Following {
   async #open(address: string, timeoutMs: number): Promise<Stream> {
     const { connect, token } = this.#options;
     const socket = await connect(address);
+    this.#socket = socket;
+    if (this.#stopped) socket.destroy();
     try {
       const request = encodeRequest('watch', timeoutMs, { token, area: this.#area, after: this.last });
       const { after } = decodeReply('watch', await socket.request(request, { timeoutMs }));
@@ -163,7 +165,6 @@ class Following {
 
   /** Hands out what comes; resolves with what ended the connection, where another one may go on. */
   async #read(socket: FramedSocket): Promise<Error> {
-    this.#socket = socket;
     const stopAlive = this.#options.clock.every(aliveMs, () => void socket.send(alive).catch(() => undefined));
     try {
       for await (const frame of socket) {

@@ -23,7 +23,11 @@ export interface AgentParts {
   /** How long a session is good for. */
   readonly sessionMs: number;
   readonly joinAddress: (host: string, port: number) => string;
+  readonly askHealth: (address: string, timeoutMs: number) => Promise<Replies['health']>;
 }
+
+/** A node that joins has nothing else to do. */
+const healthTimeoutMs = 500;
 
 type Handlers = { [K in Request['kind']]?: (call: Call<Request<K>>) => Promise<Replies[K]> };
 
@@ -116,9 +120,21 @@ export class Agent implements Service {
     const { token, id, name, host, port } = request;
     if (this.#parts.tokens.check('node', token).id !== id) throw new Refusal('unauthenticated', 'the token is of another node');
     const address = this.#parts.joinAddress(host ?? peer, port);
+    await this.#checkReachable(id, address);
     await this.#parts.nodes.join({ id, name, address }, deadline);
     this.#parts.log.info({ node: name, address }, 'a node joined');
     return { address };
+  }
+
+  /** A node that speaks but cannot be reached would come and go for ever, and its areas with it. */
+  async #checkReachable(id: string, address: string): Promise<void> {
+    let found: string;
+    try {
+      found = (await this.#parts.askHealth(address, healthTimeoutMs)).id;
+    } catch (cause) {
+      throw new Refusal('unavailable', `no node answers at ${address}: --host says where it can be reached`, {}, { cause });
+    }
+    if (found !== id) throw new Refusal('unavailable', `another node answers at ${address}`);
   }
 }
 

@@ -112,15 +112,18 @@ export const newsStatements = {
         WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = ANY ($4::bigint[]) RETURNING 1)
       SELECT ${gateColumns}, (SELECT count(*) FROM marked)::integer AS marked FROM gate g`,
   },
-  // Offers that were read one after the other from read_through on become a higher read_through. A statement of its own, so that it sees them as read.
+  // Offers that were read one after the other from read_through on become a higher read_through. A statement of its own, so that it sees them as read;
+  // like all that change offers it has the subscription first.
   fold: {
     name: 'fold',
-    text: `WITH next AS (
-        SELECT f.user_id, f.area_id, coalesce(
-          (SELECT min(n.number) - 1 FROM news n WHERE n.area_id = f.area_id AND n.number > f.read_through AND n.text IS NOT NULL AND NOT EXISTS (
-            SELECT FROM offers o WHERE o.user_id = f.user_id AND o.area_id = f.area_id AND o.number = n.number AND o.read)),
+    text: `WITH reader AS (
+        SELECT user_id, area_id, read_through FROM subscriptions WHERE user_id = $1 AND area_id = $2 FOR UPDATE),
+      next AS (
+        SELECT r.user_id, r.area_id, coalesce(
+          (SELECT min(n.number) - 1 FROM news n WHERE n.area_id = r.area_id AND n.number > r.read_through AND n.text IS NOT NULL AND NOT EXISTS (
+            SELECT FROM offers o WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = n.number AND o.read)),
           a.last_number) AS read_through
-        FROM subscriptions f JOIN areas a ON a.id = f.area_id WHERE f.user_id = $1 AND f.area_id = $2),
+        FROM reader r JOIN areas a ON a.id = r.area_id),
       folded AS (
         UPDATE subscriptions f SET read_through = n.read_through FROM next n
         WHERE f.user_id = n.user_id AND f.area_id = n.area_id AND f.read_through < n.read_through)
@@ -174,6 +177,9 @@ interface GateRow {
   subscribed: boolean;
 }
 
+/** The session is open and the area is there. */
+type Passed = GateRow & { userId: string; areaId: string };
+
 /** What `follow` found of an area. */
 export interface Followed {
   readonly served: boolean;
@@ -199,14 +205,28 @@ export class News {
    */
   async post(access: Access, post: { key: string; text: string }, deadline: Deadline): Promise<Replies['post']> {
     const { key, text } = post;
-    const row = await this.#pass<{ number: number | null }>(newsStatements.post, access, [key, text], deadline, {
-      subscribed: true,
-    });
+    const row = await this.#row<{ number: number | null }>(newsStatements.post, access, [key, text], deadline);
     if (row.number !== null) return { area: access.area, number: row.number };
+    if (row.userId !== null && row.served) {
+      // Before anything else: what was done once stays done, also when the user has unsubscribed since.
+      const first = await this.#posted(row.userId, access.area, post, deadline);
+      if (first !== undefined) return first;
+    }
+    await this.#check(row, access, deadline, { subscribed: true });
+    throw new DatabaseUnavailableError('the post met a change of its area');
+  }
+
+  /** The post that was made with this key. */
+  async #posted(
+    user: string,
+    area: string,
+    { key, text }: { key: string; text: string },
+    deadline: Deadline,
+  ): Promise<Replies['post'] | undefined> {
     type Posted = { area: string; number: number; text: string | null };
-    const [first] = await this.#database.run<Posted>(newsStatements.posted, [row.userId, key], deadline);
-    if (first === undefined) throw new DatabaseUnavailableError('the post met a change of its area');
-    if (first.area !== access.area || (first.text !== null && first.text !== text))
+    const [first] = await this.#database.run<Posted>(newsStatements.posted, [user, key], deadline);
+    if (first === undefined) return undefined;
+    if (first.area !== area || (first.text !== null && first.text !== text))
       throw new Refusal('conflict', `the key ${key} was used for ${first.area}/${first.number}, which is another post`);
     return { area: first.area, number: first.number };
   }
@@ -302,17 +322,33 @@ export class News {
   /** Runs a statement that begins with the gate, and refuses who does not pass it. */
   async #pass<Row>(
     statement: Statement,
-    { session, area }: Access,
+    access: Access,
     values: readonly unknown[],
     deadline: Deadline,
-    { subscribed = false }: { subscribed?: boolean } = {},
-  ): Promise<Row & GateRow> {
+    needs: { subscribed?: boolean } = {},
+  ): Promise<Row & Passed> {
+    const row = await this.#row<Row>(statement, access, values, deadline);
+    return this.#check(row, access, deadline, needs);
+  }
+
+  async #row<Row>(statement: Statement, access: Access, values: readonly unknown[], deadline: Deadline): Promise<Row & GateRow> {
+    const { session, area } = access;
     const [row] = await this.#database.run<Row & GateRow>(statement, [session, area, this.#node, ...values], deadline);
     if (row === undefined) throw new Error(`${statement.name} gave no row`);
-    if (row.userId === null) throw sessionOver();
-    if (row.areaId === null) throw unknownArea(area);
+    return row;
+  }
+
+  async #check<Row extends GateRow>(
+    row: Row,
+    { area }: Access,
+    deadline: Deadline,
+    { subscribed = false }: { subscribed?: boolean },
+  ): Promise<Row & Passed> {
+    const { userId, areaId } = row;
+    if (userId === null) throw sessionOver();
+    if (areaId === null) throw unknownArea(area);
     if (!row.served) throw await this.notServed(area, deadline);
     if (subscribed && !row.subscribed) throw new Refusal('not-subscribed', `you are not subscribed to ${area}`);
-    return row;
+    return { ...row, userId, areaId };
   }
 }

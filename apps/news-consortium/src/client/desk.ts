@@ -1,0 +1,106 @@
+/** What a command works with: the member, and where the answers go. And what goes wrong, in one sentence with an exit code. */
+import { randomUUID } from 'node:crypto';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { ConfigError, ExitError, exitCodes, systemClock, type Clock } from '@lab/process';
+import { addressesOf, ask } from '../asking.ts';
+import type { ClientConfig } from '../config.ts';
+import { Refusal } from '../refusal.ts';
+import { Consortium, NoAnswerError } from './consortium.ts';
+import { Member } from './member.ts';
+import { SessionFile, SessionFileError, type Kept } from './session-file.ts';
+import { exitBrokenPipe, jsonLine, withoutControls, write, type Streams } from './terminal.ts';
+
+export interface Desk {
+  readonly member: Member;
+  /** Answers: for programs the value as JSON, for people the text. Resolves when it was written. */
+  answer(value: object, text: string): Promise<void>;
+  /** Says on stderr what is going on. */
+  say(text: string): Promise<void>;
+}
+
+export interface DeskOptions {
+  /** The command makes a session or needs none: a kept one that cannot be read does not matter. */
+  readonly anybody?: boolean;
+  /** Ends what is tried again and again. */
+  readonly signal?: AbortSignal;
+}
+
+const defaultAgents = ['127.0.0.1:8000'];
+const defaultSessionFile = (): string => join(homedir(), '.lab-news-consortium', 'session');
+
+export async function openDesk(streams: Streams, settings: ClientConfig, options: DeskOptions = {}): Promise<Desk> {
+  const sessionFile = new SessionFile(settings.sessionFile ?? defaultSessionFile());
+  const kept = await loadKept(sessionFile, options.anybody ?? false);
+  const agents = settings.agents ?? kept?.agents ?? defaultAgents;
+  const say = (text: string): Promise<void> => write(streams.stderr, `${withoutControls(text)}\n`);
+  const consortium = new Consortium({
+    ...{ ask, clock: systemClock, patienceMs: settings.patience },
+    agents: () => addressesOf(agents),
+    onTrouble: troubleTeller(systemClock, settings.patience, say),
+    ...(options.signal !== undefined && { signal: options.signal }),
+  });
+  return {
+    member: new Member({ consortium, sessionFile, agents, newId: randomUUID }, kept),
+    answer: (value, text) => write(streams.stdout, settings.json ? jsonLine(value) : text),
+    say,
+  };
+}
+
+async function loadKept(sessionFile: SessionFile, anybody: boolean): Promise<Kept | undefined> {
+  try {
+    return await sessionFile.load();
+  } catch (error) {
+    if (anybody && error instanceof SessionFileError) return undefined;
+    throw error;
+  }
+}
+
+const patientSilentlyMs = 1_000;
+/** Longer than one try and the pause behind it: after so long without trouble, the next one is another. */
+const troubleOverMs = 3_000;
+
+/** Says once of each trouble that there is one, when it has lasted for a second. */
+export function troubleTeller(clock: Clock, patienceMs: number, say: (text: string) => Promise<void>): (error: Error) => void {
+  let [beganMs, lastMs, told] = [-Infinity, -Infinity, false];
+  return (error) => {
+    const nowMs = clock.nowMs();
+    if (nowMs - lastMs > troubleOverMs) [beganMs, told] = [nowMs, false];
+    lastMs = nowMs;
+    if (told || nowMs - beganMs < patientSilentlyMs) return;
+    told = true;
+    // Who reads no errors does not stop the work.
+    say(`no answer yet: ${error.message}; trying for ${patienceMs / 1_000} s`).catch(() => undefined);
+  };
+}
+
+/** Runs a command's work; what it throws becomes a sentence, or one JSON object, and an exit code. */
+export async function explained<T>(json: boolean, work: () => Promise<T>): Promise<T | number> {
+  try {
+    return await work();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return exitBrokenPipe;
+    if (error instanceof ConfigError) throw error;
+    const known = describeError(error);
+    if (known === undefined) throw error;
+    const { code, message, exitCode } = known;
+    const text = json ? jsonLine({ error: { code, message } }).trimEnd() : sentence(known);
+    throw new ExitError(text, exitCode, { cause: error });
+  }
+}
+
+export interface Described {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode: number;
+}
+
+export const sentence = ({ code, message }: Pick<Described, 'code' | 'message'>): string => withoutControls(`${message} (${code})`);
+
+/** Undefined for what nobody foresaw. */
+export function describeError(error: unknown): Described | undefined {
+  if (error instanceof Refusal) return { code: error.code, message: error.message, exitCode: exitCodes.failed };
+  if (error instanceof NoAnswerError) return { code: 'no-answer', message: error.message, exitCode: exitCodes.unavailable };
+  if (error instanceof ExitError) return { code: 'not-done', message: error.message, exitCode: error.exitCode };
+  return undefined;
+}
