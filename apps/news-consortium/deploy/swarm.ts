@@ -23,8 +23,10 @@ async function ensureSwarm(): Promise<void> {
   say('making this machine a swarm of one, reachable from itself only');
   const address = '127.0.0.1';
   await docker('swarm', 'init', '--advertise-addr', address, '--listen-addr', `${address}:2377`, '--data-path-addr', address);
-  await docker('node', 'update', '--label-add', `${madeHere}=${stack}`, 'self');
+  await docker('node', 'update', '--label-add', `${madeHere}=${stack}`, await thisMachine());
 }
+
+const thisMachine = async (): Promise<string> => (await docker('info', '--format', '{{.Swarm.NodeID}}')).trim();
 
 /** Deploys the stack; resolves when every task runs. */
 export async function up(nodes?: number): Promise<void> {
@@ -111,7 +113,7 @@ export async function down(): Promise<void> {
   const lateMs = performance.now() + convergeMs;
   while ((await left()).trim() !== '' && performance.now() < lateMs) await wait(250);
   await docker('volume', 'rm', '--force', `${stack}_postgres`);
-  const label = await docker('node', 'inspect', 'self', '--format', `{{index .Spec.Labels "${madeHere}"}}`);
+  const label = await docker('node', 'inspect', await thisMachine(), '--format', `{{index .Spec.Labels "${madeHere}"}}`);
   if (label.trim() !== stack) return;
   say('ending the swarm that was made for it');
   await docker('swarm', 'leave', '--force');

@@ -17,14 +17,16 @@ function operation<K extends RecordedKind>(kind: K, at: number, asked: object, r
 const item = (number: number, author = 'ana', text = `text ${number}`): Item => ({ number, author, text, postedAt: '' });
 const items = (...numbers: number[]): Item[] => numbers.map((number) => item(number));
 
-const subscribe = (at: number, change: Change<'subscribe'> = {}) => operation('subscribe', at, {}, { area, changed: true }, change);
+const subscribe = (at: number, change: Change<'subscribe'> = {}) =>
+  operation('subscribe', at, {}, { area, changed: true }, change);
 const unsubscribe = (at: number, change: Change<'unsubscribe'> = {}) =>
   operation('unsubscribe', at, {}, { area, changed: true }, change);
 const post = (at: number, number: number, change: Change<'post'> = {}) =>
   operation('post', at, { text: `text ${number}` }, { area, number }, change);
 const remove = (at: number, number: number, change: Change<'delete'> = {}) =>
   operation('delete', at, { number }, { area, number }, change);
-const read = (at: number, shown: Item[], change: Change<'read'> = {}) => operation('read', at, { limit: 100 }, { items: shown }, change);
+const read = (at: number, shown: Item[], change: Change<'read'> = {}) =>
+  operation('read', at, { limit: 100 }, { items: shown }, change);
 const unread = (at: number, offered: Item[], change: Change<'unread'> = {}) =>
   operation('unread', at, {}, { items: offered, leaseMs: 100, held: 0, heldMs: 0 }, change);
 const mark = (at: number, numbers: number[], change: Change<'mark'> = {}) =>
@@ -220,7 +222,9 @@ describe('a request', () => {
   });
 
   it('meets no fault of the program', () => {
-    expect(found([post(1, 1, { outcome: { is: 'refused', code: 'internal' } })])).toBe('a post of ana in sports was answered internal');
+    expect(found([post(1, 1, { outcome: { is: 'refused', code: 'internal' } })])).toBe(
+      'a post of ana in sports was answered internal',
+    );
   });
 });
 

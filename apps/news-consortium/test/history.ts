@@ -96,23 +96,31 @@ type Done<K extends RecordedKind> = OperationOf<K> & { readonly result: Replies[
 /** The history by the questions that the rules ask. */
 class View {
   readonly history: History;
+  /** The rules ask the same again and again. */
+  readonly #answers = new Map<string, readonly unknown[]>();
   constructor(history: History) {
     this.history = history;
   }
 
   all<K extends RecordedKind>(kind: K, area?: string): OperationOf<K>[] {
-    return this.history.operations.filter((each) => each.kind === kind && (area ?? each.area) === each.area) as OperationOf<K>[];
+    return this.#once(`all ${kind} ${area}`, () =>
+      this.history.operations.filter((each) => each.kind === kind && (area ?? each.area) === each.area),
+    ) as OperationOf<K>[];
   }
 
   done<K extends RecordedKind>(kind: K, area?: string): Done<K>[] {
-    return this.all(kind, area).flatMap((each) =>
-      each.outcome.is === 'ok' ? [{ ...each, result: each.outcome.result, node: each.outcome.node }] : [],
-    );
+    return this.#once(`done ${kind} ${area}`, () =>
+      this.all(kind, area).flatMap((each) =>
+        each.outcome.is === 'ok' ? [{ ...each, result: each.outcome.result, node: each.outcome.node }] : [],
+      ),
+    ) as Done<K>[];
   }
 
   /** Answered with ok, or not answered. */
   perhapsDone<K extends RecordedKind>(kind: K, area?: string): OperationOf<K>[] {
-    return this.all(kind, area).filter(({ outcome }) => outcome.is !== 'refused');
+    return this.#once(`perhaps ${kind} ${area}`, () =>
+      this.all(kind, area).filter(({ outcome }) => outcome.is !== 'refused'),
+    ) as OperationOf<K>[];
   }
 
   final(area: string): readonly Item[] {
@@ -122,6 +130,12 @@ class View {
   /** Whether the item may have been deleted before then. */
   perhapsDeleted(area: string, number: number, beforeMs = Infinity): boolean {
     return this.perhapsDone('delete', area).some((each) => each.asked.number === number && each.invokedMs < beforeMs);
+  }
+
+  #once(question: string, answer: () => readonly unknown[]): readonly unknown[] {
+    const known = this.#answers.get(question) ?? answer();
+    this.#answers.set(question, known);
+    return known;
   }
 
   /** Requests for unread items, and their answers, of one user in one area. */
@@ -166,7 +180,8 @@ function* showsTheSameToAll(view: View): Iterable<string> {
     for (const { number, author, text } of items) {
       const first = seen.get(`${area}/${number}`) ?? `${author}: ${text}`;
       seen.set(`${area}/${number}`, first);
-      if (first !== `${author}: ${text}`) yield `${area}/${number} is once ${quoted(first)}, once ${quoted(`${author}: ${text}`)}`;
+      if (first !== `${author}: ${text}`)
+        yield `${area}/${number} is once ${quoted(first)}, once ${quoted(`${author}: ${text}`)}`;
     }
 }
 
@@ -179,7 +194,8 @@ function* keepsDeleted(view: View): Iterable<string> {
     if (posts.some((post) => post.user !== user)) yield `${user} deleted ${item}, which is another's`;
     for (const kind of ['read', 'unread'] as const)
       for (const later of view.done(kind, area))
-        if (before(deletion, later) && has(later.result.items, asked.number)) yield `${later.user} saw ${item} after it was deleted`;
+        if (before(deletion, later) && has(later.result.items, asked.number))
+          yield `${later.user} saw ${item} after it was deleted`;
     if (has(view.final(area), asked.number)) yield `${item} was deleted, and is there in the end`;
   }
 }

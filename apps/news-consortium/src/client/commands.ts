@@ -1,15 +1,13 @@
 /** The client's commands. Results go to stdout, for people or one JSON object; what is going on, and what went wrong, goes to stderr. */
 import type { EventEmitter } from 'node:events';
-import { command, commandGroup, ConfigError, systemClock, type Command } from '@lab/process';
+import { command, commandGroup, ConfigError, type Command } from '@lab/process';
 import type { z } from 'zod';
-import { connectTo } from '../asking.ts';
 import { clientConfigs, type ClientConfig } from '../config.ts';
 import { itemName } from '../domain/names.ts';
-import { explained, openDesk, type Desk, type DeskOptions } from './desk.ts';
+import { explained, openDesk, watchAs, type Desk, type DeskOptions } from './desk.ts';
 import { showUnread, takeUnread } from './reading.ts';
 import { jsonLine, readPassword, write, type Streams } from './terminal.ts';
 import { areasText, counted, heldText, itemsText, itemText, myAreasText, statusText, timeText } from './texts.ts';
-import { silenceMs, watch } from './watch.ts';
 
 /** `interrupts` emits `SIGINT` when the user ends what would go on for ever. */
 export function clientCommands(streams: Streams, interrupts: EventEmitter = process): Command {
@@ -34,10 +32,7 @@ function deskCommand<S extends Settings>(
   const { summary, settings, run, ...options } = parts;
   return command({
     ...{ summary, settings },
-    run: async (given) => {
-      const code = await explained(given.json, async () => run(await openDesk(streams, given, options), given));
-      return code ?? undefined;
-    },
+    run: (given) => explained(given.json, async () => run(await openDesk(streams, given, options), given)),
   });
 }
 
@@ -161,33 +156,38 @@ function watchCommands(streams: Streams, interrupts: EventEmitter): Record<strin
     watch: command({
       summary: 'shows items as they are posted, until Ctrl-C',
       settings: clientConfigs.watch,
-      run: async (settings) => {
-        const interrupted = new AbortController();
-        const onInterrupt = (): void => interrupted.abort();
-        interrupts.once('SIGINT', onInterrupt);
-        const code = await explained(settings.json, async () => {
-          const { member } = await openDesk(streams, settings, { signal: interrupted.signal });
-          await watch({
-            ...{ consortium: member.consortium, token: member.kept.token, areas: settings.area, clock: systemClock },
-            connect: (address) => connectTo(address, { idleTimeoutMs: silenceMs }),
-            onItem: (area, item) => write(streams.stdout, settings.json ? jsonLine({ area, ...item }) : itemText(area, item)),
-            signal: interrupted.signal,
-          });
-        });
-        interrupts.off('SIGINT', onInterrupt);
-        return code ?? undefined;
-      },
+      run: (settings) =>
+        explained(settings.json, () => untilInterrupted(interrupts, (signal) => printWatched(streams, settings, signal))),
     }),
     menu: command({
       summary: 'all of this in menus, at a terminal',
       settings: clientConfigs.plain,
-      run: async (settings) => {
-        const { runMenu } = await import('./menu.ts');
-        const code = await explained(settings.json, () => runMenu(streams, settings, interrupts));
-        return code ?? undefined;
-      },
+      run: (settings) =>
+        explained(settings.json, () =>
+          untilInterrupted(interrupts, async (signal) => (await import('./menu.ts')).runMenu(streams, settings, signal)),
+        ),
     }),
   };
+}
+
+async function untilInterrupted(interrupts: EventEmitter, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort();
+  interrupts.once('SIGINT', interrupt);
+  try {
+    await run(interrupted.signal);
+  } finally {
+    interrupts.off('SIGINT', interrupt);
+  }
+}
+
+async function printWatched(streams: Streams, settings: z.infer<typeof clientConfigs.watch>, signal: AbortSignal): Promise<void> {
+  const { member } = await openDesk(streams, settings, { signal });
+  await watchAs(member, {
+    areas: settings.area,
+    onItem: (area, item) => write(streams.stdout, settings.json ? jsonLine({ area, ...item }) : itemText(area, item)),
+    signal,
+  });
 }
 
 function administratorCommands(streams: Streams): Record<string, Command> {

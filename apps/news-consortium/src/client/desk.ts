@@ -3,20 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, ExitError, exitCodes, systemClock, type Clock } from '@lab/process';
-import { addressesOf, ask } from '../asking.ts';
+import { addressesOf, ask, connectTo } from '../asking.ts';
 import type { ClientConfig } from '../config.ts';
 import { Refusal } from '../refusal.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { Member } from './member.ts';
 import { SessionFile, SessionFileError, type Kept } from './session-file.ts';
 import { exitBrokenPipe, jsonLine, withoutControls, write, type Streams } from './terminal.ts';
+import { silenceMs, watch, type WatchOptions } from './watch.ts';
 
 export interface Desk {
   readonly member: Member;
   /** Answers: for programs the value as JSON, for people the text. Resolves when it was written. */
-  answer(value: object, text: string): Promise<void>;
+  readonly answer: (value: object, text: string) => Promise<void>;
   /** Says on stderr what is going on. */
-  say(text: string): Promise<void>;
+  readonly say: (text: string) => Promise<void>;
 }
 
 export interface DeskOptions {
@@ -47,6 +48,12 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
   };
 }
 
+/** Follows areas with the member's session. */
+export function watchAs({ consortium, kept }: Member, options: Pick<WatchOptions, 'areas' | 'onItem' | 'signal'>): Promise<void> {
+  const connect: WatchOptions['connect'] = (address) => connectTo(address, { idleTimeoutMs: silenceMs });
+  return watch({ ...options, consortium, token: kept.token, connect, clock: systemClock });
+}
+
 async function loadKept(sessionFile: SessionFile, anybody: boolean): Promise<Kept | undefined> {
   try {
     return await sessionFile.load();
@@ -75,9 +82,10 @@ export function troubleTeller(clock: Clock, patienceMs: number, say: (text: stri
 }
 
 /** Runs a command's work; what it throws becomes a sentence, or one JSON object, and an exit code. */
-export async function explained<T>(json: boolean, work: () => Promise<T>): Promise<T | number> {
+export async function explained(json: boolean, work: () => Promise<void>): Promise<number> {
   try {
-    return await work();
+    await work();
+    return exitCodes.ok;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') return exitBrokenPipe;
     if (error instanceof ConfigError) throw error;
@@ -95,7 +103,8 @@ export interface Described {
   readonly exitCode: number;
 }
 
-export const sentence = ({ code, message }: Pick<Described, 'code' | 'message'>): string => withoutControls(`${message} (${code})`);
+export const sentence = ({ code, message }: Pick<Described, 'code' | 'message'>): string =>
+  withoutControls(`${message} (${code})`);
 
 /** Undefined for what nobody foresaw. */
 export function describeError(error: unknown): Described | undefined {

@@ -11,7 +11,7 @@ export async function showUnread(
   area: string,
   show: (items: readonly Item[]) => Promise<void>,
 ): Promise<Held & { count: number }> {
-  for (let count = 0; ; ) {
+  for (let count = 0; ;) {
     const { items, held, heldMs } = await member.unread(area);
     if (items.length === 0) return { count, held, heldMs };
     await show(items);
@@ -25,12 +25,13 @@ export async function takeUnread(member: Member, area: string): Promise<Held & {
   const first = await member.unread(area);
   const items = [...first.items];
   const seen = new Set(items.map(({ number }) => number));
-  for (let page = first; page.items.length > 0; ) {
+  for (let page = first; page.items.length > 0;) {
     page = await member.unread(area);
     // Where this takes longer than a lease lasts, the first ones come again.
     const fresh = page.items.filter(({ number }) => !seen.has(number));
     if (fresh.length === 0) break;
-    for (const item of fresh) seen.add(item.number) && items.push(item);
+    for (const { number } of fresh) seen.add(number);
+    items.push(...fresh);
   }
   // From the second page on what is held here would count, too.
   return { items: items.sort((a, b) => a.number - b.number), held: first.held, heldMs: first.heldMs };

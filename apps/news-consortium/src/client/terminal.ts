@@ -26,12 +26,10 @@ export async function write(stream: Writable, text: string): Promise<void> {
 }
 
 /** What others wrote must not act on the reader's terminal: control characters but tab and line feed are left out. */
-// eslint-disable-next-line no-control-regex
 export const withoutControls = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
 
 /** JSON in one line. Its own rules leave the control characters from U+007F on as they are. */
 export const jsonLine = (value: unknown): string =>
-  // eslint-disable-next-line no-control-regex
   `${JSON.stringify(value).replace(/[\u007f-\u009f]/g, (found) => `\\u00${found.charCodeAt(0).toString(16)}`)}\n`;
 
 /** What `@inquirer/prompts` is told beside the question. */
@@ -50,7 +48,7 @@ export class LeftError extends ExitError {
 
 /** Asks; throws `LeftError` where whoever was asked leaves, or the signal ends it. */
 export async function prompted<T>(
-  { stdin: input, stderr: output }: Pick<Streams, 'stdin' | 'stderr'>,
+  { input, output }: { input: Readable; output: Writable },
   prompt: (context: PromptContext) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
@@ -75,8 +73,10 @@ export async function prompted<T>(
 export async function readPassword(streams: Streams, { twice }: { twice: boolean }): Promise<string> {
   if (streams.stdin.isTTY !== true) return firstLine(streams.stdin);
   const { password } = await import('@inquirer/prompts');
-  const given = await prompted(streams, (context) => password({ message: 'Password:' }, context));
-  if (twice && (await prompted(streams, (context) => password({ message: 'Once more:' }, context))) !== given)
+  const asked = (message: string): Promise<string> =>
+    prompted({ input: streams.stdin, output: streams.stderr }, (context) => password({ message }, context));
+  const given = await asked('Password:');
+  if (twice && (await asked('Once more:')) !== given)
     throw new ExitError('the two passwords differ: nothing was done', exitCodes.usage);
   return given;
 }

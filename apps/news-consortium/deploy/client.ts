@@ -1,0 +1,43 @@
+/** The client's commands, executed in the client's container of the system that `up` has started: in its network, where names lead to the agents, and with the session that its home keeps. */
+import { execFile, spawn } from 'node:child_process';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import { ensureEngine } from '../../../docker/engine.ts';
+
+const directory = join(import.meta.dirname, '..');
+const app = basename(directory);
+const project = `lab-${app}`;
+const container = `${project}-client-1`;
+const given = process.argv.slice(2);
+
+async function isUp(): Promise<boolean> {
+  const inspect = promisify(execFile)('docker', ['inspect', '--format', '{{.State.Running}}', container]);
+  return inspect.then(
+    ({ stdout }) => stdout.trim() === 'true',
+    () => false,
+  );
+}
+
+async function spawned(program: string, args: readonly string[]): Promise<number> {
+  const child = spawn(program, args, { stdio: 'inherit' });
+  // Ctrl-C reaches the client too; its end is ours.
+  process.on('SIGINT', () => undefined);
+  return new Promise((done) => child.once('close', (code) => done(code ?? 130)));
+}
+
+async function run(): Promise<number> {
+  if (given.length === 0 || given.includes('--help') || given.includes('-h'))
+    return spawned(process.execPath, [join(directory, 'src/main.ts'), 'client', ...(given.length === 0 ? ['--help'] : given)]);
+  await ensureEngine();
+  if (!(await isUp())) {
+    console.error(`${project} is not up: npx nx up ${app}`);
+    return 3;
+  }
+  const terminal = process.stdin.isTTY && process.stdout.isTTY;
+  return spawned('docker', [
+    ...['exec', terminal ? '-it' : '-i', container],
+    ...['node', `/kit/apps/${app}/src/main.ts`, 'client', '--agents', 'agent-1:8000,agent-2:8000', ...given],
+  ]);
+}
+
+process.exitCode = await run();
