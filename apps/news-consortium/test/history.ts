@@ -87,7 +87,7 @@ export function longestWait({ operations }: Pick<History, 'operations'>): { wait
   const waits = operations
     .filter(({ outcome }) => outcome.is !== 'unknown')
     .map(({ kind, invokedMs, completedMs }) => ({ kind, waitedMs: completedMs - invokedMs }));
-  return waits.reduce((longest, wait) => (wait.waitedMs > longest.waitedMs ? wait : longest), { kind: undefined, waitedMs: 0 });
+  return waits.toSorted((one, other) => other.waitedMs - one.waitedMs)[0] ?? { kind: undefined, waitedMs: 0 };
 }
 
 /** An operation that was answered, and what it was answered. */

@@ -2,12 +2,13 @@
 import type { Item } from '../messages.ts';
 import type { Member, UnreadPage } from './member.ts';
 
+type Reader = Pick<Member, 'unread' | 'mark'>;
 /** What other readers of the same user hold. */
 export type Held = Pick<UnreadPage, 'held' | 'heldMs'>;
 
 /** Shows all that is unread, each page as it comes. */
 export async function showUnread(
-  member: Member,
+  member: Reader,
   area: string,
   show: (items: readonly Item[]) => Promise<void>,
 ): Promise<Held & { count: number }> {
@@ -21,7 +22,7 @@ export async function showUnread(
 }
 
 /** Takes all that is unread, for one answer; whoever has shown it marks it. */
-export async function takeUnread(member: Member, area: string): Promise<Held & { items: Item[] }> {
+export async function takeUnread(member: Pick<Reader, 'unread'>, area: string): Promise<Held & { items: Item[] }> {
   const first = await member.unread(area);
   const items = [...first.items];
   const seen = new Set(items.map(({ number }) => number));

@@ -54,11 +54,11 @@ export function heldText({ held, heldMs }: Pick<Replies['unread'], 'held' | 'hel
 
 export function statusText({ decides, nodes, areas }: Status): string {
   const nodeTable = tableText(
-    ['node', 'address', 'areas', ''],
+    ['node', 'address', 'areas', 'state'],
     nodes.map(({ name, address, areas, leaving }) => [name, address, String(areas), leaving ? 'leaving' : '']),
   );
   const areaTable = tableText(
-    ['area', 'nodes', 'served by', ''],
+    ['area', 'nodes', 'served by', 'state'],
     areas.map(({ area, wanted, nodes }) => [
       area,
       String(wanted),

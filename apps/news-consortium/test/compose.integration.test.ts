@@ -1,0 +1,51 @@
+/** The system of compose.yaml, as `npx nx up` starts it. */
+import { eventually } from '@lab/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Replies, Status } from '../src/messages.ts';
+import { administrator, ComposeSystem } from './compose-system.ts';
+
+let system: ComposeSystem;
+beforeAll(async () => {
+  system = await ComposeSystem.start('integration');
+}, 300_000);
+afterAll(() => system[Symbol.asyncDispose](), 120_000);
+
+const texts = async (): Promise<string[]> =>
+  (await system.command<Replies['read']>('read', 'sports')).items.map(({ text }) => text);
+
+it('takes an administrator and a user from registration to reading, in the container to exec into', async () => {
+  await system.command('login', administrator.name, '--password', administrator.password);
+  await system.command('area', 'add', 'sports', '--nodes', '2');
+  await system.command('register', 'ana', '--password', 'correct horse');
+  await system.command('login', 'ana', '--password', 'correct horse');
+  await system.command('subscribe', 'sports');
+  await system.command('post', 'sports', 'It rains');
+  expect(await texts()).toEqual(['It rains']);
+});
+
+it('has three nodes, of which two serve an area that wants two', async () => {
+  const { nodes, areas } = await system.command<Status>('status');
+  expect(nodes).toHaveLength(3);
+  expect(areas).toMatchObject([{ area: 'sports', wanted: 2 }]);
+  expect(new Set(areas[0]!.nodes).size).toBe(2);
+});
+
+it('comes back with all that was posted when every container was stopped and started', async () => {
+  await system.compose('stop', '--timeout', '12');
+  await system.up();
+  await system.command('post', 'sports', 'It rains again');
+  expect(await texts()).toEqual(['It rains', 'It rains again']);
+});
+
+it('comes back when every container was killed at once, and with new containers for all but the volume', async () => {
+  await system.compose('kill');
+  await system.compose('rm', '--force', 'agent-1', 'agent-2', 'node', 'postgres');
+  await system.up();
+  await system.command('post', 'sports', 'And again');
+  expect(await texts()).toEqual(['It rains', 'It rains again', 'And again']);
+  // The nodes that were killed are other ones now; those of before are gone.
+  await eventually(async () => (await system.command<Status>('status')).nodes.length === 3, {
+    timeoutMs: 10_000,
+    intervalMs: 200,
+  });
+});
