@@ -131,7 +131,7 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
     await consortium.agent('register', { ...user, key: user.name });
     const session = await consortium.agent('login', user);
     users.push(session);
-    await consortium.node(area, 'subscribe', { token: session.token, area });
+    await consortium.node(area, 'subscribe', { token: session.token, area, key: area });
   }
 
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 10, options: planOnce });

@@ -102,7 +102,7 @@ class Story {
     console.log('admin adds the areas sports, which two nodes serve, and weather, which one serves');
     const ana = await this.#newUser('ana');
     const ben = await this.#newUser('ben');
-    for (const { token } of [ana, ben]) await this.#node('sports', 'subscribe', { token, area: 'sports' });
+    for (const { token } of [ana, ben]) await this.#node('sports', 'subscribe', { token, area: 'sports', key: randomUUID() });
     console.log('ana and ben subscribe to sports; ben watches it');
     await this.#watch(ben);
 

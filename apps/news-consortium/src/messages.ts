@@ -47,7 +47,7 @@ const requestShapes = {
   /** Which nodes serve an area, the one to ask first in front; without an area, any nodes. */
   where: { area: name.optional() },
   addArea: { token, area: name, nodes, key },
-  setArea: { token, area: name, nodes },
+  setArea: { token, area: name, nodes, key },
   removeArea: { token, area: name, key },
   promote: { token, name },
   status: {},
@@ -58,8 +58,8 @@ const requestShapes = {
   // To a node.
   areas: { token },
   myAreas: { token },
-  subscribe: { token, area: name },
-  unsubscribe: { token, area: name },
+  subscribe: { token, area: name, key },
+  unsubscribe: { token, area: name, key },
   post: { token, area: name, key, text },
   delete: { token, area: name, number },
   /** The newest items below `before`, or of all. */

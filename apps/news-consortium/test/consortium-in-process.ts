@@ -108,12 +108,12 @@ export class ConsortiumInProcess implements AsyncDisposable {
     return this.client({ agents: () => Promise.resolve([this.addressOf(agent)]), ask: asking });
   }
 
-  async startAgent(name: string): Promise<void> {
+  async startAgent(name: string, adminPassword = administrator.password): Promise<void> {
     const { sessionMs = 3_600_000 } = this.#options;
     await this.#start(name, (process) =>
       makeAgent(process.host, {
         ...{ name, session: sessionMs, listen: process.listen, databaseUrl: process.databaseUrl },
-        ...{ adminName: administrator.name, adminPassword: administrator.password },
+        ...{ adminName: administrator.name, adminPassword },
       }),
     );
   }
@@ -177,7 +177,7 @@ export class ConsortiumInProcess implements AsyncDisposable {
   async decider(): Promise<string | undefined> {
     const [holder] = await this.query<{ agent: string }>(
       `SELECT d.agent FROM deciding d, pg_locks l JOIN pg_database b ON b.oid = l.database
-       WHERE l.locktype = 'advisory' AND l.objid = 710002 AND l.granted AND b.datname = current_database()`,
+       WHERE l.locktype = 'advisory' AND l.objid = ${decidersLock} AND l.granted AND b.datname = current_database()`,
     );
     return holder?.agent;
   }
@@ -190,14 +190,20 @@ export class ConsortiumInProcess implements AsyncDisposable {
   async recordAssignments(): Promise<void> {
     // As the last act of each transaction, so that the time is that of its commit.
     await this.query(`
-      CREATE TABLE test_assigned (area_id bigint, node_id uuid, at_ms float8, begins boolean);
+      CREATE TABLE test_assigned (area_id bigint, node_id uuid, at_ms float8, begins boolean, with_lock boolean);
       CREATE FUNCTION test_assigned() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO test_assigned VALUES (coalesce(NEW.area_id, OLD.area_id), coalesce(NEW.node_id, OLD.node_id),
-          extract(epoch FROM clock_timestamp()) * 1000, TG_OP = 'INSERT');
+          extract(epoch FROM clock_timestamp()) * 1000, TG_OP = 'INSERT', EXISTS (
+            SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${decidersLock} AND granted AND pid = pg_backend_pid()));
         RETURN NULL;
       END $$;
       CREATE CONSTRAINT TRIGGER test_assigned AFTER INSERT OR DELETE ON assignments
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test_assigned()`);
+  }
+
+  /** How many assignments were written down that somebody made without being the one who decides. */
+  async trespasses(): Promise<number> {
+    return (await this.query('SELECT FROM test_assigned WHERE begins AND NOT with_lock')).length;
   }
 
   /** What was written down; times are of `Date.now`. */
@@ -246,6 +252,8 @@ export class ConsortiumInProcess implements AsyncDisposable {
   }
 }
 
+/** The advisory lock of the agent that decides. */
+const decidersLock = 710_002;
 /** A transaction that has begun to commit is done within this time, on a busy machine too. */
 const commitMs = 250;
 

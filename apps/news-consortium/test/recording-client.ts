@@ -1,4 +1,5 @@
 /** Clients whose operations are written down, and watches. */
+import { randomUUID } from 'node:crypto';
 import { systemClock } from '@lab/process';
 import { FramingError, type FramedSocket } from '@lab/protocol';
 import { eventually } from '@lab/testing';
@@ -57,10 +58,17 @@ export class RecordingClient {
   node<K extends Exclude<RecordedKind, 'login' | 'logout'>>(
     kind: K,
     area: string,
-    asked: Omit<Body<K>, 'token' | 'area'>,
+    asked: Omit<Body<K>, 'token' | 'area' | 'key'> & { key?: string },
     token = this.token,
   ): Promise<Replies[K] | undefined> {
-    return this.#recorded(kind, area, asked, () => this.consortium.node(area, kind, { token, area, ...asked } as Body<K>), token);
+    const key = randomUUID();
+    return this.#recorded(
+      kind,
+      area,
+      asked,
+      () => this.consortium.node(area, kind, { token, area, key, ...asked } as unknown as Body<K>),
+      token,
+    );
   }
 
   async #recorded<K extends RecordedKind>(

@@ -80,7 +80,7 @@ const program = `
     const user = { name: 'user-' + number, password: 'a password' };
     await consortium.agent('register', { ...user, key: randomUUID() });
     const { token } = await consortium.agent('login', user);
-    await consortium.node(area, 'subscribe', { token, area });
+    await consortium.node(area, 'subscribe', { token, area, key: randomUUID() });
     const posted = [];
     const measured = async (kind, body) => {
       const startMs = performance.now();

@@ -27,7 +27,7 @@ type Settings = z.ZodObject & z.ZodType<ClientConfig>;
 /** Makes a command that is answered at a desk. */
 function deskCommand<S extends Settings>(
   streams: Streams,
-  parts: { summary: string; settings: S; run(desk: Desk, settings: z.infer<S>): Promise<void> } & DeskOptions,
+  parts: { summary: string; settings: S; run: (desk: Desk, settings: z.infer<S>) => Promise<void> } & DeskOptions,
 ): Command {
   const { summary, settings, run, ...options } = parts;
   return command({

@@ -11,7 +11,7 @@ describe('a command that does not succeed', () => {
   it.each([
     ['a refusal', new Refusal('unknown-area', 'there is no area \u001b[2Jx'), 1, 'there is no area [2Jx (unknown-area)'],
     ['the lack of any answer', new NoAnswerError('no answer in 30 s'), 3, 'no answer in 30 s (no-answer)'],
-    ['something here', new ExitError('no password', 2), 2, 'no password (not-done)'],
+    ['something here', new ExitError('no password', 2), 2, 'no password'],
   ])('says %s in a sentence, with an exit code', async (_, error, exitCode, message) => {
     await expect(failWith(error)).rejects.toMatchObject({ name: 'ExitError', exitCode, message });
   });

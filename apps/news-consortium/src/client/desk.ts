@@ -16,7 +16,7 @@ export interface Desk {
   readonly member: Member;
   /** Answers: for programs the value as JSON, for people the text. Resolves when it was written. */
   readonly answer: (value: object, text: string) => Promise<void>;
-  /** Says on stderr what is going on. */
+  /** Says on stderr what is going on: a line for people, or an object with a `note`. */
   readonly say: (text: string) => Promise<void>;
 }
 
@@ -34,7 +34,8 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
   const sessionFile = new SessionFile(settings.sessionFile ?? defaultSessionFile());
   const kept = await loadKept(sessionFile, options.anybody ?? false);
   const agents = settings.agents ?? kept?.agents ?? defaultAgents;
-  const say = (text: string): Promise<void> => write(streams.stderr, `${withoutControls(text)}\n`);
+  const say = (text: string): Promise<void> =>
+    write(streams.stderr, settings.json ? jsonLine({ note: text }) : `${withoutControls(text)}\n`);
   const consortium = new Consortium({
     ...{ ask, clock: systemClock, patienceMs: settings.patience },
     agents: () => addressesOf(agents),
@@ -103,13 +104,16 @@ export interface Described {
   readonly exitCode: number;
 }
 
+/** What went wrong here, and is nobody's refusal. */
+const notDone = 'not-done';
+
 export const sentence = ({ code, message }: Pick<Described, 'code' | 'message'>): string =>
-  withoutControls(`${message} (${code})`);
+  withoutControls(code === notDone ? message : `${message} (${code})`);
 
 /** Undefined for what nobody foresaw. */
 export function describeError(error: unknown): Described | undefined {
   if (error instanceof Refusal) return { code: error.code, message: error.message, exitCode: exitCodes.failed };
   if (error instanceof NoAnswerError) return { code: 'no-answer', message: error.message, exitCode: exitCodes.unavailable };
-  if (error instanceof ExitError) return { code: 'not-done', message: error.message, exitCode: error.exitCode };
+  if (error instanceof ExitError) return { code: notDone, message: error.message, exitCode: error.exitCode };
   return undefined;
 }

@@ -75,11 +75,11 @@ export class Member {
   }
 
   subscribe(area: string): Promise<Replies['subscribe']> {
-    return this.consortium.node(area, 'subscribe', { token: this.kept.token, area });
+    return this.consortium.node(area, 'subscribe', { token: this.kept.token, area, key: this.#parts.newId() });
   }
 
   unsubscribe(area: string): Promise<Replies['unsubscribe']> {
-    return this.consortium.node(area, 'unsubscribe', { token: this.kept.token, area });
+    return this.consortium.node(area, 'unsubscribe', { token: this.kept.token, area, key: this.#parts.newId() });
   }
 
   post(area: string, text: string, key = this.#parts.newId()): Promise<Replies['post']> {
@@ -125,7 +125,7 @@ export class Member {
   }
 
   setArea(area: string, nodes: number): Promise<Replies['setArea']> {
-    return this.consortium.agent('setArea', { token: this.kept.token, area, nodes });
+    return this.consortium.agent('setArea', { token: this.kept.token, area, nodes, key: this.#parts.newId() });
   }
 
   removeArea(area: string): Promise<Replies['removeArea']> {

@@ -1,24 +1,9 @@
 import { PassThrough } from 'node:stream';
-import { eventually } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
-import { jsonLine, LeftError, readPassword, withoutControls, write, type Streams } from './terminal.ts';
+import { keys, Screen } from '../../test/screen.ts';
+import { jsonLine, LeftError, readPassword, withoutControls, write } from './terminal.ts';
 
-class Screen {
-  readonly stdin: PassThrough & { isTTY?: boolean };
-  readonly stdout = new PassThrough();
-  readonly stderr = new PassThrough();
-  shown = '';
-  constructor({ isTTY }: { isTTY: boolean }) {
-    this.stdin = Object.assign(new PassThrough(), { isTTY });
-    this.stderr.on('data', (text: Buffer) => (this.shown += text.toString()));
-  }
-  /** Types when it is asked. */
-  async type(question: string, keys: string): Promise<void> {
-    await eventually(() => this.shown.includes(question));
-    this.stdin.write(keys);
-  }
-}
-const passwordAt = (screen: Streams, twice = false): Promise<string> => readPassword(screen, { twice });
+const passwordAt = (screen: Screen, twice = false): Promise<string> => readPassword(screen, { twice });
 
 describe('a password', () => {
   it('is the first line of what is piped in', async () => {
@@ -40,38 +25,38 @@ describe('a password', () => {
     });
   });
 
-  it('is asked for at a terminal, on stderr and without an echo', async () => {
+  it('is asked for at a terminal, without an echo', async () => {
     const screen = new Screen({ isTTY: true });
     const asked = passwordAt(screen);
-    await screen.type('Password:', 'correct horse\r');
+    await screen.answer('Password:', 'correct horse');
     expect(await asked).toBe('correct horse');
     expect(screen.shown).not.toContain('horse');
-    expect(screen.stdout.readableLength).toBe(0);
   });
 
   it('is asked for twice where it is new, and must be the same', async () => {
     const screen = new Screen({ isTTY: true });
     const asked = passwordAt(screen, true);
     const failed = expect(asked).rejects.toMatchObject({ exitCode: 2 });
-    await screen.type('Password:', 'one\r');
-    await screen.type('Once more:', 'two\r');
+    await screen.answer('Password:', 'one');
+    await screen.answer('Once more:', 'two');
     await failed;
   });
 
   it.each([
-    ['Ctrl-C', '\u0003'],
-    ['Ctrl-D', '\u0004'],
+    ['Ctrl-C', keys.interrupt],
+    ['Ctrl-D', keys.end],
   ])('is not waited for after %s', async (_, key) => {
     const screen = new Screen({ isTTY: true });
     const failed = expect(passwordAt(screen)).rejects.toThrow(LeftError);
-    await screen.type('Password:', key);
+    await screen.shows('Password:');
+    screen.type(key);
     await failed;
   });
 
   it('is not waited for when the terminal is gone', async () => {
     const screen = new Screen({ isTTY: true });
     const failed = expect(passwordAt(screen)).rejects.toThrow(LeftError);
-    await eventually(() => screen.shown.includes('Password:'));
+    await screen.shows('Password:');
     screen.stdin.end();
     await failed;
     await expect(passwordAt(screen)).rejects.toThrow(LeftError);

@@ -43,16 +43,17 @@ export class Agent implements Service {
     where: (call) => this.#where(call),
     addArea: async ({ request, deadline }) => {
       const { area, nodes, key } = request;
-      await this.#parts.areas.add(this.#session(request), { name: area, nodes, key }, deadline);
+      await this.#parts.areas.add({ session: this.#session(request), area, key }, nodes, deadline);
       return { area, nodes };
     },
     setArea: async ({ request, deadline }) => {
-      await this.#parts.areas.set(this.#session(request), request.area, request.nodes, deadline);
-      return { area: request.area, nodes: request.nodes };
+      const { area, nodes, key } = request;
+      await this.#parts.areas.set({ session: this.#session(request), area, key }, nodes, deadline);
+      return { area, nodes };
     },
     removeArea: async ({ request, deadline }) => {
       const { area, key } = request;
-      return { area, ...(await this.#parts.areas.remove(this.#session(request), area, key, deadline)) };
+      return { area, ...(await this.#parts.areas.remove({ session: this.#session(request), area, key }, deadline)) };
     },
     promote: async ({ request, deadline }) => {
       await this.#parts.accounts.promote(this.#session(request), request.name, deadline);

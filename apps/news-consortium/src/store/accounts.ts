@@ -37,7 +37,8 @@ const statements = {
   signingKey: { name: 'signing-key', text: `SELECT key FROM signing_key` },
   prune: {
     name: 'prune-accounts',
-    text: `WITH sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '1 day')
+    text: `WITH sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '1 day'),
+        done AS (DELETE FROM done WHERE at < now() - interval '1 day')
       DELETE FROM login_attempts WHERE since < now() - interval '1 day'`,
   },
 } satisfies Record<string, Statement>;

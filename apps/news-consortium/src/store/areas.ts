@@ -2,34 +2,37 @@
 import type { Status, UserRole } from '../messages.ts';
 import { Refusal } from '../refusal.ts';
 import { checkAdministrator } from './accounts.ts';
-import type { Database, Deadline, Statement } from './database.ts';
+import { triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
 
+/** $1 session, $2 area, $3 key. What changes an area does so where the key is new, and notes it in the same transaction. */
 const admin = `admin AS (
-  SELECT u.role FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now())`;
+  SELECT u.id, u.role, NOT EXISTS (SELECT FROM done d WHERE d.user_id = u.id AND d.key = $3) AS fresh
+  FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now())`;
+const may = `admin.role = 'administrator' AND admin.fresh`;
+const noted = `noted AS (INSERT INTO done (user_id, key) SELECT admin.id, $3 FROM admin, made)`;
+const outcome = `(SELECT role FROM admin) AS role, (SELECT fresh FROM admin) AS fresh, (SELECT id FROM made) AS id`;
 
 const statements = {
   // A removed area that comes back goes on counting where it was.
   add: {
     name: 'add-area',
     text: `WITH ${admin}, made AS (
-        INSERT INTO areas AS a (name, wanted, key) SELECT $2, $3::integer, $4 FROM admin WHERE role = 'administrator'
-        ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, key = excluded.key, removed_at = NULL WHERE a.removed_at IS NOT NULL
-        RETURNING id)
-      SELECT (SELECT role FROM admin) AS role, EXISTS (SELECT FROM made) AS done`,
+        INSERT INTO areas AS a (name, wanted) SELECT $2, $4::integer FROM admin WHERE ${may}
+        ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, removed_at = NULL WHERE a.removed_at IS NOT NULL
+        RETURNING id), ${noted}
+      SELECT ${outcome}`,
   },
-  lastKey: { name: 'last-key-of-area', text: `SELECT key FROM areas WHERE name = $1 AND (removed_at IS NULL) = $2` },
   set: {
     name: 'set-area',
     text: `WITH ${admin}, made AS (
-        UPDATE areas SET wanted = $3::integer FROM admin WHERE name = $2 AND removed_at IS NULL AND admin.role = 'administrator' RETURNING areas.id)
-      SELECT (SELECT role FROM admin) AS role, EXISTS (SELECT FROM made) AS done`,
+        UPDATE areas SET wanted = $4::integer FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}
+      SELECT ${outcome}`,
   },
   remove: {
     name: 'remove-area',
-    text: `WITH ${admin}, removed AS (
-        UPDATE areas SET removed_at = now(), key = $3 FROM admin
-        WHERE name = $2 AND removed_at IS NULL AND admin.role = 'administrator' RETURNING areas.id)
-      SELECT (SELECT role FROM admin) AS role, (SELECT id FROM removed) AS id, pg_notify('news', $2)::text`,
+    text: `WITH ${admin}, made AS (
+        UPDATE areas SET removed_at = now() FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}
+      SELECT ${outcome}, pg_notify('news', $2)::text`,
   },
   where: {
     name: 'where',
@@ -49,7 +52,19 @@ const statements = {
   },
 } satisfies Record<string, Statement>;
 
-type Done = { role: UserRole | null; done: boolean };
+interface Outcome {
+  role: UserRole | null;
+  fresh: boolean | null;
+  /** Of the area that was changed. */
+  id: string | null;
+}
+
+/** What an administrator does to an area; the key is the request's. */
+export interface AreaChange {
+  readonly session: string;
+  readonly area: string;
+  readonly key: string;
+}
 
 export class Areas {
   readonly #database: Database;
@@ -57,37 +72,40 @@ export class Areas {
     this.#database = database;
   }
 
-  async add(session: string, area: { name: string; nodes: number; key: string }, deadline: Deadline): Promise<void> {
-    const { name, nodes, key } = area;
-    const [row] = await this.#database.run<Done>(statements.add, [session, name, nodes, key], deadline);
-    checkAdministrator(row?.role);
-    if (row?.done !== true && !(await this.#wasLast(name, key, { there: true }, deadline)))
-      throw new Refusal('exists', `there is an area ${name} already; how many nodes serve it can be set`);
+  async add({ session, area, key }: AreaChange, nodes: number, deadline: Deadline): Promise<void> {
+    const made = await this.#once(() => this.#database.run<Outcome>(statements.add, [session, area, key, nodes], deadline));
+    if (made === 'nothing') throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
   }
 
-  async set(session: string, name: string, nodes: number, deadline: Deadline): Promise<void> {
-    const [row] = await this.#database.run<Done>(statements.set, [session, name, nodes], deadline);
-    checkAdministrator(row?.role);
-    if (row?.done !== true) throw unknownArea(name);
+  async set({ session, area, key }: AreaChange, nodes: number, deadline: Deadline): Promise<void> {
+    const made = await this.#once(() => this.#database.run<Outcome>(statements.set, [session, area, key, nodes], deadline));
+    if (made === 'nothing') throw unknownArea(area);
   }
 
   /** Its news and its subscriptions go with it, at once and for good; the answer says how many that were. */
-  async remove(session: string, name: string, key: string, deadline: Deadline): Promise<{ news: number; subscriptions: number }> {
-    const removed = await this.#database.transaction(deadline, async (client) => {
-      type Row = { role: UserRole | null; id: string | null };
-      const { rows } = await client.query<Row>({ ...statements.remove, values: [session, name, key] });
-      checkAdministrator(rows[0]?.role);
-      const id = rows[0]?.id;
-      if (id === null || id === undefined) return undefined;
-      // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
-      await client.query('DELETE FROM assignments WHERE area_id = $1', [id]);
-      const subscriptions = await client.query('DELETE FROM subscriptions WHERE area_id = $1', [id]);
-      const news = await client.query('UPDATE news SET text = NULL WHERE area_id = $1 AND text IS NOT NULL', [id]);
-      return { news: news.rowCount ?? 0, subscriptions: subscriptions.rowCount ?? 0 };
-    });
-    if (removed !== undefined) return removed;
-    if (await this.#wasLast(name, key, { there: false }, deadline)) return { news: 0, subscriptions: 0 };
-    throw unknownArea(name);
+  async remove({ session, area, key }: AreaChange, deadline: Deadline): Promise<{ news: number; subscriptions: number }> {
+    let gone = { news: 0, subscriptions: 0 };
+    const remove = (): Promise<Outcome[]> =>
+      this.#database.transaction(deadline, async (client) => {
+        const { rows } = await client.query<Outcome>({ ...statements.remove, values: [session, area, key] });
+        const id = rows[0]?.id ?? null;
+        if (id === null) return rows;
+        // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
+        await client.query('DELETE FROM assignments WHERE area_id = $1', [id]);
+        const subscriptions = await client.query('DELETE FROM subscriptions WHERE area_id = $1', [id]);
+        const news = await client.query('UPDATE news SET text = NULL WHERE area_id = $1 AND text IS NOT NULL', [id]);
+        gone = { news: news.rowCount ?? 0, subscriptions: subscriptions.rowCount ?? 0 };
+        return rows;
+      });
+    if ((await this.#once(remove)) === 'nothing') throw unknownArea(area);
+    return gone;
+  }
+
+  /** Whether the change was made now or by an earlier try, or there was nothing to change. */
+  async #once(change: () => Promise<Outcome[]>): Promise<'done' | 'nothing'> {
+    const [row] = await triedAgainIfDone(change);
+    checkAdministrator(row?.role);
+    return row?.fresh === false || row?.id !== null ? 'done' : 'nothing';
   }
 
   /** Addresses of the nodes that serve an area, by chance one or another first; without an area, of all. */
@@ -105,12 +123,6 @@ export class Areas {
     type Row = { decides: string | null } & Pick<Status, 'nodes' | 'areas'>;
     const [row] = await this.#database.run<Row>(statements.status, [], deadline);
     return { decides: row?.decides ?? undefined, nodes: row?.nodes ?? [], areas: row?.areas ?? [] };
-  }
-
-  /** Whether the request that is repeated here was the last that changed the area. */
-  async #wasLast(name: string, key: string, { there }: { there: boolean }, deadline: Deadline): Promise<boolean> {
-    const [row] = await this.#database.run<{ key: string }>(statements.lastKey, [name, there], deadline);
-    return row?.key === key;
   }
 }
 

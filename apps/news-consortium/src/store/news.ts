@@ -6,7 +6,7 @@ import type { Item, Replies } from '../messages.ts';
 import { Refusal } from '../refusal.ts';
 import { sessionOver } from './accounts.ts';
 import { unknownArea } from './areas.ts';
-import { DatabaseUnavailableError, type Database, type Deadline, type Statement } from './database.ts';
+import { DatabaseUnavailableError, triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
 
 /** $1 session, $2 area, $3 node: one row, with what is missing as NULL. */
 const gate = `gate AS (
@@ -20,6 +20,11 @@ const gate = `gate AS (
 const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.subscribed`;
 
 const itemColumns = `json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at) AS item`;
+
+/** $4 key: noted where it is new, and then, in the same transaction, the rest is done. A late repeat finds it, and does nothing. */
+const notes = `noted AS (
+  INSERT INTO done (user_id, key) SELECT g.user_id, $4 FROM gate g, area
+  WHERE g.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM done d WHERE d.user_id = g.user_id AND d.key = $4) RETURNING user_id)`;
 
 /** Each under the name by which connections keep it prepared. */
 export const newsStatements = {
@@ -55,16 +60,18 @@ export const newsStatements = {
     name: 'subscribe',
     text: `WITH ${gate}, area AS (
         SELECT a.id, a.last_number FROM areas a, gate g WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served FOR SHARE OF a),
+      ${notes},
       made AS (
         INSERT INTO subscriptions (user_id, area_id, read_through)
-        SELECT g.user_id, a.id, a.last_number FROM area a, gate g WHERE g.user_id IS NOT NULL
-        ON CONFLICT DO NOTHING RETURNING 1)
-      SELECT ${gateColumns}, EXISTS (SELECT FROM made) AS changed FROM gate g`,
+        SELECT n.user_id, a.id, a.last_number FROM area a, noted n ON CONFLICT DO NOTHING RETURNING 1)
+      SELECT ${gateColumns}, EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM area) AS there FROM gate g`,
   },
   unsubscribe: {
     name: 'unsubscribe',
-    text: `WITH ${gate}, ended AS (
-        DELETE FROM subscriptions f USING gate g WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served RETURNING 1)
+    text: `WITH ${gate}, area AS (SELECT FROM gate WHERE area_id IS NOT NULL AND served),
+      ${notes},
+      ended AS (
+        DELETE FROM subscriptions f USING gate g, noted n WHERE f.user_id = n.user_id AND f.area_id = g.area_id RETURNING 1)
       SELECT ${gateColumns}, EXISTS (SELECT FROM ended) AS changed FROM gate g`,
   },
   read: {
@@ -241,15 +248,17 @@ export class News {
     return { area: access.area, number };
   }
 
-  async subscribe(access: Access, deadline: Deadline): Promise<Replies['subscribe']> {
-    const row = await this.#pass<{ changed: boolean }>(newsStatements.subscribe, access, [], deadline);
-    if (!row.changed && !row.subscribed) throw new DatabaseUnavailableError('the subscription met a change of its area');
+  async subscribe(access: Access, key: string, deadline: Deadline): Promise<Replies['subscribe']> {
+    type Row = { changed: boolean; there: boolean };
+    const row = await triedAgainIfDone(() => this.#pass<Row>(newsStatements.subscribe, access, [key], deadline));
+    if (!row.there) throw new DatabaseUnavailableError('the subscription met a change of its area');
     return { area: access.area, changed: row.changed };
   }
 
   /** What was unread is forgotten with the subscription; who subscribes again begins with what is posted from then on. */
-  async unsubscribe(access: Access, deadline: Deadline): Promise<Replies['unsubscribe']> {
-    const { changed } = await this.#pass<{ changed: boolean }>(newsStatements.unsubscribe, access, [], deadline);
+  async unsubscribe(access: Access, key: string, deadline: Deadline): Promise<Replies['unsubscribe']> {
+    const ending = (): Promise<{ changed: boolean }> => this.#pass(newsStatements.unsubscribe, access, [key], deadline);
+    const { changed } = await triedAgainIfDone(ending);
     return { area: access.area, changed };
   }
 

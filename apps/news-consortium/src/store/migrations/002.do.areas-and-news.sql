@@ -9,9 +9,7 @@ CREATE TABLE areas (
   -- has seen number n will never see a lower one appear.
   last_number bigint NOT NULL DEFAULT 0,
   -- A removed area keeps its row, so that its numbers are never given twice.
-  removed_at timestamptz,
-  -- of the last request that added or removed it
-  key text NOT NULL
+  removed_at timestamptz
 ) WITH (fillfactor = 50); -- room for the versions of a row that every post changes
 
 CREATE TABLE news (
@@ -46,3 +44,13 @@ CREATE TABLE offers (
   PRIMARY KEY (user_id, area_id, number),
   FOREIGN KEY (user_id, area_id) REFERENCES subscriptions ON DELETE CASCADE
 );
+
+-- Keys of requests that were done and must not be done again, for the opposite may have been done since: subscribing, unsubscribing, changes of areas. A
+-- request that lay in the socket of a hung node comes late, perhaps by hours; after a day its keys are forgotten.
+CREATE TABLE done (
+  user_id bigint NOT NULL REFERENCES users,
+  key text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (user_id, key)
+);
+CREATE INDEX ON done (at);
