@@ -157,13 +157,14 @@ export const encodeRequest = <K extends Kind>(kind: K, deadlineMs: number, body:
 export function decodeRequest(frame: Uint8Array): Request {
   const value = parseJson(frame);
   const kind = (value as { kind?: unknown } | null)?.kind;
-  const schema = typeof kind === 'string' ? schemas.get(kind) : undefined;
-  if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(String(kind))}`);
+  if (typeof kind !== 'string') throw new Refusal('malformed', 'a request says its kind');
+  const schema = schemas.get(kind);
+  if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(kind)}`);
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data as unknown as Request;
   const [issue] = parsed.error.issues;
   const field = issue?.path.join('.') ?? '';
-  throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${String(kind)}: ${field}: ${issue?.message}`);
+  throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${kind}: ${field}: ${issue?.message}`);
 }
 
 function parseJson(frame: Uint8Array): unknown {

@@ -57,7 +57,7 @@ async function member(name: string, ...areas: string[]): Promise<string> {
 }
 
 async function addArea(area: string, nodes = 1): Promise<void> {
-  await client.agent('addArea', { token: root, area, nodes, key: `add ${area}`.replace(' ', '-') });
+  await client.agent('addArea', { token: root, area, nodes, key: randomUUID() });
   await eventually(async () => (await servedBy(area)).length > 0, { intervalMs: 5 });
 }
 

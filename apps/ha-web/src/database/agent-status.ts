@@ -1,0 +1,25 @@
+/** What a db-agent believes, as `GET /status` on its port gives it to the status page, as JSON. */
+export interface AgentStatus {
+  /** Of its machine: `db-1`. */
+  readonly name: string;
+  readonly role: 'primary' | 'replica' | 'fenced' | 'starting';
+  /** Of the record in ZooKeeper that it has seen last; 0 before the first. */
+  readonly epoch: number;
+  /** The machine that the record names. */
+  readonly primary: string | undefined;
+  /** What the record says: whether the other one may be promoted. */
+  readonly replicaInSync: boolean;
+  /** Of a replica: age of the newest heartbeat row that it has applied. */
+  readonly lagMs: number | undefined;
+  readonly readOnly: boolean;
+  /** Of the running server; another after each start. */
+  readonly bootId: string | undefined;
+  /** Newest first, at most 50. */
+  readonly events: readonly AgentEvent[];
+}
+
+export interface AgentEvent {
+  /** Milliseconds since 1970, by the agent's clock. */
+  readonly at: number;
+  readonly text: string;
+}

@@ -1,0 +1,285 @@
+/**
+ * MariaDB behind a floating address, as a program sees it that must outlive the server that answers there.
+ *
+ * Work is tried again, from its start and on a connection that is known to be good, until its deadline: a server that dies, a new primary that is still
+ * read-only and a deadlock all pass. Work must therefore bear being done twice: a COMMIT whose answer is lost may have happened.
+ *
+ * Nothing here ends a statement on the server (no KILL, no `max_statement_time`): a commit that waits for the replica would be let go with an OK that
+ * nobody may give. A connection that waits so keeps its place in the pool, also when whoever asked has long had his refusal: that bounds how many can
+ * wait, and reads, which have places of their own, go on beside them.
+ *
+ * What a hanging connection means is asked on another: each half second a lookout speaks to the same address. While it is answered, the others may wait;
+ * when it is not, or its own connection breaks, the server has gone or the address has moved, and all connections are dropped.
+ */
+import { connect, type Socket } from 'node:net';
+import type { Clock, Logger } from '@lab/process';
+import { createConnection, type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
+
+export type Value = string | number | null | Date | Buffer | readonly (string | number)[];
+
+/** Statements of one piece of work, on one connection. Values stand where `?` is; a list of them for `IN (?)`. */
+export interface Sql {
+  rows<Row>(text: string, values?: readonly Value[]): Promise<Row[]>;
+  /** How many rows it changed (of an upsert: 1 for a new row, 2 for one that was there), and the id that was made or named. */
+  change(text: string, values?: readonly Value[]): Promise<{ changed: number; id: number }>;
+}
+
+export interface Database {
+  /** For statements that change nothing; each sees what was committed before it. */
+  read<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** One transaction: all of it is committed when this resolves, or none of it when the work throws. Rejects as `read` does, and may have been done then. */
+  write<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+}
+
+/** The work was not done by its deadline, or nobody knows whether it was. */
+export class DatabaseUnavailableError extends Error {
+  override readonly name = 'DatabaseUnavailableError';
+}
+
+export interface MariadbOptions {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+  clock: Clock;
+  log: Logger;
+  /** Told of each try that failed in a way that passes. */
+  onRetry?: (error: Error) => void;
+}
+
+/** Longer than a new primary needs after one was killed (5 s), shorter than what HAProxy waits for an answer. */
+const writeMs = 8_000;
+/** A page that shows nothing for longer is reloaded by whoever looks at it. */
+const readMs = 5_000;
+/** Of one web server. Twenty of them stay below MariaDB's 151 even with five servers: what it was measured to serve takes two or three. */
+const connectionsPerKind = 10;
+/** At 2 ms each, whoever is behind more waits half a second; in a failover memory must have an end. */
+const waitingMax = 250;
+/** Often enough for a try or two within each second of a failover, and no burden for a server that is just starting. */
+const pauseMs = 100;
+const lookoutMs = 500;
+/** On a local network an answer takes 1 ms and a lost packet is repeated after 200; a busy machine has stood still for half a second. */
+const answerMs = 1_000;
+
+/** Errors that say "not now": too many connections, shutting down, lock wait timeout, deadlock, read-only (three ways), connection killed. */
+const passing: ReadonlySet<number> = new Set([1040, 1053, 1205, 1213, 1290, 1792, 1836, 1927]);
+
+function passes(error: unknown): error is Error {
+  const { fatal, code, errno } = error as { fatal?: boolean; code?: string; errno?: number };
+  return fatal === true || code?.startsWith('PROTOCOL_') === true || passing.has(errno ?? 0);
+}
+
+/** Whether the row is there already: of a unique key. */
+export const isDuplicate = (error: unknown): boolean => (error as { errno?: number }).errno === 1062;
+
+export class Mariadb {
+  readonly #options: MariadbOptions;
+  readonly #reads = new Places(connectionsPerKind);
+  readonly #writes = new Places(connectionsPerKind);
+  readonly #sessions = new Set<Session>();
+  #lookout: Session | undefined;
+  #looking = false;
+  #stopLooking: (() => void) | undefined;
+
+  constructor(options: MariadbOptions) {
+    this.#options = options;
+  }
+
+  /** Connects when it is first asked. */
+  open(): void {
+    this.#stopLooking = this.#options.clock.every(lookoutMs, () => void this.#look());
+  }
+
+  /** Drops all connections: what is under way fails. */
+  close(): void {
+    this.#stopLooking?.();
+    this.#dropAll(new Error('the database client was closed'));
+  }
+
+  /** The database for one request; `onServer` gets the name of each MariaDB that a try was made on. */
+  for(onServer: (server: string) => void): Database {
+    return {
+      read: (work) => this.#until(readMs, this.#reads, (session) => (onServer(session.server), work(session))),
+      write: (work) => this.#until(writeMs, this.#writes, (session) => (onServer(session.server), session.transaction(work))),
+    };
+  }
+
+  /** The answer, or the error at the deadline; the try that is under way then goes on alone, until the server or the lookout ends it. */
+  async #until<T>(limitMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const deadline = Promise.withResolvers<never>();
+    const late = (): void => deadline.reject(new DatabaseUnavailableError(`the database did not answer within ${limitMs / 1000} s`));
+    const cancel = clock.after(limitMs, late);
+    try {
+      return await Promise.race([this.#tryOn(clock.nowMs() + limitMs, places, work), deadline.promise]);
+    } finally {
+      cancel();
+    }
+  }
+
+  async #tryOn<T>(deadlineMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
+    const { clock, onRetry } = this.#options;
+    for (;;) {
+      try {
+        return await places.use(async (idle) => {
+          if (clock.nowMs() > deadlineMs) throw new DatabaseUnavailableError('the database is too busy');
+          return this.#with(idle, work);
+        });
+      } catch (error) {
+        if (!passes(error)) throw error;
+        onRetry?.(error);
+        if (clock.nowMs() + pauseMs > deadlineMs) throw new DatabaseUnavailableError(error.message, { cause: error });
+      }
+      await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+    }
+  }
+
+  /** Works on a kept connection or a new one. It is kept unless the error says something of the server rather than of the work. */
+  async #with<T>(idle: Session[], work: (session: Session) => Promise<T>): Promise<T> {
+    let session = idle.pop();
+    while (session?.isLost === true) session = idle.pop();
+    session ??= await this.#connect();
+    try {
+      const result = await work(session);
+      idle.push(session);
+      return result;
+    } catch (error) {
+      if (passes(error)) session.drop(error);
+      else idle.push(session);
+      throw error;
+    }
+  }
+
+  async #connect(): Promise<Session> {
+    const session = await Session.connect(this.#options, (socket) => this.#endAfter(socket, 'no connection within 1 s'));
+    this.#sessions.add(session);
+    session.onLost(() => this.#sessions.delete(session));
+    return session;
+  }
+
+  /** One connection that is asked all the time vouches for those that are silent. */
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      this.#lookout = this.#lookout?.isLost === false ? this.#lookout : await this.#connect();
+      const answered = this.#endAfter(this.#lookout.socket, 'no answer within 1 s');
+      await this.#lookout.ping().finally(answered);
+    } catch (error) {
+      // A server that refuses by a number is there.
+      if (((error as { errno?: number }).errno ?? 0) <= 0 && this.#stopLooking !== undefined) this.#dropAll(error as Error);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  /** Breaks the connection unless the returned function is called in time. */
+  #endAfter(socket: Socket, reason: string): () => void {
+    return this.#options.clock.after(answerMs, () => void socket.destroy(new Error(reason)));
+  }
+
+  #dropAll(reason: Error): void {
+    if (this.#sessions.size > 0) this.#options.log.warn({ err: reason, connections: this.#sessions.size }, 'dropping all connections');
+    for (const session of this.#sessions) session.drop(reason);
+  }
+}
+
+/** So many pieces of work at a time, first come, first served, and the connections that wait between them. */
+class Places {
+  readonly #idle: Session[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async use<T>(work: (idle: Session[]) => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else if (this.#waiting.length >= waitingMax) throw new DatabaseUnavailableError('the database is too busy');
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work(this.#idle);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}
+
+/** One connection. */
+class Session implements Sql {
+  readonly socket: Socket;
+  /** What the MariaDB calls its machine. */
+  readonly server: string;
+  readonly #connection: Connection;
+
+  private constructor(connection: Connection, socket: Socket, server: string) {
+    this.#connection = connection;
+    this.socket = socket;
+    this.server = server;
+  }
+
+  static async connect(options: MariadbOptions, limit: (socket: Socket) => () => void): Promise<Session> {
+    const { host, port, user, password, database } = options;
+    const socket = connect({ host, port, noDelay: true });
+    const connected = limit(socket);
+    try {
+      const connection = await createConnection({ stream: () => socket, user, password, database, timezone: 'Z', stringifyObjects: true });
+      // Whoever uses a connection that breaks sees it; without a listener the process would end.
+      connection.on('error', () => undefined);
+      // Nobody waits for the answer after that; what has the lock may itself wait for the replica.
+      await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${writeMs / 1000}`);
+      await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
+      const [[row]] = await connection.query<RowDataPacket[]>('SELECT @@hostname AS server');
+      return new Session(connection, socket, String(row?.['server']));
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      connected();
+    }
+  }
+
+  get isLost(): boolean {
+    return this.socket.destroyed;
+  }
+
+  onLost(listener: () => void): void {
+    this.socket.once('close', listener);
+  }
+
+  /** What is under way on it fails with the reason. */
+  drop(reason: Error): void {
+    this.socket.destroy(reason);
+  }
+
+  async ping(): Promise<void> {
+    await this.#connection.ping();
+  }
+
+  async rows<Row>(text: string, values: readonly Value[] = []): Promise<Row[]> {
+    const [rows] = await this.#connection.query<RowDataPacket[]>(text, values);
+    return rows as Row[];
+  }
+
+  async change(text: string, values: readonly Value[] = []): Promise<{ changed: number; id: number }> {
+    const [{ affectedRows, insertId }] = await this.#connection.query<ResultSetHeader>(text, values);
+    return { changed: affectedRows, id: insertId };
+  }
+
+  async transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    await this.#connection.query('START TRANSACTION');
+    try {
+      const result = await work(this);
+      await this.#connection.query('COMMIT');
+      return result;
+    } catch (error) {
+      // A connection that is dropped takes its transaction with it.
+      if (!passes(error)) await this.#connection.query('ROLLBACK');
+      throw error;
+    }
+  }
+}
