@@ -1,4 +1,5 @@
 /** The client side of the protocol: one request over a connection of its own. Agents ask nodes in this way, nodes ask agents, and clients ask both. */
+import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { connectFramed, type FramedSocket } from '@lab/protocol';
 import { decodeReply, encodeRequest, frameBytesMax, type Body, type Kind, type Replies } from './messages.ts';
@@ -39,7 +40,7 @@ export type Ask = typeof ask;
 
 /**
  * The addresses behind names, for a name may stand for several machines (Docker's round robin); a name that leads nowhere stays as it is, and whoever
- * connects to it learns why not.
+ * connects to it learns why not. They come in a circle that begins at one or another by chance, so that not everybody asks the same one.
  */
 export async function addressesOf(names: readonly string[]): Promise<string[]> {
   const found = names.map(async (name) => {
@@ -47,5 +48,7 @@ export async function addressesOf(names: readonly string[]): Promise<string[]> {
     const looked = await lookup(host, { all: true }).catch(() => []);
     return looked.length === 0 ? [name] : looked.map(({ address }) => joinAddress(address, port));
   });
-  return [...new Set((await Promise.all(found)).flat())];
+  const addresses = [...new Set((await Promise.all(found)).flat())];
+  const first = randomInt(Math.max(1, addresses.length));
+  return [...addresses.slice(first), ...addresses.slice(0, first)];
 }

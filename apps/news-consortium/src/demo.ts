@@ -1,6 +1,6 @@
 /** The whole system in one process, on a PostgreSQL of its own: an administrator and two users tell a story, and what they were promised is checked while plugs are pulled. */
 import { randomUUID } from 'node:crypto';
-import { makeLogger, systemClock } from '@lab/process';
+import { ExitError, makeLogger, systemClock } from '@lab/process';
 import { addressesOf, ask, connectTo } from './asking.ts';
 import { Consortium } from './client/consortium.ts';
 import { silenceMs, watch } from './client/watch.ts';
@@ -24,6 +24,8 @@ export async function demo(): Promise<void> {
   try {
     await system.start();
     await story.tell();
+  } catch (error) {
+    throw interrupted.signal.aborted ? new ExitError('interrupted', 130, { cause: error }) : error;
   } finally {
     story.end();
     await system.stop();
@@ -133,11 +135,7 @@ class Story {
   async #watch({ token }: Session): Promise<void> {
     const started = Promise.withResolvers<void>();
     const signal = AbortSignal.any([this.#signal, this.#over.signal]);
-    const connect = async (address: string) => {
-      const socket = await connectTo(address, { idleTimeoutMs: silenceMs });
-      started.resolve();
-      return socket;
-    };
+    const connect = (address: string) => connectTo(address, { idleTimeoutMs: silenceMs });
     const onItem = (area: string, { number, author, text }: Item): void => {
       this.#watched.push(text);
       console.log(`  ben's watch shows ${area}/${number} by ${author}: ${text}`);
@@ -149,6 +147,7 @@ class Story {
       token,
       areas: ['sports'],
       onItem,
+      onBegin: () => started.resolve(),
       signal,
     });
     this.#watching = watching.catch((error: unknown) => {

@@ -129,7 +129,7 @@ export interface Replies {
   join: { address: string };
   leave: Record<never, never>;
   areas: { areas: readonly { readonly area: string; readonly subscribed: boolean }[] };
-  /** `since` is the number of the last item that was there before the subscription; `unread` stops counting at 1,000. */
+  /** Everything up to `since` was read, or was there before the subscription; `unread` stops counting at 1,000. */
   myAreas: { areas: readonly { readonly area: string; readonly unread: number; readonly since: number }[] };
   subscribe: { area: string; changed: boolean };
   unsubscribe: { area: string; changed: boolean };

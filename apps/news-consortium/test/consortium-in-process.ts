@@ -88,6 +88,11 @@ export class ConsortiumInProcess implements AsyncDisposable {
     return joinAddress(front.host, front.port);
   }
 
+  /** Where it listens itself, with no proxy before it. */
+  listenAddressOf(name: string): string {
+    return this.#process(name).listen;
+  }
+
   /** Of a node, in the database. */
   idOf(name: string): string {
     return this.#process(name).id;

@@ -13,6 +13,8 @@ const areas = ['chess', 'sports', 'weather'];
 const clientsPerUser = 2;
 const password = 'correct horse';
 const pageItems = 100;
+/** Those of the auditor from the beginning on, and some of the users. */
+const watchesMax = 8;
 /** Far above what is promised: this machine may be busy with something else. */
 const waitMsMax = 10_000;
 /** Operations that must be done after a fault struck, before it ends: the clients went on without whoever is away. */
@@ -51,7 +53,7 @@ class Run {
     return new RecordingClient({ name, password, agents: async () => this.system.agentAddresses, record });
   }
 
-  /** Users, areas, and everybody subscribed to everything. */
+  /** Users, areas, everybody subscribed to everything, and an auditor who watches all of it. */
   async prepare(): Promise<void> {
     await this.system.recordAssignments();
     this.noteNodes();
@@ -61,6 +63,7 @@ class Run {
     for (const name of [...users, 'auditor']) await client.agent('register', { name, password, key: name });
     for (const each of this.#clients) await each.login();
     for (const each of this.#clients) for (const area of areas) await each.node('subscribe', area, {});
+    for (const area of areas) await this.#watch(this.#clients.at(-1)!, area);
   }
 
   noteNodes(): void {
@@ -137,7 +140,7 @@ class Run {
   }
 
   async #watch(client: RecordingClient, area: string): Promise<void> {
-    if (this.#watches.length >= 5) return;
+    if (this.#watches.length >= watchesMax) return;
     const watch = new Watch({ user: client.user, token: client.token, consortium: this.system.client() }, area);
     this.#watches.push(watch);
     await watch.begun();
@@ -246,7 +249,7 @@ const faults: Readonly<Record<string, Fault>> = {
 };
 
 describe('whatever is killed, hangs or is cut off', () => {
-  const seeds = Number(process.env['SEEDS'] ?? 2);
+  const seeds = Number(process.env['SEEDS'] || 2);
   it(`the histories of ${seeds} seeds keep all promises`, { timeout: seeds * 60_000 }, async () => {
     const waits: string[] = [];
     await simulate({ seeds, env: process.env, file: import.meta.filename, seedTimeoutMs: 60_000 }, async (random, seed) => {

@@ -375,6 +375,45 @@ describe('while nodes come and go', () => {
     });
   });
 
+  describe('a request that lay in a hung process', () => {
+    const early = { timeoutMs: 200 };
+
+    it('of a node changes nothing when it was done elsewhere, and its opposite since', async () => {
+      await addArea('sports', 2);
+      await addArea('chess', 2);
+      const token = await member('ana', 'sports');
+      await eventually(async () => (await servedBy('sports')).length === 2);
+      const [hung, other] = await servedBy('sports');
+      const name = system.nodes.find((each) => system.addressOf(each) === hung)!;
+      await eventually(async () => (await client.agent('where', { area: 'sports' })).nodes.length === 2);
+      system.pause(name);
+      const body = { token, area: 'sports', key: newKey() };
+      await expect(ask(hung!, 'unsubscribe', body, early)).rejects.toThrow(/no reply within/);
+      await ask(other!, 'unsubscribe', body, { timeoutMs });
+      await ask(other!, 'subscribe', { ...body, key: newKey() }, { timeoutMs });
+      system.heal(name);
+      // Whatever comes behind it has come.
+      await eventually(() => ask(hung!, 'health', {}, { timeoutMs }));
+      await post(token, 'sports', 'still there');
+      expect(await unread(token, 'sports')).toEqual(['still there']);
+    });
+
+    it('of an agent removes no area that was added again since', async () => {
+      await addArea('sports');
+      const body = { token: root, area: 'sports', key: newKey() };
+      const [hung, other] = system.agents;
+      const address = system.addressOf(hung!);
+      system.pause(hung!);
+      await expect(ask(address, 'removeArea', body, early)).rejects.toThrow(/no reply within/);
+      const by = system.clientOf(other!);
+      await by.agent('removeArea', body);
+      await by.agent('addArea', { ...body, nodes: 1, key: newKey() });
+      system.heal(hung!);
+      await ask(address, 'status', {}, { timeoutMs });
+      expect((await system.status()).areas).toMatchObject([{ area: 'sports' }]);
+    });
+  });
+
   describe('a watch', () => {
     it('has every item at once, in order, whatever connections break and nodes go', async () => {
       await addArea('sports', 2);

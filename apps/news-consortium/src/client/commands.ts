@@ -182,9 +182,10 @@ async function untilInterrupted(interrupts: EventEmitter, run: (signal: AbortSig
 }
 
 async function printWatched(streams: Streams, settings: z.infer<typeof clientConfigs.watch>, signal: AbortSignal): Promise<void> {
-  const { member } = await openDesk(streams, settings, { signal });
+  const { member, say } = await openDesk(streams, settings, { signal });
   await watchAs(member, {
     areas: settings.area,
+    onBegin: (area) => void say(`watching ${area}`),
     onItem: (area, item) => write(streams.stdout, settings.json ? jsonLine({ area, ...item }) : itemText(area, item)),
     signal,
   });

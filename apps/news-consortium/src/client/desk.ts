@@ -50,7 +50,10 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
 }
 
 /** Follows areas with the member's session. */
-export function watchAs({ consortium, kept }: Member, options: Pick<WatchOptions, 'areas' | 'onItem' | 'signal'>): Promise<void> {
+export function watchAs(
+  { consortium, kept }: Member,
+  options: Pick<WatchOptions, 'areas' | 'onItem' | 'onBegin' | 'signal'>,
+): Promise<void> {
   const connect: WatchOptions['connect'] = (address) => connectTo(address, { idleTimeoutMs: silenceMs });
   return watch({ ...options, consortium, token: kept.token, connect, clock: systemClock });
 }

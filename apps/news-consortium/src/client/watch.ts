@@ -25,6 +25,8 @@ export interface WatchOptions {
   readonly areas: readonly string[];
   /** Gets the items of each area in the order of their numbers, one at a time; while it takes its time, the node waits. */
   readonly onItem: (area: string, item: Item) => void | Promise<void>;
+  /** An area is watched: what is posted from now on comes. */
+  readonly onBegin?: (area: string) => void;
   /** Ends it in good order. */
   readonly signal: AbortSignal;
 }
@@ -115,6 +117,7 @@ class Following {
   readonly #options: WatchOptions;
   readonly #area: string;
   #stopped = false;
+  #begun = false;
   #socket: FramedSocket | undefined;
 
   constructor(options: WatchOptions, area: string, after: number | undefined) {
@@ -155,6 +158,8 @@ class Following {
     try {
       const request = encodeRequest('watch', timeoutMs, { token, area: this.#area, after: this.last });
       const { after } = decodeReply('watch', await socket.request(request, { timeoutMs }));
+      if (!this.#begun) this.#options.onBegin?.(this.#area);
+      this.#begun = true;
       this.last ??= after;
       return { address, socket };
     } catch (error) {
