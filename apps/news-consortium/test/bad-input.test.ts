@@ -18,7 +18,8 @@ import { Refusal } from '../src/refusal.ts';
 import { attemptsMax, attemptWindowMs } from '../src/store/accounts.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { Tokens } from '../src/tokens.ts';
-import { administrator, ConsortiumInProcess, createDatabase, query } from './consortium-in-process.ts';
+import { query } from './assignment-log.ts';
+import { administrator, ConsortiumInProcess, createDatabase } from './consortium-in-process.ts';
 
 const area = 'sports';
 const password = 'correct horse';

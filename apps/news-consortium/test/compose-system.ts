@@ -19,6 +19,7 @@ export const administrator = { name: 'admin', password: 'battery staple' };
 export const agents = ['agent-1', 'agent-2'];
 
 export class ComposeSystem implements AsyncDisposable {
+  readonly administrator = administrator;
   readonly #env: Record<string, string>;
   /** Of services and replicas, as `docker inspect` has them. */
   readonly #addresses = new Map<string, string>();

@@ -7,14 +7,13 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { silentLogger, systemClock, type Clock } from '@lab/process';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
-import pg from 'pg';
 import { ask, joinAddress, type Ask } from '../src/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
 import type { EmbeddedPostgres } from '../src/embedded-postgres.ts';
 import type { Status } from '../src/messages.ts';
 import type { ScryptCost } from '../src/passwords.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
-import type { Assigned } from './history.ts';
+import { query } from './assignment-log.ts';
 
 /** As cheap as scrypt can be: nothing here is secret. */
 const scryptCost: ScryptCost = { N: 2, r: 1, p: 1 };
@@ -41,18 +40,8 @@ export async function createDatabase(postgres: EmbeddedPostgres): Promise<string
   return url.href;
 }
 
-export async function query<Row extends object>(url: string, text: string, values: readonly unknown[] = []): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return (await client.query<Row>(text, [...values])).rows;
-  } finally {
-    await client.end();
-  }
-}
-
 export class ConsortiumInProcess implements AsyncDisposable {
+  readonly administrator = administrator;
   /** Of the database itself, past all proxies. */
   readonly databaseUrl: string;
   readonly #options: SystemOptions;
@@ -191,41 +180,6 @@ export class ConsortiumInProcess implements AsyncDisposable {
     return query<Row>(this.databaseUrl, text, values);
   }
 
-  /** From now on the database writes down who serves what, and when. Before there are areas. */
-  async recordAssignments(): Promise<void> {
-    // As the last act of each transaction, so that the time is that of its commit.
-    await this.query(`
-      CREATE TABLE test_assigned (area_id bigint, node_id uuid, at_ms float8, begins boolean, with_lock boolean);
-      CREATE FUNCTION test_assigned() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO test_assigned VALUES (coalesce(NEW.area_id, OLD.area_id), coalesce(NEW.node_id, OLD.node_id),
-          extract(epoch FROM clock_timestamp()) * 1000, TG_OP = 'INSERT', EXISTS (
-            SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${decidersLock} AND granted AND pid = pg_backend_pid()));
-        RETURN NULL;
-      END $$;
-      CREATE CONSTRAINT TRIGGER test_assigned AFTER INSERT OR DELETE ON assignments
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test_assigned()`);
-  }
-
-  /** How many assignments were written down that somebody made without being the one who decides. */
-  async trespasses(): Promise<number> {
-    return (await this.query('SELECT FROM test_assigned WHERE begins AND NOT with_lock')).length;
-  }
-
-  /** What was written down; times are of `Date.now`. */
-  async assigned(addresses: ReadonlyMap<string, string>): Promise<Assigned[]> {
-    type Row = { area: string; node: string; fromMs: number; toMs: number | null };
-    const rows = await this.query<Row>(`
-      SELECT a.name AS area, b.node_id AS node, b.at_ms AS "fromMs", (
-        SELECT min(e.at_ms) FROM test_assigned e
-        WHERE NOT e.begins AND e.area_id = b.area_id AND e.node_id = b.node_id AND e.at_ms >= b.at_ms) AS "toMs"
-      FROM test_assigned b JOIN areas a ON a.id = b.area_id WHERE b.begins`);
-    return rows.map(({ area, node, fromMs, toMs }) => ({
-      ...{ area, node: addresses.get(node) ?? node },
-      // Between the last act of a transaction and the moment from which others see it.
-      ...{ fromMs: fromMs - 1, toMs: toMs === null ? Infinity : toMs + commitMs },
-    }));
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     const processes = [...this.#processes.values()];
     for (const process of processes) {
@@ -259,9 +213,6 @@ export class ConsortiumInProcess implements AsyncDisposable {
 
 /** The advisory lock of the agent that decides. */
 const decidersLock = 710_002;
-/** A transaction that has begun to commit is done within this time, on a busy machine too. */
-const commitMs = 250;
-
 const counted = (kind: string, count: number): string[] => Array.from({ length: count }, (_, index) => `${kind}-${index + 1}`);
 
 /** What stands around a role. */

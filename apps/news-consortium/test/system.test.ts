@@ -11,6 +11,7 @@ import type { Consortium } from '../src/client/consortium.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded-postgres.ts';
 import { nodesMax, type Item } from '../src/messages.ts';
 import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
+import { recordAssignments, trespasses } from './assignment-log.ts';
 import { Watch } from './recording-client.ts';
 
 const password = 'correct horse';
@@ -122,12 +123,11 @@ describe('while nothing fails', () => {
       const token = await member('ana', 'sports');
       await eventually(async () => (await servedBy('sports')).length === system.nodes.length);
       await system.clientOf('agent-2').agent('logout', { token });
-      for (const name of system.nodes)
-        for (const request of [
-          ask(system.addressOf(name), 'read', { token, area: 'sports', limit: 1 }, { timeoutMs }),
-          ask(system.addressOf(name), 'myAreas', { token }, { timeoutMs }),
-        ])
-          await expect(request).rejects.toEqual(refusal('unauthenticated'));
+      for (const address of system.nodes.map((name) => system.addressOf(name))) {
+        const read = ask(address, 'read', { token, area: 'sports', limit: 1 }, { timeoutMs });
+        await expect(read).rejects.toEqual(refusal('unauthenticated'));
+        await expect(ask(address, 'myAreas', { token }, { timeoutMs })).rejects.toEqual(refusal('unauthenticated'));
+      }
     });
   });
 
@@ -492,7 +492,7 @@ describe('while nodes come and go', () => {
       ).length;
 
     it('and hangs is followed by another; when it goes on it writes nothing, and waits for its turn', async () => {
-      await system.recordAssignments();
+      await recordAssignments(system.databaseUrl);
       const child = await decidingProcess();
       child.kill('SIGSTOP');
       await addArea('sports');
@@ -505,7 +505,7 @@ describe('while nodes come and go', () => {
       await system.kill('node-1');
       await eventually(async () => (await system.status()).nodes.length === 2);
       expect(await system.decider()).toBe(decider);
-      expect(await system.trespasses()).toBe(0);
+      expect(await trespasses(system.databaseUrl)).toBe(0);
     });
   });
 });

@@ -33,8 +33,8 @@ export const nodeAttemptMs = 800;
 export const agentAttemptMs = 1_200;
 const pauseMsMin = 50;
 const pauseMsMax = 200;
-/** A node that did not answer is asked again only then, unless there is no other. */
-const suspectMs = 1_000;
+/** A node that did not answer is asked again only then: by that time agents name others. One that answered, if only that the database is away, may be asked again soon. */
+const suspectMs = 1_500;
 
 export class Consortium {
   readonly #options: ConsortiumOptions;
@@ -69,7 +69,7 @@ export class Consortium {
       } catch (error) {
         this.#nodes.delete(area ?? '');
         if (error instanceof Refusal && error.code === 'not-served') this.#remember(area, error.details.nodes ?? []);
-        else if (triesAgain(error)) this.#suspectedMs.set(address, this.#options.clock.nowMs());
+        else if (error instanceof FramingError) this.#suspectedMs.set(address, this.#options.clock.nowMs());
         throw error;
       }
     });

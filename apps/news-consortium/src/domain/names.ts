@@ -15,7 +15,6 @@ export function normalName(text: string): string | undefined {
 export const textBytesMax = 16 * 1024;
 
 /** Control characters but tab and line feed, and halves of a character: they would act on the reader's terminal, or cannot be stored at all. */
-// eslint-disable-next-line no-control-regex
 const forbiddenInText = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|\p{Surrogate}/u;
 
 /** Why a text cannot be an item; undefined where it can. */

@@ -157,5 +157,6 @@ export class Feeds {
 
 /** Its signs of life are read and dropped: when they stop for long, the connection ends. */
 async function untilItLeaves(socket: WatcherSocket): Promise<void> {
-  for await (const _ of socket);
+  const signs = socket[Symbol.asyncIterator]();
+  while (!(await signs.next()).done);
 }

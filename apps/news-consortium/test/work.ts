@@ -1,0 +1,179 @@
+/** Clients of several users that do whatever clients do, by chance from a seed, on agents and nodes that things happen to; wherever those run. */
+import { systemClock } from '@lab/process';
+import { eventually, type Random } from '@lab/testing';
+import type { Consortium } from '../src/client/consortium.ts';
+import type { Item } from '../src/messages.ts';
+import { recordAssignments, recordedAssignments } from './assignment-log.ts';
+import type { History, Operation } from './history.ts';
+import { RecordingClient, Watch } from './recording-client.ts';
+
+const users = ['ana', 'bo', 'cyd'];
+const areas = ['chess', 'sports', 'weather'];
+const clientsPerUser = 2;
+const password = 'correct horse';
+const pageItems = 100;
+/** Those of the auditor from the beginning on, and some of the users. */
+const watchesMax = 8;
+/** Far above what is promised: this machine may be busy with something else. */
+export const waitMsMax = 10_000;
+
+/** What there is to work on. */
+export interface WorkPlace {
+  readonly administrator: { readonly name: string; readonly password: string };
+  /** Of a database that is reached whatever happens to the others. */
+  readonly databaseUrl: string;
+  /** Where agents are now. */
+  readonly agentAddresses: string[];
+  /** A client that knows them. */
+  client(): Consortium;
+}
+
+/** Clients at work, whose operations and watches become a history. */
+export class Work {
+  readonly #place: WorkPlace;
+  readonly operations: Operation[] = [];
+  readonly #random: Random;
+  readonly #clients: RecordingClient[];
+  readonly #watches: Watch[] = [];
+  /** Numbers of what a user has posted, by user and area. */
+  readonly #posted = new Map<string, number[]>();
+  #posts = 0;
+  #over = false;
+
+  constructor(place: WorkPlace, random: Random) {
+    this.#place = place;
+    this.#random = random;
+    this.#clients = [...users.flatMap((user) => Array.from({ length: clientsPerUser }, () => user)), 'auditor'].map((name) =>
+      this.#client(name),
+    );
+  }
+
+  #client(name: string): RecordingClient {
+    const record = (operation: Operation): void => void this.operations.push(operation);
+    return new RecordingClient({ name, password, agents: async () => this.#place.agentAddresses, record });
+  }
+
+  /** Users, areas, everybody subscribed to everything, and an auditor who watches all of it. */
+  async prepare(): Promise<void> {
+    await recordAssignments(this.#place.databaseUrl);
+    const client = this.#place.client();
+    const { token } = await client.agent('login', this.#place.administrator);
+    for (const area of areas) await client.agent('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
+    for (const name of [...users, 'auditor']) await client.agent('register', { name, password, key: name });
+    for (const each of this.#clients) await each.login();
+    for (const each of this.#clients) for (const area of areas) await each.node('subscribe', area, {});
+    for (const area of areas) await this.#watch(this.#clients.at(-1)!, area);
+  }
+
+  /** Everybody works until the faults are over. */
+  async during(faults: () => Promise<void>): Promise<void> {
+    const working = this.#clients.slice(0, -1).map((client, index) => this.#work(client, this.#random.fork(`client ${index}`)));
+    try {
+      await Promise.race([faults(), Promise.all(working)]);
+    } finally {
+      this.#over = true;
+    }
+    await Promise.all(working);
+  }
+
+  /** Resolves when so many more operations were answered. */
+  async goOn(operations: number): Promise<void> {
+    const wanted = this.operations.length + operations;
+    await eventually(() => this.operations.length >= wanted, { timeoutMs: 3 * waitMsMax, intervalMs: 5 });
+  }
+
+  /** Resolves at a moment at which somebody waits for an answer. */
+  async amidWork(): Promise<void> {
+    await eventually(() => this.#clients.some((client) => client.busy), { intervalMs: 1 });
+  }
+
+  async #work(client: RecordingClient, random: Random): Promise<void> {
+    while (!this.#over) {
+      await this.#step(client, random);
+      await new Promise<void>((resolve) => systemClock.after(random.integer(0, 30), resolve));
+    }
+  }
+
+  async #step(client: RecordingClient, random: Random): Promise<void> {
+    const area = random.pick(areas);
+    const chance = random.next();
+    if (chance < 0.3) return this.#post(client, area);
+    if (chance < 0.45) return void (await client.node('read', area, { limit: pageItems }));
+    if (chance < 0.75) return this.#readUnread(client, area, random.chance(0.7));
+    if (chance < 0.83) return this.#delete(client, area, random);
+    if (chance < 0.85) return void (await client.node('unsubscribe', area, {}));
+    if (chance < 0.92) return void (await client.node('subscribe', area, {}));
+    if (chance < 0.95) return this.#relogin(client, area);
+    await this.#watch(client, area);
+  }
+
+  async #post(client: RecordingClient, area: string): Promise<void> {
+    const text = `post ${++this.#posts}`;
+    const posted = await client.node('post', area, { text, key: text.replace(' ', '-') });
+    if (posted === undefined) return;
+    const name = `${client.user} ${area}`;
+    this.#posted.set(name, [...(this.#posted.get(name) ?? []), posted.number]);
+  }
+
+  async #readUnread(client: RecordingClient, area: string, marks: boolean): Promise<void> {
+    const offered = await client.node('unread', area, { limit: 5 });
+    const numbers = offered?.items.map(({ number }) => number) ?? [];
+    if (marks && numbers.length > 0) await client.node('mark', area, { numbers });
+  }
+
+  async #delete(client: RecordingClient, area: string, random: Random): Promise<void> {
+    const numbers = this.#posted.get(`${client.user} ${area}`) ?? [];
+    if (numbers.length > 0) await client.node('delete', area, { number: random.pick(numbers) });
+  }
+
+  /** And what the closed session still can do. */
+  async #relogin(client: RecordingClient, area: string): Promise<void> {
+    const { token } = client;
+    await client.logout();
+    await client.node('read', area, { limit: pageItems }, token);
+    await client.login();
+  }
+
+  async #watch(client: RecordingClient, area: string): Promise<void> {
+    if (this.#watches.length >= watchesMax) return;
+    const watch = new Watch({ user: client.user, token: client.token, consortium: this.#place.client() }, area);
+    this.#watches.push(watch);
+    await watch.begun();
+  }
+
+  /** All that is unread is read, all that is there is read by the auditor, and watches come to their ends. */
+  async end(): Promise<History> {
+    for (const client of this.#clients)
+      for (const area of areas) await eventually(() => this.#drained(client, area), { intervalMs: 20 });
+    const auditor = this.#clients.at(-1)!;
+    const final = new Map<string, Item[]>();
+    for (const area of areas) final.set(area, await allNews(auditor, area));
+    for (const watch of this.#watches) {
+      const { area, after } = watch.watched ?? { area: '', after: Infinity };
+      const last = final.get(area)?.findLast(({ number }) => number > after)?.number;
+      await eventually(() => last === undefined || watch.refusal !== undefined || watch.has(last));
+      await watch.stop();
+    }
+    const watched = this.#watches.flatMap((watch) => watch.watched ?? []);
+    return { operations: this.operations, final, watched, assigned: await recordedAssignments(this.#place.databaseUrl) };
+  }
+
+  async #drained(client: RecordingClient, area: string): Promise<boolean> {
+    const offered = await client.node('unread', area, { limit: pageItems });
+    // The subscription has ended.
+    if (offered === undefined) return true;
+    const numbers = offered.items.map(({ number }) => number);
+    if (numbers.length > 0) await client.node('mark', area, { numbers });
+    return numbers.length === 0 && offered.held === 0;
+  }
+}
+
+async function allNews(client: RecordingClient, area: string): Promise<Item[]> {
+  const news: Item[] = [];
+  for (let before: number | undefined; ; before = news[0]!.number) {
+    const body = { token: client.token, area, limit: pageItems, ...(before !== undefined && { before }) };
+    const { items } = await client.consortium.node(area, 'read', body);
+    news.unshift(...items);
+    if (items.length < pageItems) return news;
+  }
+}
