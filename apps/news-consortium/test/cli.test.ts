@@ -344,7 +344,7 @@ describe('watch', () => {
   it('shows items as they are posted, and ends well with Ctrl-C', async () => {
     const { person, area, token } = await subscriber();
     const { code, signal, stdout, stderr } = await watched(person, area, token, [area]);
-    expect([code, signal, stderr]).toEqual([0, null, '']);
+    expect([code, signal, stderr]).toEqual([0, null, `watching ${area}\n`]);
     expect(stdout).toMatch(new RegExp(`^${area}/\\d+  ${person.name}  [-0-9]+ [:0-9]+  It rains\n`));
   });
 

@@ -29,7 +29,7 @@ async function decider(): Promise<string> {
       system.databaseUrl,
       `SELECT agent FROM deciding WHERE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 710002 AND granted)`,
     );
-    return row?.agent;
+    return row?.agent ?? '';
   });
 }
 

@@ -32,7 +32,10 @@ const encoder = new TextEncoder();
 const utf8Bytes = (text: string): number => encoder.encode(text).byteLength;
 
 export const passwordRule = '8 to 256 characters';
-export const isPassword = (text: string): boolean => text.length >= 8 && text.length <= 256;
+export function isPassword(text: string): boolean {
+  const { length } = text.normalize('NFC');
+  return length >= 8 && length <= 256;
+}
 
 /** An item as users name it. */
 export interface ItemName {
