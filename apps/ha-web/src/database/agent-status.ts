@@ -9,8 +9,10 @@ export interface AgentStatus {
   readonly primary: string | undefined;
   /** What the record says: whether the other one may be promoted. */
   readonly replicaInSync: boolean;
-  /** Of a replica: age of the newest heartbeat row that it has applied. */
+  /** Of a replica that receives and applies: age of the oldest transaction that it has received and not applied. */
   readonly lagMs: number | undefined;
+  /** Sequence number of the last transaction that it has committed. */
+  readonly position: number | undefined;
   readonly readOnly: boolean;
   /** Of the running server; another after each start. */
   readonly bootId: string | undefined;

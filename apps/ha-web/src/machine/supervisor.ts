@@ -4,7 +4,6 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import type { Clock, Logger, Role } from '@lab/process';
 
 /** A program that is meant to run for ever. It gets the machine's environment, and is the leader of a process group of its own. */

@@ -48,8 +48,8 @@ export interface MariadbOptions {
   onRetry?: (error: Error) => void;
 }
 
-/** Longer than a new primary needs after one was killed (5 s), shorter than what HAProxy waits for an answer. */
-const writeMs = 8_000;
+/** All that a request asks for. Longer than a new primary needs after one was killed, 5 s; shorter than HAProxy's `timeout server`, 10 s. */
+const requestMs = 8_000;
 /** A page that shows nothing for longer is reloaded by whoever looks at it. */
 const readMs = 5_000;
 /** Of one web server. Twenty of them stay below MariaDB's 151 even with five servers: what it was measured to serve takes two or three. */
@@ -80,39 +80,45 @@ export class Mariadb {
   readonly #sessions = new Set<Session>();
   #lookout: Session | undefined;
   #looking = false;
-  #stopLooking: (() => void) | undefined;
+  #isClosed = false;
+  #stopLooking: () => void = () => undefined;
 
   constructor(options: MariadbOptions) {
     this.#options = options;
   }
 
-  /** Connects when it is first asked. */
+  /** From now on it looks out; connections for work are made when they are needed. */
   open(): void {
+    void this.#look();
     this.#stopLooking = this.#options.clock.every(lookoutMs, () => void this.#look());
   }
 
   /** Drops all connections: what is under way fails. */
   close(): void {
-    this.#stopLooking?.();
-    this.#dropAll(new Error('the database client was closed'));
+    this.#isClosed = true;
+    this.#stopLooking();
+    for (const session of this.#sessions) session.drop(new Error('the database client was closed'));
   }
 
-  /** The database for one request; `onServer` gets the name of each MariaDB that a try was made on. */
+  /** The database for one request, whose time begins now; `onServer` gets the name of each MariaDB that a try is made on. */
   for(onServer: (server: string) => void): Database {
+    const { clock } = this.#options;
+    const endMs = clock.nowMs() + requestMs;
+    const readEndMs = (): number => Math.min(endMs, clock.nowMs() + readMs);
     return {
-      read: (work) => this.#until(readMs, this.#reads, (session) => (onServer(session.server), work(session))),
-      write: (work) => this.#until(writeMs, this.#writes, (session) => (onServer(session.server), session.transaction(work))),
+      read: (work) => this.#until(readEndMs(), this.#reads, (session) => (onServer(session.server), work(session))),
+      write: (work) => this.#until(endMs, this.#writes, (session) => (onServer(session.server), session.transaction(work))),
     };
   }
 
   /** The answer, or the error at the deadline; the try that is under way then goes on alone, until the server or the lookout ends it. */
-  async #until<T>(limitMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
+  async #until<T>(endMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
     const { clock } = this.#options;
     const deadline = Promise.withResolvers<never>();
-    const late = (): void => deadline.reject(new DatabaseUnavailableError(`the database did not answer within ${limitMs / 1000} s`));
-    const cancel = clock.after(limitMs, late);
+    const late = (): void => deadline.reject(new DatabaseUnavailableError('the database did not answer in time'));
+    const cancel = clock.after(Math.max(0, endMs - clock.nowMs()), late);
     try {
-      return await Promise.race([this.#tryOn(clock.nowMs() + limitMs, places, work), deadline.promise]);
+      return await Promise.race([this.#tryOn(endMs, places, work), deadline.promise]);
     } finally {
       cancel();
     }
@@ -153,6 +159,7 @@ export class Mariadb {
 
   async #connect(): Promise<Session> {
     const session = await Session.connect(this.#options, (socket) => this.#endAfter(socket, 'no connection within 1 s'));
+    if (this.#isClosed) session.drop(new Error('the database client was closed'));
     this.#sessions.add(session);
     session.onLost(() => this.#sessions.delete(session));
     return session;
@@ -163,12 +170,17 @@ export class Mariadb {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      this.#lookout = this.#lookout?.isLost === false ? this.#lookout : await this.#connect();
+      if (this.#lookout?.isLost !== false) {
+        // A new one says nothing of those that are older: they may lead to where the address was before.
+        const older = [...this.#sessions];
+        this.#lookout = await this.#connect();
+        this.#drop(older, new Error('the address may have moved'));
+      }
       const answered = this.#endAfter(this.#lookout.socket, 'no answer within 1 s');
       await this.#lookout.ping().finally(answered);
     } catch (error) {
       // A server that refuses by a number is there.
-      if (((error as { errno?: number }).errno ?? 0) <= 0 && this.#stopLooking !== undefined) this.#dropAll(error as Error);
+      if (((error as { errno?: number }).errno ?? 0) <= 0) this.#drop([...this.#sessions], error as Error);
     } finally {
       this.#looking = false;
     }
@@ -179,9 +191,10 @@ export class Mariadb {
     return this.#options.clock.after(answerMs, () => void socket.destroy(new Error(reason)));
   }
 
-  #dropAll(reason: Error): void {
-    if (this.#sessions.size > 0) this.#options.log.warn({ err: reason, connections: this.#sessions.size }, 'dropping all connections');
-    for (const session of this.#sessions) session.drop(reason);
+  #drop(sessions: readonly Session[], reason: Error): void {
+    if (sessions.length > 0)
+      this.#options.log.warn({ reason: reason.message, connections: sessions.length }, 'dropping connections');
+    for (const session of sessions) session.drop(reason);
   }
 }
 
@@ -227,11 +240,18 @@ class Session implements Sql {
     const socket = connect({ host, port, noDelay: true });
     const connected = limit(socket);
     try {
-      const connection = await createConnection({ stream: () => socket, user, password, database, timezone: 'Z', stringifyObjects: true });
+      const connection = await createConnection({
+        stream: () => socket,
+        user,
+        password,
+        database,
+        timezone: 'Z',
+        stringifyObjects: true,
+      });
       // Whoever uses a connection that breaks sees it; without a listener the process would end.
       connection.on('error', () => undefined);
       // Nobody waits for the answer after that; what has the lock may itself wait for the replica.
-      await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${writeMs / 1000}`);
+      await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${requestMs / 1000}`);
       await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
       const [[row]] = await connection.query<RowDataPacket[]>('SELECT @@hostname AS server');
       return new Session(connection, socket, String(row?.['server']));
@@ -261,12 +281,12 @@ class Session implements Sql {
   }
 
   async rows<Row>(text: string, values: readonly Value[] = []): Promise<Row[]> {
-    const [rows] = await this.#connection.query<RowDataPacket[]>(text, values);
+    const [rows] = await this.#connection.query<RowDataPacket[]>(text, [...values]);
     return rows as Row[];
   }
 
   async change(text: string, values: readonly Value[] = []): Promise<{ changed: number; id: number }> {
-    const [{ affectedRows, insertId }] = await this.#connection.query<ResultSetHeader>(text, values);
+    const [{ affectedRows, insertId }] = await this.#connection.query<ResultSetHeader>(text, [...values]);
     return { changed: affectedRows, id: insertId };
   }
 

@@ -7,33 +7,38 @@ const schemaFolder = join(import.meta.dirname, 'schema');
 const dataFolder = join(import.meta.dirname, '../../data');
 /** Behind the tables of `schema/`. */
 const stockVersion = 1_000;
-/** Shorter than a transaction's deadline, which covers the waiting, too. */
+/** Shorter than a request's deadline, which covers the waiting, too. */
 const lockSeconds = 3;
 
 /** One at a time does it, the others find it done. Rejects where the database cannot be written to, which passes: try again. */
 export async function migrate(database: Database): Promise<void> {
-  await database.write(async (sql) => {
-    const [lock] = await sql.rows<{ held: number | null }>(`SELECT GET_LOCK('marketplace.schema', ${lockSeconds}) AS held`);
-    if (lock?.held !== 1) throw new Error(`another server has been changing the tables for ${lockSeconds} s`);
-    try {
-      await upgrade(sql);
-    } finally {
-      await sql.rows("DO RELEASE_LOCK('marketplace.schema')");
-    }
-  });
+  await database.write((sql) => alone(sql, () => makeTables(sql)));
+  // A transaction of its own: what makes tables commits as it goes.
+  await database.write((sql) => alone(sql, () => fill(sql)));
 }
 
-async function upgrade(sql: Sql): Promise<void> {
+async function alone(sql: Sql, work: () => Promise<void>): Promise<void> {
+  const [lock] = await sql.rows<{ held: number | null }>(`SELECT GET_LOCK('marketplace.schema', ${lockSeconds}) AS held`);
+  if (lock?.held !== 1) throw new Error(`another server has been changing the tables for ${lockSeconds} s`);
+  try {
+    await work();
+  } finally {
+    await sql.change("DO RELEASE_LOCK('marketplace.schema')");
+  }
+}
+
+async function makeTables(sql: Sql): Promise<void> {
   await sql.change('CREATE TABLE IF NOT EXISTS schema_versions (version INT UNSIGNED NOT NULL PRIMARY KEY) ENGINE = InnoDB');
-  const done = new Set((await sql.rows<{ version: number }>('SELECT version FROM schema_versions')).map(({ version }) => version));
   for (const file of (await readdir(schemaFolder)).sort()) {
     const version = Number.parseInt(file);
-    if (done.has(version)) continue;
+    if (await isDone(sql, version)) continue;
     for (const statement of statementsOf(await readFile(join(schemaFolder, file), 'utf8'))) await sql.change(statement);
     await sql.change('INSERT INTO schema_versions VALUES (?)', [version]);
   }
-  if (!done.has(stockVersion)) await fill(sql);
 }
+
+const isDone = async (sql: Sql, version: number): Promise<boolean> =>
+  (await sql.rows('SELECT version FROM schema_versions WHERE version = ?', [version])).length > 0;
 
 const statementsOf = (text: string): string[] =>
   text
@@ -62,6 +67,7 @@ interface Product {
 const read = async <T>(file: string): Promise<T> => JSON.parse(await readFile(join(dataFolder, file), 'utf8')) as T;
 
 async function fill(sql: Sql): Promise<void> {
+  if (await isDone(sql, stockVersion)) return;
   for (const { id, name, place, about, latitude, longitude } of await read<Producer[]>('producers.json')) {
     await sql.change('INSERT INTO producers VALUES (?, ?, ?, ?, ?, ?)', [id, name, place, about, latitude, longitude]);
   }

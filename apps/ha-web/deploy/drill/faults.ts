@@ -1,0 +1,359 @@
+/** The faults of the promise, one by one: what is done to which machine under load, what is measured, and what was promised. */
+import { setTimeout as wait } from 'node:timers/promises';
+import { failedRetries, failures, outageMs, type Load } from './load.ts';
+import type { System } from './system.ts';
+
+/** One line of the table. */
+export interface Result {
+  readonly fault: string;
+  readonly promise: string;
+  readonly measured: string;
+  readonly holds: boolean;
+}
+
+export interface Drill {
+  readonly system: System;
+  readonly load: Load;
+}
+
+export interface Fault {
+  readonly name: string;
+  /** Strikes, measures and repairs; resolves when all is whole again. */
+  run(drill: Drill): Promise<Result[]>;
+}
+
+/** Before a fault and behind a repair: so long everything must just work. */
+const calmMs = 1_000;
+/** A fault lasts so long where nothing else says how long. */
+const faultMs = 4_000;
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
+
+async function calm({ system }: Drill): Promise<void> {
+  await system.whole();
+  await wait(calmMs);
+}
+
+/** The active balancer is lost, and comes back. */
+function balancerFault(name: string, strike: (drill: Drill, active: string) => Promise<unknown>, repair?: typeof strike): Fault {
+  const promise = 'service back within 1 s; its return costs no request that a retry does not cover';
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const active = await system.activeBalancer();
+      const struckMs = performance.now();
+      await strike(drill, active);
+      await wait(faultMs);
+      const outage = outageMs(load, ['page'], struckMs);
+      const repairedMs = performance.now();
+      await repair?.(drill, active);
+      await system.whole();
+      await wait(calmMs);
+      const uncovered = failedRetries(load, ['page', 'read', 'order'], repairedMs);
+      const measured = `outage ${seconds(outage)}; ${uncovered.length} retries failed on its return`;
+      return [{ fault: name, promise, measured, holds: outage <= 1_000 && uncovered.length === 0 }];
+    },
+  };
+}
+
+/** A web server is lost. */
+function webFault(name: string, strike: (drill: Drill, victim: string) => Promise<unknown>, repair: typeof strike): Fault {
+  const promise = 'retried reads do not fail; out of rotation within 2 s, gone from HAProxy within 5 s';
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const victim = (await system.webServers()).at(-1)!;
+      const host = (await system.inside(victim, 'hostname')).trim();
+      const struckMs = performance.now();
+      const gone = system.until(`${victim} is gone from HAProxy`, async () => {
+        const { servers } = await system.status();
+        return servers.every((server) => server.name !== host);
+      });
+      await strike(drill, victim);
+      const goneMs = await gone;
+      const failed = failures(load, ['page', 'read'], struckMs);
+      const retries = failedRetries(load, ['page', 'read'], struckMs);
+      const rotationMs = Math.max(0, ...failed.map(({ sentMs }) => sentMs - struckMs));
+      await repair(drill, victim);
+      await system.whole();
+      const measured = `${failed.length} in flight failed, ${retries.length} retries; last failure sent after ${seconds(rotationMs)}, gone after ${seconds(goneMs)}`;
+      return [{ fault: name, promise, measured, holds: retries.length === 0 && rotationMs <= 2_000 && goneMs <= 5_000 }];
+    },
+  };
+}
+
+/** Something that no request may notice. */
+function unnoticed(name: string, act: (drill: Drill) => Promise<unknown>, promise = 'no failed request'): Fault {
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const beganMs = performance.now();
+      await act(drill);
+      await system.whole();
+      await wait(calmMs);
+      const failed = failures(load, ['page', 'read', 'order'], beganMs);
+      const done = load.attempts.filter(({ doneMs }) => doneMs >= beganMs).length;
+      const why = failed[0] === undefined ? '' : `: ${failed[0].problem ?? failed[0].status}`;
+      return [
+        { fault: name, promise, measured: `${failed.length} of ${done} requests failed${why}`, holds: failed.length === 0 },
+      ];
+    },
+  };
+}
+
+/** The primary database is lost, and the old one returns. */
+function primaryFault(
+  name: string,
+  limitMs: number,
+  strike: (drill: Drill, primary: string) => Promise<unknown>,
+  repair: typeof strike,
+): Fault {
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const primary = await system.primary();
+      const struckMs = performance.now();
+      await strike(drill, primary);
+      const tookMs = await system.until('another primary', async () => (await system.primary()) !== primary, limitMs * 3);
+      await wait(Math.max(faultMs, limitMs - tookMs));
+      const outage = outageMs(load, ['order'], struckMs);
+      const repairedMs = performance.now();
+      await repair(drill, primary);
+      await system.whole();
+      const backMs = performance.now() - repairedMs;
+      return [
+        {
+          fault: name,
+          promise: `writes back within ${limitMs / 1000} s`,
+          measured: `no write for ${seconds(outage)}`,
+          holds: outage <= limitMs,
+        },
+        {
+          fault: `${name}, and returns`,
+          promise: 'replica in sync by itself',
+          measured: `in sync after ${seconds(backMs)}`,
+          holds: true,
+        },
+      ];
+    },
+  };
+}
+
+function replicaFault(name: string, strike: (drill: Drill, replica: string) => Promise<unknown>, repair: typeof strike): Fault {
+  const promise = 'writes go on within 3 s; it may not be promoted until in sync again';
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const replica = (await system.primary()) === 'db-1' ? 'db-2' : 'db-1';
+      const struckMs = performance.now();
+      await strike(drill, replica);
+      await system.until('the primary goes on alone', async () => !(await inSync(system)));
+      await wait(faultMs);
+      const outage = outageMs(load, ['order'], struckMs);
+      const alone = !(await inSync(system));
+      await repair(drill, replica);
+      await system.whole();
+      return [{ fault: name, promise, measured: `no write for ${seconds(outage)}`, holds: outage <= 3_000 && alone }];
+    },
+  };
+}
+
+async function inSync(system: System): Promise<boolean> {
+  const { databases } = await system.status();
+  return databases.some(({ status }) => status?.role === 'primary' && status.replicaInSync);
+}
+
+const zookeepers = ['zookeeper-1', 'zookeeper-2', 'zookeeper-3'];
+
+/** So long is waited while a majority of ZooKeeper's servers is away. */
+const majorityAwayMs = 6_000;
+
+export const faults: readonly Fault[] = [
+  balancerFault(
+    'active balancer killed',
+    ({ system }, it) => system.kill(it),
+    ({ system }, it) => system.start(it),
+  ),
+  balancerFault(
+    'active balancer paused',
+    ({ system }, it) => system.pause(it),
+    ({ system }, it) => system.unpause(it),
+  ),
+  balancerFault(
+    'active balancer cut off',
+    ({ system }, it) => system.cutOff(it),
+    ({ system }, it) => system.heal(it),
+  ),
+  balancerFault("active balancer's HAProxy dies", ({ system }, it) => system.killProcess(it, '^haproxy')),
+  webFault(
+    'web server killed',
+    ({ system }, it) => system.kill(it),
+    ({ system }, it) => system.start(it),
+  ),
+  webFault(
+    'web server paused',
+    ({ system }, it) => system.pause(it),
+    ({ system }, it) => system.unpause(it),
+  ),
+  webFault(
+    'web server cut off',
+    ({ system }, it) => system.cutOff(it),
+    ({ system }, it) => system.heal(it),
+  ),
+  unnoticed('web server stopped', async ({ system }) => {
+    const victim = (await system.webServers()).at(-1)!;
+    await system.stop(victim);
+    await system.start(victim);
+  }),
+  unnoticed('scaled up to 4, and down to 2', async ({ system }) => {
+    await system.scale(4);
+    await system.scale(2);
+  }),
+  unnoticed('rolling update of the web servers', async ({ system }) => {
+    for (const server of await system.webServers()) {
+      await system.stop(server);
+      await system.start(server);
+      await system.whole();
+    }
+  }),
+  unnoticed('announcer killed', async ({ system }) => {
+    await system.killProcess((await system.webServers())[0]!, 'main.ts announcer');
+    await wait(faultMs);
+  }),
+  unnoticed('lb-sync killed', async ({ system }) => {
+    await system.killProcess(await system.activeBalancer(), 'main.ts lb-sync');
+    await wait(faultMs);
+  }),
+  unnoticed('db-agent of the primary killed', async ({ system }) => {
+    await system.killProcess(await system.primary(), 'main.ts db-agent');
+    await wait(faultMs);
+  }),
+  unnoticed("leader of ZooKeeper's servers killed", async ({ system }) => {
+    const leader = await system.zookeeperLeader();
+    await system.kill(leader);
+    await wait(faultMs);
+    await system.start(leader);
+  }),
+  unnoticed(
+    "majority of ZooKeeper's servers killed",
+    async ({ system }) => {
+      const lost = zookeepers.slice(0, 2);
+      await Promise.all(lost.map(system.kill));
+      await wait(majorityAwayMs);
+      await Promise.all(lost.map(system.start));
+    },
+    'no failed request; changes wait until it is back',
+  ),
+  primaryFault(
+    'primary killed',
+    5_000,
+    ({ system }, it) => system.kill(it),
+    ({ system }, it) => system.start(it),
+  ),
+  primaryFault(
+    'primary paused',
+    10_000,
+    ({ system }, it) => system.pause(it),
+    ({ system }, it) => system.unpause(it),
+  ),
+  primaryFault(
+    'primary cut off',
+    10_000,
+    ({ system }, it) => system.cutOff(it),
+    ({ system }, it) => system.heal(it),
+  ),
+  replicaFault(
+    'replica killed',
+    ({ system }, it) => system.kill(it),
+    ({ system }, it) => system.start(it),
+  ),
+  replicaFault(
+    'replica paused',
+    ({ system }, it) => system.pause(it),
+    ({ system }, it) => system.unpause(it),
+  ),
+  {
+    name: "replica lost while ZooKeeper's majority is away",
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const replica = (await system.primary()) === 'db-1' ? 'db-2' : 'db-1';
+      const lost = zookeepers.slice(0, 2);
+      await Promise.all(lost.map(system.kill));
+      await system.kill(replica);
+      const lostMs = performance.now();
+      await wait(majorityAwayMs);
+      // What was on its way when the replica died may still have been answered.
+      const written = load.attempts.filter(
+        ({ kind, status, sentMs }) => kind === 'order' && status !== undefined && status < 400 && sentMs > lostMs,
+      );
+      await Promise.all(lost.map(system.start));
+      const backMs = performance.now();
+      await system.until('writes go on', async () =>
+        load.attempts.some(
+          ({ kind, status, doneMs }) => kind === 'order' && status !== undefined && status < 400 && doneMs > backMs,
+        ),
+      );
+      const tookMs = performance.now() - backMs;
+      await system.start(replica);
+      await system.whole();
+      return [
+        {
+          fault: this.name,
+          promise: 'writes wait: the one case where safety costs availability',
+          measured: `${written.length} orders answered meanwhile; writes went on ${seconds(tookMs)} after ZooKeeper was back`,
+          holds: written.length === 0,
+        },
+      ];
+    },
+  },
+  {
+    name: 'everything powered off and on',
+    async run(drill) {
+      const { system } = drill;
+      await calm(drill);
+      await system.compose('kill');
+      const offMs = performance.now();
+      await system.compose('start');
+      await system.whole();
+      const measured = `everything in order ${seconds(performance.now() - offMs)} after the power was back`;
+      return [{ fault: this.name, promise: 'comes back by itself, nothing acknowledged lost', measured, holds: true }];
+    },
+  },
+];
+
+/** What the primary's own client finds of the orders, compared with what was acknowledged: sentences, of which none is good. */
+export async function brokenPromises({ system, load }: Drill): Promise<string[]> {
+  const primary = await system.primary();
+  const query = 'SELECT account_id, idempotency_key, id FROM orders';
+  const printed = await system.inside(primary, `mariadb --batch --skip-column-names marketplace -e '${query}'`);
+  const ids = new Map<string, string[]>();
+  for (const line of printed.trim().split('\n')) {
+    const [account, key, id = ''] = line.split('\t');
+    const name = `${account} ${key}`;
+    ids.set(name, [...(ids.get(name) ?? []), id]);
+  }
+  const broken = load.acknowledged.flatMap(({ account, key, id }) => {
+    const found = ids.get(`${account} ${key}`) ?? [];
+    if (found.length === 0) return [`order ${id} was acknowledged and is lost (key ${key})`];
+    return found.length > 1 || found[0] !== String(id) ? [`key ${key} was answered with ${id}, and is ${found.join(', ')}`] : [];
+  });
+  const twice = [...ids].filter(([, each]) => each.length > 1).map(([name]) => `there are two orders of ${name}`);
+  return [...broken, ...twice];
+}
+
+/** So that no order is refused for want of cabbages. */
+export async function fillStores({ system }: Pick<Drill, 'system'>): Promise<void> {
+  const primary = await system.primary();
+  await system.inside(primary, "mariadb marketplace -e 'UPDATE products SET stock = 4000000000'");
+}

@@ -1,0 +1,197 @@
+/** The machines of compose.yaml, as the drill and the tests handle them: containers that are killed, paused, cut off and scaled. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { composeEnvironment, composeUp } from '../../../../docker/compose.ts';
+import { run } from '../../../../docker/engine.ts';
+import type { StatusReport } from '../../src/status/report.ts';
+
+const directory = join(import.meta.dirname, '../..');
+const execute = promisify(execFile);
+const pollMs = 50;
+
+/** Everything from nothing takes a minute on a busy machine. */
+const healthyMs = 120_000;
+
+export interface SystemOptions {
+  /** Beside the one that `npx nx up` starts; without a name it is that one. */
+  readonly name?: string;
+  /** The first three numbers of the networks' addresses; others than of any other system on this machine. */
+  readonly externalPrefix: string;
+  readonly internalPrefix: string;
+}
+
+/** As `npx nx up` starts it. */
+export const ordinary: SystemOptions = { externalPrefix: '10.89.0', internalPrefix: '10.89.1' };
+
+export class System {
+  readonly #env: Record<string, string>;
+  readonly externalPrefix: string;
+  readonly internalPrefix: string;
+
+  private constructor(env: Record<string, string>, options: SystemOptions) {
+    this.#env = env;
+    this.externalPrefix = options.externalPrefix;
+    this.internalPrefix = options.internalPrefix;
+  }
+
+  /** Nothing is started by this. */
+  static async of(options: SystemOptions): Promise<System> {
+    const env = await composeEnvironment(directory);
+    const { name, externalPrefix, internalPrefix } = options;
+    const project = env['COMPOSE_PROJECT_NAME']!;
+    return new System(
+      {
+        ...env,
+        COMPOSE_PROJECT_NAME: name === undefined ? project : `${project}-${name}`,
+        EXTERNAL_PREFIX: externalPrefix,
+        INTERNAL_PREFIX: internalPrefix,
+      },
+      options,
+    );
+  }
+
+  /** Where clients find the page: the floating address. */
+  get url(): string {
+    return `http://${this.externalPrefix}.200`;
+  }
+
+  get project(): string {
+    return this.#env['COMPOSE_PROJECT_NAME']!;
+  }
+
+  /** Resolves when everything works: both balancers, all web servers, the replica in sync. */
+  async up(): Promise<void> {
+    await composeUp(directory, { ...process.env, ...this.#env });
+    await this.whole();
+  }
+
+  async down(): Promise<void> {
+    await this.compose('down', '--volumes', '--remove-orphans', '--timeout', '2');
+  }
+
+  /** Resolves when so many web servers take requests, or when those that are too many are gone. */
+  async scale(web: number): Promise<void> {
+    await this.compose('up', '--detach', '--no-recreate', '--scale', `web=${web}`);
+    await this.until(`${web} web servers`, async () => {
+      const { servers } = await this.status();
+      return servers.length === 2 * web && servers.every(({ state }) => state === 'up');
+    });
+  }
+
+  async compose(...args: readonly string[]): Promise<string> {
+    const options = { cwd: directory, env: { ...process.env, ...this.#env }, maxBuffer: 16 * 1024 * 1024 };
+    return (await execute('docker', ['compose', ...args], options)).stdout;
+  }
+
+  /** Of a service, or of one of its replicas. */
+  container(service: string): string {
+    return /^web-\d+$/.test(service) ? `${this.project}-${service}` : `${this.project}-${service}-1`;
+  }
+
+  /** The replicas of the web servers that run, as `web-1`. */
+  async webServers(): Promise<string[]> {
+    const names = await this.compose('ps', '--format', '{{.Name}}', 'web');
+    return names
+      .split('\n')
+      .filter(Boolean)
+      .map((name) => name.slice(this.project.length + 1))
+      .sort();
+  }
+
+  // What happens to machines.
+
+  kill = (machine: string): Promise<unknown> => run('docker', ['kill', this.container(machine)]);
+  start = (machine: string): Promise<unknown> => run('docker', ['start', this.container(machine)]);
+  stop = (machine: string): Promise<unknown> => run('docker', ['stop', this.container(machine)]);
+  pause = (machine: string): Promise<unknown> => run('docker', ['pause', this.container(machine)]);
+  unpause = (machine: string): Promise<unknown> => run('docker', ['unpause', this.container(machine)]);
+
+  /** All its packets are lost, both ways; connections stay open. */
+  cutOff = (machine: string): Promise<unknown> =>
+    this.inside(machine, 'iptables -I INPUT ! -i lo -j DROP; iptables -I OUTPUT ! -o lo -j DROP', { privileged: true });
+  heal = (machine: string): Promise<unknown> =>
+    this.inside(machine, 'iptables -D INPUT ! -i lo -j DROP; iptables -D OUTPUT ! -o lo -j DROP', { privileged: true });
+
+  /** A process of a machine gets SIGKILL; `pattern` is of its command line. */
+  killProcess = (machine: string, pattern: string): Promise<unknown> => this.inside(machine, `pkill -9 -f '${pattern}'`);
+
+  async inside(machine: string, script: string, { privileged = false } = {}): Promise<string> {
+    if (!privileged) return run('docker', ['exec', this.container(machine), 'bash', '-c', script]);
+    // In the machine's network, by another container: web servers may not change their packet filter.
+    return run('docker', [
+      ...['run', '--rm', '--network', `container:${this.container(machine)}`, '--cap-add', 'NET_ADMIN', '--user', 'root'],
+      ...['--entrypoint', 'bash', this.#env['LAB_IMAGE']!, '-c', script],
+    ]);
+  }
+
+  // What it knows of itself.
+
+  /** As a balancer that answers sees it. */
+  async status(): Promise<StatusReport> {
+    const asked = [11, 12].map(async (host) => {
+      const response = await fetch(`http://${this.externalPrefix}.${host}:8404/status.json`, {
+        signal: AbortSignal.timeout(1_000),
+      });
+      return (await response.json()) as StatusReport;
+    });
+    const [report] = (await Promise.allSettled(asked)).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    if (report === undefined) throw new Error('no balancer tells the status');
+    return report;
+  }
+
+  async activeBalancer(): Promise<string> {
+    const { balancers } = await this.status();
+    return found(balancers.find(({ state }) => state?.active === true)?.name, 'active balancer');
+  }
+
+  async primary(): Promise<string> {
+    const { databases } = await this.status();
+    return found(databases.find(({ status }) => status?.role === 'primary')?.name, 'primary');
+  }
+
+  async zookeeperLeader(): Promise<string> {
+    const { zookeeper } = await this.status();
+    const leader = zookeeper.findIndex(({ mode }) => mode === 'leader');
+    return found(leader < 0 ? undefined : `zookeeper-${leader + 1}`, "leader of ZooKeeper's servers");
+  }
+
+  /** Everything is as it should be. */
+  async whole(): Promise<void> {
+    const web = (await this.webServers()).length;
+    await this.until('everything works', async () => {
+      const { balancers, servers, databases, zookeeper } = await this.status();
+      const roles = databases.map(({ status }) => status?.role).sort();
+      return (
+        balancers.every(({ state }) => state?.haproxy === true) &&
+        balancers.filter(({ state }) => state?.active === true).length === 1 &&
+        servers.length === 2 * web &&
+        servers.every(({ state }) => state === 'up') &&
+        roles.join() === 'primary,replica' &&
+        databases.some(({ status }) => status?.role === 'primary' && status.replicaInSync) &&
+        zookeeper.every(({ mode }) => mode !== undefined)
+      );
+    });
+  }
+
+  /** Asks until it is so; resolves with how long that took, in ms. */
+  async until(what: string, isSo: () => Promise<boolean>, timeoutMs = healthyMs): Promise<number> {
+    const startMs = performance.now();
+    let last: unknown = 'it is not';
+    for (;;) {
+      try {
+        if (await isSo()) return performance.now() - startMs;
+      } catch (error) {
+        last = error;
+      }
+      if (performance.now() - startMs > timeoutMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`, { cause: last });
+      await wait(pollMs);
+    }
+  }
+}
+
+function found<T>(thing: T | undefined, what: string): T {
+  if (thing === undefined) throw new Error(`there is no ${what} at this moment`);
+  return thing;
+}

@@ -1,0 +1,155 @@
+/** The databases as the backup's account sees them. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
+import { ended } from '../database/command.ts';
+import { sequenceOf } from '../domain/database-history.ts';
+import type { Archive, Manifest } from './archive.ts';
+
+export interface SourceOptions {
+  readonly databases: readonly string[];
+  readonly backupPassword: string;
+  readonly databaseName: string;
+}
+
+const connectMs = 2_000;
+
+interface State {
+  readonly address: string;
+  readonly readOnly: boolean;
+  readonly position: string;
+}
+
+/** How a database is, or undefined where it does not say. */
+async function stateOf(address: string, password: string): Promise<State | undefined> {
+  let connection: Connection | undefined;
+  try {
+    connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
+    const [[row]] = await connection.query<RowDataPacket[]>({
+      sql: 'SELECT @@read_only AS readOnly, @@gtid_current_pos AS position',
+      timeout: connectMs,
+    });
+    return { address, readOnly: row?.['readOnly'] === 1, position: String(row?.['position']) };
+  } catch {
+    return undefined;
+  } finally {
+    connection?.destroy();
+  }
+}
+
+async function statesOf({ databases, backupPassword }: SourceOptions): Promise<State[]> {
+  const states = await Promise.all(databases.map((address) => stateOf(address, backupPassword)));
+  return states.filter((state) => state !== undefined);
+}
+
+/** The address of the database that clients write to; undefined while there is none. */
+export async function primaryOf(options: SourceOptions): Promise<string | undefined> {
+  return (await statesOf(options)).find(({ readOnly }) => !readOnly)?.address;
+}
+
+/** Dumps a replica, so that the primary does not feel it; where none is fit for it, the primary. Rejects where no database is. */
+export async function dump(archive: Archive, options: SourceOptions, nowMs: number): Promise<Manifest> {
+  const states = (await statesOf(options)).sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
+  const newest = Math.max(0, ...states.map(({ position }) => sequenceOf(position)));
+  const problems: string[] = states.length === 0 ? ['no database answers'] : [];
+  const takenAt = new Date(nowMs).toISOString();
+  for (const state of states) {
+    // A database that is being made new is no source.
+    if (state.readOnly && newest - sequenceOf(state.position) > behindMax) problems.push(`${state.address} is behind`);
+    else {
+      try {
+        return await archive.add(takenAt.replace(/\.\d+/, '').replaceAll(':', '-'), async (file) => ({
+          takenAt,
+          source: state.address,
+          position: await dumpOne(state, file, options),
+        }));
+      } catch (error) {
+        problems.push((error as Error).message);
+      }
+    }
+  }
+  throw new Error(`there is no new dump: ${problems.join('; ')}`);
+}
+
+/** Transactions; a replica that applies is within a moment. */
+const behindMax = 10_000;
+
+/** Resolves with its place in the history. */
+async function dumpOne({ address, position }: State, file: string, options: SourceOptions): Promise<string> {
+  const what = ['--single-transaction', '--gtid', '--master-data=2', '--routines', '--triggers', '--events', '--hex-blob'];
+  const child = spawn(
+    'mariadb-dump',
+    [...loginOf(address, options.backupPassword), ...what, '--databases', options.databaseName, 'ha'],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  const head = new Head();
+  await Promise.all([
+    pipeline(child.stdout, head, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
+    ended(child, 'mariadb-dump'),
+  ]);
+  const dumped = /SET GLOBAL gtid_slave_pos='([^']*)'/.exec(head.text)?.[1];
+  // What was just filled from another database has no log of its own yet, and does not know its place by it.
+  if (dumped === undefined || sequenceOf(dumped) < sequenceOf(position))
+    throw new Error(`${address} does not know its place in the history`);
+  return dumped;
+}
+
+/** Lets everything pass, and remembers the beginning. */
+class Head extends Transform {
+  text = '';
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error: null, chunk: Buffer) => void): void {
+    if (this.text.length < headChars) this.text += chunk.toString('latin1');
+    done(null, chunk);
+  }
+}
+/** The position stands within the first 50 lines. */
+const headChars = 16_384;
+
+const loginOf = (address: string, password: string): string[] => [`--host=${address}`, '--user=backup', `--password=${password}`];
+
+/** Fetches the changes of a database as they are made, from the log on that holds the given transaction, into files of the folder. It ends with the connection. */
+export async function fetchChanges(
+  address: string,
+  after: number,
+  folder: string,
+  { backupPassword }: SourceOptions,
+): Promise<ChildProcess> {
+  const first = await firstLog(address, after, backupPassword);
+  const how = ['--read-from-remote-server', '--raw', '--stop-never', `--result-file=${folder}/`];
+  return spawn('mariadb-binlog', [...loginOf(address, backupPassword), ...how, first], { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** The last log that begins at or before the transaction; otherwise the first that there is. */
+async function firstLog(address: string, after: number, password: string): Promise<string> {
+  const connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
+  connection.on('error', () => undefined);
+  try {
+    const [logs] = await connection.query<RowDataPacket[]>('SHOW BINARY LOGS');
+    const names = logs.map((row) => String(row['Log_name']));
+    for (const name of names.toReversed()) {
+      const [[row]] = await connection.query<RowDataPacket[]>('SELECT BINLOG_GTID_POS(?, 4) AS position', [name]);
+      if (sequenceOf(String(row?.['position'] ?? '')) <= after) return name;
+    }
+    if (names[0] === undefined) throw new Error(`${address} keeps no log of changes`);
+    return names[0];
+  } finally {
+    connection.destroy();
+  }
+}
+
+/** The sequence number of the last transaction in a log, 0 where there is none. The end of one that is being written may be cut. */
+export async function lastIn(log: string): Promise<number> {
+  const child = spawn('mariadb-binlog', [log], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let last = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const sequence = line.startsWith('#') ? /\bGTID 0-\d+-(\d+)/.exec(line)?.[1] : undefined;
+    if (sequence !== undefined) last = Number(sequence);
+  }
+  return last;
+}

@@ -1,0 +1,107 @@
+/**
+ * The fence around a database: what keeps clients from it while it is not the primary. Safety does not hang on it, that comes from the record and semi-sync; it
+ * makes clients look elsewhere at once, and keeps them from reading what is old.
+ */
+import { readFile, utimes, writeFile } from 'node:fs/promises';
+import type { Door } from './port.ts';
+import { feed } from './command.ts';
+
+export interface FenceOptions {
+  readonly peerAddress: string;
+  readonly backupAddress?: string | undefined;
+  /** Followed by keepalived: 0 where this machine is to hold the floating address, otherwise 1. */
+  readonly primaryFile: string;
+  readonly aliveFile: string;
+}
+
+const databasePort = 3306;
+
+/**
+ * Both directions, so that what is under way is cut, too. Chains of the table `mangle`, which nothing else uses here. Only the kernel's own farewell passes, FIN or RST
+ * of a killed server: with it clients know at once.
+ */
+function rules({ peerAddress, backupAddress }: FenceOptions, closed: boolean): string {
+  const admitted = [peerAddress, ...(backupAddress === undefined ? [] : [backupAddress])];
+  const drops = [
+    ...admitted.flatMap((address) => [`-A FENCE-IN -s ${address} -j RETURN`, `-A FENCE-OUT -d ${address} -j RETURN`]),
+    '-A FENCE-IN -i lo -j RETURN',
+    '-A FENCE-OUT -o lo -j RETURN',
+    '-A FENCE-OUT -p tcp --tcp-flags FIN FIN -j RETURN',
+    '-A FENCE-OUT -p tcp --tcp-flags RST RST -j RETURN',
+    '-A FENCE-IN -j DROP',
+    '-A FENCE-OUT -j DROP',
+  ];
+  return [
+    '*mangle',
+    ':PREROUTING ACCEPT',
+    ':OUTPUT ACCEPT',
+    ':FENCE-IN -',
+    ':FENCE-OUT -',
+    '-F PREROUTING',
+    '-F OUTPUT',
+    `-A PREROUTING -p tcp --dport ${databasePort} -j FENCE-IN`,
+    `-A OUTPUT -p tcp --sport ${databasePort} -j FENCE-OUT`,
+    ...(closed ? drops : []),
+    'COMMIT',
+    '',
+  ].join('\n');
+}
+
+/** The filter first, then the address; the other way round to open: whoever finds the address finds an open door. */
+export class Fence implements Door {
+  readonly #options: FenceOptions;
+  /** As this process left it. */
+  #open: boolean | undefined;
+
+  constructor(options: FenceOptions) {
+    this.#options = options;
+  }
+
+  async open(): Promise<void> {
+    if (this.#open !== true) await this.#filter(false);
+    this.#open = true;
+    await this.#tell(true);
+  }
+
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await Promise.all([open !== false && this.#filter(true), this.#tell(false)]);
+    this.#open = false;
+  }
+
+  async watched(): Promise<void> {
+    await writeFile(this.#options.aliveFile, '');
+    const now = new Date();
+    await utimes(this.#options.aliveFile, now, now);
+  }
+
+  /** keepalived looks whenever the file is written, so that is done only if there is something new; and its own start may have changed it. */
+  async #tell(open: boolean): Promise<void> {
+    const { primaryFile } = this.#options;
+    if ((await isOpen(primaryFile)) !== open) await writeFile(primaryFile, open ? '0\n' : '1\n');
+  }
+
+  /** All rules at once. `-w`: another process may be at it. */
+  #filter(closed: boolean): Promise<void> {
+    return feed('iptables-restore', ['--noflush', '--wait', '5'], rules(this.#options, closed));
+  }
+}
+
+export async function isOpen(primaryFile: string): Promise<boolean> {
+  return (await readFile(primaryFile, 'utf8').catch(() => '1')).trim() === '0';
+}
+
+/** Kills the server whose number is in the file, if it is one: the number may be another process' by now. Returns whether there was one. */
+export async function killServer(pidFile: string): Promise<boolean> {
+  const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''));
+  if (!(pid > 1)) return false;
+  const program = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+  if (program.trim() !== 'mariadbd') return false;
+  try {
+    process.kill(pid, 'SIGKILL');
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,278 @@
+/** The running server through its socket, as the account root of this machine. One life: when the session ends, whoever uses this has to end, too. */
+import { createWriteStream, existsSync } from 'node:fs';
+import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '@lab/process';
+import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
+import type { Replication, ServerState } from '../domain/database.ts';
+import { clientTransactions, sequenceOf } from '../domain/database-history.ts';
+import { ended } from './command.ts';
+import { killServer } from './fence.ts';
+import { pidFile, socketFile, type Folders } from './folders.ts';
+import type { DatabaseServer, Divergence } from './port.ts';
+
+export interface MariadbOptions {
+  readonly folders: Folders;
+  readonly peerName: string;
+  readonly peerAddress: string;
+  readonly replicationPassword: string;
+  readonly databaseName: string;
+  readonly clock: Clock;
+}
+
+/** They take milliseconds; longer, and the server hangs. Less than the lease. */
+const statementMs = 3_000;
+/** Two agents would undo each other's work. */
+const lockName = 'ha-web.agent';
+
+/** Resolves when the server takes statements and no other agent does; rejects where it does not now. */
+export async function connectMariadb(options: MariadbOptions): Promise<DatabaseServer> {
+  const session = await Session.connect(options.clock);
+  const [lock] = await session.rows<{ held: number | null }>(`SELECT GET_LOCK('${lockName}', 0) AS held`);
+  if (lock?.held !== 1) throw new Error('another agent has this database');
+  return new Mariadb(session, await Session.connect(options.clock), options);
+}
+
+class Mariadb implements DatabaseServer {
+  readonly ended: Promise<never>;
+  readonly #session: Session;
+  /** For commits, which may wait for the replica. */
+  readonly #marker: Session;
+  readonly #options: MariadbOptions;
+
+  constructor(session: Session, marker: Session, options: MariadbOptions) {
+    this.#session = session;
+    this.#marker = marker;
+    this.#options = options;
+    this.ended = Promise.race([session.ended, marker.ended]);
+    this.ended.catch(() => undefined);
+  }
+
+  async observe(): Promise<ServerState> {
+    const [variables] = await this.#session.rows<Variables>(
+      `SELECT @@report_host AS bootId, @@read_only AS readOnly, @@rpl_semi_sync_master_enabled AS semiSync, @@gtid_binlog_pos AS binlogPosition, ` +
+        `@@gtid_slave_pos AS applied, (SELECT COALESCE(MAX(epoch), 0) FROM ha.epochs) AS epoch`,
+    );
+    const status = await this.#status();
+    const listeners = await this.#session.rows<{ Host: string }>('SHOW SLAVE HOSTS');
+    const [slave] = await this.#session.rows<SlaveStatus>('SHOW SLAVE STATUS');
+    const { bootId, readOnly, semiSync, binlogPosition, applied, epoch } = variables!;
+    return {
+      bootId,
+      empty: existsSync(this.#options.folders.emptyFile),
+      epoch: Number(epoch),
+      writable: readOnly === 0,
+      semiSync: semiSync === 1,
+      // The backup listens, too.
+      replicaBootId: listeners.find(({ Host }) => Host.startsWith(`${this.#options.peerName}.`))?.Host,
+      waiting: Number(status.get('RPL_SEMI_SYNC_MASTER_WAIT_SESSIONS')),
+      acknowledged: Number(status.get('RPL_SEMI_SYNC_MASTER_YES_TX')),
+      position: Math.max(sequenceOf(binlogPosition), sequenceOf(applied)),
+      replication: slave && replicationOf(slave, applied, status),
+    };
+  }
+
+  async #status(): Promise<Map<string, string>> {
+    const names = ['COM_START_SLAVE', 'SLAVE_RECEIVED_HEARTBEATS', 'RPL_SEMI_SYNC_MASTER_WAIT_SESSIONS'];
+    names.push('RPL_SEMI_SYNC_MASTER_YES_TX', 'RPL_SEMI_SYNC_MASTER_NO_TX');
+    const list = names.map((name) => `'${name}'`).join();
+    const rows = await this.#session.rows<{ name: string; value: string }>(
+      `SELECT variable_name AS name, variable_value AS value FROM information_schema.global_status WHERE variable_name IN (${list})`,
+    );
+    return new Map(rows.map(({ name, value }) => [name.toUpperCase(), value]));
+  }
+
+  async mark(): Promise<string | undefined> {
+    const before = await this.#acknowledging();
+    await this.#marker.run('INSERT INTO ha.markers VALUES (@@server_id, 1) ON DUPLICATE KEY UPDATE mark = mark + 1', Infinity);
+    const after = await this.#acknowledging();
+    const sure =
+      before.semiSync && after.semiSync && before.replica === after.replica && before.unacknowledged === after.unacknowledged;
+    return sure && after.acknowledged > before.acknowledged ? after.replica : undefined;
+  }
+
+  async #acknowledging() {
+    const { semiSync, replicaBootId, acknowledged } = await this.observe();
+    const unacknowledged = (await this.#status()).get('RPL_SEMI_SYNC_MASTER_NO_TX');
+    return { semiSync, replica: replicaBootId, acknowledged, unacknowledged };
+  }
+
+  setSemiSync(on: boolean): Promise<void> {
+    return this.#session.run(`SET GLOBAL rpl_semi_sync_master_enabled = ${on ? 'ON' : 'OFF'}`);
+  }
+
+  beginEpoch(epoch: number, primary: string): Promise<void> {
+    return this.#session.run(
+      `INSERT IGNORE INTO ha.epochs (epoch, name, began_after) VALUES (${epoch}, '${primary}', @@gtid_current_pos)`,
+    );
+  }
+
+  setWritable(): Promise<void> {
+    return this.#session.run('SET GLOBAL read_only = OFF');
+  }
+
+  async divergence(): Promise<Divergence | undefined> {
+    const { epoch, position } = await this.observe();
+    const [own] = await this.#session.rows<{ last: string }>('SELECT @@gtid_current_pos AS last');
+    const { peerAddress, replicationPassword, clock } = this.#options;
+    const primary = await Session.connectTo({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
+    try {
+      const [next] = await primary.rows<{ common: string }>(
+        `SELECT began_after AS common FROM ha.epochs WHERE epoch > ${epoch} ORDER BY epoch LIMIT 1`,
+      );
+      return next === undefined || position <= sequenceOf(next.common) ? undefined : { common: next.common, last: own!.last };
+    } finally {
+      primary.close();
+    }
+  }
+
+  async saveDivergence({ common, last }: Divergence): Promise<{ transactions: number; file: string }> {
+    const { server, diverged } = this.#options.folders;
+    await mkdir(diverged, { recursive: true });
+    const file = join(diverged, `behind-${common || 'nothing'}-to-${last}.sql`);
+    const logs = (await readdir(server)).filter((name) => /^bin\.\d+$/.test(name)).sort();
+    const from = common === '' ? [] : [`--start-position=${common}`];
+    const child = spawn('mariadb-binlog', ['-v', ...from, ...logs.map((name) => join(server, name))], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    await Promise.all([pipeline(child.stdout, createWriteStream(file)), ended(child, 'mariadb-binlog')]);
+    await using saved = await open(file);
+    return { transactions: await clientTransactions(saved.readLines(), 'ha'), file };
+  }
+
+  async follow(): Promise<void> {
+    const { peerAddress, replicationPassword } = this.#options;
+    // `current_pos` counts what it wrote as a primary, too.
+    const [own] = await this.#session.rows<{ last: string }>('SELECT @@gtid_current_pos AS last');
+    await this.#session.run(`SET GLOBAL gtid_slave_pos = '${own!.last}'`);
+    await this.#session.run(
+      `CHANGE MASTER TO MASTER_HOST = '${peerAddress}', MASTER_USER = 'repl', MASTER_PASSWORD = '${replicationPassword}', ` +
+        'MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 0.2',
+    );
+    await this.#session.run('START SLAVE');
+  }
+
+  stopReceiving(): Promise<void> {
+    return this.#session.run('STOP SLAVE IO_THREAD');
+  }
+
+  receive(): Promise<void> {
+    return this.#session.run('START SLAVE IO_THREAD');
+  }
+
+  async leaveReplication(): Promise<void> {
+    await this.#session.run('STOP SLAVE');
+    await this.#session.run('RESET SLAVE ALL');
+  }
+
+  /** A consistent dump, without locks, with its position in the history; nothing of it goes into this server's own log. */
+  async load(): Promise<void> {
+    const { peerAddress, replicationPassword, databaseName } = this.#options;
+    const what = ['--single-transaction', '--gtid', '--master-data=1', '--routines', '--triggers', '--events', '--hex-blob'];
+    const from = [`--host=${peerAddress}`, '--user=repl', `--password=${replicationPassword}`];
+    const dump = spawn('mariadb-dump', [...from, ...what, '--databases', databaseName, 'ha'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const fill = spawn('mariadb', [`--socket=${socketFile}`, '--init-command=SET sql_log_bin = 0'], {
+      stdio: ['pipe', 'ignore', 'pipe'],
+    });
+    await Promise.all([pipeline(dump.stdout, fill.stdin), ended(dump, 'mariadb-dump'), ended(fill, 'mariadb')]);
+    await this.keep();
+  }
+
+  keep(): Promise<void> {
+    return rm(this.#options.folders.emptyFile, { force: true });
+  }
+
+  discard(): Promise<void> {
+    return writeFile(this.#options.folders.discardFile, '');
+  }
+
+  async kill(): Promise<void> {
+    await killServer(pidFile);
+  }
+}
+
+type Variables = Record<'bootId' | 'binlogPosition' | 'applied', string> & Record<'readOnly' | 'semiSync' | 'epoch', number>;
+
+interface SlaveStatus {
+  readonly Slave_IO_Running: string;
+  readonly Slave_SQL_Running: string;
+  readonly Last_IO_Errno: number;
+  readonly Last_SQL_Errno: number;
+  readonly Gtid_IO_Pos: string;
+  readonly Master_Log_File: string;
+  readonly Read_Master_Log_Pos: number | string;
+}
+
+/** "Got fatal error from master when reading data from binary log": the primary's history is another one, or has no such beginning. */
+const fatalReadError = 1236;
+
+function replicationOf(slave: SlaveStatus, applied: string, status: ReadonlyMap<string, string>): Replication {
+  return {
+    started: Number(status.get('COM_START_SLAVE')) > 0,
+    receiving: slave.Slave_IO_Running !== 'No',
+    applying: slave.Slave_SQL_Running === 'Yes',
+    received: Math.max(sequenceOf(slave.Gtid_IO_Pos), sequenceOf(applied)),
+    applied: sequenceOf(applied),
+    sign: `${status.get('SLAVE_RECEIVED_HEARTBEATS')} ${slave.Master_Log_File} ${slave.Read_Master_Log_Pos}`,
+    differs: Number(slave.Last_IO_Errno) === fatalReadError || Number(slave.Last_SQL_Errno) !== 0,
+  };
+}
+
+type Login = { socketPath: string; user: string } | { host: string; user: string; password: string };
+
+/** One connection. */
+class Session {
+  readonly ended: Promise<never>;
+  readonly #connection: Connection;
+  readonly #clock: Clock;
+
+  private constructor(connection: Connection, clock: Clock) {
+    this.#connection = connection;
+    this.#clock = clock;
+    const end = Promise.withResolvers<never>();
+    this.ended = end.promise;
+    this.ended.catch(() => undefined);
+    connection.on('error', (error: Error) => end.reject(new Error(`lost the server: ${error.message}`, { cause: error })));
+    connection.on('end', () => end.reject(new Error('lost the server')));
+  }
+
+  static connect(clock: Clock): Promise<Session> {
+    return Session.connectTo({ socketPath: socketFile, user: 'root' }, clock);
+  }
+
+  static async connectTo(login: Login, clock: Clock): Promise<Session> {
+    return new Session(await createConnection({ ...login, connectTimeout: statementMs, supportBigNumbers: true }), clock);
+  }
+
+  async rows<Row>(statement: string, timeoutMs = statementMs): Promise<Row[]> {
+    const [rows] = await this.#inTime(this.#connection.query<RowDataPacket[]>(statement), statement, timeoutMs);
+    return rows as Row[];
+  }
+
+  /** Without a limit where it waits for the replica. */
+  async run(statement: string, timeoutMs = statementMs): Promise<void> {
+    await this.#inTime(this.#connection.query(statement), statement, timeoutMs);
+  }
+
+  close(): void {
+    this.#connection.destroy();
+  }
+
+  async #inTime<T>(asked: Promise<T>, statement: string, timeoutMs: number): Promise<T> {
+    if (timeoutMs === Infinity) return asked;
+    const late = Promise.withResolvers<never>();
+    const cancel = this.#clock.after(timeoutMs, () => {
+      this.close();
+      late.reject(new Error(`no answer within ${timeoutMs} ms to ${statement.slice(0, 60)}`));
+    });
+    try {
+      return await Promise.race([asked, late.promise]);
+    } finally {
+      cancel();
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/** Fences a database that is open to clients when its agent has not been heard for a lease: a process of its own, for the agent may be what hangs. */
+import { stat } from 'node:fs/promises';
+import type { Clock, Logger, Role } from '@lab/process';
+import { leaseMs } from '../domain/database.ts';
+import { isOpen, killServer } from './fence.ts';
+import { pidFile } from './folders.ts';
+import type { Door } from './port.ts';
+
+export interface WatchdogParts {
+  readonly door: Door;
+  readonly primaryFile: string;
+  readonly aliveFile: string;
+  readonly clock: Clock;
+  /** Milliseconds since 1970, as files have them. */
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
+const lookMs = 500;
+
+export class Watchdog implements Role {
+  readonly #parts: WatchdogParts;
+  #stop: () => void = () => undefined;
+  #looking: Promise<void> | undefined;
+
+  constructor(parts: WatchdogParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    this.#stop = this.#parts.clock.every(lookMs, () => {
+      this.#looking ??= this.#look()
+        .catch((err: unknown) => this.#parts.log.error({ err }, 'cannot look'))
+        .finally(() => (this.#looking = undefined));
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop();
+    await this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const { door, primaryFile, aliveFile, nowMs, log } = this.#parts;
+    if (!(await isOpen(primaryFile))) return;
+    const silentMs = nowMs() - (await stat(aliveFile)).mtimeMs;
+    if (silentMs <= leaseMs) return;
+    log.error({ silentMs }, 'the agent is silent: the database is fenced');
+    await door.close();
+    await killServer(pidFile);
+  }
+}

@@ -1,0 +1,49 @@
+/** The machines of compose.yaml under load, while one of each kind is lost in turn; and the table of what was promised and measured. */
+import Table from 'cli-table3';
+import { ExitError } from '@lab/process';
+import { ensureEngine } from '../../../docker/engine.ts';
+import { brokenPromises, faults, fillStores, type Drill, type Result } from '../deploy/drill/faults.ts';
+import { Load } from '../deploy/drill/load.ts';
+import { System } from '../deploy/drill/system.ts';
+
+const people = 4;
+
+/** Its own machines, beside those that `npx nx up` may have started. */
+const place = { name: 'demo', externalPrefix: '10.87.0', internalPrefix: '10.87.1' };
+
+export async function demo(): Promise<void> {
+  await ensureEngine();
+  const system = await System.of(place);
+  await system.down();
+  console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
+  try {
+    await system.up();
+    await fillStores({ system });
+    const load = new Load(system.url);
+    await load.start(people);
+    console.log(`everything works; ${people} people look at products and place orders at ${system.url}`);
+    const results = await drillAll({ system, load });
+    await load.stop();
+    const broken = [...(await brokenPromises({ system, load })), ...load.givenUp];
+    print(results);
+    if (broken.length > 0) throw new ExitError(`orders:\n${broken.join('\n')}`);
+    console.log(`Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once.`);
+  } finally {
+    await system.down();
+  }
+}
+
+async function drillAll(drill: Drill): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const fault of faults) {
+    console.log(`… ${fault.name}`);
+    results.push(...(await fault.run(drill)));
+  }
+  return results;
+}
+
+function print(results: readonly Result[]): void {
+  const table = new Table({ head: ['fault', 'promise', 'measured', 'holds'], style: { head: [], border: [] }, wordWrap: true });
+  table.push(...results.map(({ fault, promise, measured, holds }) => [fault, promise, measured, holds ? 'yes' : 'NO']));
+  console.log(table.toString());
+}

@@ -1,0 +1,80 @@
+/**
+ * A web server of a machine: what the frontend and the API have in common. It says whether it can serve at `/health`, names its machine in each answer, and
+ * leaves without a failed request: `/health` says 503 at once, requests go on being served until the balancers have noticed, each
+ * on a connection that ends with it, and only then the port is closed.
+ */
+import type { AddressInfo } from 'node:net';
+import type { Clock, Logger, Role } from '@lab/process';
+import Fastify, { type FastifyInstance } from 'fastify';
+
+export interface ServingOptions {
+  /** Of the machine, for the header `x-web-server`. */
+  name: string;
+  host: string;
+  port: number;
+  /** How long requests are taken after `/health` has begun to say 503: longer than the balancers' checks need to notice. */
+  lameDuckMs: number;
+  clock: Clock;
+  log: Logger;
+}
+
+/** An order is all that clients send, and takes a tenth of it. */
+const bodyBytesMax = 16 * 1024;
+/** Of a request's headers and body, from whoever sends them drop by drop. */
+const requestMs = 10_000;
+/** Balancers keep idle connections, and close them first: after 5 s by HAProxy's default. */
+const idleMs = 65_000;
+/** The longest that a request may take is an order's 8 s; what is not done then is cut off. */
+const drainMs = 9_000;
+
+export class Serving implements Role {
+  readonly app: FastifyInstance;
+  /** Whether it can serve, as its owner sees it. */
+  isReady = true;
+  readonly #options: ServingOptions;
+  #isDraining = false;
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    this.app = Fastify({
+      bodyLimit: bodyBytesMax,
+      requestTimeout: requestMs,
+      keepAliveTimeout: idleMs,
+      routerOptions: { maxParamLength: 200 },
+      forceCloseConnections: 'idle',
+      return503OnClosing: false,
+    });
+    this.app.addHook('onRequest', async (_, reply) => {
+      void reply.header('x-web-server', options.name).header('x-content-type-options', 'nosniff');
+      if (this.#isDraining) void reply.header('connection', 'close');
+    });
+    this.app.get('/health', { schema: { hide: true }, logLevel: 'silent' }, async (_, reply) => {
+      const state = this.#isDraining ? 'draining' : this.isReady ? 'ready' : 'not ready';
+      return reply
+        .code(state === 'ready' ? 200 : 503)
+        .header('cache-control', 'no-store')
+        .send(`${state}\n`);
+    });
+  }
+
+  /** The port that is listened at. */
+  get port(): number {
+    return (this.app.server.address() as AddressInfo).port;
+  }
+
+  async start(): Promise<void> {
+    await this.app.listen({ host: this.#options.host, port: this.#options.port });
+  }
+
+  async stop(): Promise<void> {
+    const { clock, lameDuckMs, log } = this.#options;
+    this.#isDraining = true;
+    await new Promise<void>((resolve) => clock.after(lameDuckMs, resolve));
+    const cancel = clock.after(drainMs, () => {
+      log.warn('requests were not answered in time: their connections are cut');
+      this.app.server.closeAllConnections();
+    });
+    await this.app.close();
+    cancel();
+  }
+}

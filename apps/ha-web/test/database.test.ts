@@ -1,0 +1,159 @@
+/** The agents' protocol, on two modelled machines: whatever fails and whenever, no row that a client was told is stored is lost. */
+import { makeMemoryRegistry, type Discovery } from '@lab/discovery';
+import { FakeClock, simulate, type Random } from '@lab/testing';
+import { expect, it } from 'vitest';
+import type { DatabaseRecord } from '../src/domain/database.ts';
+import { World, type Machine, type MachineName } from './database-model.ts';
+
+const names: readonly MachineName[] = ['db-1', 'db-2'];
+
+/** Clients that write wherever a door is open, and remember what they were told. */
+class Clients {
+  readonly acknowledged = new Set<string>();
+  /** By whom each was last told OK. */
+  readonly lastBy = new Map<MachineName, number>();
+  readonly #world: World;
+  readonly #random: Random;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+    for (let client = 0; client < 3; client++) this.#write();
+  }
+
+  #write(): void {
+    const again = (): void => void this.#world.clock.after(this.#random.integer(5, 150), () => this.#write());
+    const machine = this.#world.machines[this.#random.pick(names)];
+    const { life } = machine;
+    if (!life?.writable || !machine.doorOpen || machine.paused) return again();
+    const id = this.#world.newId();
+    // A client that hears nothing goes away; its row may be stored later.
+    let waits = true;
+    const cancel = this.#world.clock.after(2_000, () => {
+      waits = false;
+      again();
+    });
+    void life.commit({ id, ofClient: true }).then(() => {
+      if (!life.alive || !waits) return;
+      cancel();
+      this.acknowledged.add(id);
+      this.lastBy.set(machine.name, this.#world.clock.nowMs());
+      again();
+    });
+  }
+}
+
+async function recordOf(observer: Discovery): Promise<DatabaseRecord | undefined> {
+  const state = await observer.record('database').read();
+  return state && (JSON.parse(state.text) as DatabaseRecord);
+}
+
+const logOf = (machine: Machine): Set<string> => new Set((machine.life?.data ?? machine.data).log.map(({ id }) => id));
+
+async function check(world: World, clients: Clients, observer: Discovery): Promise<DatabaseRecord | undefined> {
+  const told = [...clients.acknowledged];
+  const record = await recordOf(observer);
+  if (world.problems[0]) throw world.problems[0];
+  if (record === undefined) {
+    expect(told).toEqual([]);
+    return undefined;
+  }
+  const has = logOf(world.machines[record.primary as MachineName]);
+  const lost = told.filter((id) => !has.has(id));
+  if (lost.length > 0)
+    throw new Error(
+      `at ${world.clock.nowMs()} ms ${record.primary} of epoch ${record.epoch} has not ${lost.length} rows: ${lost.slice(0, 5).join()}`,
+    );
+  return record;
+}
+
+const faults: Readonly<Record<string, (world: World, random: Random, machine: Machine) => () => void>> = {
+  killServer: (_, __, machine) => (machine.killServer(), () => undefined),
+  killAgent: (_, __, machine) => (machine.killAgent(), () => undefined),
+  applySlowly: (_, __, machine) => ((machine.appliesFast = false), () => (machine.appliesFast = true)),
+  stopApplying: (_, __, machine) => {
+    if (machine.life) machine.life.applying = false;
+    return () => undefined;
+  },
+  deceive: (_, __, machine) => ((machine.deceived = true), () => (machine.deceived = false)),
+  pause: (_, __, machine) => (machine.pause(), () => machine.resume()),
+  powerOff: (_, __, machine) => (machine.powerOff(), () => machine.powerOn()),
+  allOff: (world, random) => {
+    const machines = random.shuffle(Object.values(world.machines));
+    for (const machine of machines) machine.powerOff();
+    return () => {
+      machines[0]!.powerOn();
+      world.clock.after(random.integer(0, 5_000), () => machines[1]!.powerOn());
+    };
+  },
+  cutBetween: (world) => ((world.linked = false), () => (world.linked = true)),
+  cutVrrp: (world) => ((world.vrrpCut = true), () => (world.vrrpCut = false)),
+  cutFromRegistry: (world, _, { name }) => (world.cut(name, true), () => world.cut(name, false)),
+  registryAway: (world) => {
+    for (const name of names) world.cut(name, true);
+    return () => {
+      for (const name of names) world.cut(name, false);
+    };
+  },
+  cutOff: (world, _, { name }) => {
+    world.cut(name, true);
+    world.linked = false;
+    return () => {
+      world.cut(name, false);
+      world.linked = true;
+    };
+  },
+};
+
+async function healed(world: World, clients: Clients, observer: Discovery): Promise<void> {
+  world.linked = true;
+  world.vrrpCut = false;
+  for (const name of names) {
+    world.machines[name].appliesFast = true;
+    world.machines[name].deceived = false;
+    world.machines[name].resume();
+    world.cut(name, false);
+    world.machines[name].powerOn();
+  }
+  // Twice a lease, a session, a rebuild and several tries.
+  for (let waitedMs = 0; waitedMs < 40_000; waitedMs += 500) {
+    await world.clock.advanceAsync(500);
+    const record = await check(world, clients, observer);
+    if (record === undefined) continue;
+    const primary = world.machines[record.primary as MachineName];
+    const both =
+      primary.life?.writable && primary.doorOpen && record.replicaInSync && record.replicaBootId === primary.peer.life?.bootId;
+    if (both && !primary.peer.doorOpen && waitedMs > 5_000) return;
+  }
+  throw new Error(
+    `not whole again after everything healed: ${JSON.stringify([await recordOf(observer), ...names.map((name) => world.machines[name].agent?.agent.status())])}`,
+  );
+}
+
+it('loses no acknowledged row, whatever is killed, paused, cut off or switched off, and is whole again when all has healed', async () => {
+  let told = 0;
+  let takeovers = 0;
+  await simulate({ seeds: 150, env: process.env, file: import.meta.filename, seedTimeoutMs: 60_000 }, async (random) => {
+    const clock = new FakeClock();
+    const registry = makeMemoryRegistry({ clock, sessionTimeoutMs: 2_000 });
+    const world = new World(clock, random.fork('world'), registry);
+    const observer = registry.connect();
+    const clients = new Clients(world, random.fork('clients'));
+    for (const name of names) world.machines[name].powerOn();
+    await clock.advanceAsync(5_000);
+    for (let fault = 0; fault < 12; fault++) {
+      const repair = faults[random.pick(Object.keys(faults))]!(world, random, world.machines[random.pick(names)]);
+      clock.after(random.integer(50, 12_000), repair);
+      const steps = random.integer(1, 12);
+      for (let step = 0; step < steps; step++) {
+        await clock.advanceAsync(random.pick([20, 100, 300, 1_000]));
+        await check(world, clients, observer);
+      }
+    }
+    await healed(world, clients, observer);
+    told += clients.acknowledged.size;
+    takeovers += (await recordOf(observer))!.epoch - 1;
+  });
+  expect(told).toBeGreaterThan(1_000);
+  expect(takeovers).toBeGreaterThan(0);
+});
