@@ -1,6 +1,6 @@
 /**
  * Documentation that is executed. A fenced block of a README marked `console` holds commands, each behind `$ `, and below each what it prints.
- * In that, `…` stands for anything on the line, and a line of only `…` for any number of lines. A block marked `console engine` needs a
+ * In that, `…` stands for anything on the line, and a line of only `…` for any number of lines, but for `[exit N]`, which is how a command ends that fails. A block marked `console engine` needs a
  * Docker engine; `console once` changes the machine (`npm ci`) and is what the reader has done already.
  */
 import { execFile } from 'node:child_process';
@@ -62,11 +62,14 @@ function firstMismatch(wanted: readonly string[], actual: readonly string[]): nu
   const matches = (w: number, a: number): boolean => {
     furthest = Math.max(furthest, w);
     if (w === wanted.length) return a === actual.length;
-    if (wanted[w] === '…') return matches(w + 1, a) || (a < actual.length && matches(w, a + 1));
+    if (wanted[w] === '…') return matches(w + 1, a) || (a < actual.length && !isExit(actual[a]!) && matches(w, a + 1));
     return a < actual.length && lineMatches(wanted[w]!, actual[a]!) && matches(w + 1, a + 1);
   };
   return matches(0, 0) ? undefined : furthest;
 }
+
+/** A failure is shown, or it differs: no `…` stands for it. */
+const isExit = (line: string): boolean => /^\[exit /.test(line);
 
 function lineMatches(wanted: string, actual: string): boolean {
   const pattern = wanted.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));

@@ -26,17 +26,22 @@ async function spawned(program: string, args: readonly string[]): Promise<number
 }
 
 async function run(): Promise<number> {
-  if (given.length === 0 || given.includes('--help') || given.includes('-h'))
+  // Behind `--` are words, not flags.
+  const flags = given.includes('--') ? given.slice(0, given.indexOf('--')) : given;
+  if (given.length === 0 || flags.includes('--help') || flags.includes('-h'))
     return spawned(process.execPath, [join(directory, 'src/main.ts'), 'client', ...(given.length === 0 ? ['--help'] : given)]);
   await ensureEngine();
   if (!(await isUp())) {
     console.error(`${project} is not up: npx nx up ${app}`);
     return 3;
   }
+  const knows = flags.some((flag) => flag === '--agents' || flag.startsWith('--agents='));
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   return spawned('docker', [
     ...['exec', terminal ? '-it' : '-i', container],
-    ...['node', `/kit/apps/${app}/src/main.ts`, 'client', '--agents', 'agent-1:8000,agent-2:8000', ...given],
+    ...['node', `/kit/apps/${app}/src/main.ts`, 'client'],
+    ...(knows ? [] : ['--agents', 'agent-1:8000,agent-2:8000']),
+    ...given,
   ]);
 }
 

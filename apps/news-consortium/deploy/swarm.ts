@@ -108,6 +108,8 @@ const logs = (args: readonly string[]): Promise<number> =>
 
 /** Removes the stack and its data; resolves when its containers are gone. */
 export async function down(): Promise<void> {
+  await ensureEngine();
+  if ((await docker('info', '--format', '{{.Swarm.LocalNodeState}}')).trim() !== 'active') return;
   await docker('stack', 'rm', stack);
   const left = (): Promise<string> => docker('ps', '--all', '--quiet', '--filter', `label=com.docker.stack.namespace=${stack}`);
   const lateMs = performance.now() + convergeMs;

@@ -195,7 +195,7 @@ class Story {
     await posting;
     const after = (await this.#agent('status', {})).areas.find(({ area }) => area === 'sports')!.nodes;
     require(after.length === 2 && !after.includes(serving[0]!), 'two other nodes serve sports');
-    console.log('a node that served sports has left; two others serve it');
+    console.log('a node that served sports has left; two nodes serve it again');
   }
 
   /** The watch has all that was posted. */
@@ -208,9 +208,10 @@ class Story {
   }
 
   async #logOut({ token, name }: Session): Promise<void> {
+    console.log(`${name} closes the session`);
     await this.#agent('logout', { token });
-    await this.#refused('unauthenticated', () => this.#node(undefined, 'myAreas', { token }));
-    console.log(`${name} closes the session: every node refuses it from then on`);
+    for (let node = 1; node <= 4; node++)
+      await this.#refused('unauthenticated', () => this.#node(undefined, 'myAreas', { token }));
   }
 
   async #check({ token }: Session): Promise<void> {

@@ -44,7 +44,7 @@ const requestShapes = {
   register: { name, password, key },
   login: { name, password },
   logout: { token },
-  /** Which nodes serve an area, the one to ask first in front; without an area, any nodes. */
+  /** Which nodes serve an area, in the order of chance; without an area, all of them. */
   where: { area: name.optional() },
   addArea: { token, area: name, nodes, key },
   setArea: { token, area: name, nodes, key },
@@ -68,7 +68,7 @@ const requestShapes = {
   unread: { token, area: name, limit },
   /** Marks as read what was offered. */
   mark: { token, area: name, numbers: z.array(number).min(1).max(pageItemsMax) },
-  /** Every item above `after`, or from now on, as long as the connection lasts: `watching`, then frames of `news` and `alive`. */
+  /** Every item above `after`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
   watch: { token, area: name, after: z.int().min(0).optional() },
   /** From an agent: are you there, and who are you? */
   health: {},

@@ -16,7 +16,7 @@ export interface ScryptCost {
 export const ordinaryCost: ScryptCost = { N: 2 ** 14, r: 8, p: 5 };
 
 const hashBytes = 32;
-/** Node has four threads for this and for files; two leave room for others. */
+/** Node has four threads for this: two for those who log in, two for those who register. */
 const atOnce = 2;
 /** At 0.2 s each, who is behind so many would wait longer than a request may take. */
 const waitingMax = 20;

@@ -66,7 +66,8 @@ export function makeAgent(
       const deadline = clock.nowMs() + startMs;
       const tokens = new Tokens(await accounts.signingKey(deadline), host.nowMs);
       const passwords = new Passwords(host.scryptCost);
-      const parts = { accounts, areas: new Areas(database), nodes: new Nodes(database), tokens, passwords };
+      const newPasswords = new Passwords(host.scryptCost);
+      const parts = { accounts, areas: new Areas(database), nodes: new Nodes(database), tokens, passwords, newPasswords };
       if (settings.adminPassword !== undefined)
         await ensureAdministrator({ ...parts, log }, { name: settings.adminName, password: settings.adminPassword }, deadline);
 

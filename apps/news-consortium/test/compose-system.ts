@@ -15,7 +15,7 @@ import { Consortium } from '../src/client/consortium.ts';
 const directory = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
 
-export const administrator = { name: 'admin', password: 'battery staple' };
+export const administrator = { name: 'admin', password: 'battery-staple' };
 export const agents = ['agent-1', 'agent-2'];
 
 export class ComposeSystem implements AsyncDisposable {

@@ -29,7 +29,7 @@ const nodesServing = async (): Promise<number> => {
 };
 
 it('scales from 3 nodes to 5 and back while requests run, without a failed one', async () => {
-  await client('login', 'admin', '--password', 'battery staple');
+  await client('login', 'admin', '--password', 'battery-staple');
   for (let number = 1; number <= 10; number++) await client('area', 'add', `area-${number}`);
   await eventually(async () => (await nodesServing()) === 3, { timeoutMs: 30_000, intervalMs: 200 });
 

@@ -491,6 +491,18 @@ describe('while nodes come and go', () => {
         ])
       ).length;
 
+    it('and finds all nodes dead lets another look, before anything is taken from them', async () => {
+      await addArea('sports', 2);
+      const before = await servedBy('sports');
+      const first = await eventually(() => system.decider());
+      for (const name of system.nodes) system.pause(name);
+      await eventually(async () => ![undefined, first].includes(await system.decider()));
+      for (const name of system.nodes) system.heal(name);
+      const token = await member('ana', 'sports');
+      await post(token, 'sports', 'all is as it was');
+      expect(await servedBy('sports')).toEqual(before);
+    });
+
     it('and hangs is followed by another; when it goes on it writes nothing, and waits for its turn', async () => {
       await recordAssignments(system.databaseUrl);
       const child = await decidingProcess();

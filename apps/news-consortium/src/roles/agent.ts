@@ -16,6 +16,8 @@ export interface AgentParts {
   readonly nodes: Nodes;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
+  /** For registrations, apart: however many there are, they do not keep users from logging in. */
+  readonly newPasswords: Pick<Passwords, 'hash'>;
   readonly log: Logger;
   readonly newId: () => string;
   /** Milliseconds since 1970. */
@@ -84,7 +86,7 @@ export class Agent implements Service {
   async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
     const { name, password, key } = request;
     await this.#parts.accounts.register(
-      { name, password: await this.#parts.passwords.hash(password), role: 'user', key },
+      { name, password: await this.#parts.newPasswords.hash(password), role: 'user', key },
       deadline,
     );
     return { name };
@@ -145,7 +147,10 @@ export async function ensureAdministrator(
   { name, password }: { name: string; password: string },
   deadline: number,
 ): Promise<void> {
-  if ((await accounts.find(name, deadline)) !== undefined) return;
+  const known = await accounts.find(name, deadline);
+  if (known !== undefined && known.role !== 'administrator')
+    log.warn({ name }, 'the name of the first administrator is a user already, who stays one: choose another name');
+  if (known !== undefined) return;
   if (!isPassword(password)) throw new RangeError("the first administrator's password is too short or too long");
   await accounts.register(
     { name, password: await passwords.hash(password), role: 'administrator', key: `first:${name}` },

@@ -25,7 +25,7 @@ const hangMs = 1_200;
 const healthTimeoutMs = 300;
 /** Checks in a row. A node that hangs is out within 1.3 s, one whose machine answers that nobody listens within 0.6 s. */
 const failuresMax = 3;
-/** Whoever finds all nodes dead may be the one that is cut off: it lets others try. */
+/** Whoever finds all nodes dead may be the one that is cut off: it lets others try before it removes them. */
 const stepAsideMs = 1_500;
 const againMs = 250;
 /** Without a notification assignments are looked at so often. */
@@ -39,6 +39,8 @@ export class Decider implements Role {
   #wake: () => void = () => undefined;
   /** What assignments follow from may have changed. */
   #changed = true;
+  /** It found all nodes dead, and let others look; if it has to decide again, they are. */
+  #hasSteppedAside = false;
 
   constructor(parts: DeciderParts) {
     this.#parts = parts;
@@ -65,14 +67,16 @@ export class Decider implements Role {
     const { connect, log } = this.#parts;
     while (!this.#stopped) {
       let deciding: Deciding | undefined;
+      let pauseMs = againMs;
       try {
         deciding = await connect();
-        if (await this.#waitForTurn(deciding)) await this.#decide(deciding);
+        if ((await this.#waitForTurn(deciding)) && (await this.#decide(deciding)) === 'step aside') pauseMs = stepAsideMs;
       } catch (error) {
         log.warn({ err: error }, 'not deciding; trying again');
       }
+      // With the connection goes the lock.
       await deciding?.close();
-      if (!this.#stopped) await this.#pause(againMs);
+      await this.#pause(pauseMs);
     }
   }
 
@@ -91,7 +95,8 @@ export class Decider implements Role {
     return false;
   }
 
-  async #decide(deciding: Deciding): Promise<void> {
+  /** Until it is stopped, or had better let another one look. */
+  async #decide(deciding: Deciding): Promise<'stopped' | 'step aside'> {
     const { clock, log, prune } = this.#parts;
     log.info({}, 'deciding who serves what');
     const health = new Health(this.#parts);
@@ -100,18 +105,24 @@ export class Decider implements Role {
     while (!this.#stopped) {
       const nodes = await deciding.beat();
       const failed = health.check(nodes);
+      if (failed.length > 1 && failed.length === nodes.length && !this.#hasSteppedAside) {
+        log.warn({ stepAsideMs }, 'no node answers: letting another agent look');
+        this.#hasSteppedAside = true;
+        return 'step aside';
+      }
+      if (failed.length < nodes.length && health.hasAnswers) this.#hasSteppedAside = false;
       if (this.#changed || failed.length > 0 || clock.nowMs() - reviewedMs > reviewMs) {
         this.#changed = false;
         reviewedMs = clock.nowMs();
         await this.#assign(deciding, failed);
       }
-      if (failed.length > 1 && failed.length === nodes.length) return this.#stepAside();
       if (clock.nowMs() - prunedMs > pruneMs) {
         prunedMs = clock.nowMs();
         await prune();
       }
       await this.#pause(tickMs);
     }
+    return 'stopped';
   }
 
   async #assign(deciding: Deciding, failed: readonly KnownNode[]): Promise<void> {
@@ -121,12 +132,6 @@ export class Decider implements Role {
     await deciding.apply(change);
     const gone = failed.map(({ name, address }) => `${name} at ${address}`);
     this.#parts.log.info({ gone, added: added.length, dropped: dropped.length }, 'assigned areas');
-  }
-
-  async #stepAside(): Promise<void> {
-    this.#parts.log.warn({ stepAsideMs }, 'no node answers: letting another agent look');
-    // The connection is closed by whoever called; the pause comes before the next try.
-    await this.#pause(stepAsideMs);
   }
 
   /** Ends early when there is something to do. */
@@ -160,6 +165,8 @@ class Health {
   readonly #parts: DeciderParts;
   readonly #failures = new Map<string, number>();
   readonly #asking = new Set<string>();
+  /** A node has answered well. */
+  hasAnswers = false;
 
   constructor(parts: DeciderParts) {
     this.#parts = parts;
@@ -179,8 +186,10 @@ class Health {
       const answer = await this.#parts.askHealth(address, healthTimeoutMs);
       // Another one at this address: the one that was registered is gone.
       if (answer.id !== id) this.#failures.set(id, failuresMax);
-      else if (answer.healthy) this.#failures.delete(id);
-      else this.#fail(id);
+      else if (answer.healthy) {
+        this.hasAnswers = true;
+        this.#failures.delete(id);
+      } else this.#fail(id);
     } catch (error) {
       this.#parts.log.debug({ err: error, node: name }, 'a node failed its check');
       this.#fail(id);

@@ -37,15 +37,15 @@ export const newsStatements = {
           AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)
         RETURNING a.id, a.last_number),
       posted AS (
-        INSERT INTO news (area_id, number, author_id, key, text)
-        SELECT n.id, n.last_number, g.user_id, $4, $5 FROM numbered n, gate g
+        INSERT INTO news (area_id, number, author_id, key, text, hash)
+        SELECT n.id, n.last_number, g.user_id, $4, $5, sha256(convert_to($5, 'UTF8')) FROM numbered n, gate g
         ON CONFLICT (author_id, key) DO NOTHING RETURNING number)
       SELECT ${gateColumns}, p.number::float8 AS number, CASE WHEN p.number IS NOT NULL THEN pg_notify('news', $2)::text END
       FROM gate g LEFT JOIN posted p ON true`,
   },
   posted: {
     name: 'posted',
-    text: `SELECT a.name AS area, n.number::float8 AS number, n.text FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2`,
+    text: `SELECT a.name AS area, n.number::float8 AS number, n.hash = sha256(convert_to($3, 'UTF8')) AS same FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2`,
   },
   delete: {
     name: 'delete',
@@ -230,10 +230,10 @@ export class News {
     { key, text }: { key: string; text: string },
     deadline: Deadline,
   ): Promise<Replies['post'] | undefined> {
-    type Posted = { area: string; number: number; text: string | null };
-    const [first] = await this.#database.run<Posted>(newsStatements.posted, [user, key], deadline);
+    type Posted = { area: string; number: number; same: boolean };
+    const [first] = await this.#database.run<Posted>(newsStatements.posted, [user, key, text], deadline);
     if (first === undefined) return undefined;
-    if (first.area !== area || (first.text !== null && first.text !== text))
+    if (first.area !== area || !first.same)
       throw new Refusal('conflict', `the key ${key} was used for ${first.area}/${first.number}, which is another post`);
     return { area: first.area, number: first.number };
   }

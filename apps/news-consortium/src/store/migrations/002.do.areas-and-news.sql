@@ -18,8 +18,9 @@ CREATE TABLE news (
   author_id bigint NOT NULL REFERENCES users,
   -- the idempotency key of the post
   key text NOT NULL,
-  -- NULL when it was deleted: the row stays, so that a late repeat of the post does not bring it back.
+  -- NULL when it was deleted: the row stays, so that a late repeat of the post does not bring it back, and so does the hash, so that it is known as one.
   text text,
+  hash bytea NOT NULL,
   posted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (area_id, number),
   UNIQUE (author_id, key)
