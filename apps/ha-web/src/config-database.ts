@@ -69,6 +69,16 @@ export const agentConfig = z.object({
 });
 export type AgentConfig = z.infer<typeof agentConfig>;
 
+/** Of an operator's commands: what the agent of the machine has. */
+export const operatorConfig = agentConfig;
+export const newMasterConfig = agentConfig.extend({
+  force: z
+    .boolean()
+    .default(false)
+    .describe('also where it is not in sync: rows that only the other one has are lost to clients'),
+});
+export type NewMasterConfig = z.infer<typeof newMasterConfig>;
+
 const backup = {
   databases: z
     .array(address)

@@ -10,12 +10,6 @@ const name = z.string().regex(/^[a-z0-9-]{1,63}$/, 'lower-case letters, digits a
 
 const named = (what: string) => z.array(z.string().regex(/^[a-z0-9-]+=\S+:\d{1,5}$/, what));
 
-const readyFile = z
-  .string()
-  .default('/run/ha-web-haproxy')
-  .describe('where lb-sync tells keepalived whether HAProxy can serve: 0, otherwise 1');
-const haproxySocket = z.string().default('/run/haproxy/admin.sock').describe("HAProxy's admin socket");
-
 /** What a machine needs that has a share in a floating address. */
 const floating = {
   name: name.describe('of this machine'),
@@ -32,7 +26,6 @@ export const balancerMachineConfig = z.object({
     .min(61)
     .max(254)
     .describe('of two balancers that can serve the greater holds the floating address'),
-  readyFile,
   logLevel,
 });
 export type BalancerMachineConfig = z.infer<typeof balancerMachineConfig>;
@@ -57,8 +50,6 @@ export const lbSyncConfig = z.object({
     .regex(/^[\w.-]+:\d+(,[\w.-]+:\d+)*$/, 'HOST:PORT,HOST:PORT')
     .default('127.0.0.1:2181')
     .describe("ZooKeeper's servers"),
-  haproxySocket,
-  readyFile,
   logLevel,
 });
 export type LbSyncConfig = z.infer<typeof lbSyncConfig>;
@@ -71,7 +62,6 @@ export const statusConfig = z.object({
   balancers: named('NAME=HOST:PORT each').default([]).describe('the balancers and where their status is asked'),
   databases: named('NAME=HOST:PORT each').default([]).describe('the databases and where their agents tell their status'),
   zookeeper: lbSyncConfig.shape.zookeeper,
-  haproxySocket,
   logLevel,
 });
 export type StatusConfig = z.infer<typeof statusConfig>;

@@ -13,6 +13,7 @@ import type {
   BackupListConfig,
   BackupNowConfig,
   MariadbdConfig,
+  NewMasterConfig,
   RestoreConfig,
   WatchdogConfig,
 } from './config-database.ts';
@@ -21,6 +22,7 @@ import { Fence } from './database/fence.ts';
 import { foldersOf } from './database/folders.ts';
 import { connectMariadb } from './database/mariadb.ts';
 import { MariadbServer } from './database/mariadbd.ts';
+import { Operator } from './database/operator.ts';
 import { NetworkPeer } from './database/peer.ts';
 import type { DatabaseServer } from './database/port.ts';
 import { AgentStatusServer } from './database/status-server.ts';
@@ -100,6 +102,33 @@ async function connectPatiently(settings: AgentConfig, log: Logger): Promise<Dat
   }
 }
 
+/** An operator's command on a database machine. */
+async function operate(settings: AgentConfig, work: (operator: Operator) => Promise<void>): Promise<number> {
+  const { name, peerName, peerAddress, agentPort, dataFolder, zookeeper } = settings;
+  const discovery = await connectZookeeper({ servers: zookeeper, connectTimeoutMs: operatorMs });
+  const operator = new Operator({
+    ...{ name, peerName, discovery, folders: foldersOf(dataFolder), clock: systemClock },
+    ownAgent: `http://127.0.0.1:${agentPort}`,
+    peerAgent: `http://${peerAddress}:${agentPort}`,
+    print: (line) => void process.stdout.write(`${line}\n`),
+  });
+  try {
+    await work(operator);
+    return exitCodes.ok;
+  } finally {
+    await discovery.close();
+  }
+}
+/** An operator would rather know soon that ZooKeeper is away. */
+const operatorMs = 10_000;
+
+export const runVerify = (settings: AgentConfig): Promise<number> => operate(settings, (operator) => operator.verify());
+export const runTakeover = (settings: AgentConfig): Promise<number> => operate(settings, (operator) => operator.takeover());
+export const runNewMaster = (settings: NewMasterConfig): Promise<number> =>
+  operate(settings, (operator) => operator.newMaster(settings.force));
+export const runNewSlave = (settings: AgentConfig): Promise<number> => operate(settings, (operator) => operator.newSlave());
+export const runInitSlave = (settings: AgentConfig): Promise<number> => operate(settings, (operator) => operator.initSlave());
+
 export async function runBackup(settings: BackupConfig): Promise<number> {
   const log = makeLogger({ name: 'db-backup', level: settings.logLevel });
   const archive = new Archive(settings.dataFolder);
@@ -120,9 +149,12 @@ export async function runBackup(settings: BackupConfig): Promise<number> {
 
 async function makeDump(archive: Archive, settings: BackupNowConfig, log: Logger): Promise<void> {
   const { name, source, position, bytes } = await dump(archive, settings, Date.now());
-  log.info({ name, source, position, bytes }, 'dumped');
+  log.info({ dump: name, source, position, bytes }, 'dumped');
   await archive.retain(settings.keep);
 }
+
+/** How old changes may be that are lost with a primary that was cut off, beside what it takes to promote another. */
+const primaryMs = 5_000;
 
 /** The changes of the present primary, from where the archive ends. */
 function followChanges(archive: Archive, settings: BackupConfig, log: Logger): { ended: Promise<void>; stop: () => void } {
@@ -131,7 +163,7 @@ function followChanges(archive: Archive, settings: BackupConfig, log: Logger): {
   const follow = async (): Promise<void> => {
     const primary = await primaryOf(settings);
     if (primary === undefined) throw new Error('there is no primary');
-    const newest = (await archive.changes()).at(-1);
+    const newest = (await archive.changes()).flat().at(-1);
     const dumped = (await archive.list()).at(-1);
     const after = Math.max(
       newest === undefined ? 0 : await lastIn(newest),
@@ -141,7 +173,13 @@ function followChanges(archive: Archive, settings: BackupConfig, log: Logger): {
     child = await fetchChanges(primary, after, await archive.beginChanges(name), settings);
     if (stopped) child.kill();
     log.info({ primary, after }, 'receives changes');
-    await ended(child, 'mariadb-binlog');
+    // From a machine that was cut off nothing comes, not even the end of the connection.
+    const leave = async (): Promise<void> => {
+      const present = await primaryOf(settings);
+      if (present !== undefined && present !== primary) child?.kill();
+    };
+    const cancel = systemClock.every(primaryMs, () => void leave());
+    await ended(child, 'mariadb-binlog').finally(cancel);
   };
   const stop = (): void => {
     stopped = true;
@@ -161,7 +199,7 @@ export async function runBackupList({ dataFolder }: BackupListConfig): Promise<n
   for (const { name, source, position, bytes } of await archive.list()) {
     process.stdout.write(`${name}  ${String(bytes).padStart(12)} bytes  from ${source} at ${position}\n`);
   }
-  process.stdout.write(`${(await archive.changes()).length} logs of changes\n`);
+  process.stdout.write(`${(await archive.changes()).flat().length} logs of changes\n`);
   return exitCodes.ok;
 }
 

@@ -11,6 +11,7 @@ import type {
 } from './config-edge.ts';
 import { makeRuntimeApi } from './haproxy/runtime-api.ts';
 import { backupMachine, balancerMachine, databaseMachine, webMachine } from './machine/machines.ts';
+import { adminSocket, readyFile } from './machine/paths.ts';
 import { Supervisor, type Machine } from './machine/supervisor.ts';
 import { LbSync } from './roles/lb-sync.ts';
 import { Observer, type Asked } from './status/observer.ts';
@@ -42,9 +43,9 @@ export async function runLbSync(settings: LbSyncConfig): Promise<number> {
   const log = makeLogger({ name: 'lb-sync', level: settings.logLevel });
   const role = new LbSync({
     connect: () => connectZookeeper({ servers: settings.zookeeper, sessionTimeoutMs, log }),
-    haproxy: makeRuntimeApi(settings.haproxySocket),
+    haproxy: makeRuntimeApi(adminSocket),
     services: ['api-servers', 'web-servers'],
-    tell: (canServe) => tellKeepalived(settings.readyFile, canServe),
+    tell: tellKeepalived,
     clock: systemClock,
     log,
   });
@@ -52,20 +53,20 @@ export async function runLbSync(settings: LbSyncConfig): Promise<number> {
 }
 
 /** keepalived looks whenever the file is written, so that is done only if there is something new; and its own start may have changed it. */
-async function tellKeepalived(file: string, canServe: boolean): Promise<void> {
+async function tellKeepalived(canServe: boolean): Promise<void> {
   const told = canServe ? '0\n' : '1\n';
-  if ((await readFile(file, 'utf8').catch(() => '')) !== told) await writeFile(file, told);
+  if ((await readFile(readyFile, 'utf8').catch(() => '')) !== told) await writeFile(readyFile, told);
 }
 
 export async function runStatus(settings: StatusConfig): Promise<number> {
-  const { name, floatingAddress, haproxySocket, logLevel } = settings;
+  const { name, floatingAddress, logLevel } = settings;
   const log = makeLogger({ name: 'status', level: logLevel });
   const observer = new Observer({
     ...{ name, floatingAddress, clock: systemClock, nowMs: Date.now },
     balancers: settings.balancers.map(asked),
     databases: settings.databases.map(asked),
     zookeeper: settings.zookeeper.split(','),
-    haproxy: makeRuntimeApi(haproxySocket),
+    haproxy: makeRuntimeApi(adminSocket),
   });
   const server = new StatusServer(observer, { host: settings.externalAddress, port: settings.statusPort });
   const roles = [

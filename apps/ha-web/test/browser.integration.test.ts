@@ -98,6 +98,12 @@ describe('the page', () => {
     expect(await page.getByRole('contentinfo').innerText()).toContain('Payment is a stand-in');
   });
 
+  it('leads to a description of the API', async () => {
+    await page.getByRole('link', { name: 'API', exact: true }).click();
+    await page.getByText('Place an order, once for each key').waitFor();
+    expect(await page.evaluate('getComputedStyle(document.querySelector(".opblock-post")).borderTopStyle')).toBe('solid');
+  });
+
   it('keeps an account: register, log out, log in', async () => {
     const name = `ana-${Date.now()}`;
     const enter = async (how: string): Promise<void> => {

@@ -75,6 +75,17 @@ const faults: readonly Fault[] = [
     },
   },
   {
+    name: "primary's db-agent hangs",
+    outageMsMax: 15_000,
+    strike: async (primary) => {
+      const held = container(primary).id;
+      await machines.exec(held, 'pkill', '-STOP', '-f', 'main.ts db-agent');
+      // Longer than a lease: another process notices, fences and starts a new agent.
+      await eventually(async () => (await machines.status(primary)).role !== 'primary', { timeoutMs: 20_000 });
+      return repaired;
+    },
+  },
+  {
     name: "primary's keepalived killed",
     outageMsMax: 10_000,
     strike: async (primary) => {
@@ -146,6 +157,29 @@ describe('the databases', () => {
     await checkHistory(orders);
     print(fault.name, outageMs);
     expect(outageMs).toBeLessThan(fault.outageMsMax);
+  });
+
+  it('save and name what only a cut-off primary had, and fill it anew', async () => {
+    await using orders = await Orders.start(machines.address('floating'), clients);
+    const primary = await machines.primary();
+    await eventually(() => orders.acknowledged.size > 20);
+    await container(primary).partition();
+    // Its clients are here, on the other side; this one is on its own.
+    const alone = machines.exec(
+      container(primary).id,
+      ...['mariadb', '--skip-reconnect', '-e', "INSERT INTO marketplace.orders (name) VALUES ('on its own')"],
+    );
+    await expect(alone).rejects.toThrow();
+    await orders.served();
+    await container(primary).heal();
+    await machines.whole();
+    const saved = await machines.exec(container(primary).id, 'sh', '-c', 'cat /data/diverged/*.sql');
+    expect(saved).toContain('on its own');
+    const names = await machines.sql(primary, "SELECT COUNT(*) FROM marketplace.orders WHERE name = 'on its own'");
+    expect(names).toBe('0');
+    const log = await machines.log(primary);
+    expect(log).toMatch(/behind \S+ only this database had \d+ client transactions that nobody was told are stored: saved in/);
+    await checkHistory(orders);
   });
 
   it('serve on while the majority of ZooKeeper is away, and change again when it is back', async () => {

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { ExitError } from '@lab/process';
 
 /** Beside a dump. Whoever finds it knows that the dump is whole. */
 export interface Manifest {
@@ -58,7 +59,7 @@ export class Archive {
 
   /** Throws where a dump is not as it was made. */
   async check(manifest: Manifest): Promise<void> {
-    if ((await hashOf(this.fileOf(manifest))) !== manifest.sha256) throw new Error(`the dump ${manifest.name} is damaged`);
+    if ((await hashOf(this.fileOf(manifest))) !== manifest.sha256) throw new ExitError(`the dump ${manifest.name} is damaged`);
   }
 
   /** A new folder for logs of changes; the names of such folders are in the order of time. */
@@ -68,14 +69,11 @@ export class Archive {
     return folder;
   }
 
-  /** All logs of changes, oldest first. */
-  async changes(): Promise<string[]> {
+  /** Logs of changes by the connection that fetched them, oldest first. Where two hold the same transaction the later one is right. */
+  async changes(): Promise<string[][]> {
     await mkdir(this.#logs, { recursive: true });
-    const folders = (await readdir(this.#logs)).sort();
-    const files = folders.map(async (folder) =>
-      (await readdir(join(this.#logs, folder))).sort().map((file) => join(this.#logs, folder, file)),
-    );
-    return (await Promise.all(files)).flat();
+    const folders = (await readdir(this.#logs)).sort().map((folder) => join(this.#logs, folder));
+    return Promise.all(folders.map(async (folder) => (await readdir(folder)).sort().map((file) => join(folder, file))));
   }
 
   /** Removes all but the newest dumps, and the changes that are older than the oldest that stays. */
@@ -84,7 +82,7 @@ export class Archive {
     for (const { name } of dumps.slice(0, -count)) await rm(join(this.#dumps, name), { recursive: true });
     const oldest = dumps.slice(-count)[0];
     if (oldest === undefined) return;
-    for (const file of await this.changes()) {
+    for (const file of (await this.changes()).flat()) {
       // Written last before the dump began; an hour for a machine whose clock is not right.
       if ((await stat(file)).mtimeMs < Date.parse(oldest.takenAt) - 3_600_000) await rm(file);
     }

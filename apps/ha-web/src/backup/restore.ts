@@ -8,12 +8,13 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import type { Clock } from '@lab/process';
+import { ExitError, type Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { ended, run } from '../database/command.ts';
 import { userOfMariadb } from '../database/mariadbd.ts';
 import { ReplayFilter, sequenceOf } from '../domain/database-history.ts';
 import type { Archive, Manifest } from './archive.ts';
+import { firstIn } from './source.ts';
 
 export interface RestoreOptions {
   /** Of the new instance; it must not exist. */
@@ -39,7 +40,7 @@ const startMs = 60_000;
 export async function restore(archive: Archive, options: RestoreOptions): Promise<Restored> {
   const dump = await newestBefore(archive, options.toMs ?? Infinity);
   await archive.check(dump);
-  if (existsSync(options.into)) throw new Error(`${options.into} exists: a restore makes a new folder`);
+  if (existsSync(options.into)) throw new ExitError(`${options.into} exists: a restore makes a new folder`);
   await using instance = await Instance.start(options);
   await instance.feed(createReadStream(archive.fileOf(dump)).pipe(createGunzip()));
   const replay = new ReplayFilter({
@@ -54,34 +55,40 @@ async function newestBefore(archive: Archive, timeMs: number): Promise<Manifest>
   const dumps = await archive.list();
   const found = dumps.filter(({ takenAt }) => Date.parse(takenAt) <= timeMs).at(-1);
   if (found === undefined)
-    throw new Error(`no dump was made before ${timeMs === Infinity ? 'now' : new Date(timeMs).toISOString()}`);
+    throw new ExitError(`no dump was made before ${timeMs === Infinity ? 'now' : new Date(timeMs).toISOString()}`);
   return found;
 }
 
 /** Statements that repeat the changes, a transaction at a time. Times in what `mariadb-binlog` prints are of the zone it runs in. */
-async function* wanted(logs: readonly string[], replay: ReplayFilter): AsyncGenerator<string> {
-  for (const log of logs) {
-    const child = spawn('mariadb-binlog', [log], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: '/usr/bin:/bin', TZ: 'UTC' },
-    });
-    const whole = ended(child, 'mariadb-binlog').then(
-      () => true,
-      () => false,
-    );
-    let lines: string[] = [];
-    for await (const line of createInterface({ input: child.stdout })) {
-      if (replay.begins(line)) {
-        yield textOf(lines);
-        lines = [];
-      }
-      if (replay.passes(line)) lines.push(line);
-    }
-    // The end of a log may be cut off, where the connection broke; the next log has all of that transaction.
-    if ((await whole) || lines.some((line) => line.startsWith('COMMIT'))) yield textOf(lines);
-    else if (lines.some((line) => replay.begins(line))) replay.takeBack();
-    yield 'DELIMITER ;\n';
+async function* wanted(connections: readonly (readonly string[])[], replay: ReplayFilter): AsyncGenerator<string> {
+  const begins = await Promise.all(connections.map(async ([first]) => (first === undefined ? Infinity : firstIn(first))));
+  for (const [index, logs] of connections.entries()) {
+    replay.endBefore(Math.min(Infinity, ...begins.slice(index + 1)));
+    for (const log of logs) yield* wantedOf(log, replay);
   }
+}
+
+async function* wantedOf(log: string, replay: ReplayFilter): AsyncGenerator<string> {
+  const child = spawn('mariadb-binlog', [log], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: '/usr/bin:/bin', TZ: 'UTC' },
+  });
+  const whole = ended(child, 'mariadb-binlog').then(
+    () => true,
+    () => false,
+  );
+  let lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (replay.begins(line)) {
+      yield textOf(lines);
+      lines = [];
+    }
+    if (replay.passes(line)) lines.push(line);
+  }
+  // The end of a log may be cut off, where the connection broke; the next log has all of that transaction.
+  if ((await whole) || lines.some((line) => line.startsWith('COMMIT'))) yield textOf(lines);
+  else if (lines.some((line) => replay.begins(line))) replay.takeBack();
+  yield 'DELIMITER ;\n';
 }
 
 const textOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');

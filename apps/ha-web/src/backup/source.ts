@@ -2,9 +2,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { Transform } from 'node:stream';
+import { Transform, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { ExitError } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { ended } from '../database/command.ts';
 import { sequenceOf } from '../domain/database-history.ts';
@@ -21,11 +22,12 @@ const connectMs = 2_000;
 interface State {
   readonly address: string;
   readonly readOnly: boolean;
+  /** Receives and applies what the primary has: otherwise its end may be of no history. */
+  readonly replicates: boolean;
   readonly position: string;
 }
 
-/** How a database is, or undefined where it does not say. */
-async function stateOf(address: string, password: string): Promise<State | undefined> {
+async function stateOf(address: string, password: string): Promise<State> {
   let connection: Connection | undefined;
   try {
     connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
@@ -33,33 +35,38 @@ async function stateOf(address: string, password: string): Promise<State | undef
       sql: 'SELECT @@read_only AS readOnly, @@gtid_current_pos AS position',
       timeout: connectMs,
     });
-    return { address, readOnly: row?.['readOnly'] === 1, position: String(row?.['position']) };
-  } catch {
-    return undefined;
+    const [[slave]] = await connection.query<RowDataPacket[]>({ sql: 'SHOW SLAVE STATUS', timeout: connectMs });
+    const replicates = slave?.['Slave_IO_Running'] === 'Yes' && slave['Slave_SQL_Running'] === 'Yes';
+    return { address, readOnly: row?.['readOnly'] === 1, replicates, position: String(row?.['position']) };
   } finally {
     connection?.destroy();
   }
 }
 
-async function statesOf({ databases, backupPassword }: SourceOptions): Promise<State[]> {
-  const states = await Promise.all(databases.map((address) => stateOf(address, backupPassword)));
-  return states.filter((state) => state !== undefined);
+/** How those are that answer, and why the others do not. */
+async function statesOf({ databases, backupPassword }: SourceOptions): Promise<{ states: State[]; problems: string[] }> {
+  const asked = await Promise.allSettled(databases.map((address) => stateOf(address, backupPassword)));
+  const problems = asked.flatMap((answer, index) =>
+    answer.status === 'rejected' ? [`${databases[index]}: ${(answer.reason as Error).message}`] : [],
+  );
+  return { states: asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : [])), problems };
 }
 
 /** The address of the database that clients write to; undefined while there is none. */
 export async function primaryOf(options: SourceOptions): Promise<string | undefined> {
-  return (await statesOf(options)).find(({ readOnly }) => !readOnly)?.address;
+  return (await statesOf(options)).states.find(({ readOnly }) => !readOnly)?.address;
 }
 
 /** Dumps a replica, so that the primary does not feel it; where none is fit for it, the primary. Rejects where no database is. */
 export async function dump(archive: Archive, options: SourceOptions, nowMs: number): Promise<Manifest> {
-  const states = (await statesOf(options)).sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
+  const { states, problems } = await statesOf(options);
+  states.sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
   const newest = Math.max(0, ...states.map(({ position }) => sequenceOf(position)));
-  const problems: string[] = states.length === 0 ? ['no database answers'] : [];
   const takenAt = new Date(nowMs).toISOString();
   for (const state of states) {
     // A database that is being made new is no source.
-    if (state.readOnly && newest - sequenceOf(state.position) > behindMax) problems.push(`${state.address} is behind`);
+    if (state.readOnly && (!state.replicates || newest - sequenceOf(state.position) > behindMax))
+      problems.push(`${state.address} is behind`);
     else {
       try {
         return await archive.add(takenAt.replace(/\.\d+/, '').replaceAll(':', '-'), async (file) => ({
@@ -72,7 +79,7 @@ export async function dump(archive: Archive, options: SourceOptions, nowMs: numb
       }
     }
   }
-  throw new Error(`there is no new dump: ${problems.join('; ')}`);
+  throw new ExitError(`there is no new dump: ${problems.join('; ')}`);
 }
 
 /** Transactions; a replica that applies is within a moment. */
@@ -125,7 +132,10 @@ export async function fetchChanges(
   return spawn('mariadb-binlog', [...loginOf(address, backupPassword), ...how, first], { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** The last log that begins at or before the transaction; otherwise the first that there is. */
+/** What a primary had logged last when it was lost may not be of the history: commits that waited, one of each connection at the most. The next primary's log is right. */
+const waitingMax = 1_000;
+
+/** The last log that begins before what may not be of the history; otherwise the first that there is. */
 async function firstLog(address: string, after: number, password: string): Promise<string> {
   const connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
   connection.on('error', () => undefined);
@@ -134,7 +144,7 @@ async function firstLog(address: string, after: number, password: string): Promi
     const names = logs.map((row) => String(row['Log_name']));
     for (const name of names.toReversed()) {
       const [[row]] = await connection.query<RowDataPacket[]>('SELECT BINLOG_GTID_POS(?, 4) AS position', [name]);
-      if (sequenceOf(String(row?.['position'] ?? '')) <= after) return name;
+      if (sequenceOf(String(row?.['position'] ?? '')) <= after - waitingMax) return name;
     }
     if (names[0] === undefined) throw new Error(`${address} keeps no log of changes`);
     return names[0];
@@ -143,13 +153,28 @@ async function firstLog(address: string, after: number, password: string): Promi
   }
 }
 
+/** The sequence number of the first transaction in a log, Infinity where there is none. */
+export async function firstIn(log: string): Promise<number> {
+  const child = spawn('mariadb-binlog', [log], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    for await (const sequence of sequencesOf(child)) return sequence;
+    return Infinity;
+  } finally {
+    child.kill();
+  }
+}
+
 /** The sequence number of the last transaction in a log, 0 where there is none. The end of one that is being written may be cut. */
 export async function lastIn(log: string): Promise<number> {
   const child = spawn('mariadb-binlog', [log], { stdio: ['ignore', 'pipe', 'ignore'] });
   let last = 0;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const sequence = line.startsWith('#') ? /\bGTID 0-\d+-(\d+)/.exec(line)?.[1] : undefined;
-    if (sequence !== undefined) last = Number(sequence);
-  }
+  for await (const sequence of sequencesOf(child)) last = sequence;
   return last;
+}
+
+async function* sequencesOf({ stdout }: { readonly stdout: Readable }): AsyncGenerator<number> {
+  for await (const line of createInterface({ input: stdout })) {
+    const sequence = line.startsWith('#') ? /\bGTID 0-\d+-(\d+)/.exec(line)?.[1] : undefined;
+    if (sequence !== undefined) yield Number(sequence);
+  }
 }

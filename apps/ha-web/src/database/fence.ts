@@ -2,7 +2,7 @@
  * The fence around a database: what keeps clients from it while it is not the primary. Safety does not hang on it, that comes from the record and semi-sync; it
  * makes clients look elsewhere at once, and keeps them from reading what is old.
  */
-import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { Door } from './port.ts';
 import { feed } from './command.ts';
 
@@ -71,9 +71,7 @@ export class Fence implements Door {
   }
 
   async watched(): Promise<void> {
-    await writeFile(this.#options.aliveFile, '');
-    const now = new Date();
-    await utimes(this.#options.aliveFile, now, now);
+    await writeFile(this.#options.aliveFile, `${process.pid}\n`);
   }
 
   /** keepalived looks whenever the file is written, so that is done only if there is something new; and its own start may have changed it. */
@@ -92,16 +90,26 @@ export async function isOpen(primaryFile: string): Promise<boolean> {
   return (await readFile(primaryFile, 'utf8').catch(() => '1')).trim() === '0';
 }
 
-/** Kills the server whose number is in the file, if it is one: the number may be another process' by now. Returns whether there was one. */
+/** Kills the server whose number is in the file. Returns whether there was one. */
 export async function killServer(pidFile: string): Promise<boolean> {
+  return kill(pidFile, (name) => name === 'mariadbd', 'comm');
+}
+
+/** Kills the agent that touched the file last. */
+export async function killAgent(aliveFile: string): Promise<boolean> {
+  return kill(aliveFile, (words) => words.split('\0').includes('db-agent'), 'cmdline');
+}
+
+/** A number may be another process' by now: what it is stands in the file of /proc. */
+async function kill(pidFile: string, isIt: (what: string) => boolean, file: 'comm' | 'cmdline'): Promise<boolean> {
   const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''));
   if (!(pid > 1)) return false;
-  const program = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
-  if (program.trim() !== 'mariadbd') return false;
+  const what = await readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '');
+  if (!isIt(what.trim())) return false;
   try {
-    process.kill(pid, 'SIGKILL');
-    return true;
+    return process.kill(pid, 'SIGKILL');
   } catch {
+    // It ended meanwhile.
     return false;
   }
 }

@@ -133,7 +133,7 @@ export async function userOfMariadb(): Promise<[uid: number, gid: number]> {
  */
 async function writeInitFile({ accounts }: ServerParts): Promise<string> {
   const { databaseName, databasePassword, replicationPassword, backupPassword } = accounts;
-  const copying = 'SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, RELOAD, BINLOG MONITOR, REPLICATION SLAVE';
+  const copying = 'SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, RELOAD, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE';
   const statements = [
     'SET sql_log_bin = 0',
     `CREATE DATABASE IF NOT EXISTS ${databaseName} CHARACTER SET utf8mb4`,

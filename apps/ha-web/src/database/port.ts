@@ -52,7 +52,7 @@ export interface Door {
   open(): Promise<void>;
   /** No client's packet passes in either direction; the floating address is free for the other machine. The other database and the backup still get through. */
   close(): Promise<void>;
-  /** Called in each round: an agent that has not for a lease is fenced by another process. */
+  /** Called in each round: where the door is open and this was not called for a lease, another process fences. */
   watched(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import type { Clock, Logger, Role } from '@lab/process';
 import { leaseMs } from '../domain/database.ts';
-import { isOpen, killServer } from './fence.ts';
+import { isOpen, killAgent, killServer } from './fence.ts';
 import { pidFile } from './folders.ts';
 import type { Door } from './port.ts';
 
@@ -48,5 +48,7 @@ export class Watchdog implements Role {
     log.error({ silentMs }, 'the agent is silent: the database is fenced');
     await door.close();
     await killServer(pidFile);
+    // Its session is lost; another one starts.
+    await killAgent(aliveFile);
   }
 }

@@ -58,6 +58,14 @@ describe('ReplayFilter', () => {
     expect(() => filter.passes(gtid(4))).toThrow('the changes 2 to 3 are missing');
   });
 
+  it('leaves to a later log what that begins with, for what a former primary logged last may not be of the history', () => {
+    const filter = new ReplayFilter({ after: 1, untilSeconds: Infinity });
+    filter.endBefore(3);
+    expect(passed(filter, [gtid(2), 'two', gtid(3), 'of no history'])).toEqual([gtid(2), 'two']);
+    filter.endBefore(Infinity);
+    expect(passed(filter, [gtid(3), 'three'])).toEqual([gtid(3), 'three']);
+  });
+
   it('wants a transaction again that came to no end', () => {
     const filter = new ReplayFilter({ after: 1, untilSeconds: Infinity });
     filter.passes(gtid(2));

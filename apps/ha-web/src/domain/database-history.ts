@@ -42,6 +42,7 @@ export interface Replay {
  */
 export class ReplayFilter {
   #last: number;
+  #before = Infinity;
   readonly #untilSeconds: number;
   #passes = true;
 
@@ -53,6 +54,11 @@ export class ReplayFilter {
   /** Sequence number of the last transaction that passed. */
   get last(): number {
     return this.#last;
+  }
+
+  /** From now on only transactions before this one pass: the rest of the history stands in another log. */
+  endBefore(sequence: number): void {
+    this.#before = sequence;
   }
 
   /** The transaction that passed last came to no end: it is wanted once more. */
@@ -76,7 +82,7 @@ export class ReplayFilter {
 
   #begin([year, month, day, hour, minute, second, sequence]: number[]): void {
     const seconds = Date.UTC(2000 + year!, month! - 1, day, hour, minute, second) / 1_000;
-    this.#passes = sequence! > this.#last && seconds <= this.#untilSeconds;
+    this.#passes = sequence! > this.#last && sequence! < this.#before && seconds <= this.#untilSeconds;
     if (!this.#passes) return;
     if (sequence !== this.#last + 1) throw new Error(`the changes ${this.#last + 1} to ${sequence! - 1} are missing`);
     this.#last = sequence!;

@@ -2,6 +2,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BalancerMachineConfig, DatabaseMachineConfig } from '../config-edge.ts';
+import { adminSocket, readyFile } from './paths.ts';
 import type { Machine, Service } from './supervisor.ts';
 import { interfaceOf, renderFile } from './template.ts';
 
@@ -24,7 +25,7 @@ export function balancerMachine(config: BalancerMachineConfig): Machine {
     name: 'haproxy',
     // Master and worker: a reload (SIGUSR2) is possible, though nothing here needs it.
     command: ['haproxy', '-W', '-db', '-f', '/run/haproxy/haproxy.cfg'],
-    prepare: () => renderFile('haproxy.cfg', '/run/haproxy/haproxy.cfg', { NAME: config.name }),
+    prepare: () => renderFile('haproxy.cfg', '/run/haproxy/haproxy.cfg', { NAME: config.name, SOCKET: adminSocket }),
     // Answers what it has begun to; longer than its own hard-stop-after.
     stopSignal: 'SIGUSR1',
     stopMs: 4_000,
@@ -32,7 +33,7 @@ export function balancerMachine(config: BalancerMachineConfig): Machine {
   const guard = keepalived('keepalived-lb.conf', {
     ...floatingAddress(config, config.externalAddress),
     PRIORITY: String(config.priority),
-    TRACK_FILE: config.readyFile,
+    TRACK_FILE: readyFile,
   });
   return [[[haproxy, guard]], [[program('lb-sync', statelessMs)], [program('status', statelessMs)]]];
 }

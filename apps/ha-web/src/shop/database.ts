@@ -70,9 +70,6 @@ function passes(error: unknown): error is Error {
   return fatal === true || code?.startsWith('PROTOCOL_') === true || passing.has(errno ?? 0);
 }
 
-/** Whether the row is there already: of a unique key. */
-export const isDuplicate = (error: unknown): boolean => (error as { errno?: number }).errno === 1062;
-
 export class Mariadb {
   readonly #options: MariadbOptions;
   readonly #reads = new Places(connectionsPerKind);

@@ -8,7 +8,7 @@ import { Producers, Products } from './catalogue.tsx';
 import { Client, RefusedError, type Answered } from './client.ts';
 import { OrderView, Orders } from './orders.tsx';
 import { OrderDesk, type PendingOrder } from './pending-order.ts';
-import { ShopContext, type Shop } from './shop.ts';
+import { ShopContext, useShop, type Shop } from './shop.ts';
 
 /** `crypto.randomUUID` exists behind TLS only. */
 const newKey = (): string =>
@@ -40,16 +40,10 @@ function useRoute(): readonly [view: string, id: string | undefined] {
   return route;
 }
 
-function App() {
-  const [view, id] = useRoute();
+/** One client for the life of the page; what it notices is state. */
+function useClient() {
   const [answered, setAnswered] = useState<Answered>({ webServer: '', balancer: '', database: '' });
-  const [account, setAccount] = useState<Account | null | undefined>();
-  const [about, setAbout] = useState<About>({ standIns: [] });
-  const [message, setMessage] = useState({ text: '', isProblem: false });
   const [isLate, setLate] = useState(false);
-  const [pending, setPending] = useState<PendingOrder | undefined>();
-
-  const tell = useCallback((text: string) => setMessage({ text, isProblem: false }), []);
   const [{ client, desk }] = useState(() => {
     const client = new Client({
       fetch: (path, init) => fetch(path, init),
@@ -63,7 +57,14 @@ function App() {
     });
     return { client, desk: new OrderDesk(client, localStorage, newKey) };
   });
+  return { client, desk, answered, isLate };
+}
 
+/** Who is logged in (`undefined` while that is asked, `null`: nobody), what is told, and how things are asked for. */
+function useSession(client: Client) {
+  const [account, setAccount] = useState<Account | null | undefined>();
+  const [message, setMessage] = useState({ text: '', isProblem: false });
+  const tell = useCallback((text: string) => setMessage({ text, isProblem: false }), []);
   const fail = useCallback((error: unknown) => {
     if (error instanceof RefusedError && error.problem.type.endsWith('not-logged-in')) setAccount(null);
     setMessage({ text: error instanceof Error ? error.message : String(error), isProblem: true });
@@ -79,14 +80,21 @@ function App() {
     },
     [fail, tell],
   );
+  useEffect(() => void load<Current>('/sessions/current').then((current) => setAccount(current?.account ?? null)), [load]);
+  return { account, setAccount, message, tell, fail, load, run };
+}
 
-  useEffect(() => {
-    void load<Current>('/sessions/current').then((current) => setAccount(current?.account ?? null));
-    void load<About>('/about').then((about) => about && setAbout(about));
-  }, [load]);
+function App() {
+  const [view, id] = useRoute();
+  const { client, desk, answered, isLate } = useClient();
+  const { account, message, fail, ...session } = useSession(client);
+  const { tell } = session;
+  const [pending, setPending] = useState<PendingOrder | undefined>();
   useEffect(() => setPending(account ? desk.pending(account.id) : undefined), [account, desk]);
 
-  const placeOrder = useCallback((order: OrderRequest) => account && setPending(desk.write(account.id, order)), [account, desk]);
+  const placeOrder = (order: OrderRequest): void => {
+    if (account) setPending(desk.write(account.id, order));
+  };
   const onPlaced = useCallback(
     (order: Order) => {
       setPending(undefined);
@@ -97,32 +105,10 @@ function App() {
   );
   const onRefused = useCallback((error: unknown) => (setPending(undefined), fail(error)), [fail]);
 
-  const shop: Shop = {
-    client,
-    account: account ?? undefined,
-    setAccount,
-    load,
-    run,
-    tell,
-    placeOrder,
-    isOrdering: pending !== undefined,
-  };
+  const shop: Shop = { client, account: account ?? undefined, ...session, placeOrder, isOrdering: pending !== undefined };
   return (
     <ShopContext.Provider value={shop}>
-      <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.querySelector('main')?.focus())}>
-        To the content
-      </a>
-      <header>
-        <span class="brand">Marketplace</span>
-        <nav aria-label="Main" onClick={() => tell('')}>
-          {['products', 'producers', 'basket', 'orders'].map((each) => (
-            <a key={each} href={`#/${each}`} aria-current={each === view ? 'page' : undefined}>
-              {titles[each]}
-            </a>
-          ))}
-        </nav>
-        <Who shop={shop} />
-      </header>
+      <Header view={view} />
       <main id="main" tabIndex={-1}>
         {pending !== undefined && (
           <Sending key={pending.key} desk={desk} pending={pending} onPlaced={onPlaced} onRefused={onRefused} />
@@ -138,23 +124,55 @@ function App() {
           {view === 'orders' && <Private account={account}>{() => (id ? <OrderView id={id} key={id} /> : <Orders />)}</Private>}
         </View>
       </main>
-      <footer>
-        <p>
-          Answered by web server <b id="web-server">{answered.webServer || '–'}</b>, balancer{' '}
-          <b id="balancer">{answered.balancer || '–'}</b>, database <b id="database">{answered.database || '–'}</b>.{' '}
-          <a href="/api/docs">API</a>
-        </p>
-        <ul>
-          {about.standIns.map((each) => (
-            <li key={each}>{each}</li>
-          ))}
-        </ul>
-      </footer>
+      <Footer answered={answered} />
     </ShopContext.Provider>
   );
 }
 
-function Who({ shop: { account, client, run, setAccount } }: { shop: Shop }) {
+function Header({ view }: { view: string }) {
+  const { tell } = useShop();
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.querySelector('main')?.focus())}>
+        To the content
+      </a>
+      <header>
+        <span class="brand">Marketplace</span>
+        <nav aria-label="Main" onClick={() => tell('')}>
+          {['products', 'producers', 'basket', 'orders'].map((each) => (
+            <a key={each} href={`#/${each}`} aria-current={each === view ? 'page' : undefined}>
+              {titles[each]}
+            </a>
+          ))}
+        </nav>
+        <Who />
+      </header>
+    </>
+  );
+}
+
+function Footer({ answered }: { answered: Answered }) {
+  const { load } = useShop();
+  const [about, setAbout] = useState<About | undefined>();
+  useEffect(() => void load<About>('/about').then(setAbout), [load]);
+  return (
+    <footer>
+      <p>
+        Answered by web server <b id="web-server">{answered.webServer || '–'}</b>, balancer{' '}
+        <b id="balancer">{answered.balancer || '–'}</b>, database <b id="database">{answered.database || '–'}</b>.{' '}
+        <a href="/api/docs">API</a>
+      </p>
+      <ul>
+        {about?.standIns.map((each) => (
+          <li key={each}>{each}</li>
+        ))}
+      </ul>
+    </footer>
+  );
+}
+
+function Who() {
+  const { account, client, run, setAccount } = useShop();
   const logOut = (): Promise<unknown> => run(async () => (await client.send('DELETE', '/sessions/current'), setAccount(null)));
   if (account === undefined) return <a href="#/login">Log in</a>;
   return (

@@ -1,7 +1,7 @@
 import { FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
-import { Client, RefusedError, UnansweredError, type Answered } from './client.ts';
-import { OrderDesk } from './pending-order.ts';
+import { Client, RefusedError, UnansweredError, type Answered } from './page/client.ts';
+import { OrderDesk } from './page/pending-order.ts';
 
 type Answer = Response | 'lost';
 

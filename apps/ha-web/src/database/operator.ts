@@ -1,0 +1,128 @@
+/** What an operator does by hand on a database machine: shows how things are, and asks for what the agents do by themselves only after a fault. */
+import { writeFile } from 'node:fs/promises';
+import type { Discovery } from '@lab/discovery';
+import { ExitError, exitCodes, type Clock } from '@lab/process';
+import type { DatabaseRecord } from '../domain/database.ts';
+import type { AgentStatus } from './agent-status.ts';
+import { killServer } from './fence.ts';
+import { pidFile, type Folders } from './folders.ts';
+
+export interface OperatorParts {
+  readonly name: string;
+  readonly peerName: string;
+  readonly ownAgent: string;
+  readonly peerAgent: string;
+  readonly discovery: Discovery;
+  readonly folders: Folders;
+  readonly clock: Clock;
+  readonly print: (line: string) => void;
+}
+
+/** A takeover takes seconds, a database that is filled anew as long as its data are large. */
+const takeoverMs = 15_000;
+const fillMs = 3_600_000;
+const askMs = 300;
+const answerMs = 1_000;
+
+export class Operator {
+  readonly #parts: OperatorParts;
+
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+  }
+
+  /** Shows the record and what the agents say of themselves. */
+  async verify(): Promise<void> {
+    const { print, ownAgent, peerAgent } = this.#parts;
+    const record = (await this.#record())?.record;
+    if (record === undefined) print('there is no record of a primary');
+    else
+      print(
+        `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? '' : 'not '}in sync`,
+      );
+    for (const url of [ownAgent, peerAgent]) print(describe(await statusOf(url), url));
+  }
+
+  /** This replica, which must be in sync, becomes the primary; the primary may live. */
+  async takeover(): Promise<void> {
+    const { name, ownAgent } = this.#parts;
+    const found = await this.#record();
+    if (found?.record.primary === name) throw new ExitError(`${name} is the primary on record`);
+    const own = await statusOf(ownAgent);
+    if (found === undefined || !found.record.replicaInSync || own === undefined || own.role !== 'replica')
+      throw new ExitError(`${name} is not in sync: it may not take over. See newMaster --force`);
+    await fetch(`${ownAgent}/takeover`, { method: 'POST', signal: AbortSignal.timeout(answerMs) });
+    await this.#until('primary', takeoverMs);
+  }
+
+  /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
+  async newMaster(force: boolean): Promise<void> {
+    if (!force) return this.takeover();
+    const { name, peerName, peerAgent, discovery, print } = this.#parts;
+    if ((await statusOf(peerAgent))?.role === 'primary')
+      throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
+    const found = await this.#record();
+    const next: DatabaseRecord = {
+      epoch: (found?.record.epoch ?? 0) + 1,
+      primary: name,
+      replicaInSync: false,
+      replicaBootId: '',
+    };
+    const version = await discovery.record('database').write(JSON.stringify(next), found?.version);
+    if (version === undefined)
+      throw new ExitError('the record was changed at the same moment: look again', exitCodes.unavailable);
+    print(`${name} is the primary on record, of epoch ${next.epoch}`);
+    await this.#until('primary', takeoverMs);
+  }
+
+  /** A former primary becomes the replica by itself; this waits for it. */
+  async newSlave(): Promise<void> {
+    await this.#until('replica', fillMs);
+  }
+
+  /** Fills this database anew from the primary, which must be there. */
+  async initSlave(): Promise<void> {
+    const { name, peerAgent, folders } = this.#parts;
+    const record = (await this.#record())?.record;
+    if (record === undefined || record.primary === name)
+      throw new ExitError(`${name} is no replica: what it has cannot be had from another database`);
+    if ((await statusOf(peerAgent))?.role !== 'primary')
+      throw new ExitError(`${record.primary} is not there: what ${name} has may be all that is left`, exitCodes.unavailable);
+    await writeFile(folders.discardFile, '');
+    await killServer(pidFile);
+    await this.#until('replica', fillMs);
+  }
+
+  async #record(): Promise<{ record: DatabaseRecord; version: number } | undefined> {
+    const state = await this.#parts.discovery.record('database').read();
+    return state && { record: JSON.parse(state.text) as DatabaseRecord, version: state.version };
+  }
+
+  async #until(role: AgentStatus['role'], timeoutMs: number): Promise<void> {
+    const { clock, ownAgent, name, print } = this.#parts;
+    const deadlineMs = clock.nowMs() + timeoutMs;
+    for (;;) {
+      const status = await statusOf(ownAgent);
+      if (status?.role === role) return print(describe(status, ownAgent));
+      if (clock.nowMs() > deadlineMs)
+        throw new ExitError(`${name} is no ${role}: ${describe(status, ownAgent)}`, exitCodes.unavailable);
+      await new Promise<void>((resolve) => void clock.after(askMs, resolve));
+    }
+  }
+}
+
+async function statusOf(url: string): Promise<AgentStatus | undefined> {
+  try {
+    const answer = await fetch(`${url}/status`, { signal: AbortSignal.timeout(answerMs) });
+    return (await answer.json()) as AgentStatus;
+  } catch {
+    return undefined;
+  }
+}
+
+function describe(status: AgentStatus | undefined, url: string): string {
+  if (status === undefined) return `${url} does not answer`;
+  const { name, role, lagMs, position, events } = status;
+  const lag = lagMs === undefined ? '' : `, ${Math.round(lagMs)} ms late`;
+  return `${name}: ${role}${lag}, at transaction ${position ?? 'unknown'}; last: ${events[0]?.text ?? 'nothing'}`;
+}
