@@ -170,7 +170,7 @@ function followChanges(archive: Archive, settings: BackupConfig, log: Logger): {
       dumped === undefined ? 0 : sequenceOf(dumped.position),
     );
     const name = `${new Date().toISOString().replaceAll(':', '-')}-${primary}`;
-    child = await fetchChanges(primary, after, await archive.beginChanges(name), settings);
+    child = await fetchChanges(primary, after, () => archive.beginChanges(name), settings);
     if (stopped) child.kill();
     log.info({ primary, after }, 'receives changes');
     // From a machine that was cut off nothing comes, not even the end of the connection.

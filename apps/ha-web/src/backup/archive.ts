@@ -1,6 +1,6 @@
 /** What a backup machine keeps: dumps, each with its place in the history, and the logs of changes since. Files only. */
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -86,6 +86,10 @@ export class Archive {
       // Written last before the dump began; an hour for a machine whose clock is not right.
       if ((await stat(file)).mtimeMs < Date.parse(oldest.takenAt) - 3_600_000) await rm(file);
     }
+    // Of the newest connection the first file may just be coming.
+    const folders = (await readdir(this.#logs)).sort().slice(0, -1);
+    // A folder that is not empty stays.
+    for (const folder of folders) await rmdir(join(this.#logs, folder)).catch(() => undefined);
   }
 }
 

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { ExitError } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
-import { ended } from '../database/command.ts';
+import { ended, environmentWith } from '../database/command.ts';
 import { sequenceOf } from '../domain/database-history.ts';
 import type { Archive, Manifest } from './archive.ts';
 
@@ -88,13 +88,10 @@ const behindMax = 10_000;
 /** Resolves with its place in the history. */
 async function dumpOne({ address, position }: State, file: string, options: SourceOptions): Promise<string> {
   const what = ['--single-transaction', '--gtid', '--master-data=2', '--routines', '--triggers', '--events', '--hex-blob'];
-  const child = spawn(
-    'mariadb-dump',
-    [...loginOf(address, options.backupPassword), ...what, '--databases', options.databaseName, 'ha'],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+  const child = spawn('mariadb-dump', [...loginOf(address), ...what, '--databases', options.databaseName, 'ha'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environmentWith(options.backupPassword),
+  });
   const head = new Head();
   await Promise.all([
     pipeline(child.stdout, head, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
@@ -118,18 +115,25 @@ class Head extends Transform {
 /** The position stands within the first 50 lines. */
 const headChars = 16_384;
 
-const loginOf = (address: string, password: string): string[] => [`--host=${address}`, '--user=backup', `--password=${password}`];
+const loginOf = (address: string): string[] => [`--host=${address}`, '--user=backup'];
 
-/** Fetches the changes of a database as they are made, from the log on that holds the given transaction, into files of the folder. It ends with the connection. */
+/**
+ * Fetches the changes of a database as they are made, from the log on that holds the given transaction, into files of the folder, which is made when the
+ * database answers. The program that is given back ends with the connection.
+ */
 export async function fetchChanges(
   address: string,
   after: number,
-  folder: string,
+  makeFolder: () => Promise<string>,
   { backupPassword }: SourceOptions,
 ): Promise<ChildProcess> {
   const first = await firstLog(address, after, backupPassword);
+  const folder = await makeFolder();
   const how = ['--read-from-remote-server', '--raw', '--stop-never', `--result-file=${folder}/`];
-  return spawn('mariadb-binlog', [...loginOf(address, backupPassword), ...how, first], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return spawn('mariadb-binlog', [...loginOf(address), ...how, first], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: environmentWith(backupPassword),
+  });
 }
 
 /** What a primary had logged last when it was lost may not be of the history: commits that waited, one of each connection at the most. The next primary's log is right. */

@@ -27,3 +27,6 @@ export async function feed(file: string, args: readonly string[], input: string)
   child.stdin.on('error', () => undefined).end(input);
   await ended(child, file);
 }
+
+/** For MariaDB's programs: on the command line others would see the password. */
+export const environmentWith = (password: string): Record<string, string> => ({ PATH: '/usr/bin:/bin', MYSQL_PWD: password });

@@ -50,34 +50,36 @@ function rules({ peerAddress, backupAddress }: FenceOptions, closed: boolean): s
 /** The filter first, then the address; the other way round to open: whoever finds the address finds an open door. */
 export class Fence implements Door {
   readonly #options: FenceOptions;
-  /** As this process left it. */
-  #open: boolean | undefined;
+  #left: 'unknown' | boolean = 'unknown';
 
   constructor(options: FenceOptions) {
     this.#options = options;
   }
 
   async open(): Promise<void> {
-    if (this.#open !== true) await this.#filter(false);
-    this.#open = true;
+    if (await this.#isAlready(true)) return;
+    await this.#filter(false);
     await this.#tell(true);
   }
 
   async close(): Promise<void> {
-    const open = this.#open;
-    this.#open = undefined;
-    await Promise.all([open !== false && this.#filter(true), this.#tell(false)]);
-    this.#open = false;
+    if (await this.#isAlready(false)) return;
+    await Promise.all([this.#filter(true), this.#tell(false)]);
   }
 
   async watched(): Promise<void> {
     await writeFile(this.#options.aliveFile, `${process.pid}\n`);
   }
 
-  /** keepalived looks whenever the file is written, so that is done only if there is something new; and its own start may have changed it. */
+  /** This process left it so, and no other has changed it since; keepalived closes it, too, when it starts. */
+  async #isAlready(open: boolean): Promise<boolean> {
+    return this.#left === open && (await isOpen(this.#options.primaryFile)) === open;
+  }
+
+  /** keepalived looks whenever the file is written. */
   async #tell(open: boolean): Promise<void> {
-    const { primaryFile } = this.#options;
-    if ((await isOpen(primaryFile)) !== open) await writeFile(primaryFile, open ? '0\n' : '1\n');
+    await writeFile(this.#options.primaryFile, open ? '0\n' : '1\n');
+    this.#left = open;
   }
 
   /** All rules at once. `-w`: another process may be at it. */

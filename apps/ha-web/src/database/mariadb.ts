@@ -8,7 +8,7 @@ import type { Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { Replication, ServerState } from '../domain/database.ts';
 import { clientTransactions, sequenceOf } from '../domain/database-history.ts';
-import { ended } from './command.ts';
+import { ended, environmentWith } from './command.ts';
 import { killServer } from './fence.ts';
 import { pidFile, socketFile, type Folders } from './folders.ts';
 import type { DatabaseServer, Divergence } from './port.ts';
@@ -31,7 +31,10 @@ const lockName = 'ha-web.agent';
 export async function connectMariadb(options: MariadbOptions): Promise<DatabaseServer> {
   const session = await Session.connect(options.clock);
   const [lock] = await session.rows<{ held: number | null }>(`SELECT GET_LOCK('${lockName}', 0) AS held`);
-  if (lock?.held !== 1) throw new Error('another agent has this database');
+  if (lock?.held !== 1) {
+    session.close();
+    throw new Error('another agent has this database');
+  }
   return new Mariadb(session, await Session.connect(options.clock), options);
 }
 
@@ -171,9 +174,10 @@ class Mariadb implements DatabaseServer {
   async load(): Promise<void> {
     const { peerAddress, replicationPassword, databaseName } = this.#options;
     const what = ['--single-transaction', '--gtid', '--master-data=1', '--routines', '--triggers', '--events', '--hex-blob'];
-    const from = [`--host=${peerAddress}`, '--user=repl', `--password=${replicationPassword}`];
+    const from = [`--host=${peerAddress}`, '--user=repl'];
     const dump = spawn('mariadb-dump', [...from, ...what, '--databases', databaseName, 'ha'], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: environmentWith(replicationPassword),
     });
     const fill = spawn('mariadb', [`--socket=${socketFile}`, '--init-command=SET sql_log_bin = 0'], {
       stdio: ['pipe', 'ignore', 'pipe'],

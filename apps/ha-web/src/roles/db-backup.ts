@@ -23,7 +23,8 @@ export class DatabaseBackup implements Role {
   readonly #parts: BackupParts;
   #stopped = false;
   #stopFollowing: () => void = () => undefined;
-  #cancel: (() => void)[] = [];
+  #stopDaily: () => void = () => undefined;
+  #cancelDump: () => void = () => undefined;
   #dumping: Promise<void> | undefined;
 
   constructor(parts: BackupParts) {
@@ -31,14 +32,15 @@ export class DatabaseBackup implements Role {
   }
 
   async start(): Promise<void> {
-    this.#cancel.push(this.#parts.daily(() => this.#dump()));
+    this.#stopDaily = this.#parts.daily(() => this.#dump());
     if (!(await this.#parts.hasDump())) this.#dump();
     this.#follow();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const cancel of this.#cancel) cancel();
+    this.#stopDaily();
+    this.#cancelDump();
     this.#stopFollowing();
   }
 
@@ -50,7 +52,7 @@ export class DatabaseBackup implements Role {
       .catch((error: unknown) => {
         if (!this.#stopped) this.#parts.log.warn({ err: error }, 'does not receive changes');
       })
-      .finally(() => this.#cancel.push(this.#parts.clock.after(againMs, () => this.#follow())));
+      .finally(() => this.#parts.clock.after(againMs, () => this.#follow()));
   }
 
   #dump(): void {
@@ -58,7 +60,7 @@ export class DatabaseBackup implements Role {
       .dump()
       .catch((error: unknown) => {
         this.#parts.log.error({ err: error }, 'no dump');
-        this.#cancel.push(this.#parts.clock.after(dumpAgainMs, () => this.#dump()));
+        if (!this.#stopped) this.#cancelDump = this.#parts.clock.after(dumpAgainMs, () => this.#dump());
       })
       .finally(() => (this.#dumping = undefined));
   }
