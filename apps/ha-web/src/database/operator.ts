@@ -82,15 +82,16 @@ export class Operator {
 
   /** Fills this database anew from the primary, which must be there. */
   async initSlave(): Promise<void> {
-    const { name, peerAgent, folders } = this.#parts;
+    const { name, ownAgent, peerAgent, folders } = this.#parts;
     const record = (await this.#record())?.record;
     if (record === undefined || record.primary === name)
       throw new ExitError(`${name} is no replica: what it has cannot be had from another database`);
     if ((await statusOf(peerAgent))?.role !== 'primary')
       throw new ExitError(`${record.primary} is not there: what ${name} has may be all that is left`, exitCodes.unavailable);
+    const before = await statusOf(ownAgent);
     await writeFile(folders.discardFile, '');
     await killServer(pidFile);
-    await this.#until('replica', fillMs);
+    await this.#until('replica', fillMs, before?.bootId);
   }
 
   async #record(): Promise<{ record: DatabaseRecord; version: number } | undefined> {
@@ -98,12 +99,13 @@ export class Operator {
     return state && { record: JSON.parse(state.text) as DatabaseRecord, version: state.version };
   }
 
-  async #until(role: AgentStatus['role'], timeoutMs: number): Promise<void> {
+  /** Waits until this database is it, in another life than the given one. */
+  async #until(role: AgentStatus['role'], timeoutMs: number, notIn?: string): Promise<void> {
     const { clock, ownAgent, name, print } = this.#parts;
     const deadlineMs = clock.nowMs() + timeoutMs;
     for (;;) {
       const status = await statusOf(ownAgent);
-      if (status?.role === role) return print(describe(status, ownAgent));
+      if (status?.role === role && status.bootId !== notIn) return print(describe(status, ownAgent));
       if (clock.nowMs() > deadlineMs)
         throw new ExitError(`${name} is no ${role}: ${describe(status, ownAgent)}`, exitCodes.unavailable);
       await new Promise<void>((resolve) => void clock.after(askMs, resolve));

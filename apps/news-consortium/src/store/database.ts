@@ -87,48 +87,44 @@ export class Database {
   }
 
   async #withClient<T>(deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const client = await this.#acquire(deadline);
-    let late = true;
+    if (this.#pool.waitingCount >= waitingMax) throw new DatabaseUnavailableError('too many requests wait for the database');
+    const timeout = Promise.withResolvers<never>();
+    let client: pg.PoolClient | undefined;
+    let late = false;
+    const cancel = this.#clock.after(Math.max(0, deadline - this.#clock.nowMs()), () => {
+      late = true;
+      // Nobody knows what state it is in: it is closed.
+      client?.release(true);
+      timeout.reject(new DatabaseUnavailableError('the database did not answer in time'));
+    });
+    const working = async (): Promise<T> => {
+      const acquired = await this.#connect();
+      if (late) {
+        acquired.release();
+        throw new DatabaseUnavailableError('no connection to the database in time');
+      }
+      client = acquired;
+      try {
+        return await work(client);
+      } finally {
+        if (!late) client.release();
+      }
+    };
     try {
-      const result = await this.#before(
-        deadline,
-        work(client).finally(() => (late = false)),
-      );
-      return result;
+      return await Promise.race([working(), timeout.promise]);
     } catch (error) {
       throw unavailable(error) ?? error;
     } finally {
-      client.release(late);
-    }
-  }
-
-  async #acquire(deadline: Deadline): Promise<pg.PoolClient> {
-    if (this.#pool.waitingCount >= waitingMax) throw new DatabaseUnavailableError('too many requests wait for the database');
-    const acquiring = this.#pool.connect();
-    try {
-      return await this.#before(deadline, acquiring);
-    } catch (error) {
-      acquiring.then(
-        (client) => client.release(),
-        () => undefined,
-      );
-      // Whatever goes wrong before there is a connection, nothing was done.
-      throw (
-        unavailable(error) ?? new DatabaseUnavailableError(`no connection to the database: ${messageOf(error)}`, { cause: error })
-      );
-    }
-  }
-
-  async #before<T>(deadline: Deadline, promise: Promise<T>): Promise<T> {
-    promise.catch(() => undefined);
-    const late = Promise.withResolvers<never>();
-    const cancel = this.#clock.after(Math.max(0, deadline - this.#clock.nowMs()), () =>
-      late.reject(new DatabaseUnavailableError('the database did not answer in time')),
-    );
-    try {
-      return await Promise.race([promise, late.promise]);
-    } finally {
       cancel();
+    }
+  }
+
+  /** Whatever goes wrong before there is a connection, nothing was done. */
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (cause) {
+      throw new DatabaseUnavailableError(`no connection to the database: ${messageOf(cause)}`, { cause });
     }
   }
 }
