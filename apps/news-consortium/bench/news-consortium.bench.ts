@@ -114,7 +114,7 @@ function stepsOfPg(pool: pg.Pool, valuesOf: ValuesOf): { post: Step; read: Step 
 
 async function measure(databaseUrl: string): Promise<BenchRow[]> {
   const [agentAddress, nodeAddress] = [await freeAddress(), await freeAddress()];
-  const env = { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'bench bench' };
+  const env = { DATABASE_URL: databaseUrl, LOG_LEVEL: 'error', ADMIN_PASSWORD: 'bench bench' };
   startProgram([main, 'agent', '--listen', agentAddress], env);
   startProgram([main, 'node', '--listen', nodeAddress, '--agents', agentAddress], env);
   const bare = startProgram([join(import.meta.dirname, 'bare.ts')], env);

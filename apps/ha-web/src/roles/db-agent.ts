@@ -293,8 +293,7 @@ export class DatabaseAgent implements Role {
       return false;
     }
     const { transactions, file } = await server.saveDivergence(divergence);
-    const what =
-      transactions === 0 ? 'no client transaction' : `${transactions} client transactions that nobody was told are stored`;
+    const what = transactions === 0 ? 'no client transaction' : `${transactions} client transactions`;
     this.#event(`behind ${divergence.common} only this database had ${what}: saved in ${file}`);
     return this.#empty();
   }
