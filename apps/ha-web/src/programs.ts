@@ -31,6 +31,53 @@ const machines: Record<string, Command> = {
   }),
 };
 
+/** What the original's scripts did, by hand. They run on a database's machine. */
+const operations: Record<string, Command> = {
+  verify: command({
+    summary: 'says what the record, this database and the other one are',
+    settings: database.operatorConfig,
+    run: async (settings) => (await databaseHosts()).runVerify(settings),
+  }),
+  takeover: command({
+    summary: 'makes this database the primary, if it is in sync',
+    settings: database.operatorConfig,
+    run: async (settings) => (await databaseHosts()).runTakeover(settings),
+  }),
+  newMaster: command({
+    summary: 'the same; with --force also where acknowledged orders may be lost',
+    settings: database.newMasterConfig,
+    run: async (settings) => (await databaseHosts()).runNewMaster(settings),
+  }),
+  newSlave: command({
+    summary: 'makes this database a replica again',
+    settings: database.operatorConfig,
+    run: async (settings) => (await databaseHosts()).runNewSlave(settings),
+  }),
+  initSlave: command({
+    summary: 'fills this database anew from the primary',
+    settings: database.operatorConfig,
+    run: async (settings) => (await databaseHosts()).runInitSlave(settings),
+  }),
+};
+
+const backups: Record<string, Command> = {
+  now: command({
+    summary: 'makes a backup',
+    settings: database.backupNowConfig,
+    run: async (settings) => (await databaseHosts()).runBackupNow(settings),
+  }),
+  list: command({
+    summary: 'lists the backups, and up to when each can be restored',
+    settings: database.backupListConfig,
+    run: async (settings) => (await databaseHosts()).runBackupList(settings),
+  }),
+  restore: command({
+    summary: 'restores into a new database, as it was at a moment',
+    settings: database.restoreConfig,
+    run: async (settings) => (await databaseHosts()).runRestore(settings),
+  }),
+};
+
 const commands: Record<string, Command> = {
   machine: commandGroup({ summary: 'all that runs on one machine', commands: machines }),
   'lb-sync': command({
@@ -58,6 +105,13 @@ const commands: Record<string, Command> = {
     settings: database.watchdogConfig,
     run: async (settings) => (await databaseHosts()).runWatchdog(settings),
   }),
+  db: commandGroup({ summary: 'for operators: what the databases are, and changes by hand', commands: operations }),
+  'db-backup': command({
+    summary: 'a backup each night, and every change as it comes',
+    settings: database.backupConfig,
+    run: async (settings) => (await databaseHosts()).runBackup(settings),
+  }),
+  backup: commandGroup({ summary: 'backups by hand', commands: backups }),
   frontend: command({
     summary: 'serves the page',
     settings: shop.frontendConfig,
