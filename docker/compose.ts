@@ -97,7 +97,8 @@ export async function up(directory: string, args: readonly string[]): Promise<vo
   const environment = await composeEnvironment(directory);
   await composeUp(directory, { ...process.env, ...environment }, args);
   const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
-  console.log(`${environment['COMPOSE_PROJECT_NAME']} is up, its port is 127.0.0.1:${environment['LAB_PORT']}`);
+  const port = composeFile(directory).includes('LAB_PORT') ? `, its port is 127.0.0.1:${environment['LAB_PORT']}` : '';
+  console.log(`${environment['COMPOSE_PROJECT_NAME']} is up${port}`);
   if (next !== undefined) console.log(`Next:\n  ${next.replaceAll('LAB_PORT', environment['LAB_PORT']!)}`);
 }
 
