@@ -38,9 +38,6 @@ const checks: readonly Step[] = [
 const unit = suite('unit', 'quiet');
 const engineSuites = ['copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
 
-/** Suites on containers that have not run often enough to be trusted: `npx vitest run --project integration apps/ha-web` runs them. */
-const young = ['apps/ha-web/test/**/*.{integration,chaos}.test.ts'];
-
 function check(name: string, program: string, args: readonly string[]): Step {
   return {
     name,
@@ -60,7 +57,6 @@ function suite(project: string, progress: 'quiet' | 'shown'): Step {
       const folder = await mkdtemp(join(tmpdir(), 'lab-tests-'));
       const report = join(folder, 'report.json');
       const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-      args.push(...young.flatMap((pattern) => ['--exclude', pattern]));
       try {
         const { code, output } = await (progress === 'shown' ? runShown : runQuietly)('vitest', args);
         const counts = await countsOf(project, report, code);
