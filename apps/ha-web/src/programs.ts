@@ -1,5 +1,6 @@
 /** Every program of the machines. Each loads what it needs when it is chosen. */
 import { command, commandGroup, runMain, type Command, type ConfigSource } from '@lab/process';
+import { z } from 'zod';
 import * as database from './config-database.ts';
 import * as edge from './config-edge.ts';
 import * as shop from './config-shop.ts';
@@ -79,6 +80,11 @@ const backups: Record<string, Command> = {
 };
 
 const commands: Record<string, Command> = {
+  demo: command({
+    summary: 'all machines, people who order, and one machine after the other that is lost; needs a Docker engine',
+    settings: z.object({}),
+    run: async () => (await import('./demo.ts')).demo(),
+  }),
   machine: commandGroup({ summary: 'all that runs on one machine', commands: machines }),
   'lb-sync': command({
     summary: "keeps HAProxy's servers as they are in discovery",
