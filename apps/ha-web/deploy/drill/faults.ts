@@ -113,9 +113,7 @@ function unnoticed(name: string, act: (drill: Drill) => Promise<unknown>, promis
       const failed = failures(load, ['page', 'read', 'order'], beganMs);
       const done = load.attempts.filter(({ doneMs }) => doneMs >= beganMs).length;
       const why = failed[0] === undefined ? '' : `: ${failed[0].problem ?? failed[0].status}`;
-      return [
-        { fault: name, promise, measured: `${failed.length} of ${done} requests failed${why}`, ...judged([failed], []) },
-      ];
+      return [{ fault: name, promise, measured: `${failed.length} of ${done} requests failed${why}`, ...judged([failed], []) }];
     },
   };
 }
