@@ -15,12 +15,17 @@ export const joinAddress = (host: string, port: number): string => (host.include
 /** A machine on the same network answers a SYN within milliseconds, or it is not there. */
 export const connectTimeoutMs = 500;
 
-export async function connectTo(address: string, limits: { idleTimeoutMs?: number } = {}): Promise<FramedSocket> {
-  return connectFramed({ ...splitAddress(address), connectTimeoutMs, limits: { frameBytesMax, ...limits } });
+export async function connectTo(
+  address: string,
+  limits: { idleTimeoutMs?: number } = {},
+  timeoutMs = Infinity,
+): Promise<FramedSocket> {
+  const options = { connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs), limits: { frameBytesMax, ...limits } };
+  return connectFramed({ ...splitAddress(address), ...options });
 }
 
 /**
- * Asks one peer. Throws its refusal, or the `FramingError` of a connection that did not come about, broke, or brought no reply in time: then nobody knows
+ * Asks one peer; the time is for connection and answer together. Throws its refusal, or the `FramingError` of a connection that did not come about, broke, or brought no reply in time: then nobody knows
  * whether it was done.
  */
 export async function ask<K extends Kind>(
@@ -29,9 +34,11 @@ export async function ask<K extends Kind>(
   body: Body<K>,
   { timeoutMs }: { timeoutMs: number },
 ): Promise<Replies[K]> {
-  const socket = await connectTo(address);
+  const lateMs = performance.now() + timeoutMs;
+  const socket = await connectTo(address, {}, timeoutMs);
   try {
-    return decodeReply(kind, await socket.request(encodeRequest(kind, timeoutMs, body), { timeoutMs }));
+    const leftMs = Math.max(1, lateMs - performance.now());
+    return decodeReply(kind, await socket.request(encodeRequest(kind, leftMs, body), { timeoutMs: leftMs }));
   } finally {
     socket.destroy();
   }
