@@ -270,17 +270,18 @@ export class Machine {
 
   /** Takes effect somewhere in its time; an agent that was killed meanwhile does not hear of it. */
   async #statement<T>(life: Life, host: { dead: boolean }, effect: () => T | Promise<T>): Promise<T> {
-    await this.sleep();
+    await this.passTime();
     if (!life.alive) throw new Error('the server has ended');
     if (host.dead) return new Promise<T>(() => undefined);
     const result = await effect();
-    await this.sleep();
+    await this.passTime();
     if (host.dead) return new Promise<T>(() => undefined);
     if (!life.alive) throw new Error('the server has ended');
     return result;
   }
 
-  sleep(maxMs = 30): Promise<void> {
+  /** On the model's clock, which costs nothing. */
+  passTime(maxMs = 30): Promise<void> {
     return new Promise((resolve) => this.after(this.#world.random.integer(0, maxMs), resolve));
   }
 
@@ -355,11 +356,11 @@ export class Machine {
   #door(host: { dead: boolean }): Door {
     return {
       open: async () => {
-        await this.sleep(5);
+        await this.passTime(5);
         if (!host.dead && this.life?.writable) this.doorOpen = true;
       },
       close: async () => {
-        await this.sleep(5);
+        await this.passTime(5);
         if (!host.dead) this.doorOpen = false;
       },
       watched: async () => void (this.#watchedMs = this.#world.clock.nowMs()),
