@@ -13,7 +13,7 @@ export function splitAddress(text: string): { host: string; port: number } {
 export const joinAddress = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 
 /** A machine on the same network answers a SYN within milliseconds, or it is not there. */
-export const connectTimeoutMs = 500;
+const connectTimeoutMs = 500;
 
 export async function connectTo(
   address: string,

@@ -12,7 +12,7 @@ export const frameBytesMax = 4 * 1024 * 1024;
 /** Items in one reply. */
 export const pageItemsMax = 100;
 /** Nobody waits longer for one answer; whoever has more patience asks again. */
-export const deadlineMsMax = 30_000;
+const deadlineMsMax = 30_000;
 
 const name = z.string().transform((text, context) => {
   const normal = normalName(text.slice(0, 1000));

@@ -66,7 +66,7 @@ function addressOf(socket: FramedSocket): string {
 }
 
 /** The refusal that a client is sent. */
-export function refusalOf(error: unknown, log: Logger): Refusal {
+function refusalOf(error: unknown, log: Logger): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof DatabaseUnavailableError) return new Refusal('unavailable', error.message);
   log.error({ err: error }, 'a request met a fault of the program');

@@ -28,9 +28,9 @@ export class NoAnswerError extends Error {
 }
 
 /** A peer that hangs is left after so long: with the time in which agents notice a hung node, it is less than 2 s until another serves. */
-export const nodeAttemptMs = 800;
+const nodeAttemptMs = 800;
 /** Agents hash passwords, which takes 0.2 s of a core. */
-export const agentAttemptMs = 1_200;
+const agentAttemptMs = 1_200;
 const pauseMsMin = 50;
 const pauseMsMax = 200;
 /** A node that did not answer is asked again only then: by that time agents name others. One that answered, if only that the database is away, may be asked again soon. */

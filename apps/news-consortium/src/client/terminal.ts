@@ -13,7 +13,7 @@ export interface Streams {
 }
 
 /** What a shell says of a program that Ctrl-C, or a reader who left, has ended. */
-export const exitInterrupted = 130;
+const exitInterrupted = 130;
 export const exitBrokenPipe = 141;
 
 /** Resolves when the system has taken all of it: from then on it does not depend on this process. Rejects where nobody reads any more. */

@@ -74,7 +74,8 @@ export class Feeds {
     const watcher: Watcher = { access, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
     await socket.send(encodeReply({ after: watcher.after }));
     const feed = this.#feeds.get(access.area) ?? { watchers: new Set(), reading: false, again: false };
-    this.#feeds.set(access.area, feed.watchers.add(watcher) && feed);
+    feed.watchers.add(watcher);
+    this.#feeds.set(access.area, feed);
     this.lookAt(access.area);
     try {
       await Promise.race([watcher.end.promise, untilItLeaves(socket)]);
