@@ -148,7 +148,7 @@ export async function runBackup(settings: BackupConfig): Promise<number> {
 }
 
 async function makeDump(archive: Archive, settings: BackupNowConfig, log: Logger): Promise<void> {
-  const { name, source, position, bytes } = await dump(archive, settings, Date.now());
+  const { name, source, position, bytes } = await dump(archive, { ...settings, clock: systemClock }, Date.now());
   log.info({ dump: name, source, position, bytes }, 'dumped');
   await archive.retain(settings.keep);
 }

@@ -344,12 +344,12 @@ export class Machine {
     };
   }
 
-  #divergence(life: Life): Divergence | undefined {
+  #divergence(life: Life): Divergence | 'none' | 'unknown' {
     const primary = this.peer.life;
-    if (!primary || this.peer.paused || !this.#world.linked) throw new Error('the server has ended');
+    if (!primary || this.peer.paused || !this.#world.linked) return 'unknown';
     const last = life.data.epochs.at(-1)?.epoch ?? 0;
     const next = primary.data.epochs.find(({ epoch }) => epoch > last);
-    if (next === undefined || life.data.log.length <= next.position) return undefined;
+    if (next === undefined || life.data.log.length <= next.position) return 'none';
     return { common: String(next.position), last: String(life.data.log.length) };
   }
 

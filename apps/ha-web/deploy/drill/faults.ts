@@ -84,12 +84,12 @@ function webFault(name: string, strike: (drill: Drill, victim: string) => Promis
       });
       await strike(drill, victim);
       const goneMs = await gone;
-      const failed = failures(load, ['page', 'read'], struckMs);
-      const retries = failedRetries(load, ['page', 'read'], struckMs);
+      const failed = failures(load, ['page', 'read', 'order'], struckMs);
+      const retries = failedRetries(load, ['read'], struckMs);
       const rotationMs = Math.max(0, ...failed.map(({ sentMs }) => sentMs - struckMs));
       await repair(drill, victim);
       await system.whole();
-      const measured = `${failed.length} in flight failed, ${retries.length} retries; last failure sent after ${seconds(rotationMs)}, gone after ${seconds(goneMs)}`;
+      const measured = `${failed.length} requests failed, ${retries.length} retried reads; the last was sent after ${seconds(rotationMs)}; gone after ${seconds(goneMs)}`;
       const limits = [
         [rotationMs, 2_000],
         [goneMs, 5_000],

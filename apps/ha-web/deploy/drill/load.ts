@@ -38,10 +38,11 @@ interface Answer {
   readonly body: string;
 }
 
-/** A browser waits longer; who measures outages must not, nor keep connections, which hang when their other end is gone. */
-const readTimeoutMs = 400;
-/** The API goes on trying for 8 s by itself. */
-const orderTimeoutMs = 10_000;
+/**
+ * Reads wait as people do; an order longer, for the API goes on trying for 8 s by itself. The page is a probe: who measures outages must not wait, nor keep
+ * connections, which hang when their other end is gone.
+ */
+const timeoutMs: Readonly<Record<Kind, number>> = { page: 400, read: 5_000, order: 10_000 };
 /** How long one thing is tried for. */
 const patienceMs = 120_000;
 const pauseMs = 20;
@@ -78,13 +79,13 @@ export class Load {
 
   async #register(): Promise<Session> {
     const body = { name: `drill-${randomUUID().slice(0, 18)}`, password: 'correct horse' };
-    const answer = await this.#patiently('order', () => this.#send('POST', '/api/accounts', { body }));
+    const answer = await this.#patiently('order', () => this.#send('order', '/api/accounts', { body }));
     return JSON.parse(answer.body) as Session;
   }
 
   async #shop({ token, account }: Session): Promise<void> {
     const products = JSON.parse(
-      (await this.#patiently('read', () => this.#send('GET', '/api/products?size=50', {}))).body,
+      (await this.#patiently('read', () => this.#send('read', '/api/products?size=50', {}))).body,
     ) as ProductPage;
     for (let turn = account.id; !this.#over; turn++) {
       const product = products.products[turn % products.products.length]!;
@@ -96,7 +97,7 @@ export class Load {
       };
       const headers = { authorization: `Bearer ${token}`, 'idempotency-key': key };
       try {
-        const answer = await this.#patiently('order', () => this.#send('POST', '/api/orders', { body, headers }));
+        const answer = await this.#patiently('order', () => this.#send('order', '/api/orders', { body, headers }));
         this.acknowledged.push({ account: account.id, key, id: (JSON.parse(answer.body) as Order).id });
       } catch (error) {
         this.givenUp.push(String(error));
@@ -108,7 +109,7 @@ export class Load {
   async #look(): Promise<void> {
     for (let turn = 0; !this.#over; turn++) {
       const [kind, path] = turn % 2 === 0 ? (['page', '/'] as const) : (['read', '/api/products?size=12'] as const);
-      await this.#patiently(kind, () => this.#send('GET', path, {})).catch((error: unknown) => this.givenUp.push(String(error)));
+      await this.#patiently(kind, () => this.#send(kind, path, {})).catch((error: unknown) => this.givenUp.push(String(error)));
       await wait(pauseMs);
     }
   }
@@ -136,12 +137,12 @@ export class Load {
     }
   }
 
-  #send(method: string, path: string, options: { body?: object; headers?: Record<string, string> }): Promise<Answer> {
+  #send(kind: Kind, path: string, options: { body?: object; headers?: Record<string, string> }): Promise<Answer> {
     const body = options.body === undefined ? undefined : JSON.stringify(options.body);
-    const timeoutMs = method === 'GET' ? readTimeoutMs : orderTimeoutMs;
+    const method = kind === 'order' ? 'POST' : 'GET';
     const headers = { ...options.headers, ...(body !== undefined && { 'content-type': 'application/json' }) };
     return new Promise((resolve, reject) => {
-      const signal = AbortSignal.timeout(timeoutMs);
+      const signal = AbortSignal.timeout(timeoutMs[kind]);
       const agent = method === 'GET' ? this.#freshAgent : this.#agent;
       const outgoing = request(`${this.#url}${path}`, { method, headers, agent, signal }, (incoming) => {
         const chunks: Buffer[] = [];

@@ -5,9 +5,10 @@ import { createInterface } from 'node:readline';
 import { Transform, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { ExitError } from '@lab/process';
+import { ExitError, type Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
-import { ended, environmentWith } from '../database/command.ts';
+import { environmentWith } from '../database/command.ts';
+import { dumpDatabase } from '../database/dump.ts';
 import { sequenceOf } from '../domain/database-history.ts';
 import type { Archive, Manifest } from './archive.ts';
 
@@ -58,7 +59,11 @@ export async function primaryOf(options: SourceOptions): Promise<string | undefi
 }
 
 /** Dumps a replica, so that the primary does not feel it; where none is fit for it, the primary. Rejects where no database is. */
-export async function dump(archive: Archive, options: SourceOptions, nowMs: number): Promise<Manifest> {
+export async function dump(
+  archive: Archive,
+  options: SourceOptions & { readonly clock: Clock },
+  nowMs: number,
+): Promise<Manifest> {
   const { states, problems } = await statesOf(options);
   states.sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
   const newest = Math.max(0, ...states.map(({ position }) => sequenceOf(position)));
@@ -86,16 +91,17 @@ export async function dump(archive: Archive, options: SourceOptions, nowMs: numb
 const behindMax = 10_000;
 
 /** Resolves with its place in the history. */
-async function dumpOne({ address, position }: State, file: string, options: SourceOptions): Promise<string> {
-  const what = ['--single-transaction', '--gtid', '--master-data=2', '--routines', '--triggers', '--events', '--hex-blob'];
-  const child = spawn('mariadb-dump', [...loginOf(address), ...what, '--databases', options.databaseName, 'ha'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: environmentWith(options.backupPassword),
-  });
+async function dumpOne(
+  { address, position }: State,
+  file: string,
+  options: SourceOptions & { readonly clock: Clock },
+): Promise<string> {
+  const { backupPassword: password, databaseName, clock } = options;
+  const dump = dumpDatabase({ host: address, user: 'backup', password, databaseName, position: 'comment', clock });
   const head = new Head();
   await Promise.all([
-    pipeline(child.stdout, head, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
-    ended(child, 'mariadb-dump'),
+    pipeline(dump.output, head, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
+    dump.whole,
   ]);
   const dumped = /SET GLOBAL gtid_slave_pos='([^']*)'/.exec(head.text)?.[1];
   // What was just filled from another database has no log of its own yet, and does not know its place by it.

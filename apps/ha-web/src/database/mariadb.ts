@@ -8,7 +8,8 @@ import type { Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { Replication, ServerState } from '../domain/database.ts';
 import { clientTransactions, sequenceOf } from '../domain/database-history.ts';
-import { ended, environmentWith } from './command.ts';
+import { ended } from './command.ts';
+import { dumpDatabase } from './dump.ts';
 import { killServer } from './fence.ts';
 import { pidFile, socketFile, type Folders } from './folders.ts';
 import type { DatabaseServer, Divergence } from './port.ts';
@@ -116,18 +117,30 @@ class Mariadb implements DatabaseServer {
     return this.#session.run('SET GLOBAL read_only = OFF');
   }
 
-  async divergence(): Promise<Divergence | undefined> {
+  async divergence(): Promise<Divergence | 'none' | 'unknown'> {
     const { epoch, position } = await this.observe();
     const [own] = await this.#session.rows<{ last: string }>('SELECT @@gtid_current_pos AS last');
+    const next = await this.#primarysEpochAfter(epoch);
+    if (next === 'unknown') return 'unknown';
+    return next === undefined || position <= sequenceOf(next.common) ? 'none' : { common: next.common, last: own!.last };
+  }
+
+  /** Where it began, by the primary's data. */
+  async #primarysEpochAfter(epoch: number): Promise<{ common: string } | undefined | 'unknown'> {
     const { peerAddress, replicationPassword, clock } = this.#options;
-    const primary = await Session.connectTo({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
+    let primary: Session | undefined;
     try {
+      primary = await Session.connectTo({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
       const [next] = await primary.rows<{ common: string }>(
         `SELECT began_after AS common FROM ha.epochs WHERE epoch > ${epoch} ORDER BY epoch LIMIT 1`,
       );
-      return next === undefined || position <= sequenceOf(next.common) ? undefined : { common: next.common, last: own!.last };
+      return next;
+    } catch (error) {
+      // What the server itself refuses does not pass by waiting; a machine that is away comes back.
+      if (String((error as { code?: string }).code).startsWith('ER_')) throw error;
+      return 'unknown';
     } finally {
-      primary.close();
+      primary?.close();
     }
   }
 
@@ -170,19 +183,15 @@ class Mariadb implements DatabaseServer {
     await this.#session.run('RESET SLAVE ALL');
   }
 
-  /** A consistent dump, without locks, with its position in the history; nothing of it goes into this server's own log. */
+  /** Nothing of it goes into this server's own log. */
   async load(): Promise<void> {
-    const { peerAddress, replicationPassword, databaseName } = this.#options;
-    const what = ['--single-transaction', '--gtid', '--master-data=1', '--routines', '--triggers', '--events', '--hex-blob'];
-    const from = [`--host=${peerAddress}`, '--user=repl'];
-    const dump = spawn('mariadb-dump', [...from, ...what, '--databases', databaseName, 'ha'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: environmentWith(replicationPassword),
-    });
+    const { peerAddress, replicationPassword, databaseName, clock } = this.#options;
+    const source = { host: peerAddress, user: 'repl', password: replicationPassword, databaseName, clock };
+    const dump = dumpDatabase({ ...source, position: 'statement' });
     const fill = spawn('mariadb', [`--socket=${socketFile}`, '--init-command=SET sql_log_bin = 0'], {
       stdio: ['pipe', 'ignore', 'pipe'],
     });
-    await Promise.all([pipeline(dump.stdout, fill.stdin), ended(dump, 'mariadb-dump'), ended(fill, 'mariadb')]);
+    await Promise.all([pipeline(dump.output, fill.stdin), dump.whole, ended(fill, 'mariadb')]);
     await this.keep();
   }
 

@@ -1,4 +1,5 @@
 /** What an operator does by hand on a database machine: shows how things are, and asks for what the agents do by themselves only after a fault. */
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Discovery } from '@lab/discovery';
 import { ExitError, exitCodes, type Clock } from '@lab/process';
@@ -58,9 +59,10 @@ export class Operator {
   /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
   async newMaster(force: boolean): Promise<void> {
     if (!force) return this.takeover();
-    const { name, peerName, peerAgent, discovery, print } = this.#parts;
+    const { name, peerName, peerAgent, discovery, folders, print } = this.#parts;
     if ((await statusOf(peerAgent))?.role === 'primary')
       throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
+    if (existsSync(folders.emptyFile)) throw new ExitError(`${name} has no data: fill it by initSlave, or restore a backup`);
     const found = await this.#record();
     const next: DatabaseRecord = {
       epoch: (found?.record.epoch ?? 0) + 1,

@@ -17,10 +17,10 @@ export interface DatabaseServer {
   beginEpoch(epoch: number, primary: string): Promise<void>;
   setWritable(): Promise<void>;
   /**
-   * Where this server's data and the primary's part: `undefined` if the primary has all that this one has. From the epochs in the primary's data; rejects when it
-   * cannot be asked.
+   * Where this server's data and the primary's part; `none` if the primary has all that this one has. From the epochs in the primary's data: `unknown` while it
+   * does not answer.
    */
-  divergence(): Promise<Divergence | undefined>;
+  divergence(): Promise<Divergence | 'none' | 'unknown'>;
   /** Saves the transactions behind the sequence number; how many of clients there are, and where. */
   saveDivergence(divergence: Divergence): Promise<{ transactions: number; file: string }>;
   /** Begins to receive and apply what the primary has; once in a life. */

@@ -288,7 +288,8 @@ export class DatabaseAgent implements Role {
   async #follow(): Promise<boolean> {
     const { server } = this.#parts;
     const divergence = await server.divergence();
-    if (divergence === undefined) {
+    if (divergence === 'unknown') return false;
+    if (divergence === 'none') {
       if (await this.#rewrite()) await server.follow();
       return false;
     }

@@ -1,0 +1,34 @@
+/** A dump of another machine's database, as replicas are filled from it and backups are made of it. */
+import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import type { Clock } from '@lab/process';
+import { ended, environmentWith } from './command.ts';
+
+export interface DumpOptions {
+  readonly host: string;
+  readonly user: string;
+  readonly password: string;
+  readonly databaseName: string;
+  /** How the dump says its place in the history: by a statement, or by a comment. */
+  readonly position: 'statement' | 'comment';
+  readonly clock: Clock;
+}
+
+/** From a machine that was cut off nothing comes, not even the end of the connection. Who fills a database from it may need some seconds for a statement. */
+const silentMs = 60_000;
+const lookMs = 1_000;
+
+/** Of one moment, without locks. `whole` rejects where it is not whole, also when nothing has come for a minute. */
+export function dumpDatabase(options: DumpOptions): { readonly output: Readable; readonly whole: Promise<void> } {
+  const { host, user, password, databaseName, position, clock } = options;
+  const what = ['--single-transaction', '--gtid', '--routines', '--triggers', '--events', '--hex-blob'];
+  const place = `--master-data=${position === 'statement' ? 1 : 2}`;
+  const child = spawn('mariadb-dump', [`--host=${host}`, `--user=${user}`, ...what, place, '--databases', databaseName, 'ha'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environmentWith(password),
+  });
+  let heardMs = clock.nowMs();
+  child.stdout.on('data', () => (heardMs = clock.nowMs())).pause();
+  const cancel = clock.every(lookMs, () => clock.nowMs() - heardMs > silentMs && child.kill('SIGKILL'));
+  return { output: child.stdout, whole: ended(child, 'mariadb-dump').finally(cancel) };
+}
