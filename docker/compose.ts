@@ -84,7 +84,13 @@ async function environmentWith(
 const composeFile = (directory: string): string => readFileSync(join(directory, 'compose.yaml'), 'utf8');
 
 async function compose(directory: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
-  const child = spawn('docker', ['compose', ...args], { cwd: directory, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  // On a terminal each container has a line that changes; elsewhere each change would be a line.
+  const progress = process.stderr.isTTY ? 'auto' : 'quiet';
+  const child = spawn('docker', ['compose', '--progress', progress, ...args], {
+    cwd: directory,
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const code = await new Promise<number>((resolve, reject) =>
     child.once('error', reject).once('close', (code) => resolve(code ?? 130)),
   );
@@ -95,6 +101,7 @@ async function compose(directory: string, args: readonly string[], env: NodeJS.P
 export async function up(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
   const environment = await composeEnvironment(directory);
+  say(`starting the containers of ${environment['COMPOSE_PROJECT_NAME']}`);
   await composeUp(directory, { ...process.env, ...environment }, args);
   const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
   const port = composeFile(directory).includes('LAB_PORT') ? `, its port is 127.0.0.1:${environment['LAB_PORT']}` : '';

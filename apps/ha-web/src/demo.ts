@@ -2,7 +2,7 @@
 import Table from 'cli-table3';
 import { ExitError } from '@lab/process';
 import { ensureEngine } from '../../../docker/engine.ts';
-import { brokenPromises, faults, fillStores, type Drill, type Result } from '../deploy/drill/faults.ts';
+import { brokenPromises, faults, fillStores, sameRows, type Drill, type Result } from '../deploy/drill/faults.ts';
 import { Load } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
 
@@ -25,9 +25,14 @@ export async function demo(): Promise<void> {
     const results = await drillAll({ system, load });
     await load.stop();
     const broken = [...(await brokenPromises({ system, load })), ...load.givenUp];
+    await sameRows(system);
     print(results);
     if (broken.length > 0) throw new ExitError(`orders:\n${broken.join('\n')}`);
-    console.log(`Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once.`);
+    console.log(
+      `Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once; both databases have the same rows.`,
+    );
+    const missed = results.filter(({ holds }) => !holds).map(({ fault }) => fault);
+    if (missed.length > 0) throw new ExitError(`not within the promise: ${missed.join(', ')}`);
   } finally {
     await system.down();
   }

@@ -1,34 +1,34 @@
 /** Every program of the machines. Each loads what it needs when it is chosen. */
 import { command, commandGroup, runMain, type Command, type ConfigSource } from '@lab/process';
 import { z } from 'zod';
-import * as database from './config-database.ts';
-import * as edge from './config-edge.ts';
-import * as shop from './config-shop.ts';
+import * as config from './config.ts';
 
-const edgeHosts = (): Promise<typeof import('./hosts-edge.ts')> => import('./hosts-edge.ts');
-const databaseHosts = (): Promise<typeof import('./hosts-database.ts')> => import('./hosts-database.ts');
-const shopHosts = (): Promise<typeof import('./hosts-shop.ts')> => import('./hosts-shop.ts');
+const machineHosts = (): Promise<typeof import('./hosts/machines.ts')> => import('./hosts/machines.ts');
+const balancerHosts = (): Promise<typeof import('./hosts/balancer.ts')> => import('./hosts/balancer.ts');
+const webHosts = (): Promise<typeof import('./hosts/web.ts')> => import('./hosts/web.ts');
+const databaseHosts = (): Promise<typeof import('./hosts/database.ts')> => import('./hosts/database.ts');
+const backupHosts = (): Promise<typeof import('./hosts/backup.ts')> => import('./hosts/backup.ts');
 
 const machines: Record<string, Command> = {
   lb: command({
     summary: 'a balancer: HAProxy, keepalived, lb-sync and the status page',
-    settings: edge.balancerMachineConfig,
-    run: async (settings) => (await edgeHosts()).runBalancerMachine(settings),
+    settings: config.balancerMachineConfig,
+    run: async (settings) => (await machineHosts()).runBalancerMachine(settings),
   }),
   web: command({
     summary: 'a web server: the frontend, the API and the announcer',
-    settings: edge.plainMachineConfig,
-    run: async (settings) => (await edgeHosts()).runWebMachine(settings),
+    settings: config.plainMachineConfig,
+    run: async (settings) => (await machineHosts()).runWebMachine(settings),
   }),
   db: command({
     summary: 'a database: MariaDB, keepalived, db-agent and its watchdog',
-    settings: edge.databaseMachineConfig,
-    run: async (settings) => (await edgeHosts()).runDatabaseMachine(settings),
+    settings: config.databaseMachineConfig,
+    run: async (settings) => (await machineHosts()).runDatabaseMachine(settings),
   }),
   backup: command({
     summary: 'backups of the database',
-    settings: edge.plainMachineConfig,
-    run: async (settings) => (await edgeHosts()).runBackupMachine(settings),
+    settings: config.plainMachineConfig,
+    run: async (settings) => (await machineHosts()).runBackupMachine(settings),
   }),
 };
 
@@ -36,27 +36,27 @@ const machines: Record<string, Command> = {
 const operations: Record<string, Command> = {
   verify: command({
     summary: 'says what the record, this database and the other one are',
-    settings: database.operatorConfig,
+    settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runVerify(settings),
   }),
   takeover: command({
     summary: 'makes this database the primary, if it is in sync',
-    settings: database.operatorConfig,
+    settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runTakeover(settings),
   }),
   newMaster: command({
     summary: 'the same; with --force also where acknowledged orders may be lost',
-    settings: database.newMasterConfig,
+    settings: config.newMasterConfig,
     run: async (settings) => (await databaseHosts()).runNewMaster(settings),
   }),
   newSlave: command({
     summary: 'makes this database a replica again',
-    settings: database.operatorConfig,
+    settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runNewSlave(settings),
   }),
   initSlave: command({
     summary: 'fills this database anew from the primary',
-    settings: database.operatorConfig,
+    settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runInitSlave(settings),
   }),
 };
@@ -64,18 +64,18 @@ const operations: Record<string, Command> = {
 const backups: Record<string, Command> = {
   now: command({
     summary: 'makes a backup',
-    settings: database.backupNowConfig,
-    run: async (settings) => (await databaseHosts()).runBackupNow(settings),
+    settings: config.backupNowConfig,
+    run: async (settings) => (await backupHosts()).runBackupNow(settings),
   }),
   list: command({
     summary: 'lists the backups, and up to when each can be restored',
-    settings: database.backupListConfig,
-    run: async (settings) => (await databaseHosts()).runBackupList(settings),
+    settings: config.backupListConfig,
+    run: async (settings) => (await backupHosts()).runBackupList(settings),
   }),
   restore: command({
     summary: 'restores into a new database, as it was at a moment',
-    settings: database.restoreConfig,
-    run: async (settings) => (await databaseHosts()).runRestore(settings),
+    settings: config.restoreConfig,
+    run: async (settings) => (await backupHosts()).runRestore(settings),
   }),
 };
 
@@ -88,50 +88,50 @@ const commands: Record<string, Command> = {
   machine: commandGroup({ summary: 'all that runs on one machine', commands: machines }),
   'lb-sync': command({
     summary: "keeps HAProxy's servers as they are in discovery",
-    settings: edge.lbSyncConfig,
-    run: async (settings) => (await edgeHosts()).runLbSync(settings),
+    settings: config.lbSyncConfig,
+    run: async (settings) => (await balancerHosts()).runLbSync(settings),
   }),
   status: command({
     summary: 'the status page',
-    settings: edge.statusConfig,
-    run: async (settings) => (await edgeHosts()).runStatus(settings),
+    settings: config.statusConfig,
+    run: async (settings) => (await balancerHosts()).runStatus(settings),
   }),
   mariadbd: command({
     summary: 'MariaDB, which starts read-only and closed to clients',
-    settings: database.mariadbdConfig,
+    settings: config.mariadbdConfig,
     run: async (settings) => (await databaseHosts()).runMariadbd(settings),
   }),
   'db-agent': command({
     summary: 'makes the database primary or replica, by the record in ZooKeeper',
-    settings: database.agentConfig,
+    settings: config.agentConfig,
     run: async (settings) => (await databaseHosts()).runAgent(settings),
   }),
   'db-watchdog': command({
     summary: 'closes the database when its agent says nothing',
-    settings: database.watchdogConfig,
+    settings: config.watchdogConfig,
     run: async (settings) => (await databaseHosts()).runWatchdog(settings),
   }),
   db: commandGroup({ summary: 'for operators: what the databases are, and changes by hand', commands: operations }),
   'db-backup': command({
     summary: 'a backup each night, and every change as it comes',
-    settings: database.backupConfig,
-    run: async (settings) => (await databaseHosts()).runBackup(settings),
+    settings: config.backupConfig,
+    run: async (settings) => (await backupHosts()).runBackup(settings),
   }),
   backup: commandGroup({ summary: 'backups by hand', commands: backups }),
   frontend: command({
     summary: 'serves the page',
-    settings: shop.frontendConfig,
-    run: async (settings) => (await shopHosts()).runFrontend(settings),
+    settings: config.frontendConfig,
+    run: async (settings) => (await webHosts()).runFrontend(settings),
   }),
   api: command({
     summary: 'serves the REST API',
-    settings: shop.apiConfig,
-    run: async (settings) => (await shopHosts()).runApi(settings),
+    settings: config.apiConfig,
+    run: async (settings) => (await webHosts()).runApi(settings),
   }),
   announcer: command({
     summary: "announces the machine's servers in discovery",
-    settings: shop.announcerConfig,
-    run: async (settings) => (await shopHosts()).runAnnouncer(settings),
+    settings: config.announcerConfig,
+    run: async (settings) => (await webHosts()).runAnnouncer(settings),
   }),
 };
 

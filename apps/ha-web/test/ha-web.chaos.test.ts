@@ -4,7 +4,7 @@
  */
 import { seededRandom } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { brokenPromises, faults, fillStores, type Drill } from '../deploy/drill/faults.ts';
+import { brokenPromises, faults, fillStores, sameRows, type Drill } from '../deploy/drill/faults.ts';
 import { Load } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
 
@@ -16,16 +16,16 @@ let drill: Drill;
 
 beforeAll(async () => {
   const system = await System.of({ name: 'chaos', externalPrefix: '10.88.0', internalPrefix: '10.88.1' });
+  drill = { system, load: new Load(system.url) };
   await system.down();
   await system.up();
   await fillStores({ system });
-  drill = { system, load: new Load(system.url) };
   await drill.load.start(people);
 }, 300_000);
 
 afterAll(async () => {
-  await drill.load.stop();
-  await drill.system.down();
+  await drill?.load.stop();
+  await drill?.system.down();
 }, 300_000);
 
 async function ordersAreWhole(): Promise<void> {
@@ -49,5 +49,11 @@ describe('no acknowledged order is lost, and none is there twice', () => {
     const random = seededRandom(seed);
     for (const fault of random.shuffle(faults).slice(0, 2)) await fault.run(drill);
     await ordersAreWhole();
+  });
+
+  it('and in the end both databases have the same rows', async () => {
+    await drill.load.stop();
+    await ordersAreWhole();
+    await sameRows(drill.system);
   });
 });

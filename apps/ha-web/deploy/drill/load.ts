@@ -18,9 +18,6 @@ export interface Attempt {
   /** Undefined where there was no answer: `problem` says why. */
   readonly status: number | undefined;
   readonly problem?: string;
-  /** Of the web server that answered. */
-  readonly server?: string;
-  readonly database?: string;
   /** 0 for the first one of a request, 1 for the first retry … */
   readonly retry: number;
 }
@@ -34,18 +31,16 @@ export interface Acknowledged {
 
 interface Answer {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: string;
 }
 
-/**
- * Reads wait as people do; an order longer, for the API goes on trying for 8 s by itself. The page is a probe: who measures outages must not wait, nor keep
- * connections, which hang when their other end is gone.
- */
-const timeoutMs: Readonly<Record<Kind, number>> = { page: 400, read: 5_000, order: 10_000 };
+/** People wait so long; for an order longer, as the API goes on trying for 8 s by itself. */
+const timeoutMs: Readonly<Record<Kind, number>> = { page: 5_000, read: 5_000, order: 10_000 };
 /** How long one thing is tried for. */
 const patienceMs = 120_000;
 const pauseMs = 20;
+/** The page is asked for so often, whether earlier ones were answered or not: what hangs must not hide when the service is back. */
+const probeMs = 25;
 const retryPauseMs = 100;
 
 export class Load {
@@ -54,7 +49,7 @@ export class Load {
   readonly acknowledged: Acknowledged[] = [];
   /** Gave up: what the history must have, too. */
   readonly givenUp: string[] = [];
-  /** For orders: a buyer's browser keeps its connection. */
+  /** For orders: a buyer's browser keeps its connection. Others come for the first time: a connection whose other end is gone would measure itself. */
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
   readonly #freshAgent = new Agent({ keepAlive: false });
   readonly #people: Promise<void>[] = [];
@@ -68,6 +63,7 @@ export class Load {
   async start(people: number): Promise<void> {
     const sessions = await Promise.all(Array.from({ length: people }, () => this.#register()));
     for (const session of sessions) this.#people.push(this.#shop(session), this.#look());
+    this.#people.push(this.#probe());
   }
 
   /** Resolves when all that was begun has ended. */
@@ -107,33 +103,49 @@ export class Load {
   }
 
   async #look(): Promise<void> {
-    for (let turn = 0; !this.#over; turn++) {
-      const [kind, path] = turn % 2 === 0 ? (['page', '/'] as const) : (['read', '/api/products?size=12'] as const);
-      await this.#patiently(kind, () => this.#send(kind, path, {})).catch((error: unknown) => this.givenUp.push(String(error)));
+    while (!this.#over) {
+      await this.#patiently('read', () => this.#send('read', '/api/products?size=12', {})).catch((error: unknown) =>
+        this.givenUp.push(String(error)),
+      );
       await wait(pauseMs);
     }
+  }
+
+  async #probe(): Promise<void> {
+    const asked = new Set<Promise<unknown>>();
+    while (!this.#over) {
+      const probe: Promise<unknown> = this.#attempt('page', 0, () => this.#send('page', '/', {})).finally(() =>
+        asked.delete(probe),
+      );
+      asked.add(probe);
+      await wait(probeMs);
+    }
+    await Promise.all(asked);
   }
 
   /** Sends it until it is answered with success; what was refused for good is an error. */
   async #patiently(kind: Kind, send: () => Promise<Answer>): Promise<Answer> {
     const lateMs = performance.now() + patienceMs;
     for (let retry = 0; ; retry++) {
-      const sentMs = performance.now();
-      let problem: string;
-      try {
-        const answer = await send();
-        const { status, headers } = answer;
-        this.attempts.push({ kind, sentMs, doneMs: performance.now(), status, retry, ...namesIn(headers) });
-        if (status < 400) return answer;
-        if (status < 500) throw new RefusedError(`${status}: ${answer.body.slice(0, 200)}`);
-        problem = `${status}: ${answer.body.slice(0, 200)}`;
-      } catch (error) {
-        if (error instanceof RefusedError) throw error;
-        problem = String(error);
-        this.attempts.push({ kind, sentMs, doneMs: performance.now(), status: undefined, problem, retry });
-      }
+      const { answer, problem } = await this.#attempt(kind, retry, send);
+      if (answer !== undefined && answer.status < 400) return answer;
+      if (answer !== undefined && answer.status < 500) throw new Error(`refused: ${problem}`);
       if (performance.now() > lateMs) throw new Error(`gave up: ${problem}`);
       await wait(retryPauseMs);
+    }
+  }
+
+  async #attempt(kind: Kind, retry: number, send: () => Promise<Answer>): Promise<{ answer?: Answer; problem: string }> {
+    const sentMs = performance.now();
+    try {
+      const answer = await send();
+      const { status } = answer;
+      this.attempts.push({ kind, sentMs, doneMs: performance.now(), status, retry });
+      return { answer, problem: `${status}: ${answer.body.slice(0, 200)}` };
+    } catch (error) {
+      const problem = String(error);
+      this.attempts.push({ kind, sentMs, doneMs: performance.now(), status: undefined, problem, retry });
+      return { problem };
     }
   }
 
@@ -148,21 +160,11 @@ export class Load {
         const chunks: Buffer[] = [];
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
         incoming.on('error', reject);
-        incoming.on('end', () =>
-          resolve({ status: incoming.statusCode!, headers: incoming.headers, body: Buffer.concat(chunks).toString() }),
-        );
+        incoming.on('end', () => resolve({ status: incoming.statusCode!, body: Buffer.concat(chunks).toString() }));
       });
       outgoing.on('error', reject).end(body);
     });
   }
-}
-
-/** Will not be otherwise when it is sent again. */
-class RefusedError extends Error {}
-
-function namesIn(headers: Answer['headers']): { server?: string; database?: string } {
-  const [server, database] = [headers['x-web-server'], headers['x-database']];
-  return { ...(typeof server === 'string' && { server }), ...(typeof database === 'string' && { database }) };
 }
 
 // What it saw, of a span of time.

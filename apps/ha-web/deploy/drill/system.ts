@@ -73,11 +73,22 @@ export class System {
 
   /** Resolves when so many web servers take requests, or when those that are too many are gone. */
   async scale(web: number): Promise<void> {
-    await this.compose('up', '--detach', '--no-recreate', '--scale', `web=${web}`);
+    await this.compose('up', '--detach', '--no-recreate', '--no-deps', '--scale', `web=${web}`, 'web');
     await this.until(`${web} web servers`, async () => {
       const { servers } = await this.status();
       return servers.length === 2 * web && servers.every(({ state }) => state === 'up');
     });
+  }
+
+  /** A rolling update: each web server makes room for one of the present image, one after the other. Resolves when the last one takes requests. */
+  async update(progress: (server: string) => void = () => undefined): Promise<void> {
+    const servers = await this.webServers();
+    for (const server of servers) {
+      await this.stop(server);
+      await run('docker', ['rm', this.container(server)]);
+      await this.scale(servers.length);
+      progress(server);
+    }
   }
 
   async compose(...args: readonly string[]): Promise<string> {
@@ -90,7 +101,7 @@ export class System {
     return /^web-\d+$/.test(service) ? `${this.project}-${service}` : `${this.project}-${service}-1`;
   }
 
-  /** The replicas of the web servers that run, as `web-1`. */
+  /** The web servers that run, as `web-1`. */
   async webServers(): Promise<string[]> {
     const names = await this.compose('ps', '--format', '{{.Name}}', 'web');
     return names

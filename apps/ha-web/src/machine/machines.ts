@@ -1,7 +1,7 @@
 /** What runs on each kind of machine. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BalancerMachineConfig, DatabaseMachineConfig } from '../config-edge.ts';
+import type { BalancerMachineConfig, DatabaseMachineConfig } from '../config.ts';
 import { adminSocket, readyFile } from './paths.ts';
 import type { Machine, Service } from './supervisor.ts';
 import { interfaceOf, renderFile } from './template.ts';

@@ -2,15 +2,15 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
-import { connectZookeeper } from '@lab/discovery';
 import { makeLogger, runProcess, systemClock } from '@lab/process';
-import type { AnnouncerConfig, ApiConfig, FrontendConfig } from './config-shop.ts';
-import { Announcer, type AnnouncedServer } from './roles/announcer.ts';
-import { makeApi } from './shop/api.ts';
-import { makeFrontend } from './shop/frontend.ts';
-import { askHealth } from './shop/health.ts';
-import { ordinaryCost } from './shop/passwords.ts';
-import { standIns } from './shop/stand-ins.ts';
+import type { AnnouncerConfig, ApiConfig, FrontendConfig } from '../config.ts';
+import { Announcer, type AnnouncedServer } from '../roles/announcer.ts';
+import { makeApi } from '../shop/api.ts';
+import { makeFrontend } from '../shop/frontend.ts';
+import { askHealth } from '../shop/health.ts';
+import { ordinaryCost } from '../shop/passwords.ts';
+import { standIns } from '../shop/stand-ins.ts';
+import { connectDiscovery } from './discovery.ts';
 
 /** Behind the lame-duck time comes what requests may take, 9 s; the rest is for a busy machine. */
 const drainMs = (lameDuckMs: number): number => lameDuckMs + 10_000;
@@ -45,18 +45,13 @@ export async function runFrontend(settings: FrontendConfig): Promise<number> {
   return runProcess([{ name: 'frontend', role: frontend }], { log, drainMs: drainMs(lameDuckMs) });
 }
 
-/** As the balancers' own checks notice a dead server sooner, this only says how soon it is off their lists. */
-const sessionTimeoutMs = 2_000;
-/** However long ZooKeeper is away when the machine starts. */
-const connectTimeoutMs = 2 ** 31 - 1;
-
 export async function runAnnouncer(settings: AnnouncerConfig): Promise<number> {
   const { name = hostname(), logLevel, zookeeper, frontendPort, apiPort } = settings;
   const log = makeLogger({ name, level: logLevel });
   const address = settings.address ?? (await localAddressTowards(zookeeper));
   const server = (service: string, port: number): AnnouncedServer => ({ service, port, health: () => askHealth(port) });
   const servers = [server('web-servers', frontendPort), server('api-servers', apiPort)];
-  const discovery = await connectZookeeper({ servers: zookeeper, sessionTimeoutMs, connectTimeoutMs, log });
+  const discovery = await connectDiscovery(zookeeper, log);
   const announcer = new Announcer({ discovery, address, name, servers, clock: systemClock, log });
   try {
     return await runProcess([{ name: 'announcer', role: announcer }], { log });
