@@ -7,9 +7,6 @@ import { defineConfig } from 'vitest/config';
 const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 
-/** On containers, and young: until they have run often enough to be trusted they run only where their app is named. */
-const young = process.argv.some((argument) => argument.includes('apps/ha-web')) ? [] : ['apps/ha-web/**'];
-
 export default defineConfig({
   test: {
     projects: [
@@ -22,8 +19,8 @@ export default defineConfig({
         },
       },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...engineSuite } },
-      { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: [...ignored, ...young], ...engineSuite } },
-      { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: [...ignored, ...young], ...engineSuite } },
+      { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
+      { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },
     ],
   },
 });

@@ -1,23 +1,13 @@
 /**
  * The page in a real browser: as people use it, with and without a mouse, while answers get lost. With SCREENSHOTS=1 it also takes the picture of the README.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { install } from '../../../docker/engine.ts';
+import { launchBrowser } from './chromium.ts';
 import { startMariadb } from './shop-mariadb.ts';
 import { FrontDoor, startApi, startFrontend } from './shop-services.ts';
-
-const chromiumFiles = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-
-async function launchBrowser(): Promise<Browser> {
-  const found = (): string | undefined => chromiumFiles.find((file) => existsSync(file));
-  if (found() === undefined) await install(['chromium', 'fonts-dejavu-core']);
-  // Its sandbox needs what containers do not give; it sees nothing but the page under test.
-  return chromium.launch({ executablePath: found()!, args: ['--no-sandbox'] });
-}
 
 const system = new AsyncDisposableStack();
 let browser: Browser;

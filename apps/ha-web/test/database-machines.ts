@@ -139,11 +139,6 @@ export class DatabaseMachines implements AsyncDisposable {
     return docker('exec', this.databases[name].id, 'mariadb', '--batch', '--skip-column-names', '-e', statement);
   }
 
-  /** SIGKILL to all programs of a machine with the name or the words in their command. */
-  async killProgram(name: DatabaseName, pattern: string): Promise<void> {
-    await docker('exec', this.databases[name].id, 'pkill', '-9', '-f', pattern);
-  }
-
   async exec(container: string, ...command: readonly string[]): Promise<string> {
     return docker('exec', container, ...command);
   }
@@ -196,12 +191,6 @@ export class Orders implements AsyncDisposable {
   async served(): Promise<void> {
     const placed = performance.now();
     await eventually(() => this.#latestMs() > placed, { timeoutMs: 60_000, intervalMs: 20 });
-  }
-
-  /** The longest time without any acknowledgement since then. */
-  outageMs(sinceMs: number): number {
-    const times = [sinceMs, ...[...this.acknowledged.values()].filter((at) => at >= sinceMs), performance.now()];
-    return Math.round(Math.max(...times.slice(1).map((at, index) => at - times[index]!)));
   }
 
   #latestMs(): number {

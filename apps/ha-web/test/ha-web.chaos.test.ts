@@ -1,6 +1,6 @@
 /**
  * The promises of the whole system, on containers, under steady load: every line of the table once, then faults that a seed chooses. After each, what was acknowledged is
- * compared with what the primary has. `SEEDS=50` runs so many; a few are enough to see that nothing is broken.
+ * compared with what the primary has. `npx nx chaos ha-web` runs fifty seeds; a few, which are run with all other tests, show that nothing is broken.
  */
 import { seededRandom } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

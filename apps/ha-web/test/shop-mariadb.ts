@@ -10,6 +10,9 @@ const setUp = `
 CREATE DATABASE marketplace;
 CREATE USER 'app'@'%' IDENTIFIED BY 'app';
 GRANT ALL ON marketplace.* TO 'app'@'%';
+CREATE DATABASE ha;
+CREATE TABLE ha.epochs (epoch INT PRIMARY KEY);
+GRANT SELECT ON ha.epochs TO 'app'@'%';
 `;
 // Statements of --init-file stand on a line each; those that run again after a restart would fail and end the server.
 const start = `

@@ -315,6 +315,24 @@ describe('when the address of the database moves', () => {
       [201, 'db-2'],
     ]);
   });
+
+  it('an old primary that comes back with it is not asked: a later epoch was seen', async () => {
+    await using stack = new AsyncDisposableStack();
+    const next = stack.use(await startMariadb('db-2'));
+    await next.query('INSERT INTO ha.epochs VALUES (2)');
+    const target = { host: '127.0.0.1', port: next.port };
+    const address = stack.use(await startTcpProxy({ target }));
+    const server = await startApi('web-6', address.port);
+    stack.defer(() => server.stop());
+    await eventually(() => isReady(server));
+    target.port = mariadb.port;
+    address.reset();
+    const retries = await metric(server, 'database_retries_total');
+    const asked = call(server, '/products');
+    await eventually(async () => (await metric(server, 'database_retries_total')) > retries + 5);
+    target.port = next.port;
+    expect((await asked).headers.get('x-database')).toBe('db-2');
+  });
 });
 
 async function metric({ port }: Api, name: string): Promise<number> {

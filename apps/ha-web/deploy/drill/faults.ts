@@ -158,6 +158,24 @@ function primaryFault(
   };
 }
 
+/** Something happens on the primary's machine; whichever database is the primary behind it. */
+function hiccup(name: string, limitMs: number, strike: (drill: Drill, primary: string) => Promise<unknown>): Fault {
+  return {
+    name,
+    async run(drill) {
+      const { system, load } = drill;
+      await calm(drill);
+      const struckMs = performance.now();
+      await strike(drill, await system.primary());
+      await wait(limitMs);
+      await system.whole();
+      const outage = outageMs(load, ['order'], struckMs);
+      const promise = `writes back within ${limitMs / 1000} s, and both databases again`;
+      return [{ fault: name, promise, measured: `no write for ${seconds(outage)}`, ...judged([], [[outage, limitMs]]) }];
+    },
+  };
+}
+
 function replicaFault(name: string, strike: (drill: Drill, replica: string) => Promise<unknown>, repair: typeof strike): Fault {
   const promise = 'writes go on within 3 s; it may not be promoted until in sync again';
   return {
@@ -284,6 +302,15 @@ export const faults: readonly Fault[] = [
     ({ system }, it) => system.cutOff(it),
     ({ system }, it) => system.heal(it),
   ),
+  primaryFault(
+    'primary stopped in good order',
+    5_000,
+    ({ system }, it) => system.stop(it),
+    ({ system }, it) => system.start(it),
+  ),
+  hiccup("primary's mariadbd dies", 5_000, ({ system }, it) => system.killProcess(it, '^mariadbd')),
+  hiccup("primary's db-agent hangs", 10_000, ({ system }, it) => system.inside(it, "pkill -STOP -f 'main.ts db-agent'")),
+  hiccup("primary's keepalived dies", 5_000, ({ system }, it) => system.killProcess(it, '^keepalived')),
   replicaFault(
     'replica killed',
     ({ system }, it) => system.kill(it),
@@ -293,6 +320,11 @@ export const faults: readonly Fault[] = [
     'replica paused',
     ({ system }, it) => system.pause(it),
     ({ system }, it) => system.unpause(it),
+  ),
+  replicaFault(
+    'replica cut off',
+    ({ system }, it) => system.cutOff(it),
+    ({ system }, it) => system.heal(it),
   ),
   {
     name: "replica lost while ZooKeeper's majority is away",

@@ -129,7 +129,7 @@ export async function userOfMariadb(): Promise<[uid: number, gid: number]> {
 
 /**
  * Accounts and the agent's own tables, at each start: passwords follow the settings. Outside of the history, for both databases have them without each other. The
- * application's account has no right beyond its database, or read_only would not hold it.
+ * application's account may change nothing beyond its database, or read_only would not hold it; it reads the epochs to know an old primary.
  */
 async function writeInitFile({ accounts }: ServerParts): Promise<string> {
   const { databaseName, databasePassword, replicationPassword, backupPassword } = accounts;
@@ -142,6 +142,7 @@ async function writeInitFile({ accounts }: ServerParts): Promise<string> {
     'CREATE TABLE IF NOT EXISTS ha.markers (server_id BIGINT PRIMARY KEY, mark BIGINT NOT NULL)',
     `CREATE OR REPLACE USER app@'%' IDENTIFIED BY '${databasePassword}'`,
     `GRANT ALL ON ${databaseName}.* TO app@'%'`,
+    `GRANT SELECT ON ha.epochs TO app@'%'`,
     `CREATE OR REPLACE USER repl@'%' IDENTIFIED BY '${replicationPassword}'`,
     `GRANT ${copying} ON *.* TO repl@'%'`,
     `CREATE OR REPLACE USER backup@'%' IDENTIFIED BY '${backupPassword}'`,

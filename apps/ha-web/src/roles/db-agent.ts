@@ -38,6 +38,26 @@ const eventsMax = 50;
 /** ZooKeeper answers within milliseconds, after the loss of its leader within a second; what takes longer must not keep the agent from looking. */
 const registryMs = 1_000;
 
+/** As an event tells it, behind the database's name. */
+const stepWords: Readonly<Record<Step['do'], string>> = {
+  wait: 'waits',
+  serve: 'serves clients',
+  fence: 'closes to clients',
+  found: 'writes the first record',
+  goAlone: 'goes on without a replica',
+  turnSemiSyncOn: 'lets commits wait for the replica',
+  mark: 'asks the replica to acknowledge',
+  admit: 'records that its replica is in sync',
+  open: 'opens to clients',
+  follow: 'follows the primary',
+  empty: 'becomes empty',
+  load: 'copies the data of the primary',
+  stopReceiving: 'stops receiving',
+  receive: 'receives again',
+  takeOver: 'records itself as the primary',
+  leaveReplication: 'ends its life as a replica',
+};
+
 interface Read {
   readonly state: RecordState | undefined;
   readonly databases: readonly Instance[];
@@ -295,7 +315,7 @@ export class DatabaseAgent implements Role {
     }
     const { transactions, file } = await server.saveDivergence(divergence);
     const what = transactions === 0 ? 'no client transaction' : `${transactions} client transactions`;
-    this.#event(`behind ${divergence.common} only this database had ${what}: saved in ${file}`);
+    this.#event(`had ${what} of its own behind ${divergence.common}, saved in ${file}`);
     return this.#empty();
   }
 
@@ -354,7 +374,7 @@ export class DatabaseAgent implements Role {
     if (told === this.#told) return;
     this.#told = told;
     this.#parts.log.info({ step: step.do, why, record: this.#record, server }, 'step');
-    if (step.do !== 'wait' || why !== undefined) this.#event(told);
+    if (step.do !== 'wait' || why !== undefined) this.#event(`${stepWords[step.do]}${why === undefined ? '' : `: ${why}`}`);
   }
 
   #event(text: string): void {

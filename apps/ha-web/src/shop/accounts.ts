@@ -17,8 +17,10 @@ interface AccountRow extends Account {
 /** A name that is taken is refused, except with its own password: then the answer to the first request was lost. */
 export async function register(database: Database, { name, password }: Credentials, cost: ScryptCost): Promise<Session> {
   const hash = await hashPassword(password, cost);
-  const id = await database.write((sql) => accountOf(sql, name, hash));
-  const [row] = await database.read((sql) => sql.rows<AccountRow>('SELECT id, name, password FROM accounts WHERE id = ?', [id]));
+  const [row] = await database.write(async (sql) => {
+    const id = await accountOf(sql, name, hash);
+    return sql.rows<AccountRow>('SELECT id, name, password FROM accounts WHERE id = ?', [id]);
+  });
   if (row === undefined || (row.password !== hash && !(await isPassword(password, row.password, cost)))) {
     throw new Refusal('name-taken', `"${name}" is taken: choose another name, or log in`);
   }

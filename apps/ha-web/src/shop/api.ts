@@ -266,8 +266,7 @@ function addOrders(api: ZodApp, { carrier, payment }: Services): void {
     },
     async (request) => {
       const account = await accountOf(request);
-      await orders.putIntoBasket(request.database, account, request.params.id, request.body.quantity);
-      return orders.readBasket(request.database, account);
+      return orders.putIntoBasket(request.database, account, request.params.id, request.body.quantity);
     },
   );
   api.post(
@@ -282,8 +281,9 @@ function addOrders(api: ZodApp, { carrier, payment }: Services): void {
     },
     async (request, reply) => {
       const account = await accountOf(request);
-      const { id, isNew } = await orders.placeOrder(request.database, account, request.headers['idempotency-key'], request.body);
-      return reply.code(isNew ? 201 : 200).send(await orders.findOrder(request.database, carrier, account, id));
+      const key = request.headers['idempotency-key'];
+      const { order, isNew } = await orders.placeOrder(request.database, carrier, account, key, request.body);
+      return reply.code(isNew ? 201 : 200).send(order);
     },
   );
   api.get('/orders', { schema: { summary: 'Your newest orders', response: { 200: z.array(messages.order) } } }, async (request) =>

@@ -10,6 +10,9 @@
  *
  * What a hanging connection means is asked on another: each half second a lookout speaks to the same address. While it is answered, the others may wait;
  * when it is not, or its own connection breaks, the server has gone or the address has moved, and all connections are dropped.
+ *
+ * An old primary that was paused still holds the address, and answers reads from the past, for the moment until it is fenced. So the epoch in its data is a
+ * fencing token: once a later one was seen here, a new connection to an older one is refused.
  */
 import { connect, type Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
@@ -62,12 +65,19 @@ const lookoutMs = 500;
 /** On a local network an answer takes 1 ms and a lost packet is repeated after 200; a busy machine has stood still for half a second. */
 const answerMs = 1_000;
 
+/** The server is not the primary anymore, and does not know it yet. */
+class StalePrimaryError extends Error {
+  override readonly name = 'StalePrimaryError';
+}
+
 /** Errors that say "not now": too many connections, shutting down, lock wait timeout, deadlock, read-only (three ways), connection killed. */
 const passing: ReadonlySet<number> = new Set([1040, 1053, 1205, 1213, 1290, 1792, 1836, 1927]);
 
 function passes(error: unknown): error is Error {
   const { fatal, code, errno } = error as { fatal?: boolean; code?: string; errno?: number };
-  return fatal === true || code?.startsWith('PROTOCOL_') === true || passing.has(errno ?? 0);
+  return (
+    error instanceof StalePrimaryError || fatal === true || code?.startsWith('PROTOCOL_') === true || passing.has(errno ?? 0)
+  );
 }
 
 export class Mariadb {
@@ -75,6 +85,8 @@ export class Mariadb {
   readonly #reads = new Places(connectionsPerKind);
   readonly #writes = new Places(connectionsPerKind);
   readonly #sessions = new Set<Session>();
+  /** The latest that any connection has seen. */
+  #epoch = 0;
   #lookout: Session | undefined;
   #looking = false;
   #isClosed = false;
@@ -156,6 +168,12 @@ export class Mariadb {
 
   async #connect(): Promise<Session> {
     const session = await Session.connect(this.#options, (socket) => this.#endAfter(socket, 'no connection within 1 s'));
+    if (session.epoch < this.#epoch) {
+      const stale = new StalePrimaryError(`${session.server} is of epoch ${session.epoch}, the last one was ${this.#epoch}`);
+      session.drop(stale);
+      throw stale;
+    }
+    this.#epoch = session.epoch;
     if (this.#isClosed) session.drop(new Error('the database client was closed'));
     this.#sessions.add(session);
     session.onLost(() => this.#sessions.delete(session));
@@ -224,12 +242,15 @@ class Session implements Sql {
   readonly socket: Socket;
   /** What the MariaDB calls its machine. */
   readonly server: string;
+  /** Of the primary that its data know of last. */
+  readonly epoch: number;
   readonly #connection: Connection;
 
-  private constructor(connection: Connection, socket: Socket, server: string) {
+  private constructor(connection: Connection, socket: Socket, { server, epoch }: { server: string; epoch: number }) {
     this.#connection = connection;
     this.socket = socket;
     this.server = server;
+    this.epoch = epoch;
   }
 
   static async connect(options: MariadbOptions, limit: (socket: Socket) => () => void): Promise<Session> {
@@ -250,8 +271,10 @@ class Session implements Sql {
       // Nobody waits for the answer after that; what has the lock may itself wait for the replica.
       await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${requestMs / 1000}`);
       await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
-      const [[row]] = await connection.query<RowDataPacket[]>('SELECT @@hostname AS server');
-      return new Session(connection, socket, String(row?.['server']));
+      const [[row]] = await connection.query<RowDataPacket[]>(
+        'SELECT @@hostname AS server, (SELECT COALESCE(MAX(epoch), 0) FROM ha.epochs) AS epoch',
+      );
+      return new Session(connection, socket, { server: String(row?.['server']), epoch: Number(row?.['epoch']) });
     } catch (error) {
       socket.destroy();
       throw error;

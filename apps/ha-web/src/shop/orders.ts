@@ -14,49 +14,53 @@ import { basketItemsMax, type Account, type Basket, type Order, type OrderReques
 import type { Carrier, Payment } from './ports.ts';
 import { Refusal } from './refusal.ts';
 
-export async function readBasket(database: Database, account: Account): Promise<Basket> {
-  const rows = await database.read((sql) =>
-    sql.rows<ProductRow & { quantity: number }>(
-      `SELECT products.id, products.name, unit, price_cents AS priceCents, stock, producers.id AS producerId, producers.name AS producerName, quantity
-       FROM basket_items JOIN products ON products.id = product_id JOIN producers ON producers.id = producer_id
-       WHERE account_id = ? ORDER BY products.name, products.id`,
-      [account.id],
-    ),
+export const readBasket = (database: Database, account: Account): Promise<Basket> =>
+  database.read((sql) => basketOf(sql, account));
+
+async function basketOf(sql: Sql, account: Account): Promise<Basket> {
+  const rows = await sql.rows<ProductRow & { quantity: number }>(
+    `SELECT products.id, products.name, unit, price_cents AS priceCents, stock, producers.id AS producerId, producers.name AS producerName, quantity
+     FROM basket_items JOIN products ON products.id = product_id JOIN producers ON producers.id = producer_id
+     WHERE account_id = ? ORDER BY products.name, products.id`,
+    [account.id],
   );
   const items = rows.map(({ quantity, ...row }) => ({ product: toProduct(row), quantity }));
   return { items, totalCents: items.reduce((sum, { product, quantity }) => sum + product.priceCents * quantity, 0) };
 }
 
-/** So many of the product are in the basket from now on. */
-export async function putIntoBasket(database: Database, account: Account, product: number, quantity: number): Promise<void> {
-  await database.write(async (sql) => {
-    if (quantity === 0) {
-      await sql.change('DELETE FROM basket_items WHERE account_id = ? AND product_id = ?', [account.id, product]);
-      return;
-    }
-    const [known] = await sql.rows('SELECT id FROM products WHERE id = ?', [product]);
-    if (known === undefined) throw new Refusal('not-found', `there is no product ${product}`);
-    await sql.change('INSERT INTO basket_items VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE quantity = VALUES(quantity)', [
-      account.id,
-      product,
-      quantity,
-    ]);
-    const [count] = await sql.rows<{ items: number }>('SELECT COUNT(*) AS items FROM basket_items WHERE account_id = ?', [
-      account.id,
-    ]);
-    if ((count?.items ?? 0) > basketItemsMax) throw new Refusal('invalid', `a basket holds ${basketItemsMax} products`);
+/** So many of the product are in the basket from now on; resolves with the basket. */
+export const putIntoBasket = (database: Database, account: Account, product: number, quantity: number): Promise<Basket> =>
+  database.write(async (sql) => {
+    await setQuantity(sql, account, product, quantity);
+    const basket = await basketOf(sql, account);
+    if (basket.items.length > basketItemsMax) throw new Refusal('invalid', `a basket holds ${basketItemsMax} products`);
+    return basket;
   });
+
+async function setQuantity(sql: Sql, account: Account, product: number, quantity: number): Promise<void> {
+  if (quantity === 0) {
+    await sql.change('DELETE FROM basket_items WHERE account_id = ? AND product_id = ?', [account.id, product]);
+    return;
+  }
+  const [known] = await sql.rows('SELECT id FROM products WHERE id = ?', [product]);
+  if (known === undefined) throw new Refusal('not-found', `there is no product ${product}`);
+  await sql.change('INSERT INTO basket_items VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE quantity = VALUES(quantity)', [
+    account.id,
+    product,
+    quantity,
+  ]);
 }
 
-/** Resolves with the order's number, and whether this is the first answer. */
+/** Resolves with the order, and whether this is the first answer. */
 export async function placeOrder(
   database: Database,
+  carrier: Carrier,
   account: Account,
   key: string,
   request: OrderRequest,
-): Promise<{ id: number; isNew: boolean }> {
+): Promise<{ order: Order; isNew: boolean }> {
   const content = contentHash(request);
-  return database.write(async (sql) => {
+  const { stored, isNew } = await database.write(async (sql) => {
     const { id, changed } = await sql.change(
       `INSERT INTO orders (account_id, idempotency_key, content_hash, deliver_to, total_cents) VALUES (?, ?, ?, ?, ?)
        ON DUPLICATE KEY UPDATE id = LAST_INSERT_ID(id), answers = answers + 1`,
@@ -65,8 +69,9 @@ export async function placeOrder(
     const isNew = changed === 1;
     if (isNew) await takeItems(sql, account, id, request);
     else await refuseOtherContent(sql, id, content);
-    return { id, isNew };
+    return { stored: await oneOrder(sql, account, id), isNew };
   });
+  return { order: await withStatus(carrier, stored), isNew };
 }
 
 const contentHash = ({ items, totalCents, deliverTo }: OrderRequest): Buffer => {
@@ -106,7 +111,8 @@ async function takeItems(sql: Sql, account: Account, order: number, { items, tot
   await sql.change('DELETE FROM basket_items WHERE account_id = ? AND product_id IN (?)', [account.id, ids]);
 }
 
-interface OrderRow extends Omit<Order, 'items' | 'placedAt' | 'status'> {
+/** As it is stored: whether it has shipped is the carrier's to say. */
+interface StoredOrder extends Omit<Order, 'placedAt' | 'status'> {
   placedAt: Date;
   paidAt: Date | null;
 }
@@ -116,34 +122,41 @@ type ItemRow = Order['items'][number] & { orderId: number };
 const listedMax = 50;
 
 /** The newest ones first; with an id that one, if it is the account's. */
-export async function listOrders(database: Database, carrier: Carrier, account: Account, id?: number): Promise<Order[]> {
-  const { rows, items } = await database.read(async (sql) => {
-    const rows = await sql.rows<OrderRow>(
-      `SELECT id, deliver_to AS deliverTo, total_cents AS totalCents, placed_at AS placedAt, paid_at AS paidAt
-       FROM orders WHERE account_id = ? AND (? IS NULL OR id = ?) ORDER BY id DESC LIMIT ?`,
-      [account.id, id ?? null, id ?? null, listedMax],
-    );
-    const items = await sql.rows<ItemRow>(
-      `SELECT order_id AS orderId, product_id AS productId, name, quantity, order_items.price_cents AS priceCents
-       FROM order_items JOIN products ON products.id = product_id WHERE order_id IN (?) ORDER BY name, product_id`,
-      [[0, ...rows.map((row) => row.id)]],
-    );
-    return { rows, items: Map.groupBy(items, ({ orderId }) => orderId) };
-  });
-  return Promise.all(
-    rows.map(async ({ paidAt, placedAt, ...row }) => ({
-      ...row,
-      placedAt: placedAt.toISOString(),
-      status: paidAt === null ? 'placed' : (await carrier.hasShipped(paidAt)) ? 'shipped' : 'paid',
-      items: (items.get(row.id) ?? []).map(({ orderId, ...item }) => item),
-    })),
+async function ordersOf(sql: Sql, account: Account, id?: number): Promise<StoredOrder[]> {
+  const rows = await sql.rows<Omit<StoredOrder, 'items'>>(
+    `SELECT id, deliver_to AS deliverTo, total_cents AS totalCents, placed_at AS placedAt, paid_at AS paidAt
+     FROM orders WHERE account_id = ? AND (? IS NULL OR id = ?) ORDER BY id DESC LIMIT ?`,
+    [account.id, id ?? null, id ?? null, listedMax],
   );
+  const items = await sql.rows<ItemRow>(
+    `SELECT order_id AS orderId, product_id AS productId, name, quantity, order_items.price_cents AS priceCents
+     FROM order_items JOIN products ON products.id = product_id WHERE order_id IN (?) ORDER BY name, product_id`,
+    [[0, ...rows.map((row) => row.id)]],
+  );
+  const byOrder = Map.groupBy(items, ({ orderId }) => orderId);
+  return rows.map((row) => ({ ...row, items: (byOrder.get(row.id) ?? []).map(({ orderId, ...item }) => item) }));
+}
+
+async function oneOrder(sql: Sql, account: Account, id: number): Promise<StoredOrder> {
+  const [order] = await ordersOf(sql, account, id);
+  if (order === undefined) throw new Refusal('not-found', `you have no order ${id}`);
+  return order;
+}
+
+const withStatus = async (carrier: Carrier, { paidAt, placedAt, ...order }: StoredOrder): Promise<Order> => ({
+  ...order,
+  placedAt: placedAt.toISOString(),
+  status: paidAt === null ? 'placed' : (await carrier.hasShipped(paidAt)) ? 'shipped' : 'paid',
+});
+
+/** The newest ones first. */
+export async function listOrders(database: Database, carrier: Carrier, account: Account): Promise<Order[]> {
+  const stored = await database.read((sql) => ordersOf(sql, account));
+  return Promise.all(stored.map((order) => withStatus(carrier, order)));
 }
 
 export async function findOrder(database: Database, carrier: Carrier, account: Account, id: number): Promise<Order> {
-  const [order] = await listOrders(database, carrier, account, id);
-  if (order === undefined) throw new Refusal('not-found', `you have no order ${id}`);
-  return order;
+  return withStatus(carrier, await database.read((sql) => oneOrder(sql, account, id)));
 }
 
 /** Charged outside of any transaction, under the order's number: whoever does it again, after a crash in between, charges nothing twice. */
@@ -159,8 +172,9 @@ export async function payOrder(
   if ((await payment.charge(id, order.totalCents)) === 'declined') {
     throw new Refusal('payment-declined', `order ${id} waits for its payment: try again`);
   }
-  await database.write((sql) =>
-    sql.change('UPDATE orders SET paid_at = COALESCE(paid_at, NOW(3)) WHERE id = ? AND account_id = ?', [id, account.id]),
-  );
-  return findOrder(database, carrier, account, id);
+  const paid = await database.write(async (sql) => {
+    await sql.change('UPDATE orders SET paid_at = COALESCE(paid_at, NOW(3)) WHERE id = ? AND account_id = ?', [id, account.id]);
+    return oneOrder(sql, account, id);
+  });
+  return withStatus(carrier, paid);
 }

@@ -20,8 +20,10 @@ export interface ServingOptions {
 
 /** An order is all that clients send, and takes a tenth of it. */
 const bodyBytesMax = 16 * 1024;
-/** Of a request's headers and body, from whoever sends them drop by drop. */
-const requestMs = 10_000;
+/** Of a request's headers and body, from whoever sends them drop by drop: as long as HAProxy's `timeout http-request`. */
+const requestMs = 5_000;
+/** Node looks for requests that are too slow only every 30 s by itself. */
+const requestCheckMs = 1_000;
 /** Balancers keep idle connections, and close them first: after 5 s by HAProxy's default. */
 const idleMs = 65_000;
 /** The longest that a request may take is an order's 8 s; what is not done then is cut off. */
@@ -39,6 +41,7 @@ export class Serving implements Role {
     this.app = Fastify({
       bodyLimit: bodyBytesMax,
       requestTimeout: requestMs,
+      http: { requestTimeout: requestMs, connectionsCheckingInterval: requestCheckMs },
       keepAliveTimeout: idleMs,
       routerOptions: { maxParamLength: 200 },
       forceCloseConnections: 'idle',

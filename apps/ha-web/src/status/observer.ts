@@ -96,7 +96,7 @@ export class Observer implements Role {
     return {
       at: nowMs(),
       observer: name,
-      balancers: balancers.map((each, index) => ({ name: each.name, state: states[index] })),
+      balancers: balancers.map((each, index) => ({ name: each.name, page: `http://${each.at}/`, state: states[index] })),
       servers: (held ?? []).map(serverReport).sort((a, b) => (`${a.name} ${a.service}` < `${b.name} ${b.service}` ? -1 : 1)),
       databases: databases.map((each, index) => ({ name: each.name, status: statuses[index] })),
       zookeeper: zookeeper.map((server, index) => ({ server, mode: modes[index] })),

@@ -1,138 +1,239 @@
 /** The status page: HTML made of a report, and the few lines of script that keep it up to date. */
-import { balancerWords, databaseWords, serverName, zookeeperWords, type DatabaseReport, type StatusReport } from './report.ts';
+import {
+  balancerWords,
+  databaseWords,
+  serverName,
+  serverWords,
+  zookeeperWords,
+  type DatabaseReport,
+  type ServerReport,
+  type StatusReport,
+} from './report.ts';
 
 const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 const escape = (text: string): string => text.replaceAll(/[&<>"']/g, (character) => entities[character]!);
 
-/** How a thing is: said by a sign and a word, and by a colour only besides. */
+/** How a thing is: said by a sign and a word, and by a colour only besides. What is bad is a fault. */
 type Health = 'good' | 'idle' | 'bad';
 const signs: Readonly<Record<Health, string>> = { good: '●', idle: '○', bad: '✕' };
 
+/** A machine, or a server on one. */
 interface Row {
   readonly health: Health;
   readonly name: string;
+  /** Where it shows itself. */
+  readonly link?: string;
+  /** Makes a sentence with the name before it. */
   readonly words: string;
+  /** A cell each. */
+  readonly details: readonly string[];
 }
 
-const row = ({ health, name, words }: Row): string =>
-  `<li class="${health}"><span aria-hidden="true">${signs[health]}</span> <b>${escape(name)}</b> ${escape(words)}</li>`;
+interface Table {
+  readonly id: string;
+  readonly title: string;
+  /** Of the names, the states, and each of the details. */
+  readonly columns: readonly string[];
+  readonly rows: readonly Row[];
+}
 
-const section = (title: string, rows: readonly Row[], none: string): string =>
-  `<section><h2>${escape(title)}</h2><ul>${rows.map(row).join('') || `<li class="bad">${escape(none)}</li>`}</ul></section>`;
-
-/** The whole page, as it is without a script. What has an id is kept up to date by the script. */
+/** The whole page, as it is without a script. Parts with `data-live` are kept up to date by the script; each has an id. */
 export function renderPage(report: StatusReport): string {
+  const tables = tablesOf(report);
+  const faults = [...tables.flatMap(faultsOf), ...missing(report)];
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Status</title>
+<title>${counted(faults)} · Marketplace status</title>
 <link rel="stylesheet" href="/page.css">
 <script src="/page.js" defer></script>
 <noscript><meta http-equiv="refresh" content="2"></noscript>
 </head>
 <body>
-<h1>Status</h1>
+<h1>Marketplace status</h1>
 <p id="connection" role="alert"></p>
 <main>
-<p id="summary" role="status">${escape(summary(report))}</p>
-<div id="topology">
-${section('Balancers', balancerRows(report), 'none are known')}
-${section('Web servers', serverRows(report), 'HAProxy has none')}
-${section('Databases', databaseRows(report), 'none are known')}
-${section('ZooKeeper', zookeeperRows(report), 'none are known')}
+<div id="verdict" role="status" data-live>${verdict(report, faults)}</div>
+<div id="tables">
+${tables.map(renderTable).join('\n')}
 </div>
-<h2 id="events-title">Events</h2>
-<table aria-labelledby="events-title"><thead><tr><th scope="col">Time (UTC)</th><th scope="col">What</th></tr></thead><tbody id="events">
-${report.events.map(({ at, text }) => `<tr><td>${timeOf(at)}</td><td>${escape(text)}</td></tr>`).join('\n')}
-</tbody></table>
+${renderEvents(report)}
 </main>
-<footer>As ${escape(report.observer)} sees it. For programs: <a href="/status.json">status.json</a></footer>
+<footer>Seen by ${escape(report.observer)} at <span id="seen" data-live>${timeOf(report.at)}</span> UTC. For programs: <a href="/status.json">status.json</a></footer>
 </body>
 </html>
 `;
 }
 
-const timeOf = (at: number): string => new Date(at).toISOString().slice(11, 19);
-
-function summary({ balancers, servers, databases }: StatusReport): string {
-  const active = balancers.filter(({ state }) => state?.active === true).map(({ name }) => name);
-  const primary = databases.find(({ status }) => status?.role === 'primary');
-  const up = (service: string): number => servers.filter((each) => each.service === service && each.state === 'up').length;
-  return [
-    active.length === 0 ? 'No balancer is active' : `${active.join(' and ')} ${active.length === 1 ? 'is' : 'are'} active`,
-    `${up('web-servers')} servers of pages and ${up('api-servers')} of the API are up`,
-    primary === undefined ? 'no database is primary' : `${primary.name} is primary`,
-    primary?.status?.replicaInSync === true ? 'its replica is in sync' : 'no replica is in sync',
-  ].join(', ');
+function verdict(report: StatusReport, faults: readonly string[]): string {
+  const health = faults.length === 0 ? 'good' : 'bad';
+  const items = faults.map((fault) => `<li>${escape(fault)}</li>`).join('');
+  const detail = items === '' ? `<p>${escape(summary(report))}</p>` : `<ul>${items}</ul>`;
+  return `<p class="${health}">${sign(health)} <strong>${counted(faults)}</strong></p>${detail}`;
 }
+
+const counted = ({ length }: readonly string[]): string =>
+  length === 0 ? 'All is well' : length === 1 ? '1 fault' : `${length} faults`;
+
+const sign = (health: Health): string => `<span aria-hidden="true">${signs[health]}</span>`;
+
+const renderTable = ({ id, title, columns, rows }: Table): string => `<section>
+<h2 id="${id}-title">${title}</h2>
+<table aria-labelledby="${id}-title"><thead><tr>${columns.map((column) => `<th scope="col">${column}</th>`).join('')}</tr></thead>
+<tbody id="${id}" data-live>${rows.map(renderRow).join('') || `<tr><td colspan="${columns.length}">none are known</td></tr>`}</tbody></table>
+</section>`;
+
+function renderRow({ health, name, link, words, details }: Row): string {
+  const named = link === undefined ? escape(name) : `<a href="${escape(link)}">${escape(name)}</a>`;
+  const state = `<td class="${health}">${sign(health)} ${escape(words.replace(/^is /, ''))}</td>`;
+  return `<tr><th scope="row">${named}</th>${state}${details.map((detail) => `<td>${escape(detail)}</td>`).join('')}</tr>`;
+}
+
+const renderEvents = ({ events }: StatusReport): string => `<section>
+<h2 id="events-title">Events</h2>
+<table aria-labelledby="events-title"><thead><tr><th scope="col">Time (UTC)</th><th scope="col">Event</th></tr></thead>
+<tbody id="events" data-live>${events.map(({ at, text }) => `<tr><td>${timeOf(at)}</td><td>${escape(text)}</td></tr>`).join('')}</tbody></table>
+</section>`;
+
+const timeOf = (at: number): string => new Date(at).toISOString().slice(0, 19).replace('T', ' ');
+
+const tablesOf = (report: StatusReport): Table[] => [
+  { id: 'balancers', title: 'Balancers', columns: ['Balancer', 'State'], rows: balancerRows(report) },
+  { id: 'servers', title: 'Web servers', columns: ['Server', 'State', 'Address'], rows: report.servers.map(serverRow) },
+  {
+    ...{ id: 'databases', title: 'Databases', rows: report.databases.map(databaseRow) },
+    columns: ['Database', 'State', 'Replication', 'Data', 'Epoch', 'Transaction'],
+  },
+  { id: 'zookeeper', title: 'ZooKeeper', columns: ['Server', 'State'], rows: zookeeperRows(report) },
+];
 
 const balancerRows = ({ balancers }: StatusReport): Row[] =>
   balancers.map((balancer) => {
-    const { name, state } = balancer;
-    return { name, words: balancerWords(balancer), health: state?.haproxy !== true ? 'bad' : state.active ? 'good' : 'idle' };
+    const { name, page, state } = balancer;
+    const health = state?.haproxy !== true ? 'bad' : state.active ? 'good' : 'idle';
+    return { health, name, link: page, words: balancerWords(balancer), details: [] };
   });
 
-const serverRows = ({ servers }: StatusReport): Row[] =>
-  servers.map((server) => ({
-    name: serverName(server),
-    words: `${server.address} is ${server.state}`,
-    health: server.state === 'up' ? 'good' : server.state === 'down' ? 'bad' : 'idle',
-  }));
+const serverRow = (server: ServerReport): Row => ({
+  health: server.state === 'up' ? 'good' : server.state === 'down' ? 'bad' : 'idle',
+  name: serverName(server),
+  words: serverWords(server),
+  details: [server.address],
+});
 
-const databaseRows = ({ databases }: StatusReport): Row[] =>
-  databases.map((database) => {
-    const role = database.status?.role;
-    const health = role === 'primary' || role === 'replica' ? 'good' : role === 'starting' ? 'idle' : 'bad';
-    return { name: database.name, words: `${databaseWords(database)}${databaseDetails(database)}`, health };
-  });
+function databaseRow(database: DatabaseReport): Row {
+  const { name, status } = database;
+  const health = { primary: 'good', replica: 'good', starting: 'idle', fenced: 'bad' } as const;
+  return {
+    health: status === undefined ? 'bad' : health[status.role],
+    name,
+    words: databaseWords(database),
+    details:
+      status === undefined
+        ? ['', '', '', '']
+        : [replication(status), status.readOnly ? 'read-only' : 'writable', `${status.epoch}`, `${status.position ?? ''}`],
+  };
+}
 
-function databaseDetails({ status }: DatabaseReport): string {
-  if (status === undefined) return '';
-  const lag = status.lagMs === undefined ? '' : `, ${(status.lagMs / 1_000).toFixed(1)} s behind`;
-  const sync = status.role === 'primary' ? `, replica ${status.replicaInSync ? 'in sync' : 'not in sync'}` : '';
-  return `, epoch ${status.epoch}${sync}${lag}, ${status.readOnly ? 'read-only' : 'writable'}`;
+function replication({ role, replicaInSync, lagMs }: NonNullable<DatabaseReport['status']>): string {
+  if (role === 'primary') return replicaInSync ? 'replica in sync' : 'none in sync';
+  return lagMs === undefined ? '' : `${(lagMs / 1_000).toFixed(1)} s behind`;
 }
 
 const zookeeperRows = ({ zookeeper }: StatusReport): Row[] =>
   zookeeper.map((server) => ({
+    health: server.mode === undefined ? 'bad' : 'good',
     name: server.server,
     words: zookeeperWords(server),
-    health: server.mode === undefined ? 'bad' : 'good',
+    details: [],
   }));
+
+const faultsOf = ({ rows }: Table): string[] =>
+  rows.filter(({ health }) => health === 'bad').map(({ name, words }) => `${name} ${words}`);
+
+const activeOf = ({ balancers }: StatusReport): string[] =>
+  balancers.filter(({ state }) => state?.active === true).map(({ name }) => name);
+const primariesOf = ({ databases }: StatusReport): DatabaseReport[] =>
+  databases.filter(({ status }) => status?.role === 'primary');
+const upOf = ({ servers }: StatusReport, service: ServerReport['service']): number =>
+  servers.filter((server) => server.service === service && server.state === 'up').length;
+
+/** Faults of the whole that no single machine has. */
+function missing(report: StatusReport): string[] {
+  const [active, primaries] = [activeOf(report), primariesOf(report)];
+  const faults: [boolean, string][] = [
+    [active.length === 0, 'no balancer is active'],
+    [active.length > 1, `${active.join(' and ')} are active at once`],
+    [upOf(report, 'web-servers') === 0, `${report.observer} has no server for pages`],
+    [upOf(report, 'api-servers') === 0, `${report.observer} has no server for the API`],
+    [primaries.length === 0, 'no database is primary'],
+    [primaries.length > 1, `${primaries.map(({ name }) => name).join(' and ')} are primary at once`],
+    [
+      primaries.some(({ status }) => status?.replicaInSync === false),
+      'no replica is in sync, so none may take the place of the primary',
+    ],
+  ];
+  return faults.filter(([holds]) => holds).map(([, text]) => text);
+}
+
+/** Of a system without faults. */
+const summary = (report: StatusReport): string =>
+  `${activeOf(report)[0]} is active, ${primariesOf(report)[0]!.name} is primary, its replica is in sync; ` +
+  `servers up: ${upOf(report, 'web-servers')} for pages, ${upOf(report, 'api-servers')} for the API.`;
 
 /** Asks each second, and touches the page only where it has something new: who reads it, or has it read, is left alone otherwise. */
 export const pageScript = `'use strict';
 const connection = document.getElementById('connection');
-function show(id, html) {
-  const part = document.getElementById(id);
+function show(part, html) {
   if (part.innerHTML !== html) part.innerHTML = html;
 }
 async function update() {
   try {
     const response = await fetch('/', { signal: AbortSignal.timeout(2000) });
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-    for (const id of ['summary', 'topology', 'events']) show(id, page.getElementById(id).innerHTML);
-    show('connection', '');
+    for (const part of document.querySelectorAll('[data-live]')) show(part, page.getElementById(part.id).innerHTML);
+    document.title = page.title;
+    show(connection, '');
   } catch {
-    show('connection', 'This balancer does not answer: what is below is out of date.');
+    document.title = 'Out of date · Marketplace status';
+    show(connection, 'This balancer does not answer: what is below is out of date. The other balancer has this page, too.');
   }
   setTimeout(update, 1000);
 }
 setTimeout(update, 1000);
 `;
 
-export const pageStyle = `:root { color-scheme: light dark; font: 1rem/1.4 system-ui, sans-serif; }
-body { max-width: 70rem; margin: 0 auto; padding: 1rem; }
-#topology { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
-section { border: 1px solid; border-radius: 0.5rem; padding: 0 1rem; }
-h2 { font-size: 1.1rem; }
-ul { list-style: none; padding: 0; }
-.good span { color: light-dark(#17692d, #6fd08c); }
-.bad span { color: light-dark(#b3261e, #ff8a80); }
-#connection { color: light-dark(#b3261e, #ff8a80); min-height: 1.4em; margin: 0; }
+export const pageStyle = `:root {
+  color-scheme: light dark;
+  --paper: light-dark(#fbfaf4, #171a14);
+  --ink: light-dark(#1d2417, #e8eadf);
+  --quiet: light-dark(#4d5a42, #a9b39c);
+  --line: light-dark(#c4cbb8, #444c3b);
+  --good: light-dark(#17692d, #6fd08c);
+  --bad: light-dark(#b3261e, #ff8a80);
+  font: 1rem/1.4 system-ui, sans-serif;
+  background: var(--paper);
+  color: var(--ink);
+}
+body { max-width: 72rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.4rem; margin: 0; }
+h2 { font-size: 1.1rem; margin: 0 0 0.3rem; }
+a { color: inherit; }
+.good, .idle, .bad { white-space: nowrap; }
+.good span { color: var(--good); }
+.bad { color: var(--bad); font-weight: bold; }
+#connection { color: var(--bad); font-weight: bold; margin: 0.5rem 0; }
+#verdict { margin: 1rem 0 1.5rem; }
+#verdict p { margin: 0; }
+#verdict strong { font-size: 1.25rem; }
+#verdict ul { margin: 0.2rem 0 0; padding-left: 1.5rem; }
+#tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)); gap: 1.5rem 2.5rem; margin-bottom: 1.5rem; }
+section { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: 0.2rem 1rem 0.2rem 0; border-bottom: 1px solid light-dark(#ccc, #444); }
-td:first-child, th:first-child { width: 8rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: 0.2rem 1rem 0.2rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+thead th { color: var(--quiet); font-size: 0.85rem; font-weight: normal; }
+#events td:first-child { width: 11rem; white-space: nowrap; }
+footer { color: var(--quiet); margin-top: 1.5rem; }
 `;

@@ -5,13 +5,13 @@ import { changesBetween, mergeEvents, type StatusReport, type Topology } from '.
 
 const agent: AgentStatus = {
   ...{ name: 'db-1', role: 'primary', epoch: 3, primary: 'db-1', replicaInSync: true, lagMs: undefined },
-  ...{ readOnly: false, bootId: 'b', position: 12, events: [{ at: 2_000, text: 'opened' }] },
+  ...{ readOnly: false, bootId: 'b', position: 12, events: [{ at: 2_000, text: 'goAlone: it is the primary on record' }] },
 };
 const topology: Topology = {
   ...{ at: 0, observer: 'lb-1' },
   balancers: [
-    { name: 'lb-1', state: { active: true, haproxy: true } },
-    { name: 'lb-2', state: { active: false, haproxy: true } },
+    { name: 'lb-1', page: 'http://10.0.1.1:8404/', state: { active: true, haproxy: true } },
+    { name: 'lb-2', page: 'http://10.0.1.2:8404/', state: { active: false, haproxy: true } },
   ],
   servers: [{ name: 'web-1', service: 'api-servers', address: '10.0.0.1:8081', state: 'up' }],
   databases: [{ name: 'db-1', status: agent }],
@@ -23,12 +23,22 @@ describe('changesBetween', () => {
     expect(changesBetween(topology, { ...topology, at: 1_000 })).toEqual([]);
   });
 
+  it('makes a sentence of each state of a server', () => {
+    const states = ['down', 'draining', 'maintenance'] as const;
+    const after = (state: (typeof states)[number]): Topology => ({ ...topology, servers: [{ ...topology.servers[0]!, state }] });
+    expect(states.flatMap((state) => changesBetween(topology, after(state)))).toEqual([
+      'web-1 (API) is down',
+      'web-1 (API) is draining',
+      'web-1 (API) is in maintenance',
+    ]);
+  });
+
   it('tells what each thing has become, and what has left', () => {
     const after: Topology = {
       ...topology,
       balancers: [
-        { name: 'lb-1', state: undefined },
-        { name: 'lb-2', state: { active: true, haproxy: false } },
+        { ...topology.balancers[0]!, state: undefined },
+        { ...topology.balancers[1]!, state: { active: true, haproxy: false } },
       ],
       servers: [],
       databases: [{ name: 'db-1', status: { ...agent, role: 'fenced' } }],
@@ -45,30 +55,72 @@ describe('changesBetween', () => {
 });
 
 describe('mergeEvents', () => {
-  it('puts the own events and the agents together, newest first', () => {
+  const told = (text: string): string[] => {
+    const databases = [{ name: 'db-1', status: { ...agent, events: [{ at: 2_000, text }] } }];
     const own = [1_000, 3_000].map((at) => ({ at, text: `own ${at}` }));
-    expect(mergeEvents(own, topology.databases).map(({ text }) => text)).toEqual(['own 3000', 'db-1: opened', 'own 1000']);
+    return mergeEvents(own, databases).map((event) => event.text);
+  };
+
+  it('puts the own events and the agents together, newest first', () => {
+    expect(told('records itself as the primary')).toEqual(['own 3000', 'db-1 records itself as the primary', 'own 1000']);
   });
 });
 
 describe('the status page', () => {
-  const report: StatusReport = { ...topology, events: [{ at: 0, text: '<script>alert(1)</script>' }] };
+  const whole: StatusReport = {
+    ...topology,
+    servers: (['web-servers', 'api-servers'] as const).map((service) => ({ ...topology.servers[0]!, service })),
+    events: [],
+  };
 
-  it('sums up, and says how each thing is by words', () => {
-    const page = renderPage(report);
-    expect(page).toContain('lb-1 is active, 0 servers of pages and 1 of the API are up, db-1 is primary, its replica is in sync');
-    expect(page).toContain('<b>db-1</b> is primary, epoch 3, replica in sync, writable');
-    expect(page).toContain('<html lang="en">');
+  it('sums up what is well', () => {
+    const page = renderPage(whole);
+    expect(page).toContain('<title>All is well · Marketplace status</title>');
+    expect(page).toContain('lb-1 is active, db-1 is primary, its replica is in sync; servers up: 1 for pages, 1 for the API.');
   });
 
-  it('shows as text what others have written', () => {
-    expect(renderPage(report)).toContain('&lt;script&gt;alert(1)&lt;/script&gt;');
+  it('names each fault, of a machine and of the whole', () => {
+    const alone: StatusReport = {
+      ...whole,
+      balancers: whole.balancers.map((balancer) => ({ ...balancer, state: { active: true, haproxy: true } })),
+      servers: [{ ...whole.servers[0]!, state: 'down' }, whole.servers[1]!],
+      databases: [
+        { name: 'db-1', status: { ...agent, replicaInSync: false } },
+        { name: 'db-2', status: undefined },
+      ],
+    };
+    const page = renderPage(alone);
+    expect(page).toContain('<title>5 faults · Marketplace status</title>');
+    for (const fault of [
+      'web-1 (pages) is down',
+      'db-2 does not answer',
+      'lb-1 and lb-2 are active at once',
+      'lb-1 has no server for pages',
+      'no replica is in sync, so none may take the place of the primary',
+    ]) {
+      expect(page).toContain(`<li>${fault}</li>`);
+    }
   });
 
   it('says what is missing', () => {
-    const empty = { ...report, balancers: [], servers: [], databases: [], zookeeper: [], events: [] };
-    expect(renderPage(empty)).toContain(
-      'No balancer is active, 0 servers of pages and 0 of the API are up, no database is primary, no replica is in sync',
-    );
+    const page = renderPage({ ...whole, balancers: [], servers: [], databases: [], zookeeper: [], events: [] });
+    for (const fault of ['no balancer is active', 'lb-1 has no server for the API', 'no database is primary']) {
+      expect(page).toContain(`<li>${fault}</li>`);
+    }
+    expect(page.match(/none are known/g)).toHaveLength(4);
+  });
+
+  it('shows as text what others have written', () => {
+    const text = `<script>alert("1")</script>'&`;
+    const escaped = '&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;';
+    const page = renderPage({
+      ...{ at: 0, observer: text, events: [{ at: 0, text }] },
+      balancers: [{ name: text, page: text, state: undefined }],
+      servers: [{ name: text, service: 'api-servers', address: text, state: 'up' }],
+      databases: [{ name: text, status: agent }],
+      zookeeper: [{ server: text, mode: 'leader' }],
+    });
+    for (const part of [`href="${escaped}"`, `<td>${escaped}</td>`]) expect(page).toContain(part);
+    expect(page.match(/<script/g)).toHaveLength(1);
   });
 });

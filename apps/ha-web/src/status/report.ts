@@ -26,6 +26,8 @@ export interface BalancerState {
 
 export interface BalancerReport {
   readonly name: string;
+  /** URL of its status page. */
+  readonly page: string;
   /** Undefined when it does not answer. */
   readonly state: BalancerState | undefined;
 }
@@ -65,7 +67,7 @@ export const eventsMax = 100;
 export function changesBetween(before: Topology, after: Topology): string[] {
   return [
     ...different(before.balancers, after.balancers, ({ name }) => name, balancerWords),
-    ...different(before.servers, after.servers, serverName, ({ state }) => `is ${state}`),
+    ...different(before.servers, after.servers, serverName, serverWords),
     ...different(before.databases, after.databases, ({ name }) => name, databaseWords),
     ...different(before.zookeeper, after.zookeeper, ({ server }) => server, zookeeperWords),
   ];
@@ -85,6 +87,8 @@ function different<T>(
 
 export const serverName = ({ name, service }: ServerReport): string => `${name} (${service === 'api-servers' ? 'API' : 'pages'})`;
 
+export const serverWords = ({ state }: ServerReport): string => (state === 'maintenance' ? 'is in maintenance' : `is ${state}`);
+
 export function balancerWords({ state }: BalancerReport): string {
   if (state === undefined) return 'does not answer';
   return `${state.active ? 'is active' : 'is passive'}${state.haproxy ? '' : ', without HAProxy'}`;
@@ -101,7 +105,7 @@ export function zookeeperWords({ mode }: ZookeeperReport): string {
 /** The events of all agents and the observer's own, newest first. */
 export function mergeEvents(own: readonly StatusEvent[], databases: readonly DatabaseReport[]): StatusEvent[] {
   const told = databases.flatMap(
-    ({ name, status }) => status?.events.map(({ at, text }) => ({ at, text: `${name}: ${text}` })) ?? [],
+    ({ name, status }) => status?.events.map(({ at, text }) => ({ at, text: `${name} ${text}` })) ?? [],
   );
   return [...own, ...told].sort((a, b) => b.at - a.at).slice(0, eventsMax);
 }

@@ -1,4 +1,5 @@
 /** Serves the status page, and the same for programs. For operators: it changes nothing, and shows addresses and names of machines. */
+import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Role } from '@lab/process';
 import type { Observer } from './observer.ts';
@@ -14,6 +15,11 @@ export class StatusServer implements Role {
   constructor(observer: Observer, options: { host: string; port: number }) {
     this.#options = options;
     this.#app = makeApp(observer);
+  }
+
+  /** The port that is listened at. */
+  get port(): number {
+    return (this.#app.server.address() as AddressInfo).port;
   }
 
   async start(): Promise<void> {

@@ -1,11 +1,11 @@
-/** What an operator does by hand, on real machines under load. */
+/** What the databases do beside what the drill shows: what an operator does by hand, and what becomes of rows that only an old primary had. On real machines under load. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DatabaseMachines, Orders, storedOrders, type DatabaseName } from './database-machines.ts';
 
 let machines: DatabaseMachines;
 
 beforeAll(async () => {
-  machines = await DatabaseMachines.start({ name: 'lab-ha-web-operator', prefix: '10.92.3' });
+  machines = await DatabaseMachines.start({ name: 'lab-ha-web-database', prefix: '10.92.3' });
 });
 afterAll(async () => machines?.[Symbol.asyncDispose]());
 
@@ -44,6 +44,28 @@ describe('the commands of a database machine', () => {
     expect(await db(replica, 'newMaster', '--force')).toContain(`${replica}: primary`);
     await machines.databases[primary].start();
     await machines.whole();
-    expect(await machines.log(primary)).toContain('client transactions: saved in');
+    expect(await machines.log(primary)).toMatch(/had \d+ client transactions of its own behind \S+, saved in/);
+  });
+});
+
+describe('an old primary that was cut off', () => {
+  it('saves and names what only it had, and is filled anew', async () => {
+    await using before = await Orders.start(machines.address('floating'), 4);
+    await before.served();
+    // A third group of commits would not even be logged while two wait for the replica.
+    await before.stop();
+    const primary = await machines.primary();
+    await machines.databases[primary].partition();
+    const insert = "INSERT INTO marketplace.orders (name) VALUES ('on its own')";
+    await expect(machines.exec(machines.databases[primary].id, 'mariadb', '-e', insert)).rejects.toThrow('Lost connection');
+    await using orders = await Orders.start(machines.address('floating'), 4);
+    await orders.served();
+    await machines.databases[primary].heal();
+    await machines.whole();
+    const saved = await machines.exec(machines.databases[primary].id, 'sh', '-c', 'cat /data/diverged/*.sql');
+    expect(saved).toContain('on its own');
+    const names = await machines.sql(primary, "SELECT COUNT(*) FROM marketplace.orders WHERE name = 'on its own'");
+    expect(names).toBe('0');
+    expect(await machines.log(primary)).toMatch(/had \d+ client transactions of its own behind \S+, saved in/);
   });
 });
