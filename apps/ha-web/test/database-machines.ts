@@ -143,6 +143,13 @@ export class DatabaseMachines implements AsyncDisposable {
     return docker('exec', container, ...command);
   }
 
+  /** Of a machine that is off. */
+  async wipeDisk(name: DatabaseName): Promise<void> {
+    const { id } = this.databases[name];
+    const wipe = ['--entrypoint', 'sh', await appImage('ha-web'), '-c', 'rm -rf /data/*'];
+    await docker('run', '--rm', '--user', 'root', '--volume', `${id}:/data`, ...wipe);
+  }
+
   async log(name: DatabaseName): Promise<string> {
     return docker('logs', this.databases[name].id);
   }

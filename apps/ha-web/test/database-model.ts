@@ -107,6 +107,8 @@ export class Machine {
   on = false;
   agent: { agent: DatabaseAgent; discovery: Discovery; host: { dead: boolean } } | undefined;
   discards = 0;
+  /** Transactions that were written to a file before they were discarded. */
+  readonly saved = new Set<string>();
   #watchedMs = 0;
   #boots = 0;
   /** What stands still while the machine is paused. */
@@ -304,10 +306,11 @@ export class Machine {
           return life.commit({ id: `epoch ${epoch} ${this.#world.newId()}`, ofClient: false });
         }),
       setWritable: () => statement(() => void (life.writable = true)),
-      divergence: () => statement(() => this.#divergence(life)),
+      divergence: (epoch) => statement(() => this.#divergence(life, epoch)),
       saveDivergence: ({ common }) =>
         statement(() => {
           const saved = life.data.log.slice(Number(common));
+          for (const { id } of saved) this.saved.add(id);
           return { transactions: saved.filter(({ ofClient }) => ofClient).length, file: 'model' };
         }),
       follow: () =>
@@ -338,19 +341,34 @@ export class Machine {
       discard: () =>
         statement(() => {
           this.discards++;
+          this.#complainOfUnsaved();
           this.data = emptyData();
         }),
       kill: () => statement(() => this.killServer()),
     };
   }
 
-  #divergence(life: Life): Divergence | 'none' | 'unknown' {
+  #divergence(life: Life, epoch: number): Divergence | 'none' | 'unknown' {
     const primary = this.peer.life;
     if (!primary || this.peer.paused || !this.#world.linked) return 'unknown';
+    if (!primary.data.epochs.some((each) => each.epoch === epoch)) return 'unknown';
     const last = life.data.epochs.at(-1)?.epoch ?? 0;
     const next = primary.data.epochs.find(({ epoch }) => epoch > last);
     if (next === undefined || life.data.log.length <= next.position) return 'none';
     return { common: String(next.position), last: String(life.data.log.length) };
+  }
+
+  /** What a client may have been told of, or hopes for, is on the other machine or in a file. */
+  #complainOfUnsaved(): void {
+    const there = new Set([...this.peer.data.log.map(({ id }) => id), ...this.saved]);
+    const gone = this.data.log.filter(({ id, ofClient }) => ofClient && !there.has(id));
+    if (gone.length > 0) this.#world.problems.push(new Error(`${this.name} discarded ${gone.length} rows that nobody else has`));
+  }
+
+  /** Its disk is another one when it starts again. */
+  loseDisk(): void {
+    this.killServer();
+    this.data = emptyData();
   }
 
   #door(host: { dead: boolean }): Door {

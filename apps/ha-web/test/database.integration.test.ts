@@ -1,4 +1,5 @@
 /** What the databases do beside what the drill shows: what an operator does by hand, and what becomes of rows that only an old primary had. On real machines under load. */
+import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DatabaseMachines, Orders, storedOrders, type DatabaseName } from './database-machines.ts';
 
@@ -45,6 +46,29 @@ describe('the commands of a database machine', () => {
     await machines.databases[primary].start();
     await machines.whole();
     expect(await machines.log(primary)).toMatch(/had \d+ client transactions of its own behind \S+, saved in/);
+  });
+});
+
+describe('a primary that has lost its disk', () => {
+  it('leaves the last data alone that there are: an operator decides', async () => {
+    const primary = await machines.primary();
+    const replica = primary === 'db-1' ? 'db-2' : 'db-1';
+    await using orders = await Orders.start(machines.address('floating'), 2);
+    await orders.served();
+    const onBoth = [...orders.acknowledged.keys()];
+    await machines.databases[replica].kill();
+    await eventually(async () => !(await machines.status(primary)).replicaInSync);
+    await orders.stop();
+    await machines.databases[primary].kill();
+    await machines.wipeDisk(primary);
+    await Promise.all([machines.databases[replica].start(), machines.databases[primary].start()]);
+    const lastSaid = async (name: DatabaseName): Promise<string> => (await machines.status(name)).events[0]!.text;
+    await eventually(async () => (await lastSaid(primary)).includes('has lost its data'), { timeoutMs: 60_000 });
+    await eventually(async () => (await lastSaid(replica)) === 'sets out to follow the primary', { timeoutMs: 60_000 });
+    expect(await db(replica, 'newMaster', '--force')).toContain(`${replica}: primary`);
+    await machines.whole();
+    const stored = await storedOrders(machines, primary);
+    expect(onBoth.filter((key) => stored.get(key) !== 1)).toEqual([]);
   });
 });
 

@@ -91,11 +91,11 @@ const awkward = `<img src="x" onerror="document.title = 'broken'"> & 'co'`;
 const agents: Record<'primary' | 'replica', AgentStatus> = {
   primary: {
     ...{ name: 'db-1', role: 'primary', epoch: 3, primary: 'db-1', replicaInSync: true, lagMs: undefined },
-    ...{ position: 120, readOnly: false, bootId: 'a', events: [{ at: 2_000, text: awkward }] },
+    ...{ dataEpoch: 3, position: 120, readOnly: false, bootId: 'a', events: [{ at: 2_000, text: awkward }] },
   },
   replica: {
     ...{ name: 'db-2', role: 'replica', epoch: 3, primary: 'db-1', replicaInSync: true, lagMs: 1_500 },
-    ...{ position: 118, readOnly: true, bootId: 'b', events: [] },
+    ...{ dataEpoch: 3, position: 118, readOnly: true, bootId: 'b', events: [] },
   },
 };
 

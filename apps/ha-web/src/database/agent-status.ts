@@ -5,6 +5,8 @@ export interface AgentStatus {
   readonly role: 'primary' | 'replica' | 'fenced' | 'starting';
   /** Of the record in ZooKeeper that it has seen last; 0 before the first. */
   readonly epoch: number;
+  /** The last that the data know of. */
+  readonly dataEpoch: number;
   /** The machine that the record names. */
   readonly primary: string | undefined;
   /** What the record says: whether the other one may be promoted. */
@@ -19,6 +21,9 @@ export interface AgentStatus {
   /** Newest first, at most 50. */
   readonly events: readonly AgentEvent[];
 }
+
+/** A takeover that was asked for takes seconds; after this it is not tried anymore, and whoever asked is told so. */
+export const takeoverMs = 15_000;
 
 export interface AgentEvent {
   /** Milliseconds since 1970, by the agent's clock. */

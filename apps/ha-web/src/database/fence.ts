@@ -3,6 +3,7 @@
  * makes clients look elsewhere at once, and keeps them from reading what is old.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import type { Door } from './port.ts';
 import { feed } from './command.ts';
 
@@ -68,7 +69,7 @@ export class Fence implements Door {
   }
 
   async watched(): Promise<void> {
-    await writeFile(this.#options.aliveFile, `${process.pid}\n`);
+    await writeFile(this.#options.aliveFile, `${process.pid} ${uptime()}\n`);
   }
 
   /** This process left it so, and no other has changed it since; keepalived closes it, too, when it starts. */
@@ -97,7 +98,13 @@ export async function killServer(pidFile: string): Promise<boolean> {
   return kill(pidFile, (name) => name === 'mariadbd', 'comm');
 }
 
-/** Kills the agent that touched the file last. */
+/** For how long an agent has said nothing, by the kernel's clock, which nobody sets. NaN while it is just writing. */
+export async function agentSilentMs(aliveFile: string): Promise<number> {
+  const [, saidAt] = (await readFile(aliveFile, 'utf8')).split(' ');
+  return (uptime() - Number(saidAt)) * 1_000;
+}
+
+/** Kills the agent that wrote the file last. */
 export async function killAgent(aliveFile: string): Promise<boolean> {
   return kill(aliveFile, (words) => words.split('\0').includes('db-agent'), 'cmdline');
 }

@@ -117,34 +117,32 @@ class Mariadb implements DatabaseServer {
     return this.#session.run('SET GLOBAL read_only = OFF');
   }
 
-  async divergence(): Promise<Divergence | 'none' | 'unknown'> {
-    const { epoch, position } = await this.observe();
+  async divergence(epoch: number): Promise<Divergence | 'none' | 'unknown'> {
+    const { epoch: known, position } = await this.observe();
     const [own] = await this.#session.rows<{ last: string }>('SELECT @@gtid_current_pos AS last');
-    const next = await this.#primarysEpochAfter(epoch);
-    if (next === 'unknown') return 'unknown';
+    const epochs = await this.#primarysEpochs();
+    if (!epochs.some((each) => each.epoch === epoch)) return 'unknown';
+    const next = epochs.find((each) => each.epoch > known);
     return next === undefined || position <= sequenceOf(next.common) ? 'none' : { common: next.common, last: own!.last };
   }
 
-  /** Where it began, by the primary's data. */
-  async #primarysEpochAfter(epoch: number): Promise<{ common: string } | undefined | 'unknown'> {
+  /** In their order; none while it does not answer. */
+  async #primarysEpochs(): Promise<{ epoch: number; common: string }[]> {
     const { peerAddress, replicationPassword, clock } = this.#options;
     let primary: Session | undefined;
     try {
       primary = await Session.connectTo({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
-      const [next] = await primary.rows<{ common: string }>(
-        `SELECT began_after AS common FROM ha.epochs WHERE epoch > ${epoch} ORDER BY epoch LIMIT 1`,
-      );
-      return next;
+      return await primary.rows('SELECT epoch, began_after AS common FROM ha.epochs ORDER BY epoch');
     } catch (error) {
       // What the server itself refuses does not pass by waiting; a machine that is away comes back.
       if (String((error as { code?: string }).code).startsWith('ER_')) throw error;
-      return 'unknown';
+      return [];
     } finally {
       primary?.close();
     }
   }
 
-  async saveDivergence({ common, last }: Divergence): Promise<{ transactions: number; file: string }> {
+  async saveDivergence({ common, last }: Divergence): Promise<{ transactions: number; file: string } | undefined> {
     const { server, diverged } = this.#options.folders;
     await mkdir(diverged, { recursive: true });
     const file = join(diverged, `behind-${common || 'nothing'}-to-${last}.sql`);
@@ -153,7 +151,12 @@ class Mariadb implements DatabaseServer {
     const child = spawn('mariadb-binlog', ['-v', ...from, ...logs.map((name) => join(server, name))], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    await Promise.all([pipeline(child.stdout, createWriteStream(file)), ended(child, 'mariadb-binlog')]);
+    try {
+      await Promise.all([pipeline(child.stdout, createWriteStream(file)), ended(child, 'mariadb-binlog')]);
+    } catch {
+      // Logs are kept for a week: who was away for longer has purged the beginning.
+      return undefined;
+    }
     await using saved = await open(file);
     return { transactions: await clientTransactions(saved.readLines(), 'ha'), file };
   }

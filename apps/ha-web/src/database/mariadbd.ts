@@ -93,8 +93,10 @@ async function prepareFolders(folders: Folders): Promise<void> {
   await makeFolder(dirname(pidFile));
   if (existsSync(folders.discardFile)) {
     await writeFile(folders.emptyFile, '');
-    await rm(folders.previous, { recursive: true, force: true });
-    if (existsSync(folders.server)) await rename(folders.server, folders.previous);
+    if (existsSync(folders.server)) {
+      await rm(folders.previous, { recursive: true, force: true });
+      await rename(folders.server, folders.previous);
+    }
     await rm(folders.discardFile);
   }
   // Half filled is not filled.

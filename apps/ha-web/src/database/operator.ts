@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Discovery } from '@lab/discovery';
 import { ExitError, exitCodes, type Clock } from '@lab/process';
 import type { DatabaseRecord } from '../domain/database.ts';
-import type { AgentStatus } from './agent-status.ts';
+import { takeoverMs, type AgentStatus } from './agent-status.ts';
 import { killServer } from './fence.ts';
 import { pidFile, type Folders } from './folders.ts';
 
@@ -19,8 +19,7 @@ export interface OperatorParts {
   readonly print: (line: string) => void;
 }
 
-/** A takeover takes seconds, a database that is filled anew as long as its data are large. */
-const takeoverMs = 15_000;
+/** As long as its data are large. */
 const fillMs = 3_600_000;
 const askMs = 300;
 const answerMs = 1_000;
@@ -59,13 +58,15 @@ export class Operator {
   /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
   async newMaster(force: boolean): Promise<void> {
     if (!force) return this.takeover();
-    const { name, peerName, peerAgent, discovery, folders, print } = this.#parts;
+    const { name, peerName, ownAgent, peerAgent, discovery, folders, print } = this.#parts;
     if ((await statusOf(peerAgent))?.role === 'primary')
       throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
     if (existsSync(folders.emptyFile)) throw new ExitError(`${name} has no data: fill it by initSlave, or restore a backup`);
+    const own = await statusOf(ownAgent);
+    if (own === undefined) throw new ExitError(`${ownAgent} does not answer: try again`, exitCodes.unavailable);
     const found = await this.#record();
     const next: DatabaseRecord = {
-      epoch: (found?.record.epoch ?? 0) + 1,
+      epoch: Math.max(found?.record.epoch ?? 0, own.dataEpoch) + 1,
       primary: name,
       replicaInSync: false,
       replicaBootId: '',

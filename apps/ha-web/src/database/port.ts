@@ -18,11 +18,11 @@ export interface DatabaseServer {
   setWritable(): Promise<void>;
   /**
    * Where this server's data and the primary's part; `none` if the primary has all that this one has. From the epochs in the primary's data: `unknown` while it
-   * does not answer.
+   * does not answer, or its data do not have the beginning of this epoch, because it has not begun it yet, or has lost its disk.
    */
-  divergence(): Promise<Divergence | 'none' | 'unknown'>;
-  /** Saves the transactions behind the sequence number; how many of clients there are, and where. */
-  saveDivergence(divergence: Divergence): Promise<{ transactions: number; file: string }>;
+  divergence(epoch: number): Promise<Divergence | 'none' | 'unknown'>;
+  /** Saves the transactions behind the sequence number; how many of clients there are, and where. `undefined`: the server's log does not have them all anymore. */
+  saveDivergence(divergence: Divergence): Promise<{ transactions: number; file: string } | undefined>;
   /** Begins to receive and apply what the primary has; once in a life. */
   follow(): Promise<void>;
   stopReceiving(): Promise<void>;
@@ -32,7 +32,7 @@ export interface DatabaseServer {
   load(): Promise<void>;
   /** From now on the server is not empty. */
   keep(): Promise<void>;
-  /** When the server starts again, it is empty; what it had is kept aside until then. */
+  /** When the server starts again, it is empty; what it had is kept aside, until that happens again. */
   discard(): Promise<void>;
   /** Ends the server at once, as a power cut would. It starts again by itself: closed, read-only, with semi-sync OFF. */
   kill(): Promise<void>;

@@ -1,8 +1,7 @@
 /** Fences a database that is open to clients when its agent has not been heard for a lease: a process of its own, for the agent may be what hangs. */
-import { stat } from 'node:fs/promises';
 import type { Clock, Logger, Role } from '@lab/process';
 import { leaseMs } from '../domain/database.ts';
-import { isOpen, killAgent, killServer } from './fence.ts';
+import { agentSilentMs, isOpen, killAgent, killServer } from './fence.ts';
 import { pidFile } from './folders.ts';
 import type { Door } from './port.ts';
 
@@ -11,8 +10,6 @@ export interface WatchdogParts {
   readonly primaryFile: string;
   readonly aliveFile: string;
   readonly clock: Clock;
-  /** Milliseconds since 1970, as files have them. */
-  readonly nowMs: () => number;
   readonly log: Logger;
 }
 
@@ -41,10 +38,10 @@ export class Watchdog implements Role {
   }
 
   async #look(): Promise<void> {
-    const { door, primaryFile, aliveFile, nowMs, log } = this.#parts;
+    const { door, primaryFile, aliveFile, log } = this.#parts;
     if (!(await isOpen(primaryFile))) return;
-    const silentMs = nowMs() - (await stat(aliveFile)).mtimeMs;
-    if (silentMs <= leaseMs) return;
+    const silentMs = await agentSilentMs(aliveFile);
+    if (!(silentMs > leaseMs)) return;
     log.error({ silentMs }, 'the agent is silent: the database is fenced');
     await door.close();
     await killServer(pidFile);

@@ -18,7 +18,8 @@
  *    start again; a server to which that happened is killed. What was the primary and is not anymore is killed, never asked to stop: a clean
  *    shutdown and KILL QUERY tell clients OK for rows that no other machine has.
  *
- * What cannot be undone (loading another's data, following) comes after a successful write of the record: a read may be old, a write cannot.
+ * What cannot be undone (loading another's data, following) comes after a successful write of the record: a read may be old, a write cannot; and only while the
+ * primary's data have the beginning of the record's epoch: a primary that has lost its disk has nothing to copy.
  * The registry, VRRP and the silence of the primary only say when to try. All of them may be wrong: then a try costs some waiting, never a row. A primary that
  * hears neither ZooKeeper nor its replica for a lease is fenced so that clients do not hang on it; nothing else depends on that.
  *
@@ -123,11 +124,11 @@ export type Step =
   | { readonly do: 'admit'; readonly bootId: string }
   /** Let clients in, with semi-sync ON. */
   | { readonly do: 'open' }
-  /** Write the record, then begin to follow the primary; or, where this server has what the primary has not, save that and become empty. */
+  /** If the primary has all that this server has: write the record, then begin to follow. Otherwise as `empty`. */
   | { readonly do: 'follow' }
-  /** Write the record, then become empty. */
+  /** If the primary has its data: save what only this server has, write the record, then become empty. */
   | { readonly do: 'empty'; readonly why: string }
-  /** Write the record, then fill from the primary. */
+  /** If the primary has its data: write the record, then fill from it. */
   | { readonly do: 'load' }
   | { readonly do: 'stopReceiving' }
   /** Write the record, then receive again. */
@@ -173,9 +174,10 @@ function asPrimary(situation: Situation, record: DatabaseRecord): Step {
 }
 
 /** The record came first, and with it all that this one had received was applied. */
-function becomePrimary({ started, receiving, received, applied }: Replication): Step {
+function becomePrimary({ started, receiving, applying, received, applied }: Replication): Step {
   if (receiving) return { do: 'stopReceiving' };
-  if (started && applied < received) return wait('it applies what it has received');
+  // What cannot be applied is lost: by force only.
+  if (started && applying && applied < received) return wait('it applies what it has received');
   return { do: 'leaveReplication' };
 }
 

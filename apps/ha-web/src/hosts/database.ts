@@ -27,7 +27,7 @@ export async function runMariadbd(settings: MariadbdConfig): Promise<number> {
 
 export async function runWatchdog(settings: WatchdogConfig): Promise<number> {
   const log = makeLogger({ name: 'db-watchdog', level: settings.logLevel });
-  const role = new Watchdog({ ...settings, door: new Fence(settings), clock: systemClock, nowMs: Date.now, log });
+  const role = new Watchdog({ ...settings, door: new Fence(settings), clock: systemClock, log });
   return runProcess([{ name: 'db-watchdog', role }], { log });
 }
 

@@ -4,8 +4,8 @@
  */
 import { UnavailableError, type Discovery, type Instance, type RecordState } from '@lab/discovery';
 import type { Clock, Logger, Role } from '@lab/process';
-import type { AgentEvent, AgentStatus } from '../database/agent-status.ts';
-import type { DatabaseServer, Door, Peer, PeerStatus } from '../database/port.ts';
+import { takeoverMs, type AgentEvent, type AgentStatus } from '../database/agent-status.ts';
+import type { DatabaseServer, Divergence, Door, Peer, PeerStatus } from '../database/port.ts';
 import { nextStep, type DatabaseRecord, type ServerState, type Situation, type Step } from '../domain/database.ts';
 import { Lag, Unchanged } from '../domain/database-timing.ts';
 
@@ -49,9 +49,9 @@ const stepWords: Readonly<Record<Step['do'], string>> = {
   mark: 'asks the replica to acknowledge',
   admit: 'records that its replica is in sync',
   open: 'opens to clients',
-  follow: 'follows the primary',
-  empty: 'becomes empty',
-  load: 'copies the data of the primary',
+  follow: 'sets out to follow the primary',
+  empty: 'sets out to be filled anew',
+  load: 'sets out to copy the data of the primary',
   stopReceiving: 'stops receiving',
   receive: 'receives again',
   takeOver: 'records itself as the primary',
@@ -83,7 +83,7 @@ export class DatabaseAgent implements Role {
   #confirmed: string | undefined;
   #marking = false;
   #announced = false;
-  #asked = false;
+  #askedMs: number | undefined;
   #reading: Promise<Read | undefined> | undefined;
 
   #state: ServerState | undefined;
@@ -127,15 +127,16 @@ export class DatabaseAgent implements Role {
       replicaInSync: this.#record?.replicaInSync ?? false,
       lagMs: following ? this.#lag.ms(state.replication.applied, this.#parts.clock.nowMs()) : undefined,
       position: state?.replication?.applied ?? state?.position,
+      dataEpoch: state?.epoch ?? 0,
       readOnly: state?.writable !== true,
       bootId: state?.bootId,
       events: this.#events,
     };
   }
 
-  /** Tries to take over from a primary that lives; where this one is not in sync nothing happens. */
+  /** Tries to take over from a primary that lives, for as long as who asks waits; where this one is not in sync nothing happens. */
   ask(): void {
-    this.#asked = true;
+    this.#askedMs = this.#parts.clock.nowMs();
   }
 
   #lookAfter(delayMs: number): void {
@@ -223,7 +224,7 @@ export class DatabaseAgent implements Role {
       record: this.#record,
       contact,
       sinceContactMs: nowMs - this.#contactMs,
-      asked: this.#asked,
+      asked: this.#askedMs !== undefined && nowMs - this.#askedMs < takeoverMs,
       peerMissed: missed || !this.#peerThere,
       server,
       quietMs: this.#quiet.ms(replication?.sign, nowMs),
@@ -270,8 +271,8 @@ export class DatabaseAgent implements Role {
       case 'empty':
         return this.#empty();
       case 'load':
-        if (await this.#rewrite()) await server.load();
-        return true;
+        await this.#load();
+        return false;
       case 'stopReceiving':
         await server.stopReceiving();
         return true;
@@ -281,7 +282,7 @@ export class DatabaseAgent implements Role {
       case 'takeOver':
         return this.#write({ epoch: this.#record!.epoch + 1, primary: name, replicaInSync: false, replicaBootId: '' });
       case 'leaveReplication':
-        this.#asked = false;
+        this.#askedMs = undefined;
         await server.leaveReplication();
         return true;
     }
@@ -307,22 +308,35 @@ export class DatabaseAgent implements Role {
 
   async #follow(): Promise<boolean> {
     const { server } = this.#parts;
-    const divergence = await server.divergence();
-    if (divergence === 'unknown') return false;
-    if (divergence === 'none') {
-      if (await this.#rewrite()) await server.follow();
-      return false;
-    }
-    const { transactions, file } = await server.saveDivergence(divergence);
-    const what = transactions === 0 ? 'no client transaction' : `${transactions} client transactions`;
-    this.#event(`had ${what} of its own behind ${divergence.common}, saved in ${file}`);
-    return this.#empty();
+    const divergence = await server.divergence(this.#record!.epoch);
+    if (divergence === 'none' && (await this.#rewrite())) await server.follow();
+    return typeof divergence === 'object' ? this.#empty() : false;
   }
 
+  /** Only while the primary has what is to be filled in: the data of this one may be the last that there are. */
   async #empty(): Promise<boolean> {
+    const { server } = this.#parts;
+    const divergence = await server.divergence(this.#record!.epoch);
+    if (divergence === 'unknown') return false;
+    if (divergence !== 'none') await this.#save(divergence);
     if (!(await this.#rewrite())) return false;
-    await this.#parts.server.discard();
+    await server.discard();
     return this.#fence();
+  }
+
+  async #save(divergence: Divergence): Promise<void> {
+    const saved = await this.#parts.server.saveDivergence(divergence);
+    const { common } = divergence;
+    if (saved === undefined)
+      return this.#event(`had transactions of its own behind ${common} that its log has lost: see the folder mysql-previous`);
+    const what = saved.transactions === 0 ? 'no client transaction' : `${saved.transactions} client transactions`;
+    this.#event(`had ${what} of its own behind ${common}, saved in ${saved.file}`);
+  }
+
+  async #load(): Promise<void> {
+    const { server } = this.#parts;
+    if ((await server.divergence(this.#record!.epoch)) === 'unknown') return;
+    if (await this.#rewrite()) await server.load();
   }
 
   /** In the background: while commits wait the agent must go on looking. */

@@ -5,7 +5,7 @@ import { changesBetween, mergeEvents, type StatusReport, type Topology } from '.
 
 const agent: AgentStatus = {
   ...{ name: 'db-1', role: 'primary', epoch: 3, primary: 'db-1', replicaInSync: true, lagMs: undefined },
-  ...{ readOnly: false, bootId: 'b', position: 12, events: [{ at: 2_000, text: 'goAlone: it is the primary on record' }] },
+  ...{ dataEpoch: 3, readOnly: false, bootId: 'b', position: 12, events: [{ at: 2_000, text: 'goAlone: it is the primary on record' }] },
 };
 const topology: Topology = {
   ...{ at: 0, observer: 'lb-1' },
