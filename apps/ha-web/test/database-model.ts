@@ -345,6 +345,7 @@ export class Machine {
           this.data = emptyData();
         }),
       kill: () => statement(() => this.killServer()),
+      close: () => undefined,
     };
   }
 

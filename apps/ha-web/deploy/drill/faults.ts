@@ -25,9 +25,9 @@ export interface Fault {
 }
 
 /** Before a fault and behind a repair: so long everything must just work. */
-const calmMs = 1_000;
+const calmMs = 500;
 /** A fault lasts so long where nothing else says how long. */
-const faultMs = 4_000;
+const faultMs = 3_000;
 
 /** Whether counts are zero and times below their limits, in ms; now, and roughly. */
 function judged(zero: readonly (readonly unknown[])[], limits: readonly (readonly [ms: number, limitMs: number])[]) {
@@ -42,6 +42,10 @@ async function calm({ system }: Drill): Promise<void> {
   await system.whole();
   await wait(calmMs);
 }
+
+/** Resolves with how long it took until an order was acknowledged that is behind that moment. */
+const writesGoOn = ({ system, load }: Drill, sinceMs: number): Promise<number> =>
+  system.until('writes go on', async () => load.acknowledgedMs > sinceMs);
 
 /** The active balancer is lost, and comes back. */
 function balancerFault(name: string, strike: (drill: Drill, active: string) => Promise<unknown>, repair?: typeof strike): Fault {
@@ -133,8 +137,9 @@ function primaryFault(
       const primary = await system.primary();
       const struckMs = performance.now();
       await strike(drill, primary);
-      const tookMs = await system.until('another primary', async () => (await system.primary()) !== primary, limitMs * 3);
-      await wait(Math.max(faultMs, limitMs - tookMs));
+      await system.until('another primary', async () => (await system.primary()) !== primary, limitMs * 3);
+      await writesGoOn(drill, performance.now());
+      await wait(calmMs);
       const outage = outageMs(load, ['order'], struckMs);
       const repairedMs = performance.now();
       await repair(drill, primary);
@@ -342,13 +347,7 @@ export const faults: readonly Fault[] = [
         ({ kind, status, sentMs }) => kind === 'order' && status !== undefined && status < 400 && sentMs > lostMs,
       );
       await Promise.all(lost.map(system.start));
-      const backMs = performance.now();
-      await system.until('writes go on', async () =>
-        load.attempts.some(
-          ({ kind, status, doneMs }) => kind === 'order' && status !== undefined && status < 400 && doneMs > backMs,
-        ),
-      );
-      const tookMs = performance.now() - backMs;
+      const tookMs = await writesGoOn(drill, performance.now());
       await system.start(replica);
       await system.whole();
       return [

@@ -53,6 +53,8 @@ export class Load {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
   readonly #freshAgent = new Agent({ keepAlive: false });
   readonly #people: Promise<void>[] = [];
+  /** When an order was acknowledged last, on `performance.now()`. */
+  acknowledgedMs = 0;
   #over = false;
 
   constructor(url: string) {
@@ -95,6 +97,7 @@ export class Load {
       try {
         const answer = await this.#patiently('order', () => this.#send('order', '/api/orders', { body, headers }));
         this.acknowledged.push({ account: account.id, key, id: (JSON.parse(answer.body) as Order).id });
+        this.acknowledgedMs = performance.now();
       } catch (error) {
         this.givenUp.push(String(error));
       }

@@ -209,6 +209,11 @@ class Mariadb implements DatabaseServer {
   async kill(): Promise<void> {
     await killServer(pidFile);
   }
+
+  close(): void {
+    this.#session.close();
+    this.#marker.close();
+  }
 }
 
 type Variables = Record<'bootId' | 'binlogPosition' | 'applied', string> & Record<'readOnly' | 'semiSync' | 'epoch', number>;

@@ -36,6 +36,8 @@ export interface DatabaseServer {
   discard(): Promise<void>;
   /** Ends the server at once, as a power cut would. It starts again by itself: closed, read-only, with semi-sync OFF. */
   kill(): Promise<void>;
+  /** Lets go of it: whatever is still under way rejects. */
+  close(): void;
   /** Rejects when the server has ended. */
   readonly ended: Promise<never>;
 }

@@ -113,6 +113,7 @@ export class DatabaseAgent implements Role {
     this.#stopped = true;
     this.#cancel();
     await this.#round.catch(() => undefined);
+    this.#parts.server.close();
     await this.#discovery?.close();
   }
 
