@@ -9,6 +9,8 @@ import { Load } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
 
 const people = 4;
+/** A system that does not come back says what is missing after two minutes. */
+const timeout = 400_000;
 const seeds = Number(process.env['SEEDS'] ?? 3);
 const firstSeed = Number(process.env['SEED'] ?? 1);
 
@@ -35,7 +37,7 @@ async function ordersAreWhole(): Promise<void> {
 }
 
 describe('the promise holds when it is', () => {
-  it.each(faults.map((fault) => [fault.name, fault] as const))('%s', async (_, fault) => {
+  it.each(faults.map((fault) => [fault.name, fault] as const))('%s', { timeout }, async (_, fault) => {
     for (const result of await fault.run(drill)) {
       console.log(`${result.fault}: ${result.measured}${result.holds ? '' : ' (NOT within the promise)'}`);
       expect(result.holdsRoughly, `${result.fault}: ${result.promise}; measured: ${result.measured}`).toBe(true);
@@ -45,13 +47,13 @@ describe('the promise holds when it is', () => {
 });
 
 describe('no acknowledged order is lost, and none is there twice', () => {
-  it.each(Array.from({ length: seeds }, (_, index) => firstSeed + index))('faults of seed %i', async (seed) => {
+  it.each(Array.from({ length: seeds }, (_, index) => firstSeed + index))('faults of seed %i', { timeout }, async (seed) => {
     const random = seededRandom(seed);
     for (const fault of random.shuffle(faults).slice(0, 2)) await fault.run(drill);
     await ordersAreWhole();
   });
 
-  it('and in the end both databases have the same rows', async () => {
+  it('and in the end both databases have the same rows', { timeout }, async () => {
     await drill.load.stop();
     await ordersAreWhole();
     await sameRows(drill.system);

@@ -168,21 +168,13 @@ export class System {
     return found(leader < 0 ? undefined : `zookeeper-${leader + 1}`, "leader of ZooKeeper's servers");
   }
 
-  /** Everything is as it should be. */
+  /** Resolves when everything is as it should be. */
   async whole(): Promise<void> {
     const web = (await this.webServers()).length;
     await this.until('everything works', async () => {
-      const { balancers, servers, databases, zookeeper } = await this.status();
-      const roles = databases.map(({ status }) => status?.role).sort();
-      return (
-        balancers.every(({ state }) => state?.haproxy === true) &&
-        balancers.filter(({ state }) => state?.active === true).length === 1 &&
-        servers.length === 2 * web &&
-        servers.every(({ state }) => state === 'up') &&
-        roles.join() === 'primary,replica' &&
-        databases.some(({ status }) => status?.role === 'primary' && status.replicaInSync) &&
-        zookeeper.every(({ mode }) => mode !== undefined)
-      );
+      const faults = faultsIn(await this.status(), web);
+      if (faults.length > 0) throw new Error(faults.join('; '));
+      return true;
     });
   }
 
@@ -196,10 +188,30 @@ export class System {
       } catch (error) {
         last = error;
       }
-      if (performance.now() - startMs > timeoutMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`, { cause: last });
+      if (performance.now() - startMs > timeoutMs)
+        throw new Error(`${what}: not within ${timeoutMs / 1000} s: ${String(last)}`, { cause: last });
       await wait(pollMs);
     }
   }
+}
+
+function faultsIn({ balancers, servers, databases, zookeeper }: StatusReport, web: number): string[] {
+  const roles = databases.map(({ name, status }) => `${name} ${status?.role ?? 'does not answer'}`);
+  const rules: readonly (readonly [holds: boolean, otherwise: string])[] = [
+    [balancers.every(({ state }) => state?.haproxy === true), 'a balancer is without HAProxy'],
+    [balancers.filter(({ state }) => state?.active === true).length === 1, 'not one active balancer'],
+    [servers.length === 2 * web && servers.every(({ state }) => state === 'up'), `not ${2 * web} servers that are up`],
+    [
+      roles
+        .map((role) => role.split(' ').at(-1))
+        .sort()
+        .join() === 'primary,replica',
+      `databases: ${roles.join(', ')}`,
+    ],
+    [databases.some(({ status }) => status?.role === 'primary' && status.replicaInSync), 'no replica in sync'],
+    [zookeeper.every(({ mode }) => mode !== undefined), 'a ZooKeeper server does not serve'],
+  ];
+  return rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]));
 }
 
 function found<T>(thing: T | undefined, what: string): T {
