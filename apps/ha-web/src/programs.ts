@@ -1,5 +1,7 @@
 /** Every program of the machines. Each loads what it needs when it is chosen. */
-import { command, commandGroup, runMain, type Command, type ConfigSource } from '@lab/process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { command, commandGroup, ExitError, exitCodes, runMain, type Command, type ConfigSource } from '@lab/process';
 import { z } from 'zod';
 import * as config from './config.ts';
 
@@ -8,6 +10,15 @@ const balancerHosts = (): Promise<typeof import('./hosts/balancer.ts')> => impor
 const webHosts = (): Promise<typeof import('./hosts/web.ts')> => import('./hosts/web.ts');
 const databaseHosts = (): Promise<typeof import('./hosts/database.ts')> => import('./hosts/database.ts');
 const backupHosts = (): Promise<typeof import('./hosts/backup.ts')> => import('./hosts/backup.ts');
+
+/** It handles machines from outside, with what the repository has beside this app and a machine has not. */
+async function demoHost(): Promise<typeof import('./demo.ts')> {
+  if (existsSync(join(import.meta.dirname, '../../../docker'))) return import('./demo.ts');
+  throw new ExitError(
+    'the demo does not run in a machine, as it starts them: npx nx demo ha-web, in the repository',
+    exitCodes.usage,
+  );
+}
 
 const machines: Record<string, Command> = {
   lb: command({
@@ -83,7 +94,7 @@ const commands: Record<string, Command> = {
   demo: command({
     summary: 'all machines, people who order, and one machine after the other that is lost; needs a Docker engine',
     settings: z.object({}),
-    run: async () => (await import('./demo.ts')).demo(),
+    run: async () => (await demoHost()).demo(),
   }),
   machine: commandGroup({ summary: 'all that runs on one machine', commands: machines }),
   'lb-sync': command({

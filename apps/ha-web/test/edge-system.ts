@@ -3,7 +3,7 @@
  * on the internal network, as its host is the networks' bridge, and likewise it is a client on the external one. That takes an engine on the same Linux.
  */
 import { once } from 'node:events';
-import { createServer, request, type IncomingMessage, type Server } from 'node:http';
+import { createServer, request, type Agent, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connectZookeeper, type Announcement, type Discovery } from '@lab/discovery';
 import { Container } from '@lab/testing/containers';
@@ -211,19 +211,21 @@ export class WebServer {
 export interface Answer {
   readonly status: number;
   readonly balancer: string | undefined;
+  readonly headers: IncomingMessage['headers'];
   readonly text: string;
 }
 
-/** A request through the floating address, on a connection of its own. Rejects when there is no answer within the deadline. */
+/** A request through the floating address, on a connection of its own without an agent. Rejects when there is no answer within the deadline. */
 export async function ask(
   path: string,
-  options: { method?: string; headers?: Record<string, string>; timeoutMs?: number } = {},
+  options: { method?: string; headers?: Record<string, string>; body?: Buffer; agent?: Agent; timeoutMs?: number } = {},
 ): Promise<Answer> {
-  const { method = 'GET', headers = {}, timeoutMs = 5_000 } = options;
+  const { method = 'GET', headers = {}, body, agent = false, timeoutMs = 5_000 } = options;
   const signal = AbortSignal.timeout(timeoutMs);
-  const sent = request({ host: floatingAddress, path, method, headers, agent: false, signal }).end();
+  const sent = request({ host: floatingAddress, path, method, headers, agent, signal }).end(body);
   const [response] = (await once(sent, 'response')) as [IncomingMessage];
   let text = '';
   for await (const part of response.setEncoding('utf8')) text += part as string;
-  return { status: response.statusCode!, balancer: response.headers['x-balancer'] as string | undefined, text };
+  const balancer = response.headers['x-balancer'] as string | undefined;
+  return { status: response.statusCode!, balancer, headers: response.headers, text };
 }

@@ -1,3 +1,4 @@
+import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '@lab/testing';
@@ -27,6 +28,16 @@ const lostNothing = async (client: Prober): Promise<void> => {
 const serves = async (balancer: string): Promise<void> => {
   await eventually(async () => (await ask('/', { timeoutMs: 250 })).balancer === balancer, { ...patience, intervalMs: 10 });
 };
+/** What it answers until it closes the connection. */
+async function raw(request: string): Promise<string> {
+  const socket = connect({ host: floatingAddress, port: 80 }).setEncoding('utf8');
+  socket.write(request);
+  let answer = '';
+  for await (const part of socket) answer += part as string;
+  return answer;
+}
+/** What the two servers were sent, together, that was no read. */
+const orders = (): number => webServers.reduce((sum, { asked }) => sum + (asked.get('POST') ?? 0), 0);
 /** Twenty answers after the last fault: what was open then is settled. */
 const settled = async (): Promise<void> => {
   const { asked } = prober;
@@ -64,13 +75,38 @@ describe('two balancers', () => {
     expect(await texts('/apiary')).toEqual(['web web-1', 'web web-2']);
   });
 
-  test('give up a client that sends drop by drop, and tell no version', async () => {
-    const socket = connect({ host: floatingAddress, port: 80 }).setEncoding('utf8');
-    socket.write('POST /api/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n');
-    let answer = '';
-    for await (const part of socket) answer += part as string;
-    expect(answer).toMatch(/^HTTP\/1\.1 408 /);
-    expect(answer).not.toMatch(/haproxy|server:/i);
+  test('give up a client that sends drop by drop, tell no version, and keep it from the servers', async () => {
+    const before = orders();
+    const [length, chunked] = ['Content-Length: 16384', 'Transfer-Encoding: chunked'].map((how) => `${how}\r\n\r\n`);
+    const begun = [`${length}{`, `${length}${' '.repeat(16_383)}`, `${chunked}3fff\r\n${' '.repeat(16_383)}\r\n`];
+    for (const answer of await Promise.all(begun.map((sent) => raw(`POST /api/orders HTTP/1.1\r\nHost: a\r\n${sent}`)))) {
+      expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+      expect(answer).not.toMatch(/haproxy|server:/i);
+    }
+    expect(orders()).toBe(before);
+  });
+
+  test('take 16 KiB of headers and of a body, and no more', async () => {
+    const order = (bodyBytes: number, headers: Record<string, string>) =>
+      ask('/api/orders', { method: 'POST', headers, body: Buffer.alloc(bodyBytes, 'x') });
+    // Node's own limit is for all headers together.
+    const long = { 'x-long': 'x'.repeat(16_000) };
+    const chunked = { 'transfer-encoding': 'chunked' };
+    expect((await order(16_384, long)).status).toBe(200);
+    expect((await order(16_384, { ...long, ...chunked })).status).toBe(200);
+    const before = orders();
+    for (const headers of [{}, chunked, { ...long, ...chunked }]) expect((await order(16_385, headers)).status).toBe(413);
+    expect(orders()).toBe(before);
+  });
+
+  test('are nobody’s tunnel, and name themselves in their own answers', async () => {
+    const answer = await raw('CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n');
+    expect(answer).toMatch(/^HTTP\/1\.1 405 [^]*\r\nx-balancer: lb-1\r\n/);
+  });
+
+  test('let nothing through of the connection to a server', async () => {
+    const { headers } = await ask('/', { headers: { connection: 'keep-alive' } });
+    expect(headers).not.toHaveProperty('keep-alive');
   });
 
   test('are no way in: from the external network no address behind them can be opened', async () => {
@@ -160,6 +196,7 @@ describe('two balancers', () => {
     const hanging = await system.addWebServer('web-9');
     await eventually(() => isUp('lb-1', 6), patience);
     hanging.hangs = true;
+    const before = orders();
     const six = (options: Parameters<typeof ask>[1]): Promise<number[]> =>
       Promise.all(Array.from({ length: 6 }, async () => (await ask('/api/orders', { timeoutMs: 30_000, ...options })).status));
     const [reads, keyed, others] = await Promise.all([
@@ -170,8 +207,7 @@ describe('two balancers', () => {
     expect([...reads, ...keyed]).toEqual(Array.from({ length: 12 }, () => 200));
     expect(others.filter((status) => status === 504).length).toBeGreaterThan(0);
     // Each was sent once: what was not answered by one server was sent to no other.
-    const sent = [...webServers, hanging].reduce((sum, { asked }) => sum + asked.get('POST')!, 0);
-    expect(sent).toBe(12 + hanging.asked.get('POST')! - others.filter((status) => status === 504).length);
+    expect(orders() - before).toBe(12 - others.filter((status) => status === 504).length);
     await hanging.stop();
     await eventually(() => isUp('lb-1', 4), patience);
   });
@@ -199,6 +235,30 @@ describe('two balancers', () => {
     await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
     await leaving.stop();
     await lostNothing(client);
+  });
+
+  test('ask servers that are there, when others have come and gone while clients kept their connections', async () => {
+    await using stack = new AsyncDisposableStack();
+    const clients = Array.from({ length: 10 }, () =>
+      stack.adopt(new Agent({ keepAlive: true, maxSockets: 1 }), async (each) => each.destroy()),
+    );
+    for (let round = 0; round < 4; round++) {
+      // What has left still answers, so whoever is sent to it shows it.
+      const coming = await system.addWebServer(`web-2${round}.with.dots`);
+      await eventually(async () => (await isUp('lb-1', 6)) && (await isUp('lb-2', 6)), patience);
+      const names = [...webServers, coming].map(({ name }) => name);
+      expect((await system.status('lb-1')).servers.map(({ name }) => name)).toContain(coming.name);
+      for (const [path, service] of [
+        ['/', 'web'],
+        ['/api/x', 'api'],
+      ] as const) {
+        const texts = await Promise.all(clients.flatMap((agent) => names.map(async () => (await ask(path, { agent })).text)));
+        expect([...new Set(texts)].toSorted()).toEqual(names.map((name) => `${service} ${name}`));
+      }
+      await coming.withdraw();
+      coming.health = 503;
+      await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
+    }
   });
 
   test('keep what passes its checks, though no one is announced anymore', async () => {

@@ -1,8 +1,12 @@
 /** The application on a real MariaDB, with servers that come and go and a database that fails. */
+import { connect } from 'node:net';
 import type { Role } from '@lab/process';
 import { eventually, startTcpProxy } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '../../../docker/engine.ts';
+import { appImage } from '../../../docker/images.ts';
 import type { Basket, Order, OrderRequest, ProductPage, Problem, Session } from '../src/shop/messages.ts';
+import { standIns } from '../src/shop/stand-ins.ts';
 import { startMariadb, type MariadbServer } from './shop-mariadb.ts';
 import { FrontDoor, startApi } from './shop-services.ts';
 
@@ -91,6 +95,24 @@ describe('two web servers', () => {
     expect(((await response.json()) as ProductPage).total).toBe(total);
   });
 
+  it.each([
+    ['%ff', 'invalid'],
+    ['%zz', 'invalid'],
+    ['1'.repeat(201), 'invalid'],
+    ['0x1', 'invalid'],
+    ['1e0', 'invalid'],
+    ['01', 'invalid'],
+    ['2147483648', 'not-found'],
+  ])('refuse what is no product as they refuse everything: %s', async (id, kind) => {
+    const refused = await call(servers[0], `/products/${id}`);
+    expect(((await refused.json()) as Problem).type).toBe(`urn:marketplace:${kind}`);
+    expect(Object.fromEntries(refused.headers)).toMatchObject({
+      'content-type': expect.stringContaining('application/problem+json') as string,
+      'cache-control': 'no-store',
+      'x-web-server': 'web-1',
+    });
+  });
+
   it('know the same sessions, by token and by cookie, until they are closed', async () => {
     const credentials = { name: `ana-${newKey().slice(0, 8)}`, password: 'a long password' };
     const registered = await call(servers[0], '/accounts', { body: credentials });
@@ -119,6 +141,27 @@ describe('two web servers', () => {
     ] as const)
       statuses.push((await call(servers[0], path, { body })).status);
     expect(statuses).toEqual([201, 201, 409, 201, 401, 401]);
+  });
+
+  it('tell names apart by each letter and its case, however it is composed', async () => {
+    const password = 'a long password';
+    const suffix = newKey().slice(0, 8);
+    const status = async (path: string, name: string): Promise<number> =>
+      (await call(servers[0], path, { body: { name: `${name}-${suffix}`, password } })).status;
+    expect(await status('/accounts', 'ana')).toBe(201);
+    // U+10400 and U+10401: letters that the default collation cannot tell apart.
+    for (const other of ['ANA', 'an\u00e1', '\u{10400}na']) expect(await status('/sessions', other)).toBe(401);
+    expect(await status('/accounts', 'an\u00e1')).toBe(201);
+    expect(await status('/accounts', '\u{10400}na')).toBe(201);
+    expect(await status('/sessions', 'ana\u0301')).toBe(201);
+    expect(await status('/sessions', '\u{10401}na')).toBe(401);
+  });
+
+  it('let nobody into an account with a password whom a sign-in service calls by its name', async () => {
+    const token = crypto.randomUUID();
+    const name = (await standIns(Date.now).signIn.identify(token))!;
+    expect((await call(servers[0], '/accounts', { body: { name, password: 'a long password' } })).status).toBe(201);
+    expect((await call(servers[0], '/sessions/visitor', { body: { token } })).status).toBe(409);
   });
 });
 
@@ -187,6 +230,12 @@ describe('an order', () => {
       { ...cabbage, items: [{ productId: '1 OR 1', quantity: 1 }] },
       { 'idempotency-key': 'k'.repeat(8) },
       'productId',
+    ],
+    [
+      'to where no line has a NUL',
+      { ...cabbage, deliverTo: 'Ana\nRua Nova\0' },
+      { 'idempotency-key': 'k'.repeat(8) },
+      'deliverTo',
     ],
   ])('%s is explained', async (_, body, headers, word) => {
     const refused = await call(servers[0], '/orders', { body, headers, token: await visit() });
@@ -346,6 +395,23 @@ const connectionsOfApp = async (): Promise<number> =>
   Number((await mariadb.query("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'"))[0]![0]);
 
 describe('a web server', () => {
+  it('ends a request that comes drop by drop', async () => {
+    const socket = connect(servers[0].port, '127.0.0.1').setEncoding('utf8');
+    repairs.push(async () => socket.destroy());
+    let answer = '';
+    socket.on('data', (part) => (answer += String(part)));
+    socket.write('POST /api/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 16000\r\n\r\n{');
+    const dripping = (): boolean => answer === '' && socket.write(' ');
+    await eventually(() => !dripping(), { timeoutMs: 15_000 });
+    expect(answer).toContain('HTTP/1.1 408 ');
+  });
+
+  it('makes the page of what is on a machine', async () => {
+    const script = "const { makePage } = await import('/kit/apps/ha-web/src/shop/frontend.ts'); await makePage()";
+    const node = `node --input-type=module -e "${script}" 2>&1`;
+    expect(await run('docker', ['run', '--rm', '--entrypoint', 'sh', await appImage('ha-web'), '-c', node])).toBe('');
+  });
+
   it('that starts while the database is read-only is not ready before it can be written to', async () => {
     repairs.push(() => mariadb.query('SET GLOBAL read_only = OFF'));
     await mariadb.query('DELETE FROM schema_versions WHERE version = 1000; DELETE FROM products WHERE id = 38');

@@ -22,7 +22,7 @@ export interface HeldServer {
 }
 
 export interface ListedServer {
-  /** Letters, digits and hyphens. */
+  /** 1 to 64 letters, digits, hyphens, underscores and dots. */
   readonly name: string;
   readonly sequence: number;
   readonly address: string;

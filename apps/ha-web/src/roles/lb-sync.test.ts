@@ -1,5 +1,5 @@
 import { makeMemoryRegistry } from '@lab/discovery';
-import { silentLogger } from '@lab/process';
+import { silentLogger, type Logger } from '@lab/process';
 import { FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Change, HeldServer } from '../domain/reconcile.ts';
@@ -9,7 +9,7 @@ import { LbSync } from './lb-sync.ts';
 /** HAProxy's memory, and what can happen to it. */
 class FakeHaproxy {
   answers = true;
-  refuses = '';
+  refuses: readonly string[] = [];
   #servers = new Map<string, HeldServer>();
 
   async servers(): Promise<HeldServer[]> {
@@ -19,7 +19,8 @@ class FakeHaproxy {
 
   async apply(change: Change): Promise<void> {
     if (!this.answers) throw new HaproxyError('hangs', { answered: false });
-    if (change.name === this.refuses) throw new HaproxyError('no', { answered: true });
+    if (this.refuses.includes(change.name))
+      throw new HaproxyError(`no ${change.kind} ${change.backend}/${change.name}`, { answered: true });
     const key = `${change.backend}/${change.name}`;
     const server = this.#servers.get(key);
     if (change.kind === 'remove') this.#servers.delete(key);
@@ -46,6 +47,7 @@ const web = registry.connect();
 const services = ['api', 'web'];
 let haproxy: FakeHaproxy;
 let told: boolean[];
+let warned: string[];
 let role: LbSync;
 let own: ReturnType<typeof registry.connect>;
 
@@ -59,9 +61,12 @@ const announce = async (name: string) => {
 beforeEach(async () => {
   haproxy = new FakeHaproxy();
   told = [];
+  warned = [];
+  const warn = (fields: { err?: Error }, words: string): void => void warned.push(`${words} ${fields.err?.message}`);
+  const log = Object.assign(Object.create(silentLogger) as Logger, { warn });
   own = registry.connect();
   const tell = async (canServe: boolean): Promise<void> => void told.push(canServe);
-  role = new LbSync({ connect: async () => own, haproxy, services, tell, clock, log: silentLogger });
+  role = new LbSync({ connect: async () => own, haproxy, services, tell, clock, log });
   await role.start();
 });
 afterEach(async () => {
@@ -106,20 +111,37 @@ describe('lb-sync', () => {
     await one.withdraw();
   });
 
-  it('goes on with other servers when HAProxy refuses one', async () => {
-    const one = await announce('web-1');
-    const two = await announce('web-2');
-    const sequence = (await web.list('api')).find(({ endpoint }) => endpoint['name'] === 'web-1')!.sequence;
-    haproxy.refuses = `web-1.${sequence}`;
-    await look();
+  it('goes on with other servers when HAProxy refuses some, and complains once of each', async () => {
+    const announced = [await announce('web-1'), await announce('web-2'), await announce('web-3')];
+    const instances = await web.list('api');
+    const refused = instances.filter(({ endpoint }) => endpoint['name'] !== 'web-2');
+    haproxy.refuses = refused.map(({ endpoint, sequence }) => `${String(endpoint['name'])}.${sequence}`);
+    for (let looks = 0; looks < 5; looks++) await look();
     expect(haproxy.names.some((name) => name.startsWith('web/web-2'))).toBe(true);
-    await Promise.all([one.withdraw(), two.withdraw()]);
+    const all = haproxy.refuses.flatMap((name) =>
+      services.flatMap((service) => [`add ${service}/${name}`, `enable ${service}/${name}`]),
+    );
+    expect(warned.toSorted()).toEqual(all.map((change) => `not changed no ${change}`).toSorted());
+    await Promise.all(announced.map((each) => each.withdraw()));
   });
 
-  it('takes nothing from an announcement that has no usable address', async () => {
-    const bad = await web.announce('api', { name: 'evil', address: '10.0.0.1 weight 256;', port: 80 });
+  it.each([
+    { name: 'evil', address: '10.0.0.1 weight 256;' },
+    { name: 'evil', address: '10.0.0.256' },
+    { name: 'evil', address: '10.0.0.010' },
+    { name: 'evil weight 256', address: '10.0.0.1' },
+    { name: 'n'.repeat(65), address: '10.0.0.1' },
+  ])('takes nothing from an announcement that has no usable name or address: $name $address', async (endpoint) => {
+    const bad = await web.announce('api', { ...endpoint, port: 80 });
     await look();
     expect(haproxy.names).toEqual([]);
     await bad.withdraw();
+  });
+
+  it('takes a machine whose name has dots', async () => {
+    const one = await announce('web.lisbon-1');
+    await look();
+    expect(haproxy.names.map((name) => name.replace(/\.\d+$/, ''))).toEqual(['api/web.lisbon-1', 'web/web.lisbon-1']);
+    await one.withdraw();
   });
 });

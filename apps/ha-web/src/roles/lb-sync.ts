@@ -35,7 +35,9 @@ export class LbSync implements Role {
   /** When each server that does not pass its checks was first seen so. */
   #downSince: ReadonlyMap<string, number> = new Map();
   #couldServe: boolean | undefined;
-  #lastComplaint = '';
+  /** Of this look, and of the one before. */
+  #complaints = new Set<string>();
+  #lastComplaints: ReadonlySet<string> = new Set();
 
   constructor(parts: LbSyncParts) {
     this.#parts = parts;
@@ -85,6 +87,8 @@ export class LbSync implements Role {
 
   async #look(): Promise<void> {
     const { haproxy, services, tell, log } = this.#parts;
+    this.#lastComplaints = this.#complaints;
+    this.#complaints = new Set();
     const held = await haproxy.servers().catch((error: unknown) => this.#complain({ err: error }, 'HAProxy does not answer'));
     const serves = held !== undefined && canServe(held, services);
     await tell(serves);
@@ -111,11 +115,11 @@ export class LbSync implements Role {
     }
   }
 
-  /** Once, and not five times a second, as long as it goes on. */
+  /** Of each thing once, and not five times a second, as long as it goes on. */
   #complain(fields: { err: unknown }, words: string): undefined {
     const complaint = `${words}: ${String(fields.err)}`;
-    if (complaint !== this.#lastComplaint) this.#parts.log.warn(fields, words);
-    this.#lastComplaint = complaint;
+    if (!this.#lastComplaints.has(complaint)) this.#parts.log.warn(fields, words);
+    this.#complaints.add(complaint);
   }
 
   async #pause(): Promise<void> {
@@ -128,11 +132,15 @@ export class LbSync implements Role {
 
 const keyOf = ({ backend, name }: HeldServer): string => `${backend}/${name}`;
 
+/** As HAProxy writes it, too: without zeros in front. */
+const octet = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+const ipv4 = new RegExp(`^${octet}(\\.${octet}){3}$`);
+
 /** What is announced comes from another machine, and HAProxy takes commands as text. */
 function listedServer({ sequence, endpoint }: Instance): ListedServer | undefined {
   const { name, address, port } = endpoint;
-  if (typeof name !== 'string' || !/^[\w-]{1,63}$/.test(name)) return undefined;
-  if (typeof address !== 'string' || !/^\d{1,3}(\.\d{1,3}){3}$/.test(address)) return undefined;
+  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name)) return undefined;
+  if (typeof address !== 'string' || !ipv4.test(address)) return undefined;
   if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
   return { name, address, port, sequence };
 }

@@ -37,9 +37,17 @@ export async function logIn(database: Database, { name, password }: Credentials,
   return openSession(database, { id: row.id, name: row.name });
 }
 
-/** For who was identified by a sign-in service: the account is made when there is none. */
+/**
+ * For who was identified by a sign-in service: the account is made when there is none. One with a password is its owner's, whatever the service says:
+ * whoever registers a name first must not share it with the person whom the service calls so.
+ */
 export async function visit(database: Database, name: string): Promise<Session> {
-  const id = await database.write((sql) => accountOf(sql, name, null));
+  const id = await database.write(async (sql) => {
+    const found = await accountOf(sql, name, null);
+    const [row] = await sql.rows<AccountRow>('SELECT password FROM accounts WHERE id = ?', [found]);
+    if (row?.password !== null) throw new Refusal('name-taken', `"${name}" has a password: log in with it`);
+    return found;
+  });
   return openSession(database, { id, name });
 }
 

@@ -163,7 +163,8 @@ function refuse(reply: FastifyReply, error: Error & { statusCode?: number }, log
   if (refusal.kind === 'internal') log.error({ err: error }, 'a request failed');
   // Whoever comes again after a second finds most failovers done.
   if (refusal.kind === 'unavailable') void reply.header('retry-after', '1');
-  return reply.code(refusal.status).type('application/problem+json').send(JSON.stringify(refusal));
+  void reply.code(refusal.status).type('application/problem+json').header('cache-control', 'no-store');
+  return reply.send(JSON.stringify(refusal));
 }
 
 /** Fastify's own errors have a status. */

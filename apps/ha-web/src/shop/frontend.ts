@@ -23,7 +23,8 @@ export async function makePage(): Promise<Page> {
     readFile(join(folder, 'style.css'), 'utf8'),
     build({
       entryPoints: [join(folder, 'main.tsx')],
-      tsconfig: join(folder, 'tsconfig.json'),
+      // Instead of the folder's tsconfig.json: what that one extends is not on a web machine.
+      tsconfigRaw: { compilerOptions: { jsx: 'react-jsx', jsxImportSource: 'preact' } },
       bundle: true,
       minify: true,
       write: false,

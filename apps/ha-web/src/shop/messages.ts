@@ -1,7 +1,11 @@
 /** What clients and the API say to each other: the contract, from which requests are checked, answers written and the OpenAPI page made. Prices are in cents. */
 import { z } from 'zod';
 
-const id = z.coerce
+/** In a URL numbers are text: digits alone, without zeros in front, so that nothing has two URLs. */
+const fromText = <Schema extends z.ZodType>(schema: Schema) =>
+  z.preprocess((text) => (typeof text === 'string' && /^[1-9]\d*$/.test(text) ? Number(text) : text), schema);
+
+const id = z
   .number()
   .int()
   .min(1)
@@ -13,7 +17,7 @@ export const quantityMax = 99;
 export const basketItemsMax = 50;
 const quantity = z.number().int().min(1).max(quantityMax);
 
-export const byId = z.object({ id });
+export const byId = z.object({ id: fromText(id) });
 
 export const producer = z.object({
   id: z.number(),
@@ -36,9 +40,9 @@ export type Product = z.infer<typeof product>;
 
 export const productQuery = z.object({
   search: z.string().trim().max(60).default('').describe('words in the name of the product or of its producer'),
-  producer: id.optional().describe("only this producer's"),
-  page: z.coerce.number().int().min(1).max(1_000).default(1),
-  size: z.coerce.number().int().min(1).max(50).default(12).describe('products on a page'),
+  producer: fromText(id.optional()).describe("only this producer's"),
+  page: fromText(z.number().int().min(1).max(1_000).default(1)),
+  size: fromText(z.number().int().min(1).max(50).default(12)).describe('products on a page'),
 });
 export type ProductQuery = z.infer<typeof productQuery>;
 
@@ -49,9 +53,11 @@ export const credentials = z.object({
   name: z
     .string()
     .trim()
+    .normalize('NFC')
     .min(3)
     .max(40)
-    .regex(/^[\p{L}\p{N}._@+-]+$/u, 'letters, digits and . _ @ + -'),
+    .regex(/^[\p{L}\p{N}._@+-]+$/u, 'letters, digits and . _ @ + -')
+    .describe('compared letter by letter: Ana, ana and Aná are three; how Unicode composes the letters makes no difference'),
   password: z.string().min(8).max(200),
 });
 export type Credentials = z.infer<typeof credentials>;
@@ -83,11 +89,7 @@ export const orderRequest = z.object({
   items: z
     .array(
       z.object({
-        productId: z
-          .number()
-          .int()
-          .min(1)
-          .max(2 ** 31),
+        productId: id,
         quantity,
       }),
     )
@@ -95,7 +97,12 @@ export const orderRequest = z.object({
     .max(basketItemsMax)
     .refine((items) => new Set(items.map(({ productId }) => productId)).size === items.length, 'each product once'),
   totalCents: cents.describe('what the buyer has seen and agreed to; at another price the order is refused'),
-  deliverTo: z.string().trim().min(5).max(200),
+  deliverTo: z
+    .string()
+    .trim()
+    .min(5)
+    .max(200)
+    .regex(/^(?:[^\p{Cc}\p{Cs}]|\n)*$/u, 'no control characters but line feeds'),
 });
 export type OrderRequest = z.infer<typeof orderRequest>;
 

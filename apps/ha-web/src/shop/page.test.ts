@@ -68,6 +68,16 @@ describe('a request of the page', () => {
     expect(requests).toHaveLength(1);
   });
 
+  it('is not refused by a server that is not the API, nor by a mistake', async () => {
+    const mistake = { type: 'urn:marketplace:internal', title: 'x', status: 500, detail: 'It was noted.' };
+    const others = [new Response('There is only the page', { status: 404 }), json(400, { type: 'about:blank' }), json(404, null)];
+    for (const answer of [...others, json(500, mistake)]) {
+      const { client, requests } = makeBrowser(() => answer);
+      await expect(client.get('/producers')).rejects.toThrow(answer.status === 500 ? 'It was noted.' : `says ${answer.status}`);
+      expect(requests).toHaveLength(1);
+    }
+  });
+
   it('says who answered', async () => {
     const headers = { 'x-web-server': 'web-2', 'x-balancer': 'lb-1', 'x-database': 'db-2' };
     const { client, answered } = makeBrowser(() => new Response('[]', { headers }));
@@ -100,6 +110,16 @@ describe('an order on its way', () => {
     expect(desk.pending(1)?.key).toBe('key-1');
     await expect(desk.send(desk.pending(1)!)).rejects.toThrow('price-changed');
     expect(desk.pending(1)).toBeUndefined();
+  });
+
+  it('is kept when a server refuses it that is not the API', async () => {
+    const { openDesk } = makeBrowser(
+      () => new Response('There is only the page, at /', { status: 404 }),
+      () => json(201, { id: 7 }),
+    );
+    const desk = openDesk();
+    await expect(desk.send(desk.write(1, order))).rejects.toThrow(UnansweredError);
+    expect(await desk.send(desk.pending(1)!)).toEqual({ id: 7 });
   });
 
   it('is nobody else’s', () => {

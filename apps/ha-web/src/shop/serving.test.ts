@@ -30,9 +30,10 @@ async function get(
 }
 
 describe('a web server', () => {
-  it('names itself, and says whether it is ready', async () => {
+  it('names itself, also to who asks for what is no address, and says whether it is ready', async () => {
     const { serving, port, clock } = await startServing();
     expect(await get({ port }, '/health')).toMatchObject({ status: 200, headers: { 'x-web-server': 'web-1' } });
+    expect(await get({ port }, '/%ff')).toMatchObject({ status: 400, headers: { 'x-web-server': 'web-1' } });
     serving.isReady = false;
     expect((await get({ port }, '/health')).status).toBe(503);
     const stopped = serving.stop();

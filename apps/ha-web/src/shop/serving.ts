@@ -5,7 +5,7 @@
  */
 import type { AddressInfo } from 'node:net';
 import type { Clock, Logger, Role } from '@lab/process';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 
 export interface ServingOptions {
   /** Of the machine, for the header `x-web-server`. */
@@ -24,8 +24,6 @@ const bodyBytesMax = 16 * 1024;
 const requestMs = 5_000;
 /** Node looks for requests that are too slow only every 30 s by itself. */
 const requestCheckMs = 1_000;
-/** Balancers keep idle connections, and close them first: after 5 s by HAProxy's default. */
-const idleMs = 65_000;
 /** The longest that a request may take is an order's 8 s; what is not done then is cut off. */
 const drainMs = 9_000;
 
@@ -41,16 +39,18 @@ export class Serving implements Role {
     this.app = Fastify({
       bodyLimit: bodyBytesMax,
       requestTimeout: requestMs,
+      // Node takes no limit for the whole that is below the one for headers, which it sets when the server is made: 60 s if it does not know the whole's.
       http: { requestTimeout: requestMs, connectionsCheckingInterval: requestCheckMs },
-      keepAliveTimeout: idleMs,
       routerOptions: { maxParamLength: 200 },
       forceCloseConnections: 'idle',
       return503OnClosing: false,
+      // An address that cannot be read reaches no hook.
+      frameworkErrors: (error, request, reply) => {
+        this.#sign(reply);
+        this.app.errorHandler(error, request, reply);
+      },
     });
-    this.app.addHook('onRequest', async (_, reply) => {
-      void reply.header('x-web-server', options.name).header('x-content-type-options', 'nosniff');
-      if (this.#isDraining) void reply.header('connection', 'close');
-    });
+    this.app.addHook('onRequest', async (_, reply) => this.#sign(reply));
     this.app.get('/health', { schema: { hide: true }, logLevel: 'silent' }, async (_, reply) => {
       const state = this.#isDraining ? 'draining' : this.isReady ? 'ready' : 'not ready';
       return reply
@@ -58,6 +58,11 @@ export class Serving implements Role {
         .header('cache-control', 'no-store')
         .send(`${state}\n`);
     });
+  }
+
+  #sign(reply: FastifyReply): void {
+    void reply.header('x-web-server', this.#options.name).header('x-content-type-options', 'nosniff');
+    if (this.#isDraining) void reply.header('connection', 'close');
   }
 
   /** The port that is listened at. */

@@ -5,7 +5,13 @@ import { changesBetween, mergeEvents, type StatusReport, type Topology } from '.
 
 const agent: AgentStatus = {
   ...{ name: 'db-1', role: 'primary', epoch: 3, primary: 'db-1', replicaInSync: true, lagMs: undefined },
-  ...{ dataEpoch: 3, readOnly: false, bootId: 'b', position: 12, events: [{ at: 2_000, text: 'goAlone: it is the primary on record' }] },
+  ...{
+    dataEpoch: 3,
+    readOnly: false,
+    bootId: 'b',
+    position: 12,
+    events: [{ at: 2_000, text: 'goAlone: it is the primary on record' }],
+  },
 };
 const topology: Topology = {
   ...{ at: 0, observer: 'lb-1' },
@@ -63,6 +69,11 @@ describe('mergeEvents', () => {
 
   it('puts the own events and the agents together, newest first', () => {
     expect(told('records itself as the primary')).toEqual(['own 3000', 'db-1 records itself as the primary', 'own 1000']);
+  });
+
+  it('does without those of an agent that tells none', () => {
+    const { events, ...older } = agent;
+    expect(mergeEvents(events, [{ name: 'db-1', status: older as AgentStatus }])).toEqual(events);
   });
 });
 

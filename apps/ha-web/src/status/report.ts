@@ -102,10 +102,9 @@ export function zookeeperWords({ mode }: ZookeeperReport): string {
   return mode === undefined ? 'does not serve' : `is ${mode}`;
 }
 
-/** The events of all agents and the observer's own, newest first. */
+/** The events of all agents and the observer's own, newest first. An agent is another machine's: it may be of a version that tells none. */
 export function mergeEvents(own: readonly StatusEvent[], databases: readonly DatabaseReport[]): StatusEvent[] {
-  const told = databases.flatMap(
-    ({ name, status }) => status?.events.map(({ at, text }) => ({ at, text: `${name} ${text}` })) ?? [],
-  );
+  const eventsOf = (status: Partial<AgentStatus> | undefined): readonly StatusEvent[] => status?.events ?? [];
+  const told = databases.flatMap(({ name, status }) => eventsOf(status).map(({ at, text }) => ({ at, text: `${name} ${text}` })));
   return [...own, ...told].sort((a, b) => b.at - a.at).slice(0, eventsMax);
 }

@@ -30,6 +30,7 @@ export function LogIn() {
             required
             minLength={3}
             maxLength={40}
+            autocapitalize="none"
             autocomplete="username"
             value={name}
             onInput={(event) => setName(event.currentTarget.value)}

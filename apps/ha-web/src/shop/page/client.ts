@@ -22,7 +22,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** Nobody answered for so long that a person should decide. */
+/** Nobody answered for so long that a person should decide; or what came was neither a yes nor a no of the API. */
 export class UnansweredError extends Error {
   override readonly name = 'UnansweredError';
 }
@@ -56,7 +56,7 @@ export class Client {
     return this.send<T>('GET', path);
   }
 
-  /** Resolves with the answer, or with `undefined` where it is empty. */
+  /** Resolves with the answer, or with `undefined` where it is empty. Rejects with a `RefusedError` when the API says no; with any other error it may be sent again. */
   async send<T>(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<T> {
     const init = {
       method,
@@ -66,7 +66,11 @@ export class Client {
     const response = await this.#answer(path, init);
     const text = await response.text();
     if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as T;
-    throw new RefusedError(problemOf(response.status, text));
+    const problem = problemOf(text);
+    if (problem !== undefined && response.status < 500) throw new RefusedError(problem);
+    throw new UnansweredError(
+      problem?.detail ?? `The marketplace does not answer: what is in its place says ${response.status}.`,
+    );
   }
 
   async #answer(path: string, init: RequestInit): Promise<Response> {
@@ -95,11 +99,12 @@ export class Client {
   }
 }
 
-/** A balancer's own answer is a page for people. */
-function problemOf(status: number, text: string): Problem {
+/** What the API says; undefined for what a balancer says, or a server of another kind. */
+function problemOf(text: string): Problem | undefined {
   try {
-    return JSON.parse(text) as Problem;
+    const problem = JSON.parse(text) as Problem;
+    return problem.type.startsWith('urn:marketplace:') ? problem : undefined;
   } catch {
-    return { type: 'about:blank', title: 'Refused', status, detail: `The server refused with status ${status}.` };
+    return undefined;
   }
 }

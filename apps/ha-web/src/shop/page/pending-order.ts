@@ -45,7 +45,7 @@ export class OrderDesk {
     return pending;
   }
 
-  /** Rejects with a `RefusedError` where the API will not have it, and forgets it; with another error it may be sent again. */
+  /** Rejects with a `RefusedError` where the API will not have it, and forgets it unless a login is missing; with another error it may be sent again. */
   async send({ key, order }: PendingOrder): Promise<Order> {
     try {
       const placed = await this.#client.send<Order>('POST', '/orders', order, { 'idempotency-key': key });
@@ -53,7 +53,7 @@ export class OrderDesk {
       return placed;
     } catch (error) {
       // After logging in it can be sent.
-      if (error instanceof RefusedError && error.status < 500 && error.status !== 401) this.#storage.removeItem(storageKey);
+      if (error instanceof RefusedError && error.status !== 401) this.#storage.removeItem(storageKey);
       throw error;
     }
   }

@@ -19,10 +19,10 @@ CREATE TABLE IF NOT EXISTS products (
   FOREIGN KEY (producer_id) REFERENCES producers (id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
--- A visitor, who signed in elsewhere, has no password here.
+-- A visitor, who signed in elsewhere, has no password here. Names are equal only if all their letters are: the default collation takes á for a.
 CREATE TABLE IF NOT EXISTS accounts (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-  name VARCHAR(64) NOT NULL,
+  name VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,
   password VARCHAR(200) NULL,
   UNIQUE KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
