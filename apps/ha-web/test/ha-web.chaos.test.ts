@@ -11,7 +11,7 @@ import { System } from '../deploy/drill/system.ts';
 const people = 4;
 /** A system that does not come back says what is missing after two minutes. */
 const timeout = 400_000;
-const seeds = Number(process.env['SEEDS'] ?? 3);
+const seeds = Number(process.env['SEEDS'] ?? 2);
 const firstSeed = Number(process.env['SEED'] ?? 1);
 
 let drill: Drill;
