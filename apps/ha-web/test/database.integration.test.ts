@@ -49,6 +49,22 @@ describe('the commands of a database machine', () => {
   });
 });
 
+describe('a replica whose server hangs', () => {
+  it('gets another agent when the first one has given up, and is in sync again', async () => {
+    const replica = (await machines.primary()) === 'db-1' ? 'db-2' : 'db-1';
+    const { id } = machines.databases[replica];
+    const isSilent = (): Promise<boolean> =>
+      machines.status(replica).then(
+        () => false,
+        () => true,
+      );
+    await machines.exec(id, 'pkill', '-STOP', '-x', 'mariadbd');
+    await eventually(isSilent, { timeoutMs: 30_000 });
+    await machines.exec(id, 'pkill', '-CONT', '-x', 'mariadbd');
+    await machines.whole();
+  });
+});
+
 describe('a primary that has lost its disk', () => {
   it('leaves the last data alone that there are: an operator decides', async () => {
     const primary = await machines.primary();
