@@ -4,20 +4,19 @@ import { createReadStream, existsSync } from 'node:fs';
 import { chown, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { ExitError, type Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
-import { ended, run } from '../database/command.ts';
+import { ended, run, inTurn } from '../database/command.ts';
 import { userOfMariadb } from '../database/mariadbd.ts';
-import { ReplayFilter, sequenceOf } from '../domain/database-history.ts';
+import { gtidOf, sequenceOf, type History, type Run } from '../domain/database-history.ts';
 import type { Archive, Manifest } from './archive.ts';
-import { firstIn } from './source.ts';
+import { transactionsOf } from './binary-log.ts';
 
 export interface RestoreOptions {
-  /** Of the new instance; it must not exist. */
+  /** Of the new instance; it must not exist. Where the restore fails it is removed. */
   readonly into: string;
   /** Milliseconds since 1970, to the second: MariaDB's log has no finer times. Undefined: all changes. */
   readonly toMs: number | undefined;
@@ -38,127 +37,157 @@ const installMs = 120_000;
 const startMs = 60_000;
 
 export async function restore(archive: Archive, options: RestoreOptions): Promise<Restored> {
-  const dump = await newestBefore(archive, options.toMs ?? Infinity);
-  await archive.check(dump);
   if (existsSync(options.into)) throw new ExitError(`${options.into} exists: a restore makes a new folder`);
-  await using instance = await Instance.start(options);
-  await instance.feed(createReadStream(archive.fileOf(dump)).pipe(createGunzip()));
-  const replay = new ReplayFilter({
-    after: sequenceOf(dump.position),
-    untilSeconds: Math.floor((options.toMs ?? Infinity) / 1_000),
-  });
-  await instance.feed(Readable.from(wanted(await archive.changes(), replay)));
-  return { dump, last: replay.last, checksums: await instance.checksums(options.databaseName) };
+  const history = await archive.history();
+  const dump = await newestBefore(archive, history, options.toMs ?? Infinity);
+  const untilSeconds = Math.floor((options.toMs ?? Infinity) / 1_000);
+  const { parts, last } = await partsBehind(history, sequenceOf(dump.position), untilSeconds);
+  await archive.check(dump);
+  try {
+    return { dump, last, checksums: await build(archive.fileOf(dump), parts, options) };
+  } catch (error) {
+    await rm(options.into, { recursive: true, force: true });
+    throw error;
+  }
 }
 
-async function newestBefore(archive: Archive, timeMs: number): Promise<Manifest> {
+/** The newest that shows a moment not later than the time, and stands in the history: one of a primary of the past may not. */
+async function newestBefore(archive: Archive, history: History, timeMs: number): Promise<Manifest> {
   const dumps = await archive.list();
-  const found = dumps.filter(({ takenAt }) => Date.parse(takenAt) <= timeMs).at(-1);
+  const found = dumps.findLast(
+    ({ takenAt, position }) => Date.parse(takenAt) <= timeMs && !history.contradicts(gtidOf(position)),
+  );
   if (found === undefined)
     throw new ExitError(`no dump was made before ${timeMs === Infinity ? 'now' : new Date(timeMs).toISOString()}`);
   return found;
 }
 
-/** Statements that repeat the changes, a transaction at a time. Times in what `mariadb-binlog` prints are of the zone it runs in. */
-async function* wanted(connections: readonly (readonly string[])[], replay: ReplayFilter): AsyncGenerator<string> {
-  const begins = await Promise.all(connections.map(async ([first]) => (first === undefined ? Infinity : firstIn(first))));
-  for (const [index, logs] of connections.entries()) {
-    replay.endBefore(Math.min(Infinity, ...begins.slice(index + 1)));
-    for (const log of logs) yield* wantedOf(log, replay);
-  }
+/** Whole transactions that follow each other in a log. */
+export interface LogPart {
+  readonly log: string;
+  /** Offsets, of the first byte and behind the last. */
+  readonly begin: number;
+  readonly end: number;
 }
 
-async function* wantedOf(log: string, replay: ReplayFilter): AsyncGenerator<string> {
-  const child = spawn('mariadb-binlog', [log], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: '/usr/bin:/bin', TZ: 'UTC' },
-  });
-  const whole = ended(child, 'mariadb-binlog').then(
-    () => true,
-    () => false,
-  );
-  let lines: string[] = [];
-  for await (const line of createInterface({ input: child.stdout })) {
-    if (replay.begins(line)) {
-      yield textOf(lines);
-      lines = [];
+/**
+ * All behind a transaction, up to the first that was begun later than the time: those behind it may have earlier times, as they waited for a lock or another
+ * machine's clock is behind, but are made with what it left. Rejects where something between is missing.
+ */
+export async function partsBehind(
+  history: History,
+  after: number,
+  untilSeconds: number,
+): Promise<{ parts: LogPart[]; last: number }> {
+  const parts: LogPart[] = [];
+  let last = after;
+  for (const run of history.behind(after)) {
+    if (run.first !== last + 1) throw new ExitError(`the changes ${last + 1} to ${run.first - 1} are missing`);
+    const found = await partOf(run, untilSeconds);
+    if (found.part !== undefined) parts.push(found.part);
+    last = found.last;
+    if (last < run.last) break;
+  }
+  return { parts, last };
+}
+
+async function partOf({ log, first, last }: Run, untilSeconds: number): Promise<{ part: LogPart | undefined; last: number }> {
+  let part: LogPart | undefined;
+  let found = first - 1;
+  for await (const transactions of transactionsOf(log)) {
+    for (const { sequence, seconds, begin, end } of transactions) {
+      if (sequence < first) continue;
+      if (sequence > last || seconds > untilSeconds) return { part, last: found };
+      part = { log, begin: part?.begin ?? begin, end };
+      found = sequence;
     }
-    if (replay.passes(line)) lines.push(line);
   }
-  // The end of a log may be cut off, where the connection broke; the next log has all of that transaction.
-  if ((await whole) || lines.some((line) => line.startsWith('COMMIT'))) yield textOf(lines);
-  else if (lines.some((line) => replay.begins(line))) replay.takeBack();
-  yield 'DELIMITER ;\n';
+  return { part, last: found };
 }
 
-const textOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+/** Resolves with the checksums of the tables. */
+async function build(dumpFile: string, parts: readonly LogPart[], options: RestoreOptions): Promise<Record<string, string>> {
+  await using instance = await Instance.start(options);
+  await instance.feed(createReadStream(dumpFile), createGunzip());
+  for (const part of parts) await instance.repeat(part);
+  // Awaited here, for the instance ends with this function.
+  return await instance.checksums(options.databaseName);
+}
 
 class Instance implements AsyncDisposable {
   readonly #server: ChildProcess;
   readonly #ended: Promise<void>;
   readonly #runFolder: string;
-  readonly #connection: Connection;
+  #connection: Connection | undefined;
 
-  private constructor(server: ChildProcess, end: Promise<void>, runFolder: string, connection: Connection) {
-    [this.#server, this.#ended, this.#runFolder, this.#connection] = [server, end, runFolder, connection];
+  private constructor(into: string, runFolder: string) {
+    const options = [`--datadir=${into}`, '--skip-networking', `--pid-file=${join(runFolder, 'pid')}`];
+    // What is not on the disk when the machine fails is restored again.
+    const fast = ['--innodb-flush-log-at-trx-commit=2', '--character-set-server=utf8mb4'];
+    this.#runFolder = runFolder;
+    this.#server = spawn('mariadbd', ['--no-defaults', '--user=mysql', `--socket=${this.#socketPath}`, ...options, ...fast], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#ended = ended(this.#server, 'mariadbd');
+    this.#ended.catch(() => undefined);
   }
 
   static async start({ into, clock }: RestoreOptions): Promise<Instance> {
-    const runFolder = await mkdtemp(join(tmpdir(), 'restore-'));
     const [uid, gid] = await userOfMariadb();
     await mkdir(into, { recursive: true });
-    for (const folder of [runFolder, into]) await chown(folder, uid, gid);
-    await run(
-      'mariadb-install-db',
-      ['--no-defaults', '--user=mysql', `--datadir=${into}`, '--skip-test-db', '--auth-root-authentication-method=socket'],
-      installMs,
-    );
-    const socketPath = join(runFolder, 'socket');
-    const options = [
-      '--no-defaults',
-      '--user=mysql',
-      `--datadir=${into}`,
-      '--skip-networking',
-      `--socket=${socketPath}`,
-      `--pid-file=${join(runFolder, 'pid')}`,
-    ];
-    // What is not on the disk when the machine fails is restored again.
-    const server = spawn('mariadbd', [...options, '--innodb-flush-log-at-trx-commit=2', '--character-set-server=utf8mb4'], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    const end = ended(server, 'mariadbd');
-    end.catch(() => undefined);
-    return new Instance(
-      server,
-      end,
-      runFolder,
-      await Promise.race([connectPatiently(socketPath, clock), end.then(() => Promise.reject(new Error('mariadbd has ended')))]),
-    );
+    await chown(into, uid, gid);
+    const how = ['--skip-test-db', '--auth-root-authentication-method=socket'];
+    await run('mariadb-install-db', ['--no-defaults', '--user=mysql', `--datadir=${into}`, ...how], installMs);
+    const runFolder = await mkdtemp(join(tmpdir(), 'restore-'));
+    await chown(runFolder, uid, gid);
+    const instance = new Instance(into, runFolder);
+    try {
+      await instance.#connect(clock);
+      return instance;
+    } catch (error) {
+      await instance[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
-  /** Carries out statements. */
-  async feed(statements: Readable): Promise<void> {
-    const client = spawn('mariadb', [`--socket=${join(this.#runFolder, 'socket')}`, '--binary-mode'], {
-      stdio: ['pipe', 'ignore', 'pipe'],
-    });
-    await Promise.all([pipeline(statements, client.stdin), ended(client, 'mariadb')]);
+  get #socketPath(): string {
+    return join(this.#runFolder, 'socket');
+  }
+
+  async #connect(clock: Clock): Promise<void> {
+    const end = this.#ended.then(() => Promise.reject(new Error('mariadbd has ended')));
+    this.#connection = await Promise.race([connectPatiently(this.#socketPath, clock), end]);
+  }
+
+  /** Carries out statements: the last stream's, which gets what the ones before it give. */
+  async feed(...statements: readonly [Readable, ...NodeJS.ReadWriteStream[]]): Promise<void> {
+    const client = spawn('mariadb', [`--socket=${this.#socketPath}`, '--binary-mode'], { stdio: ['pipe', 'ignore', 'pipe'] });
+    await inTurn([ended(client, 'mariadb'), pipeline([...statements, client.stdin])]);
+  }
+
+  /** Carries out transactions of a log once more. */
+  async repeat({ log, begin, end }: LogPart): Promise<void> {
+    const how = ['--verify-binlog-checksum', '--skip-annotate-row-events', `--start-position=${begin}`, `--stop-position=${end}`];
+    const child = spawn('mariadb-binlog', [...how, log], { stdio: ['ignore', 'pipe', 'pipe'] });
+    await inTurn([this.feed(child.stdout), ended(child, 'mariadb-binlog')]);
   }
 
   async checksums(databaseName: string): Promise<Record<string, string>> {
-    const [tables] = await this.#connection.query<RowDataPacket[]>(
+    const connection = this.#connection!;
+    const [tables] = await connection.query<RowDataPacket[]>(
       "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE' ORDER BY 1",
       [databaseName],
     );
     const sums: Record<string, string> = {};
     for (const { name } of tables as { name: string }[]) {
-      const [[row]] = await this.#connection.query<RowDataPacket[]>('CHECKSUM TABLE ??.??', [databaseName, name]);
+      const [[row]] = await connection.query<RowDataPacket[]>('CHECKSUM TABLE ??.??', [databaseName, name]);
       sums[name] = String(row?.['Checksum']);
     }
     return sums;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#connection.destroy();
+    this.#connection?.destroy();
     this.#server.kill('SIGTERM');
     await this.#ended.catch(() => undefined);
     await rm(this.#runFolder, { recursive: true, force: true });
@@ -169,7 +198,9 @@ async function connectPatiently(socketPath: string, clock: Clock): Promise<Conne
   const deadlineMs = clock.nowMs() + startMs;
   for (;;) {
     try {
-      return await createConnection({ socketPath, user: 'root' });
+      const connection = await createConnection({ socketPath, user: 'root' });
+      connection.on('error', () => undefined);
+      return connection;
     } catch (error) {
       if (clock.nowMs() > deadlineMs) throw error;
       await new Promise<void>((resolve) => void clock.after(100, resolve));

@@ -1,15 +1,14 @@
 /** The databases as the backup's account sees them. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { Transform, type Readable } from 'node:stream';
+import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { ExitError, type Clock } from '@lab/process';
-import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
+import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { environmentWith } from '../database/command.ts';
 import { dumpDatabase } from '../database/dump.ts';
-import { sequenceOf } from '../domain/database-history.ts';
+import { gtidOf, sequenceOf, type Gtid, type History } from '../domain/database-history.ts';
 import type { Archive, Manifest } from './archive.ts';
 
 export interface SourceOptions {
@@ -18,7 +17,31 @@ export interface SourceOptions {
   readonly databaseName: string;
 }
 
-const connectMs = 2_000;
+/** Milliseconds for a connection, and for each answer: whoever takes longer is away. */
+const patienceMs = 2_000;
+
+type Ask = (statement: string, values?: readonly (string | number)[]) => Promise<RowDataPacket[]>;
+
+/** One connection to a database, for some questions. */
+async function ask<T>(address: string, password: string, questions: (ask: Ask) => Promise<T>): Promise<T> {
+  const connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: patienceMs });
+  // The question that it breaks rejects, too.
+  connection.on('error', () => undefined);
+  try {
+    return await questions(async (sql, values = []) => {
+      const [rows] = await connection.query<RowDataPacket[]>({ sql, values: [...values], timeout: patienceMs });
+      return rows;
+    });
+  } finally {
+    connection.destroy();
+  }
+}
+
+/** How far a log of changes goes. Names of logs are in their order. */
+export interface LogPlace {
+  readonly log: string;
+  readonly bytes: number;
+}
 
 interface State {
   readonly address: string;
@@ -26,22 +49,23 @@ interface State {
   /** Receives and applies what the primary has: otherwise its end may be of no history. */
   readonly replicates: boolean;
   readonly position: string;
+  /** The end of its log. */
+  readonly place: LogPlace;
 }
 
 async function stateOf(address: string, password: string): Promise<State> {
-  let connection: Connection | undefined;
-  try {
-    connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
-    const [[row]] = await connection.query<RowDataPacket[]>({
-      sql: 'SELECT @@read_only AS readOnly, @@gtid_current_pos AS position',
-      timeout: connectMs,
-    });
-    const [[slave]] = await connection.query<RowDataPacket[]>({ sql: 'SHOW SLAVE STATUS', timeout: connectMs });
-    const replicates = slave?.['Slave_IO_Running'] === 'Yes' && slave['Slave_SQL_Running'] === 'Yes';
-    return { address, readOnly: row?.['readOnly'] === 1, replicates, position: String(row?.['position']) };
-  } finally {
-    connection?.destroy();
-  }
+  return ask(address, password, async (ask) => {
+    const [variables] = await ask('SELECT @@read_only AS readOnly, @@gtid_current_pos AS position');
+    const [slave] = await ask('SHOW SLAVE STATUS');
+    const [place] = await ask('SHOW MASTER STATUS');
+    return {
+      address,
+      readOnly: variables?.['readOnly'] === 1,
+      replicates: slave?.['Slave_IO_Running'] === 'Yes' && slave['Slave_SQL_Running'] === 'Yes',
+      position: String(variables?.['position']),
+      place: { log: String(place?.['File']), bytes: Number(place?.['Position']) },
+    };
+  });
 }
 
 /** How those are that answer, and why the others do not. */
@@ -53,32 +77,30 @@ async function statesOf({ databases, backupPassword }: SourceOptions): Promise<{
   return { states: asked.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : [])), problems };
 }
 
-/** The address of the database that clients write to; undefined while there is none. */
-export async function primaryOf(options: SourceOptions): Promise<string | undefined> {
-  return (await statesOf(options)).states.find(({ readOnly }) => !readOnly)?.address;
+/** The database that clients write to; undefined while there is none. */
+export async function primaryOf(options: SourceOptions): Promise<Pick<State, 'address' | 'place'> | undefined> {
+  return (await statesOf(options)).states.find(({ readOnly }) => !readOnly);
+}
+
+export interface DumpClocks {
+  readonly clock: Clock;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
 }
 
 /** Dumps a replica, so that the primary does not feel it; where none is fit for it, the primary. Rejects where no database is. */
-export async function dump(
-  archive: Archive,
-  options: SourceOptions & { readonly clock: Clock },
-  nowMs: number,
-): Promise<Manifest> {
+export async function dump(archive: Archive, options: SourceOptions & DumpClocks): Promise<Manifest> {
   const { states, problems } = await statesOf(options);
   states.sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
   const newest = Math.max(0, ...states.map(({ position }) => sequenceOf(position)));
-  const takenAt = new Date(nowMs).toISOString();
   for (const state of states) {
     // A database that is being made new is no source.
     if (state.readOnly && (!state.replicates || newest - sequenceOf(state.position) > behindMax))
       problems.push(`${state.address} is behind`);
     else {
       try {
-        return await archive.add(takenAt.replace(/\.\d+/, '').replaceAll(':', '-'), async (file) => ({
-          takenAt,
-          source: state.address,
-          position: await dumpOne(state, file, options),
-        }));
+        const name = new Date(options.nowMs()).toISOString().replace(/\.\d+/, '').replaceAll(':', '-');
+        return await archive.add(name, (file) => dumpOne(state, file, options));
       } catch (error) {
         problems.push((error as Error).message);
       }
@@ -90,101 +112,98 @@ export async function dump(
 /** Transactions; a replica that applies is within a moment. */
 const behindMax = 10_000;
 
-/** Resolves with its place in the history. */
 async function dumpOne(
   { address, position }: State,
   file: string,
-  options: SourceOptions & { readonly clock: Clock },
-): Promise<string> {
-  const { backupPassword: password, databaseName, clock } = options;
+  { backupPassword: password, databaseName, clock, nowMs }: SourceOptions & DumpClocks,
+): Promise<Pick<Manifest, 'takenAt' | 'source' | 'position'>> {
   const dump = dumpDatabase({ host: address, user: 'backup', password, databaseName, position: 'comment', clock });
-  const head = new Head();
+  const facts = new DumpFacts(nowMs);
   await Promise.all([
-    pipeline(dump.output, head, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
+    pipeline(dump.output, facts, createGzip({ level: 3 }), createWriteStream(file, { flush: true })),
     dump.whole,
   ]);
-  const dumped = /SET GLOBAL gtid_slave_pos='([^']*)'/.exec(head.text)?.[1];
   // What was just filled from another database has no log of its own yet, and does not know its place by it.
-  if (dumped === undefined || sequenceOf(dumped) < sequenceOf(position))
+  if (facts.position === undefined || sequenceOf(facts.position) < sequenceOf(position))
     throw new Error(`${address} does not know its place in the history`);
-  return dumped;
+  return { takenAt: new Date(facts.takenMs!).toISOString(), source: address, position: facts.position };
 }
 
-/** Lets everything pass, and remembers the beginning. */
-class Head extends Transform {
-  text = '';
+/** Lets a dump pass, and remembers what it says of itself. */
+export class DumpFacts extends Transform {
+  /** When its first bytes came. By then the program has the moment that it shows: before, it waits for that with all that it prints. */
+  takenMs: number | undefined;
+  /** Its last transaction. Some versions say it at the beginning, others at the end. */
+  position: string | undefined;
+  readonly #nowMs: () => number;
+  #end = '';
+
+  constructor(nowMs: () => number) {
+    super();
+    this.#nowMs = nowMs;
+  }
+
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error: null, chunk: Buffer) => void): void {
-    if (this.text.length < headChars) this.text += chunk.toString('latin1');
+    this.takenMs ??= this.#nowMs();
+    const text = this.#end + chunk.toString('latin1');
+    this.position = positionLine.exec(text)?.[1] ?? this.position;
+    this.#end = text.slice(-positionChars);
     done(null, chunk);
   }
 }
-/** The position stands within the first 50 lines. */
-const headChars = 16_384;
 
-const loginOf = (address: string): string[] => [`--host=${address}`, '--user=backup'];
+/** Text of a client's never begins a line of a dump: in it a line feed stands as \n. */
+const positionLine = /\n-- SET GLOBAL gtid_slave_pos='([^']*)'/;
+/** The line is shorter, with a position of one domain. */
+const positionChars = 200;
+
+/** Where the changes of a database are to be fetched from. */
+export interface FirstLog {
+  readonly name: string;
+  /** Whether the history holds its first transaction, so that the log continues what is known. */
+  readonly joins: boolean;
+  /** Sequence number of the transaction before its first. */
+  readonly after: number;
+}
 
 /**
- * Fetches the changes of a database as they are made, from the log on that holds the given transaction, into files of the folder, which is made when the
- * database answers. The program that is given back ends with the connection.
+ * The newest of its logs that begins with what the history holds: a later one might leave something out, or continue what a former primary had logged last and
+ * that is of no history. Where there is none, the oldest.
  */
-export async function fetchChanges(
-  address: string,
-  after: number,
-  makeFolder: () => Promise<string>,
-  { backupPassword }: SourceOptions,
-): Promise<ChildProcess> {
-  const first = await firstLog(address, after, backupPassword);
-  const folder = await makeFolder();
-  const how = ['--read-from-remote-server', '--raw', '--stop-never', `--result-file=${folder}/`];
-  return spawn('mariadb-binlog', [...loginOf(address), ...how, first], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: environmentWith(backupPassword),
+export async function firstLog(address: string, history: History, { backupPassword }: SourceOptions): Promise<FirstLog> {
+  return ask(address, backupPassword, async (ask) => {
+    const names = (await ask('SHOW BINARY LOGS')).map((row) => String(row['Log_name']));
+    let oldest: FirstLog | undefined;
+    for (const name of names.toReversed()) {
+      const { first, after } = await beginningOf(name, ask);
+      oldest = { name, joins: first !== undefined && history.has(first), after };
+      if (oldest.joins) return oldest;
+    }
+    if (oldest === undefined) throw new Error(`${address} keeps no log of changes`);
+    return oldest;
   });
 }
 
-/** What a primary had logged last when it was lost may not be of the history: commits that waited, one of each connection at the most. The next primary's log is right. */
-const waitingMax = 1_000;
+/** Before its first transaction stand the file's format, what is before it, and which logs a crash would need. */
+const headEvents = 50;
 
-/** The last log that begins before what may not be of the history; otherwise the first that there is. */
-async function firstLog(address: string, after: number, password: string): Promise<string> {
-  const connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: connectMs });
-  connection.on('error', () => undefined);
-  try {
-    const [logs] = await connection.query<RowDataPacket[]>('SHOW BINARY LOGS');
-    const names = logs.map((row) => String(row['Log_name']));
-    for (const name of names.toReversed()) {
-      const [[row]] = await connection.query<RowDataPacket[]>('SELECT BINLOG_GTID_POS(?, 4) AS position', [name]);
-      if (sequenceOf(String(row?.['position'] ?? '')) <= after - waitingMax) return name;
-    }
-    if (names[0] === undefined) throw new Error(`${address} keeps no log of changes`);
-    return names[0];
-  } finally {
-    connection.destroy();
-  }
+async function beginningOf(log: string, ask: Ask): Promise<{ first: Gtid | undefined; after: number }> {
+  const events = await ask('SHOW BINLOG EVENTS IN ? LIMIT ?', [log, headEvents]);
+  const gtidsOf = (type: string): Gtid[] => {
+    const event = events.find((row) => row['Event_type'] === type);
+    return (String(event?.['Info'] ?? '').match(/\b0-\d+-\d+/g) ?? []).map(gtidOf);
+  };
+  const [first] = gtidsOf('Gtid');
+  // Of each server that has written, its last transaction.
+  const before = gtidsOf('Gtid_list').map(({ sequence }) => sequence);
+  return { first, after: first === undefined ? Math.max(0, ...before) : first.sequence - 1 };
 }
 
-/** The sequence number of the first transaction in a log, Infinity where there is none. */
-export async function firstIn(log: string): Promise<number> {
-  const child = spawn('mariadb-binlog', [log], { stdio: ['ignore', 'pipe', 'ignore'] });
-  try {
-    for await (const sequence of sequencesOf(child)) return sequence;
-    return Infinity;
-  } finally {
-    child.kill();
-  }
-}
-
-/** The sequence number of the last transaction in a log, 0 where there is none. The end of one that is being written may be cut. */
-export async function lastIn(log: string): Promise<number> {
-  const child = spawn('mariadb-binlog', [log], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let last = 0;
-  for await (const sequence of sequencesOf(child)) last = sequence;
-  return last;
-}
-
-async function* sequencesOf({ stdout }: { readonly stdout: Readable }): AsyncGenerator<number> {
-  for await (const line of createInterface({ input: stdout })) {
-    const sequence = line.startsWith('#') ? /\bGTID 0-\d+-(\d+)/.exec(line)?.[1] : undefined;
-    if (sequence !== undefined) yield Number(sequence);
-  }
+/** Fetches the changes of a database as they are made, from a log on, into files of the folder. The program ends with the connection. */
+export function fetchChanges(address: string, log: string, folder: string, { backupPassword }: SourceOptions): ChildProcess {
+  const how = ['--read-from-remote-server', '--raw', '--stop-never', `--result-file=${folder}/`];
+  return spawn('mariadb-binlog', [`--host=${address}`, '--user=backup', ...how, log], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: environmentWith(backupPassword),
+  });
 }

@@ -28,5 +28,11 @@ export async function feed(file: string, args: readonly string[], input: string)
   await ended(child, file);
 }
 
+/** Resolves when all have; rejects, when all have ended, with the first error of the order given: what broke says more than the pipes that broke with it. */
+export async function inTurn(works: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(works);
+  for (const work of works) await work;
+}
+
 /** For MariaDB's programs: on the command line others would see the password. */
 export const environmentWith = (password: string): Record<string, string> => ({ PATH: '/usr/bin:/bin', MYSQL_PWD: password });

@@ -14,11 +14,11 @@ export interface DumpOptions {
   readonly clock: Clock;
 }
 
-/** From a machine that was cut off nothing comes, not even the end of the connection. Who fills a database from it may need some seconds for a statement. */
+/** From a machine that was cut off nothing comes, not even the end of the connection. A database that lives may need some seconds for a row. */
 const silentMs = 60_000;
 const lookMs = 1_000;
 
-/** Of one moment, without locks. `whole` rejects where it is not whole, also when nothing has come for a minute. */
+/** Of one moment, without locks. `whole` rejects where it is not whole, also when nothing has come for a minute though the reader wanted more. */
 export function dumpDatabase(options: DumpOptions): { readonly output: Readable; readonly whole: Promise<void> } {
   const { host, user, password, databaseName, position, clock } = options;
   const what = ['--single-transaction', '--gtid', '--routines', '--triggers', '--events', '--hex-blob'];
@@ -27,8 +27,16 @@ export function dumpDatabase(options: DumpOptions): { readonly output: Readable;
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environmentWith(password),
   });
-  let heardMs = clock.nowMs();
-  child.stdout.on('data', () => (heardMs = clock.nowMs())).pause();
-  const cancel = clock.every(lookMs, () => clock.nowMs() - heardMs > silentMs && child.kill('SIGKILL'));
+  const cancel = whenSilent(child.stdout, clock, () => child.kill('SIGKILL'));
   return { output: child.stdout, whole: ended(child, 'mariadb-dump').finally(cancel) };
+}
+
+/** Calls when nothing has come for a minute in which the reader did not hold the stream back. Leaves the stream to be read; the returned function ends the watch. */
+export function whenSilent(stream: Readable, clock: Clock, call: () => void): () => void {
+  let heardMs = clock.nowMs();
+  stream.on('data', () => (heardMs = clock.nowMs())).pause();
+  return clock.every(lookMs, () => {
+    if (stream.isPaused()) heardMs = clock.nowMs();
+    else if (clock.nowMs() - heardMs > silentMs) call();
+  });
 }

@@ -8,7 +8,7 @@ import type { Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { Replication, ServerState } from '../domain/database.ts';
 import { clientTransactions, sequenceOf } from '../domain/database-history.ts';
-import { ended } from './command.ts';
+import { ended, inTurn } from './command.ts';
 import { dumpDatabase } from './dump.ts';
 import { killServer } from './fence.ts';
 import { pidFile, socketFile, type Folders } from './folders.ts';
@@ -194,7 +194,7 @@ class Mariadb implements DatabaseServer {
     const fill = spawn('mariadb', [`--socket=${socketFile}`, '--init-command=SET sql_log_bin = 0'], {
       stdio: ['pipe', 'ignore', 'pipe'],
     });
-    await Promise.all([pipeline(dump.output, fill.stdin), dump.whole, ended(fill, 'mariadb')]);
+    await inTurn([ended(fill, 'mariadb'), dump.whole, pipeline(dump.output, fill.stdin)]);
     await this.keep();
   }
 

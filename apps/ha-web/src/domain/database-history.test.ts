@@ -1,19 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { clientTransactions, ReplayFilter, sequenceOf } from './database-history.ts';
+import { clientTransactions, gtidOf, History, sequenceOf } from './database-history.ts';
 
 const gtid = (sequence: number, time = '10:00:00', kind = 'trans'): string =>
   `#260131 ${time} server id 1  end_log_pos 378 CRC32 0xd57ad644 \tGTID 0-1-${sequence} ${kind}`;
 const change = (database: string): string =>
   `#260131 10:00:00 server id 1  end_log_pos 487 CRC32 0x84d073e7 \tTable_map: \`${database}\`.\`t\` mapped to number 18`;
 
-function passed(filter: ReplayFilter, lines: readonly string[]): string[] {
-  return lines.filter((line) => filter.passes(line));
-}
-
 describe('sequenceOf', () => {
   it('is the number of the last transaction, 0 before the first', () => {
     expect(sequenceOf('')).toBe(0);
     expect(sequenceOf('0-173801749-42')).toBe(42);
+    expect(gtidOf('0-173801749-42')).toEqual({ server: 173_801_749, sequence: 42 });
   });
 
   it('refuses a history of several domains', () => {
@@ -34,42 +31,51 @@ describe('clientTransactions', () => {
     ];
     expect(await clientTransactions(lines, 'ha')).toBe(2);
   });
+
+  it('takes no text of a client for an event', async () => {
+    const text = [`#Q> INSERT INTO orders VALUES ('${gtid(7, '10:00:00', 'ddl')}`, `#Q> ${change('marketplace')}')`];
+    expect(await clientTransactions([gtid(1), ...text, change('ha')], 'ha')).toBe(0);
+  });
 });
 
-describe('ReplayFilter', () => {
-  const until = Date.UTC(2026, 0, 31, 10, 0, 5) / 1_000;
+describe('History', () => {
+  const run = (server: number, first: number, last: number, log = 'a') => ({ server, first, last, log });
+  function historyOf(...connections: (readonly ReturnType<typeof run>[])[]): History {
+    const history = new History();
+    for (const connection of connections) history.add(connection);
+    return history;
+  }
 
-  it('passes each transaction once, behind the first and up to the time', () => {
-    const filter = new ReplayFilter({ after: 1, untilSeconds: until });
-    const lines = [gtid(1), 'one', gtid(2), 'two', gtid(3, '10:00:05'), 'three', gtid(4, '10:00:06'), 'four'];
-    expect(passed(filter, lines)).toEqual([gtid(2), 'two', gtid(3, '10:00:05'), 'three']);
-    expect(filter.last).toBe(3);
-    expect(passed(filter, [gtid(2), 'two', gtid(3), 'three'])).toEqual([]);
+  it('is what connections hold together, the later one where they overlap', () => {
+    const history = historyOf([run(1, 1, 50)], [run(1, 40, 60, 'b')]);
+    expect(history.behind(0)).toEqual([run(1, 1, 39), run(1, 40, 60, 'b')]);
+    expect(history.behind(45)).toEqual([run(1, 46, 60, 'b')]);
+    expect(history.last).toBe(60);
   });
 
-  it('passes what tells how to read a log, also behind a transaction that is not wanted', () => {
-    const filter = new ReplayFilter({ after: 5, untilSeconds: Infinity });
-    const start = '#260131 10:00:00 server id 1  end_log_pos 256 CRC32 0x7be30fcc \tStart: binlog v 4, server v 10.11';
-    expect(passed(filter, [gtid(5), 'five', start, 'format'])).toEqual([start, 'format']);
+  it('keeps what a later connection came to its end before, where they agree', () => {
+    const history = historyOf([run(1, 1, 50)], [run(1, 10, 20, 'b')], []);
+    expect(history.behind(0)).toEqual([run(1, 1, 9), run(1, 10, 20, 'b'), run(1, 21, 50)]);
   });
 
-  it('refuses to leave a transaction out', () => {
-    const filter = new ReplayFilter({ after: 1, untilSeconds: Infinity });
-    expect(() => filter.passes(gtid(4))).toThrow('the changes 2 to 3 are missing');
+  it('forgets what a primary logged last and no other knows', () => {
+    const history = historyOf([run(1, 1, 105)], [run(1, 50, 102, 'b'), run(2, 103, 103, 'b')]);
+    expect(history.behind(49)).toEqual([run(1, 50, 102, 'b'), run(2, 103, 103, 'b')]);
+    expect(history.has({ server: 2, sequence: 103 })).toBe(true);
+    expect(history.has({ server: 1, sequence: 103 })).toBe(false);
+    expect(history.contradicts({ server: 1, sequence: 103 })).toBe(true);
+    expect(history.contradicts({ server: 1, sequence: 104 })).toBe(false);
   });
 
-  it('leaves to a later log what that begins with, for what a former primary logged last may not be of the history', () => {
-    const filter = new ReplayFilter({ after: 1, untilSeconds: Infinity });
-    filter.endBefore(3);
-    expect(passed(filter, [gtid(2), 'two', gtid(3), 'of no history'])).toEqual([gtid(2), 'two']);
-    filter.endBefore(Infinity);
-    expect(passed(filter, [gtid(3), 'three'])).toEqual([gtid(3), 'three']);
+  it('keeps the tail of a lost primary as long as nobody is known to have gone on without it', () => {
+    const history = historyOf([run(1, 1, 105)], [run(1, 50, 101, 'b')]);
+    expect(history.last).toBe(105);
+    history.add([run(1, 50, 102, 'c'), run(2, 103, 104, 'c')]);
+    expect(history.behind(102)).toEqual([run(2, 103, 104, 'c')]);
   });
 
-  it('wants a transaction again that came to no end', () => {
-    const filter = new ReplayFilter({ after: 1, untilSeconds: Infinity });
-    filter.passes(gtid(2));
-    filter.takeBack();
-    expect(filter.passes(gtid(2))).toBe(true);
+  it('has a gap where nobody knows since when two logs differ, and where something was not fetched', () => {
+    expect(historyOf([run(1, 1, 105)], [run(2, 50, 110, 'b')]).behind(0)).toEqual([run(1, 1, 48), run(2, 50, 110, 'b')]);
+    expect(historyOf([run(1, 1, 10)], [run(1, 20, 30, 'b')]).behind(0)).toEqual([run(1, 1, 10), run(1, 20, 30, 'b')]);
   });
 });

@@ -1,11 +1,22 @@
 /** The history of a database: one domain of global transaction ids, so that their sequence numbers count all transactions. Pure. */
 
+/** What names a transaction: the server that wrote it first, and its place in the history. */
+export interface Gtid {
+  readonly server: number;
+  readonly sequence: number;
+}
+
+/** Of a position such as `0-1-17`: its last transaction. Sequence 0 for an empty one. */
+export function gtidOf(position: string): Gtid {
+  if (position === '') return { server: 0, sequence: 0 };
+  const [, server, sequence] = /^0-(\d+)-(\d+)$/.exec(position) ?? [];
+  if (sequence === undefined) throw new Error(`"${position}" is not a position in a history of one domain, as 0-1-17`);
+  return { server: Number(server), sequence: Number(sequence) };
+}
+
 /** Of a position such as `0-1-17`; 0 for an empty one. */
 export function sequenceOf(position: string): number {
-  if (position === '') return 0;
-  const sequence = /^0-\d+-(\d+)$/.exec(position)?.[1];
-  if (sequence === undefined) throw new Error(`"${position}" is not a position in a history of one domain, as 0-1-17`);
-  return Number(sequence);
+  return gtidOf(position).sequence;
 }
 
 /** How many of the transactions that `mariadb-binlog -v` shows change more than the agents' own tables. */
@@ -16,9 +27,10 @@ export async function clientTransactions(
   let transactions = 0;
   let counted = true;
   for await (const line of lines) {
-    const begin = /^#.*\bGTID \d+-\d+-\d+( ddl)?/.exec(line);
+    // A line of an event's own begins with its time. Whatever else begins with # may be a client's text.
+    const begin = /^#\d{6} .*\tGTID \d+-\d+-\d+( ddl)?/.exec(line);
     if (begin) counted = false;
-    const database = /^#.*\bTable_map: `(\w+)`/.exec(line)?.[1];
+    const database = /^#\d{6} .*\tTable_map: `(\w+)`/.exec(line)?.[1];
     // Agents log no changes of tables themselves.
     const ofClient = begin?.[1] !== undefined || (database !== undefined && database !== agentsDatabase);
     if (counted || !ofClient) continue;
@@ -28,65 +40,66 @@ export async function clientTransactions(
   return transactions;
 }
 
-/** What of a history is wanted: all behind a transaction, up to a time. */
-export interface Replay {
-  /** Sequence number of the last transaction that is there; those up to it are left out. */
-  readonly after: number;
-  /** Seconds since 1970; transactions that were begun later are left out. */
-  readonly untilSeconds: number;
+/** Transactions without a gap between them that one server wrote, and the log where they stand. */
+export interface Run {
+  readonly server: number;
+  readonly first: number;
+  readonly last: number;
+  readonly log: string;
 }
 
 /**
- * Of the lines that `mariadb-binlog` prints, those of the wanted transactions, once each, whichever of several logs they stand in; and what stands outside of
- * transactions. Throws where a transaction is missing. Times are of the log's own zone: run it with TZ=UTC.
+ * What is known of the history from logs that were fetched over several connections, each from whoever was the primary then. They overlap. Two rules:
+ *
+ * 1. *A connection is right in all that it holds.* What a primary had logged last when it was lost may be of no history; the next primary's log is.
+ * 2. *What an earlier connection holds behind that stays, unless the two differ somewhere.* Where they agree the later one has only fetched less. Once they differ,
+ *    all that the earlier one has from there on continues transactions that never were.
+ *
+ * They differ where another server wrote the transaction of the same number: the first transaction of each epoch is of its new primary, so that two histories
+ * that part do so with such a pair.
  */
-export class ReplayFilter {
-  #last: number;
-  #before = Infinity;
-  readonly #untilSeconds: number;
-  #passes = true;
+export class History {
+  #runs: readonly Run[] = [];
 
-  constructor({ after, untilSeconds }: Replay) {
-    this.#last = after;
-    this.#untilSeconds = untilSeconds;
+  /** The next connection's runs, in their order. */
+  add(connection: readonly Run[]): void {
+    const [begin, end] = [connection[0]?.first, connection.at(-1)?.last];
+    if (begin === undefined || end === undefined) return;
+    const differs = connection.some((run) => this.#runs.some((own) => own.server !== run.server && overlap(own, run)));
+    // Where already its first one differs, nobody knows since when: a gap before it says so.
+    const known = this.#serverOf(begin) ?? connection[0]!.server;
+    const before = cut(this.#runs, 1, known === connection[0]!.server ? begin - 1 : begin - 2);
+    this.#runs = [...before, ...connection, ...(differs ? [] : cut(this.#runs, end + 1, Infinity))];
   }
 
-  /** Sequence number of the last transaction that passed. */
+  /** Sequence number of the last transaction; 0 where there is none. */
   get last(): number {
-    return this.#last;
+    return this.#runs.at(-1)?.last ?? 0;
   }
 
-  /** From now on only transactions before this one pass: the rest of the history stands in another log. */
-  endBefore(sequence: number): void {
-    this.#before = sequence;
+  has({ server, sequence }: Gtid): boolean {
+    return this.#serverOf(sequence) === server;
   }
 
-  /** The transaction that passed last came to no end: it is wanted once more. */
-  takeBack(): void {
-    this.#last--;
+  /** Whether another transaction is known to stand in its place. */
+  contradicts({ server, sequence }: Gtid): boolean {
+    return (this.#serverOf(sequence) ?? server) !== server;
   }
 
-  /** Whether a transaction begins with the line. */
-  begins(line: string): boolean {
-    return transactionLine.test(line);
+  /** What is known behind a transaction, in order. There may be gaps. */
+  behind(sequence: number): Run[] {
+    return cut(this.#runs, sequence + 1, Infinity);
   }
 
-  passes(line: string): boolean {
-    if (!line.startsWith('#')) return this.#passes;
-    const transaction = transactionLine.exec(line);
-    if (transaction !== null) this.#begin(transaction.slice(1).map(Number));
-    // How to read what follows stands at the beginning of each file.
-    else if (/^#.*\bStart: binlog v/.test(line)) this.#passes = true;
-    return this.#passes;
-  }
-
-  #begin([year, month, day, hour, minute, second, sequence]: number[]): void {
-    const seconds = Date.UTC(2000 + year!, month! - 1, day, hour, minute, second) / 1_000;
-    this.#passes = sequence! > this.#last && sequence! < this.#before && seconds <= this.#untilSeconds;
-    if (!this.#passes) return;
-    if (sequence !== this.#last + 1) throw new Error(`the changes ${this.#last + 1} to ${sequence! - 1} are missing`);
-    this.#last = sequence!;
+  #serverOf(sequence: number): number | undefined {
+    return this.#runs.find(({ first, last }) => first <= sequence && sequence <= last)?.server;
   }
 }
 
-const transactionLine = /^#(\d\d)(\d\d)(\d\d) +(\d+):(\d\d):(\d\d) .*\bGTID 0-\d+-(\d+)/;
+const overlap = (a: Run, b: Run): boolean => a.first <= b.last && b.first <= a.last;
+
+function cut(runs: readonly Run[], first: number, last: number): Run[] {
+  return runs
+    .map((run) => ({ ...run, first: Math.max(run.first, first), last: Math.min(run.last, last) }))
+    .filter((run) => run.first <= run.last);
+}

@@ -9,6 +9,7 @@ function hosted(dumps: readonly ('made' | 'failed')[], hasDump: boolean) {
   const results = [...dumps];
   let night: () => void = () => undefined;
   let connection = Promise.withResolvers<void>();
+  let miss: () => void = () => undefined;
   const role = new DatabaseBackup({
     dump: async () => {
       const result = results.shift()!;
@@ -16,7 +17,8 @@ function hosted(dumps: readonly ('made' | 'failed')[], hasDump: boolean) {
       if (result === 'failed') throw new Error('no database answers');
     },
     hasDump: async () => hasDump,
-    follow: () => {
+    follow: (missed) => {
+      miss = missed;
       trace.push('follow');
       connection = Promise.withResolvers<void>();
       return { ended: connection.promise, stop: () => connection.resolve() };
@@ -28,7 +30,14 @@ function hosted(dumps: readonly ('made' | 'failed')[], hasDump: boolean) {
     clock,
     log: silentLogger,
   });
-  return { role, clock, trace, night: () => night(), lose: () => connection.reject(new Error('the connection broke')) };
+  return {
+    role,
+    clock,
+    trace,
+    night: () => night(),
+    miss: () => miss(),
+    lose: () => connection.reject(new Error('the connection broke')),
+  };
 }
 
 describe('DatabaseBackup', () => {
@@ -61,5 +70,14 @@ describe('DatabaseBackup', () => {
     await role.stop();
     await clock.advanceAsync(10_000);
     expect(trace).toEqual(['follow', 'follow']);
+  });
+
+  it('makes a dump at once where changes are not to be had anymore', async () => {
+    const { role, clock, trace, miss } = hosted(['made'], true);
+    await role.start();
+    miss();
+    await clock.advanceAsync(0);
+    expect(trace).toEqual(['follow', 'dump made']);
+    await role.stop();
   });
 });

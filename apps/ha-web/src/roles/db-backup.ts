@@ -6,8 +6,11 @@ export interface BackupParts {
   readonly dump: () => Promise<void>;
   /** Whether there is a dump that the changes continue. */
   readonly hasDump: () => Promise<boolean>;
-  /** Follows the primary's changes; resolves when the connection has ended, rejects when there is none. `stop` ends it. */
-  readonly follow: () => { readonly ended: Promise<void>; readonly stop: () => void };
+  /**
+   * Follows the primary's changes; resolves or rejects when the connection has ended, rejects when there is none. `stop` ends it. Calls `missed` where changes are
+   * not to be had anymore, so that only a new dump is continued by what comes.
+   */
+  readonly follow: (missed: () => void) => { readonly ended: Promise<void>; readonly stop: () => void };
   /** Calls at the configured time of each day; the returned function ends that. */
   readonly daily: (run: () => void) => () => void;
   readonly clock: Clock;
@@ -46,7 +49,7 @@ export class DatabaseBackup implements Role {
 
   #follow(): void {
     if (this.#stopped) return;
-    const { ended, stop } = this.#parts.follow();
+    const { ended, stop } = this.#parts.follow(() => this.#dump());
     this.#stopFollowing = stop;
     ended
       .catch((error: unknown) => {
