@@ -97,12 +97,13 @@ async function compose(directory: string, args: readonly string[], env: NodeJS.P
   if (code !== 0) throw new Error(`docker compose ${args[0]} ended with ${code}`);
 }
 
-/** What `npx nx up` does: engine, images, containers, and what to do next. */
-export async function up(directory: string, args: readonly string[]): Promise<void> {
+/** What `npx nx up` does: engine, images, containers, what the app itself waits for, and what to do next. */
+export async function up(directory: string, args: readonly string[], ready?: () => Promise<void>): Promise<void> {
   await ensureEngine();
   const environment = await composeEnvironment(directory);
   say(`starting the containers of ${environment['COMPOSE_PROJECT_NAME']}`);
   await composeUp(directory, { ...process.env, ...environment }, args);
+  await ready?.();
   const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
   const port = composeFile(directory).includes('LAB_PORT') ? `, its port is 127.0.0.1:${environment['LAB_PORT']}` : '';
   console.log(`${environment['COMPOSE_PROJECT_NAME']} is up${port}`);

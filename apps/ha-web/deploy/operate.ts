@@ -1,12 +1,23 @@
-/** `npx nx scale ha-web --web 5` and `npx nx rolling-update ha-web`, of the system that `npx nx up` has started. */
+/** `npx nx up ha-web`, `npx nx scale ha-web --web 5` and `npx nx rolling-update ha-web`. */
+import { join } from 'node:path';
 import { command, ExitError, exitCodes, runMain } from '@lab/process';
 import { z } from 'zod';
+import { up } from '../../../docker/compose.ts';
 import { ensureEngine } from '../../../docker/engine.ts';
-import { ordinary, System } from './drill/system.ts';
+import { System } from './drill/system.ts';
+
+/** As in compose.yaml; a second system on this machine needs others. */
+const addresses = {
+  externalPrefix: process.env['EXTERNAL_PREFIX'] ?? '10.89.0',
+  internalPrefix: process.env['INTERNAL_PREFIX'] ?? '10.89.1',
+};
+
+/** Returns when everything works, the replica in sync. */
+const start = (): Promise<void> => up(join(import.meta.dirname, '..'), [], async () => (await System.of(addresses)).whole());
 
 async function runningSystem(): Promise<System> {
   await ensureEngine();
-  const system = await System.of(ordinary);
+  const system = await System.of(addresses);
   if ((await system.webServers()).length === 0) throw new Error('it does not run: npx nx up ha-web starts it');
   return system;
 }
@@ -19,7 +30,7 @@ async function scale({ web }: { web: number }): Promise<void> {
 
 async function rollingUpdate(): Promise<void> {
   const system = await runningSystem();
-  await system.update((server) => console.log(`${server} is new and takes requests`));
+  await system.update((server) => console.log(`${server} has made room for a new one`));
 }
 
 /** What an engine says is for whoever has typed the command, without a stack. */
@@ -28,6 +39,11 @@ const inWords = (error: Error): never => {
 };
 
 const commands = {
+  up: command({
+    summary: 'starts all machines, and waits until everything works',
+    settings: z.object({}),
+    run: () => start().catch(inWords),
+  }),
   scale: command({
     summary: 'starts or stops web servers, until there are so many',
     settings: z

@@ -106,7 +106,7 @@ export const mariadbdConfig = z.object({
 });
 export type MariadbdConfig = z.infer<typeof mariadbdConfig>;
 
-export const watchdogConfig = z.object({ ...admitted, ...files, logLevel });
+export const watchdogConfig = z.object({ ...admitted, ...files, floatingAddress: floating.floatingAddress, logLevel });
 export type WatchdogConfig = z.infer<typeof watchdogConfig>;
 
 export const agentConfig = z.object({

@@ -61,12 +61,12 @@ const operations: Record<string, Command> = {
     run: async (settings) => (await databaseHosts()).runNewMaster(settings),
   }),
   newSlave: command({
-    summary: 'makes this database a replica again',
+    summary: 'waits until this database, a former primary, is the replica',
     settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runNewSlave(settings),
   }),
   initSlave: command({
-    summary: 'fills this database anew from the primary',
+    summary: 'empties this replica, and fills it anew from the primary',
     settings: config.operatorConfig,
     run: async (settings) => (await databaseHosts()).runInitSlave(settings),
   }),

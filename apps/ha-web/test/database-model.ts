@@ -209,6 +209,7 @@ export class Machine {
       clock: this.#clock(host),
       log: silentLogger,
       nowMs: () => this.#world.clock.nowMs(),
+      before: [],
     });
     this.agent = { agent, discovery, host };
     agent.failed.catch((error: unknown) => {

@@ -65,6 +65,21 @@ describe('a replica whose server hangs', () => {
   });
 });
 
+describe('a database whose keepalived hangs', () => {
+  it('has the address when it becomes the primary', async () => {
+    const primary = await machines.primary();
+    const replica = primary === 'db-1' ? 'db-2' : 'db-1';
+    await using orders = await Orders.start(machines.address('floating'), 2);
+    await machines.exec(machines.databases[replica].id, 'pkill', '-STOP', '-x', 'keepalived');
+    await orders.served();
+    await machines.databases[primary].kill();
+    await orders.served();
+    expect(await machines.primary()).toBe(replica);
+    await machines.databases[primary].start();
+    await machines.whole();
+  });
+});
+
 describe('a primary that has lost its disk', () => {
   it('leaves the last data alone that there are: an operator decides', async () => {
     const primary = await machines.primary();

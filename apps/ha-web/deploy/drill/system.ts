@@ -22,9 +22,6 @@ export interface SystemOptions {
   readonly internalPrefix: string;
 }
 
-/** As `npx nx up` starts it. */
-export const ordinary: SystemOptions = { externalPrefix: '10.89.0', internalPrefix: '10.89.1' };
-
 export class System {
   readonly #env: Record<string, string>;
   readonly externalPrefix: string;
@@ -80,15 +77,16 @@ export class System {
     });
   }
 
-  /** A rolling update: each web server makes room for one of the present image, one after the other. Resolves when the last one takes requests. */
+  /** A rolling update: for each web server one of the present image comes first, and then it goes. Resolves when the last one has gone. */
   async update(progress: (server: string) => void = () => undefined): Promise<void> {
     const servers = await this.webServers();
     for (const server of servers) {
+      await this.scale(servers.length + 1);
       await this.stop(server);
       await run('docker', ['rm', this.container(server)]);
-      await this.scale(servers.length);
       progress(server);
     }
+    await this.scale(servers.length);
   }
 
   async compose(...args: readonly string[]): Promise<string> {

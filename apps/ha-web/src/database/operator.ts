@@ -1,7 +1,7 @@
 /** What an operator does by hand on a database machine: shows how things are, and asks for what the agents do by themselves only after a fault. */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import type { Discovery } from '@lab/discovery';
+import { UnavailableError, type Discovery } from '@lab/discovery';
 import { ExitError, exitCodes, type Clock } from '@lab/process';
 import type { DatabaseRecord } from '../domain/database.ts';
 import { takeoverMs, type AgentStatus } from './agent-status.ts';
@@ -13,7 +13,8 @@ export interface OperatorParts {
   readonly peerName: string;
   readonly ownAgent: string;
   readonly peerAgent: string;
-  readonly discovery: Discovery;
+  /** Rejects with `UnavailableError` while ZooKeeper is away. */
+  readonly discovery: Promise<Discovery>;
   readonly folders: Folders;
   readonly clock: Clock;
   readonly print: (line: string) => void;
@@ -34,8 +35,13 @@ export class Operator {
   /** Shows the record and what the agents say of themselves. */
   async verify(): Promise<void> {
     const { print, ownAgent, peerAgent } = this.#parts;
-    const record = (await this.#record())?.record;
-    if (record === undefined) print('there is no record of a primary');
+    const found = await this.#record().catch((error: unknown) => {
+      if (error instanceof UnavailableError) return error;
+      throw error;
+    });
+    const record = found instanceof Error ? undefined : found?.record;
+    if (found instanceof Error) print('ZooKeeper does not answer: the record is not known');
+    else if (record === undefined) print('there is no record of a primary');
     else
       print(
         `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? '' : 'not '}in sync`,
@@ -71,15 +77,22 @@ export class Operator {
       replicaInSync: false,
       replicaBootId: '',
     };
-    const version = await discovery.record('database').write(JSON.stringify(next), found?.version);
+    const version = await (await discovery).record('database').write(JSON.stringify(next), found?.version);
     if (version === undefined)
       throw new ExitError('the record was changed at the same moment: look again', exitCodes.unavailable);
-    print(`${name} is the primary on record, of epoch ${next.epoch}`);
+    print(
+      `${name} is the primary on record, of epoch ${next.epoch}; what ${peerName} has behind transaction ${own.position} is lost to clients`,
+    );
     await this.#until('primary', takeoverMs);
   }
 
   /** A former primary becomes the replica by itself; this waits for it. */
   async newSlave(): Promise<void> {
+    const { name, peerName } = this.#parts;
+    if ((await this.#record())?.record.primary === name)
+      throw new ExitError(
+        `${name} is the primary on record: it becomes the replica when ${peerName} takes over (takeover there)`,
+      );
     await this.#until('replica', fillMs);
   }
 
@@ -98,7 +111,7 @@ export class Operator {
   }
 
   async #record(): Promise<{ record: DatabaseRecord; version: number } | undefined> {
-    const state = await this.#parts.discovery.record('database').read();
+    const state = await (await this.#parts.discovery).record('database').read();
     return state && { record: JSON.parse(state.text) as DatabaseRecord, version: state.version };
   }
 

@@ -1,7 +1,11 @@
-/** Fences a database that is open to clients when its agent has not been heard for a lease: a process of its own, for the agent may be what hangs. */
+/**
+ * Fences a database that is open to clients when its agent has not been heard for a lease, and starts keepalived again when the address is not where the
+ * database is open: a process of its own, for either may be what hangs.
+ */
 import type { Clock, Logger, Role } from '@lab/process';
 import { leaseMs } from '../domain/database.ts';
 import { agentSilentMs, isOpen, killAgent, killServer } from './fence.ts';
+import type { FloatingAddress } from './floating-address.ts';
 import { pidFile } from './folders.ts';
 import type { Door } from './port.ts';
 
@@ -9,16 +13,20 @@ export interface WatchdogParts {
   readonly door: Door;
   readonly primaryFile: string;
   readonly aliveFile: string;
+  readonly address: Pick<FloatingAddress, 'isHere' | 'reset'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 const lookMs = 500;
+/** keepalived moves the address within half a second, takes one to start, and more on a busy machine. */
+const misplacedMs = 3_000;
 
 export class Watchdog implements Role {
   readonly #parts: WatchdogParts;
   #stop: () => void = () => undefined;
   #looking: Promise<void> | undefined;
+  #misplacedSinceMs: number | undefined;
 
   constructor(parts: WatchdogParts) {
     this.#parts = parts;
@@ -39,7 +47,9 @@ export class Watchdog implements Role {
 
   async #look(): Promise<void> {
     const { door, primaryFile, aliveFile, log } = this.#parts;
-    if (!(await isOpen(primaryFile))) return;
+    const open = await isOpen(primaryFile);
+    await this.#place(open);
+    if (!open) return;
     const silentMs = await agentSilentMs(aliveFile);
     if (!(silentMs > leaseMs)) return;
     log.error({ silentMs }, 'the agent is silent: the database is fenced');
@@ -47,5 +57,19 @@ export class Watchdog implements Role {
     await killServer(pidFile);
     // Its session is lost; another one starts.
     await killAgent(aliveFile);
+  }
+
+  async #place(open: boolean): Promise<void> {
+    const { address, clock, log } = this.#parts;
+    const nowMs = clock.nowMs();
+    if (address.isHere === open) this.#misplacedSinceMs = undefined;
+    else this.#misplacedSinceMs ??= nowMs;
+    if (this.#misplacedSinceMs === undefined || nowMs - this.#misplacedSinceMs <= misplacedMs) return;
+    log.error(
+      { open },
+      open ? 'the address has not come: keepalived is killed' : 'the address has not left: keepalived is killed',
+    );
+    this.#misplacedSinceMs = undefined;
+    await address.reset();
   }
 }

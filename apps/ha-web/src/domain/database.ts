@@ -23,8 +23,8 @@
  * The registry, VRRP and the silence of the primary only say when to try. All of them may be wrong: then a try costs some waiting, never a row. A primary that
  * hears neither ZooKeeper nor its replica for a lease is fenced so that clients do not hang on it; nothing else depends on that.
  *
- * Of what there is in MariaDB's world: the ideas are those of Patroni's synchronous mode, https://patroni.readthedocs.io/en/latest/replication_modes.html,
- * with semi-sync's wait in the place of PostgreSQL's.
+ * The ideas are those of Patroni's synchronous mode for PostgreSQL, https://patroni.readthedocs.io/en/latest/replication_modes.html,
+ * with MariaDB's semi-sync in the place of its synchronous replication.
  */
 
 /** The text of the record `database`. */

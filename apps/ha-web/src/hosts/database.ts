@@ -1,9 +1,13 @@
 /** Processes of the database machines. */
 import { randomBytes } from 'node:crypto';
-import { connectZookeeper } from '@lab/discovery';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connectZookeeper, UnavailableError } from '@lab/discovery';
 import { exitCodes, ExitError, makeLogger, runProcess, systemClock, type HostedRole, type Logger } from '@lab/process';
 import type { AgentConfig, MariadbdConfig, NewMasterConfig, WatchdogConfig } from '../config.ts';
+import type { AgentEvent } from '../database/agent-status.ts';
 import { Fence } from '../database/fence.ts';
+import { FloatingAddress } from '../database/floating-address.ts';
 import { foldersOf } from '../database/folders.ts';
 import { connectMariadb } from '../database/mariadb.ts';
 import { MariadbServer } from '../database/mariadbd.ts';
@@ -27,7 +31,10 @@ export async function runMariadbd(settings: MariadbdConfig): Promise<number> {
 
 export async function runWatchdog(settings: WatchdogConfig): Promise<number> {
   const log = makeLogger({ name: 'db-watchdog', level: settings.logLevel });
-  const role = new Watchdog({ ...settings, door: new Fence(settings), clock: systemClock, log });
+  const role = new Watchdog({
+    ...{ ...settings, door: new Fence(settings), clock: systemClock, log },
+    address: new FloatingAddress(settings.floatingAddress),
+  });
   return runProcess([{ name: 'db-watchdog', role }], { log });
 }
 
@@ -42,6 +49,7 @@ export async function runAgent(settings: AgentConfig): Promise<number> {
     door: new Fence(settings),
     clock: systemClock,
     nowMs: Date.now,
+    before: await savedBefore(foldersOf(settings.dataFolder).diverged),
   });
   const roles: HostedRole[] = [
     { name: 'peer', role: peer },
@@ -52,6 +60,16 @@ export async function runAgent(settings: AgentConfig): Promise<number> {
     { name: 'agent', role: agent },
   ];
   return runProcess(roles, { log, drainMs: 2_000 });
+}
+
+/** What earlier agents have saved is to be seen until somebody has taken it away. */
+async function savedBefore(folder: string): Promise<AgentEvent[]> {
+  const names = (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
+  const events = names.map(async (file) => ({
+    at: (await stat(file)).mtimeMs,
+    text: `had transactions of its own, saved in ${file}`,
+  }));
+  return (await Promise.all(events)).sort((a, b) => b.at - a.at);
 }
 
 /** Crash recovery may take minutes; meanwhile the database is closed, and there is nothing for an agent to do. */
@@ -82,7 +100,8 @@ async function connectPatiently(settings: AgentConfig, log: Logger): Promise<Dat
 /** An operator's command on a database machine. */
 async function operate(settings: AgentConfig, work: (operator: Operator) => Promise<void>): Promise<number> {
   const { name, peerName, peerAddress, agentPort, dataFolder, zookeeper } = settings;
-  const discovery = await connectZookeeper({ servers: zookeeper, connectTimeoutMs: operatorMs });
+  const discovery = connectZookeeper({ servers: zookeeper, connectTimeoutMs: operatorMs });
+  discovery.catch(() => undefined);
   const operator = new Operator({
     ...{ name, peerName, discovery, folders: foldersOf(dataFolder), clock: systemClock },
     ownAgent: `http://127.0.0.1:${agentPort}`,
@@ -92,8 +111,14 @@ async function operate(settings: AgentConfig, work: (operator: Operator) => Prom
   try {
     await work(operator);
     return exitCodes.ok;
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error;
+    throw new ExitError(`ZooKeeper does not answer: ${error.message}`, exitCodes.unavailable, { cause: error });
   } finally {
-    await discovery.close();
+    await discovery.then(
+      (connected) => connected.close(),
+      () => undefined,
+    );
   }
 }
 /** An operator would rather know soon that ZooKeeper is away. */

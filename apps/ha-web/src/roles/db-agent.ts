@@ -26,6 +26,8 @@ export interface AgentParts {
   readonly log: Logger;
   /** Milliseconds since 1970, for events. */
   readonly nowMs: () => number;
+  /** Events of earlier agents that are still to be seen. */
+  readonly before: readonly AgentEvent[];
 }
 
 /** Between two looks while there is nothing to do: a fifth of the time in which the shortest silence must be noticed. */
@@ -88,13 +90,14 @@ export class DatabaseAgent implements Role {
 
   #state: ServerState | undefined;
   #told = '';
-  #events: readonly AgentEvent[] = [];
+  #events: readonly AgentEvent[];
   #stopped = false;
   #cancel: () => void = () => undefined;
   #round: Promise<boolean> = Promise.resolve(false);
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
+    this.#events = parts.before;
     const nowMs = parts.clock.nowMs();
     [this.#quiet, this.#waiting, this.#acknowledged] = [new Unchanged(nowMs), new Unchanged(nowMs), new Unchanged(nowMs)];
     this.#contactMs = this.#confirmedMs = this.#heardMs = this.#aloneMs = nowMs;
