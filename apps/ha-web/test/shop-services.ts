@@ -13,13 +13,18 @@ const cheapCost = { N: 2, r: 1, p: 1 };
 
 const common = { host: '127.0.0.1', port: 0, clock: systemClock, log: silentLogger };
 
-export async function startApi(name: string, databasePort: number, lameDuckMs = 0): Promise<Role & { readonly port: number }> {
+export async function startApi(
+  name: string,
+  databasePort: number,
+  lameDuckMs = 0,
+  services = standIns(Date.now),
+): Promise<Role & { readonly port: number }> {
   const api = await makeApi({
     ...common,
     name,
     lameDuckMs,
     mariadb: { host: '127.0.0.1', port: databasePort, user: 'app', password: 'app', database: 'marketplace' },
-    services: standIns(Date.now),
+    services,
     scryptCost: cheapCost,
   });
   await api.start();

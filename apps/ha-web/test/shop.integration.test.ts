@@ -5,7 +5,7 @@ import { eventually, startTcpProxy } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../../../docker/engine.ts';
 import { appImage } from '../../../docker/images.ts';
-import type { Basket, Order, OrderRequest, ProductPage, Problem, Session } from '../src/shop/messages.ts';
+import type { Basket, Current, Order, OrderRequest, ProductPage, Problem, Session } from '../src/shop/messages.ts';
 import { standIns } from '../src/shop/stand-ins.ts';
 import { startMariadb, type MariadbServer } from './shop-mariadb.ts';
 import { FrontDoor, startApi } from './shop-services.ts';
@@ -198,6 +198,33 @@ describe('an order', () => {
     expect((await call(servers[0], `/orders/${placed.id}`, { token: await visit() })).status).toBe(404);
   });
 
+  it('is charged under a name of its own, though its number was given to one that was lost', async () => {
+    const charged = new Map<string, number>();
+    const charge = async (key: string, cents: number): Promise<'paid'> => (charged.set(key, cents), 'paid');
+    const server = await startApi('web-7', mariadb.port, 0, { ...standIns(Date.now), payment: { charge } });
+    repairs.push(() => server.stop());
+    const token = await visit();
+    const { account } = (await (await call(server, '/sessions/current', { token })).json()) as Current;
+    const keys = [newKey(), newKey()] as const;
+    const pay = async (id: number): Promise<string> =>
+      ((await (await call(server, `/orders/${id}/payment`, { method: 'POST', token })).json()) as Order).status;
+    const lost = (await (await order(server, token, keys[0])).json()) as Order;
+    expect(await pay(lost.id)).toBe('paid');
+    await mariadb.query(`DELETE FROM order_items WHERE order_id = ${lost.id}; DELETE FROM orders WHERE id = ${lost.id};
+      ALTER TABLE orders AUTO_INCREMENT = ${lost.id}`);
+    const request = { ...cabbage, items: [{ productId: 1, quantity: 2 }], totalCents: 300 };
+    const next = (await (await order(server, token, keys[1], request)).json()) as Order;
+    expect([next.id, next.status]).toEqual([lost.id, 'placed']);
+    expect(await pay(next.id)).toBe('paid');
+    // As if the server had died between charging and writing it down.
+    await mariadb.query(`UPDATE orders SET paid_at = NULL WHERE id = ${next.id}`);
+    expect(await pay(next.id)).toBe('paid');
+    expect([...charged]).toEqual([
+      [`${account!.id}:${keys[0]}`, 150],
+      [`${account!.id}:${keys[1]}`, 300],
+    ]);
+  });
+
   it.each([
     ['with a used key and other content', { ...cabbage, deliverTo: 'somebody else' }, 'key-reused'],
     ['of more than there is', { ...cabbage, items: [{ productId: 1, quantity: 99 }], totalCents: 99 * 150 }, 'out-of-stock'],
@@ -322,6 +349,16 @@ describe('while the database fails', () => {
     await repairs.pop()!();
     expect((await order(servers[0], token, key)).ok).toBe(true);
     expect(await ordersWith(key)).toBe(1);
+  });
+
+  it('paused until reads are refused, an order still waits, and is placed when it goes on', async () => {
+    const token = await visit();
+    repairs.push(() => mariadb.unpause());
+    await mariadb.pause();
+    const placed = order(servers[0], token, newKey());
+    expect((await call(servers[0], '/products')).status).toBe(503);
+    await repairs.pop()!();
+    expect((await placed).status).toBe(201);
   });
 
   it('commits that wait for a replica hold their places, reads go on, and the orders are there once when the wait ends', async () => {

@@ -51,11 +51,9 @@ export interface MariadbOptions {
   onRetry?: (error: Error) => void;
 }
 
-/** All that a request asks for. Longer than a new primary needs after one was killed, 5 s; shorter than HAProxy's `timeout server`, 10 s. */
-const requestMs = 8_000;
-/** A page that shows nothing for longer is reloaded by whoever looks at it. */
-const readMs = 5_000;
-/** Of one web server. Twenty of them stay below MariaDB's 151 even with five servers: what it was measured to serve takes two or three. */
+/** The longest that a request may take. Longer than a new primary needs after one was killed, 5 s; shorter than HAProxy's `timeout server`, 10 s. */
+export const requestMsMax = 8_000;
+/** For reads and for writes: with the lookout a web server has 21. Those of twenty servers, 420, stay below `max-connections` of mariadb.cnf. */
 const connectionsPerKind = 10;
 /** At 2 ms each, whoever is behind more waits half a second; in a failover memory must have an end. */
 const waitingMax = 250;
@@ -109,13 +107,14 @@ export class Mariadb {
     for (const session of this.#sessions) session.drop(new Error('the database client was closed'));
   }
 
-  /** The database for one request, whose time begins now; `onServer` gets the name of each MariaDB that a try is made on. */
-  for(onServer: (server: string) => void): Database {
-    const { clock } = this.#options;
-    const endMs = clock.nowMs() + requestMs;
-    const readEndMs = (): number => Math.min(endMs, clock.nowMs() + readMs);
+  /**
+   * The database for one request, whose time begins now and is over after `requestMs` for all that it reads and writes; at most `requestMsMax`.
+   * `onServer` gets the name of each MariaDB that a try is made on.
+   */
+  for(requestMs: number, onServer: (server: string) => void): Database {
+    const endMs = this.#options.clock.nowMs() + requestMs;
     return {
-      read: (work) => this.#until(readEndMs(), this.#reads, (session) => (onServer(session.server), work(session))),
+      read: (work) => this.#until(endMs, this.#reads, (session) => (onServer(session.server), work(session))),
       write: (work) => this.#until(endMs, this.#writes, (session) => (onServer(session.server), session.transaction(work))),
     };
   }
@@ -269,7 +268,7 @@ class Session implements Sql {
       // Whoever uses a connection that breaks sees it; without a listener the process would end.
       connection.on('error', () => undefined);
       // Nobody waits for the answer after that; what has the lock may itself wait for the replica.
-      await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${requestMs / 1000}`);
+      await connection.query(`SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = ${requestMsMax / 1000}`);
       await connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
       const [[row]] = await connection.query<RowDataPacket[]>(
         'SELECT @@hostname AS server, (SELECT COALESCE(MAX(epoch), 0) FROM ha.epochs) AS epoch',

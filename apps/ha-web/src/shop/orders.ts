@@ -113,6 +113,7 @@ async function takeItems(sql: Sql, account: Account, order: number, { items, tot
 
 /** As it is stored: whether it has shipped is the carrier's to say. */
 interface StoredOrder extends Omit<Order, 'placedAt' | 'status'> {
+  key: string;
   placedAt: Date;
   paidAt: Date | null;
 }
@@ -124,7 +125,7 @@ const listedMax = 50;
 /** The newest ones first; with an id that one, if it is the account's. */
 async function ordersOf(sql: Sql, account: Account, id?: number): Promise<StoredOrder[]> {
   const rows = await sql.rows<Omit<StoredOrder, 'items'>>(
-    `SELECT id, deliver_to AS deliverTo, total_cents AS totalCents, placed_at AS placedAt, paid_at AS paidAt
+    `SELECT id, idempotency_key AS \`key\`, deliver_to AS deliverTo, total_cents AS totalCents, placed_at AS placedAt, paid_at AS paidAt
      FROM orders WHERE account_id = ? AND (? IS NULL OR id = ?) ORDER BY id DESC LIMIT ?`,
     [account.id, id ?? null, id ?? null, listedMax],
   );
@@ -143,7 +144,7 @@ async function oneOrder(sql: Sql, account: Account, id: number): Promise<StoredO
   return order;
 }
 
-const withStatus = async (carrier: Carrier, { paidAt, placedAt, ...order }: StoredOrder): Promise<Order> => ({
+const withStatus = async (carrier: Carrier, { key, paidAt, placedAt, ...order }: StoredOrder): Promise<Order> => ({
   ...order,
   placedAt: placedAt.toISOString(),
   status: paidAt === null ? 'placed' : (await carrier.hasShipped(paidAt)) ? 'shipped' : 'paid',
@@ -159,7 +160,10 @@ export async function findOrder(database: Database, carrier: Carrier, account: A
   return withStatus(carrier, await database.read((sql) => oneOrder(sql, account, id)));
 }
 
-/** Charged outside of any transaction, under the order's number: whoever does it again, after a crash in between, charges nothing twice. */
+/**
+ * Charged outside of any transaction, under the account and the order's own key: whoever does it again, after a crash in between, charges nothing twice.
+ * Not under the order's number, which is given twice when a forced takeover or a restore lost an order: the second one would count as paid.
+ */
 export async function payOrder(
   database: Database,
   payment: Payment,
@@ -167,13 +171,16 @@ export async function payOrder(
   account: Account,
   id: number,
 ): Promise<Order> {
-  const order = await findOrder(database, carrier, account, id);
-  if (order.status !== 'placed') return order;
-  if ((await payment.charge(id, order.totalCents)) === 'declined') {
+  const order = await database.read((sql) => oneOrder(sql, account, id));
+  if (order.paidAt !== null) return withStatus(carrier, order);
+  if ((await payment.charge(`${account.id}:${order.key}`, order.totalCents)) === 'declined') {
     throw new Refusal('payment-declined', `order ${id} waits for its payment: try again`);
   }
   const paid = await database.write(async (sql) => {
-    await sql.change('UPDATE orders SET paid_at = COALESCE(paid_at, NOW(3)) WHERE id = ? AND account_id = ?', [id, account.id]);
+    await sql.change(
+      'UPDATE orders SET paid_at = COALESCE(paid_at, NOW(3)) WHERE id = ? AND account_id = ? AND idempotency_key = ?',
+      [id, account.id, order.key],
+    );
     return oneOrder(sql, account, id);
   });
   return withStatus(carrier, paid);

@@ -11,8 +11,11 @@ export interface SignIn {
 }
 
 export interface Payment {
-  /** Takes the money. The same order MUST NOT be charged twice, however often it is asked for. */
-  charge(order: number, cents: number): Promise<'paid' | 'declined'>;
+  /**
+   * Takes the money. The same key MUST NOT be charged twice, however often it is asked for; another key is another order. A key is never given twice. The
+   * number of an order may be: a forced takeover or a restore loses orders, and their numbers are given again. Under its number, the second would count as paid.
+   */
+  charge(key: string, cents: number): Promise<'paid' | 'declined'>;
 }
 
 export interface Carrier {
