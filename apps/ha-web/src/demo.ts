@@ -15,27 +15,39 @@ export async function demo(): Promise<void> {
   await ensureEngine();
   const system = await System.of(place);
   await system.down();
-  console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
   try {
-    await system.up();
-    await fillStores({ system });
-    const load = new Load(system.url);
-    await load.start(people);
-    console.log(`everything works; ${people} people look at products and place orders at ${system.url}`);
-    const results = await drillAll({ system, load });
-    await load.stop();
-    const broken = [...(await brokenPromises({ system, load })), ...load.givenUp];
-    await sameRows(system);
-    print(results);
-    if (broken.length > 0) throw new ExitError(`orders:\n${broken.join('\n')}`);
-    console.log(
-      `Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once; both databases have the same rows.`,
-    );
-    const missed = results.filter(({ holds }) => !holds).map(({ fault }) => fault);
-    if (missed.length > 0) throw new ExitError(`not within the promise: ${missed.join(', ')}`);
+    await Promise.race([play(system), interrupted()]);
   } finally {
+    console.log('removing the machines');
     await system.down();
   }
+}
+
+/** Rejects at Ctrl-C. */
+const interrupted = (): Promise<never> =>
+  new Promise((_, reject) => {
+    const stop = (): void => reject(new ExitError('stopped before its end', 130));
+    process.once('SIGINT', stop).once('SIGTERM', stop);
+  });
+
+async function play(system: System): Promise<void> {
+  console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
+  await system.up();
+  await fillStores({ system });
+  const load = new Load(system.url);
+  await load.start(people);
+  console.log(`everything works; ${people} people look at products and place orders at ${system.url}`);
+  const results = await drillAll({ system, load });
+  await load.stop();
+  const broken = [...(await brokenPromises({ system, load })), ...load.givenUp];
+  await sameRows(system);
+  print(results);
+  if (broken.length > 0) throw new ExitError(`orders:\n${broken.join('\n')}`);
+  console.log(
+    `Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once; both databases have the same rows.`,
+  );
+  const missed = results.filter(({ holds }) => !holds).map(({ fault }) => fault);
+  if (missed.length > 0) throw new ExitError(`not within the promise: ${missed.join(', ')}`);
 }
 
 async function drillAll(drill: Drill): Promise<Result[]> {
