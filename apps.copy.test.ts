@@ -15,7 +15,7 @@ const root = import.meta.dirname;
 const scratch = join(root, 'tmp', 'copy-of-workspace');
 const apps = readdirSync(join(root, 'apps'));
 /** Of a simulation's seeds, enough to see that it runs. */
-const env = { ...process.env, SEEDS: '10', INIT_CWD: undefined, npm_config_loglevel: 'error' };
+const env = { ...process.env, SEEDS: '4', INIT_CWD: undefined, npm_config_loglevel: 'error' };
 
 const run = async (program: string, ...args: string[]): Promise<string> => {
   const { stdout, stderr } = await execute(program, args, { cwd: scratch, env, maxBuffer: 64 * 1024 * 1024 });
