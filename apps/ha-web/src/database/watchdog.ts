@@ -46,10 +46,13 @@ export class Watchdog implements Role {
   }
 
   async #look(): Promise<void> {
-    const { door, primaryFile, aliveFile, log } = this.#parts;
-    const open = await isOpen(primaryFile);
-    await this.#place(open);
-    if (!open) return;
+    const { primaryFile } = this.#parts;
+    if (await isOpen(primaryFile)) await this.#fenceIfSilent();
+    await this.#place(await isOpen(primaryFile));
+  }
+
+  async #fenceIfSilent(): Promise<void> {
+    const { door, aliveFile, log } = this.#parts;
     const silentMs = await agentSilentMs(aliveFile);
     if (!(silentMs > leaseMs)) return;
     log.error({ silentMs }, 'the agent is silent: the database is fenced');
