@@ -64,7 +64,7 @@ export class Operator {
   /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
   async newMaster(force: boolean): Promise<void> {
     if (!force) return this.takeover();
-    const { name, peerName, ownAgent, peerAgent, discovery, folders, print } = this.#parts;
+    const { name, peerName, ownAgent, peerAgent, folders, print } = this.#parts;
     if ((await statusOf(peerAgent))?.role === 'primary')
       throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
     if (existsSync(folders.emptyFile)) throw new ExitError(`${name} has no data: fill it by initSlave, or restore a backup`);
@@ -77,9 +77,7 @@ export class Operator {
       replicaInSync: false,
       replicaBootId: '',
     };
-    const version = await (await discovery).record('database').write(JSON.stringify(next), found?.version);
-    if (version === undefined)
-      throw new ExitError('the record was changed at the same moment: look again', exitCodes.unavailable);
+    await this.#write(next, found?.version);
     print(
       `${name} is the primary on record, of epoch ${next.epoch}; what ${peerName} has behind transaction ${own.position} is lost to clients`,
     );
@@ -99,15 +97,25 @@ export class Operator {
   /** Fills this database anew from the primary, which must be there. */
   async initSlave(): Promise<void> {
     const { name, ownAgent, peerAgent, folders } = this.#parts;
-    const record = (await this.#record())?.record;
-    if (record === undefined || record.primary === name)
+    const found = await this.#record();
+    if (found === undefined || found.record.primary === name)
       throw new ExitError(`${name} is no replica: what it has cannot be had from another database`);
     if ((await statusOf(peerAgent))?.role !== 'primary')
-      throw new ExitError(`${record.primary} is not there: what ${name} has may be all that is left`, exitCodes.unavailable);
+      throw new ExitError(
+        `${found.record.primary} is not there: what ${name} has may be all that is left`,
+        exitCodes.unavailable,
+      );
     const before = await statusOf(ownAgent);
+    // From here on there is one copy: nobody may be promoted.
+    await this.#write({ ...found.record, replicaInSync: false, replicaBootId: '' }, found.version);
     await writeFile(folders.discardFile, '');
     await killServer(pidFile);
     await this.#until('replica', fillMs, before?.bootId);
+  }
+
+  async #write(record: DatabaseRecord, version: number | undefined): Promise<void> {
+    const written = await (await this.#parts.discovery).record('database').write(JSON.stringify(record), version);
+    if (written === undefined) throw new ExitError('the record was changed at the same moment: try again', exitCodes.unavailable);
   }
 
   async #record(): Promise<{ record: DatabaseRecord; version: number } | undefined> {
