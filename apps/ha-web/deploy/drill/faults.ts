@@ -82,18 +82,17 @@ function webFault(name: string, strike: (drill: Drill, victim: string) => Promis
       const victim = (await system.webServers()).at(-1)!;
       const host = (await system.inside(victim, 'hostname')).trim();
       const struckMs = performance.now();
-      const gone = system.until(`${victim} is gone from HAProxy`, async () => {
-        const { servers } = await system.status();
-        return servers.every((server) => server.name !== host);
-      });
+      const states = async (): Promise<string[]> =>
+        (await system.status()).servers.filter(({ name }) => name === host).map(({ state }) => state);
+      const out = system.until(`${victim} is out of rotation`, async () => !(await states()).includes('up'));
+      const gone = system.until(`${victim} is gone from HAProxy`, async () => (await states()).length === 0);
       await strike(drill, victim);
-      const goneMs = await gone;
+      const [rotationMs, goneMs] = await Promise.all([out, gone]);
       const failed = failures(load, ['page', 'read', 'order'], struckMs);
       const retries = failedRetries(load, ['read'], struckMs);
-      const rotationMs = Math.max(0, ...failed.map(({ sentMs }) => sentMs - struckMs));
       await repair(drill, victim);
       await system.whole();
-      const measured = `${failed.length} requests failed, ${retries.length} retried reads; the last was sent after ${seconds(rotationMs)}; gone after ${seconds(goneMs)}`;
+      const measured = `${failed.length} requests failed, ${retries.length} retried reads; out of rotation after ${seconds(rotationMs)}, gone after ${seconds(goneMs)}`;
       const limits = [
         [rotationMs, 2_000],
         [goneMs, 5_000],
