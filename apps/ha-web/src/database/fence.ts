@@ -2,7 +2,7 @@
  * The fence around a database: what keeps clients from it while it is not the primary. Safety does not hang on it, that comes from the record and semi-sync; it
  * makes clients look elsewhere at once, and keeps them from reading what is old.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { uptime } from 'node:os';
 import type { Door } from './port.ts';
 import { feed } from './command.ts';
@@ -69,7 +69,10 @@ export class Fence implements Door {
   }
 
   async watched(): Promise<void> {
-    await writeFile(this.#options.aliveFile, `${process.pid} ${uptime()}\n`);
+    const { aliveFile } = this.#options;
+    // Whole at any moment: an agent may be stopped for ever in the middle of it.
+    await writeFile(`${aliveFile}.next`, `${process.pid} ${uptime()}\n`);
+    await rename(`${aliveFile}.next`, aliveFile);
   }
 
   /** This process left it so, and no other has changed it since; keepalived closes it, too, when it starts. */
@@ -98,10 +101,10 @@ export async function killServer(pidFile: string): Promise<boolean> {
   return kill(pidFile, (name) => name === 'mariadbd', 'comm');
 }
 
-/** For how long an agent has said nothing, by the kernel's clock, which nobody sets. NaN while it is just writing. */
+/** For how long an agent has said nothing, by the kernel's clock, which nobody sets. For ever, where there is no whole word of one. */
 export async function agentSilentMs(aliveFile: string): Promise<number> {
-  const [, saidAt] = (await readFile(aliveFile, 'utf8')).split(' ');
-  return (uptime() - Number(saidAt)) * 1_000;
+  const [, saidAt = ''] = (await readFile(aliveFile, 'utf8').catch(() => '')).split(' ');
+  return saidAt === '' ? Infinity : (uptime() - Number(saidAt)) * 1_000;
 }
 
 /** Kills the agent that wrote the file last. */

@@ -54,7 +54,7 @@ export class Watchdog implements Role {
   async #fenceIfSilent(): Promise<void> {
     const { door, aliveFile, log } = this.#parts;
     const silentMs = await agentSilentMs(aliveFile);
-    if (!(silentMs > leaseMs)) return;
+    if (silentMs <= leaseMs) return;
     log.error({ silentMs }, 'the agent is silent: the database is fenced');
     await door.close();
     await killServer(pidFile);

@@ -109,6 +109,8 @@ export class DatabaseAgent implements Role {
     const fail = (error: unknown): void => this.#fail(error);
     this.#parts.server.ended.catch(fail);
     this.#parts.discovery.then((discovery) => (this.#discovery = discovery), fail);
+    // Before the door is first opened.
+    await this.#parts.door.watched();
     this.#lookAfter(0);
   }
 
