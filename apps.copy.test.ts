@@ -22,14 +22,18 @@ const run = async (program: string, ...args: string[]): Promise<string> => {
   return stdout + stderr;
 };
 
-function treeOutside(folder: string): Map<string, string> {
+/** What every file has in it, but for the copies, the lock file, and what is made of other files. */
+function treeOutsideCopies(): Map<string, string> {
   const files = readdirSync(scratch, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = files
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !/\/(node_modules|\.nx|tmp)\//.test(path));
-  const outside = paths.filter((path) => !path.startsWith(folder) && !path.endsWith('/package-lock.json'));
+  const copies = apps.map((app) => `${folderOf(app)}/`);
+  const outside = paths.filter((path) => !copies.some((copy) => path.startsWith(copy)) && !path.endsWith('/package-lock.json'));
   return new Map(outside.map((path) => [path, readFileSync(path, 'utf8')]));
 }
+
+let before: ReadonlyMap<string, string>;
 
 /** Its demo runs on containers, and takes minutes: its own suites are about those. */
 function needsEngine(app: string): boolean {
@@ -37,7 +41,10 @@ function needsEngine(app: string): boolean {
   return manifest.lab?.demo === 'engine';
 }
 
-beforeAll(() => {
+const nameOf = (app: string): string => `${app}-copied`;
+const folderOf = (app: string): string => join(scratch, 'apps', nameOf(app));
+
+beforeAll(async () => {
   rmSync(scratch, { recursive: true, force: true });
   const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
   for (const file of files.split('\n').filter(Boolean)) {
@@ -45,22 +52,23 @@ beforeAll(() => {
     cpSync(join(root, file), join(scratch, file));
   }
   execFileSync('cp', ['-al', join(root, 'node_modules'), scratch]);
-});
+  for (const app of apps) {
+    cpSync(join(scratch, 'apps', app), folderOf(app), { recursive: true });
+    const manifest = join(folderOf(app), 'package.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"@lab/${app}"`, `"@lab/${nameOf(app)}"`));
+  }
+  before = treeOutsideCopies();
+  await run('npm', 'install', '--offline', '--ignore-scripts');
+}, 120_000);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 describe.each(apps)('a copy of %s under another name', (app) => {
-  const name = `${app}-copied`;
-  const folder = join(scratch, 'apps', name);
+  const name = nameOf(app);
 
   it('passes its tests and its demo, with nothing else changed', { timeout: 240_000 }, async () => {
-    cpSync(join(scratch, 'apps', app), folder, { recursive: true });
-    const manifest = join(folder, 'package.json');
-    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"@lab/${app}"`, `"@lab/${name}"`));
-    const before = treeOutside(folder);
-    await run('npm', 'install', '--offline', '--ignore-scripts');
     expect(await run('npx', 'nx', 'test', name)).toMatch(/Tests .*\d+ passed/);
     if (!needsEngine(app)) expect(await run('npx', 'nx', 'demo', name)).toContain('Checked:');
-    expect(treeOutside(folder)).toEqual(before);
+    expect(treeOutsideCopies()).toEqual(before);
   });
 
   it('has a compose project and a host port of its own', () => {
