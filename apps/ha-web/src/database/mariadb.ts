@@ -7,12 +7,13 @@ import { pipeline } from 'node:stream/promises';
 import type { Clock } from '@lab/process';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { Replication, ServerState } from '../domain/database.ts';
-import { clientTransactions, sequenceOf } from '../domain/database-history.ts';
+import { sequenceOf } from '../domain/database-history.ts';
 import { ended, inTurn } from './command.ts';
 import { dumpDatabase } from './dump.ts';
 import { killServer } from './fence.ts';
 import { pidFile, socketFile, type Folders } from './folders.ts';
 import type { DatabaseServer, Divergence } from './port.ts';
+import { clientTransactions } from './printed-log.ts';
 
 export interface MariadbOptions {
   readonly folders: Folders;
