@@ -1,7 +1,7 @@
 /**
  * Runs every check and every test of the workspace, and counts them: `npm run test:all`. With `--no-engine` only what needs no Docker engine: `npm test`.
  *
- * What needs no engine runs side by side. What needs one runs after that, one suite after the other: two at once would measure each other.
+ * What is quick runs side by side. What takes long runs after that, one suite after the other: two at once would measure each other.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { ensureEngine } from '../docker/engine.ts';
+import { everyImage } from '../docker/images.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -36,7 +37,7 @@ const checks: readonly Step[] = [
 
 /** Projects of vitest.config.ts. The long ones show their own progress. */
 const unit = suite('unit', 'quiet');
-const engineSuites = ['copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
+const longSuites = ['copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
 
 function check(name: string, program: string, args: readonly string[]): Step {
   return {
@@ -147,10 +148,13 @@ async function main(args: readonly string[]): Promise<number> {
   if (!withEngine) process.env['SEEDS'] ??= '50';
   // Before anything else: who has to start an engine first should not learn it after a minute of tests.
   if (withEngine) await ensureEngine();
+  // Mostly downloads, and nothing before the integration tests needs them. What fails here those make again, and say so.
+  const images = withEngine ? everyImage().catch(() => undefined) : undefined;
   console.log('format, lint, types and unit tests, side by side ...');
   const all = await Promise.all([...checks, unit].map(timed));
-  for (const step of withEngine ? engineSuites : []) {
-    console.log(`\n${step.name} tests, with the engine ...`);
+  for (const step of withEngine ? longSuites : []) {
+    if (step.name !== 'copy') await images;
+    console.log(`\n${step.name} tests ...`);
     all.push(await timed(step));
   }
   const total = sum(all);
