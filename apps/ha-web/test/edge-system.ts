@@ -52,7 +52,12 @@ export class EdgeSystem implements AsyncDisposable {
     await Promise.all(zookeeperAddresses.map(runZookeeper));
     const image = await appImage('ha-web');
     await Promise.all(balancers.map((balancer) => runBalancer(image, balancer)));
-    return new EdgeSystem(await connectZookeeper({ servers, sessionTimeoutMs: 2_000 }));
+    try {
+      return new EdgeSystem(await connectZookeeper({ servers, sessionTimeoutMs: 2_000 }));
+    } catch (error) {
+      await removeAll();
+      throw error;
+    }
   }
 
   container(name: string): Container {

@@ -187,9 +187,10 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await published;
         const all = (): string[] => [...atOne, ...atOther].map(text);
         await eventually(() => firsts(all()).length === bodies.length, patience);
-        expect(atOne.length).toBeGreaterThan(0);
-        expect(atOther.length).toBeGreaterThan(0);
-        if (calm()) expect(all()).toHaveLength(bodies.length);
+        // Whoever is cut off may come back when the other one has done it all.
+        if (!calm()) return;
+        expect(Math.min(atOne.length, atOther.length)).toBeGreaterThan(0);
+        expect(all()).toHaveLength(bodies.length);
       });
 
       test('no more handlers run than prefetch says, and all work gets done', async () => {
