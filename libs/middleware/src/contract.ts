@@ -181,16 +181,15 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         const [one, other] = [await connect(), await connect()];
         const queue = await declareQueue(one);
         const [atOne, atOther] = [await collect(one, queue, 5), await collect(other, queue, 5)];
-        const bodies = numbered(200);
+        const bodies = numbered(500);
         const published = sendAll(one, queue, bodies);
+        // Before anything is cut: whoever is may come back when the other one has done the rest.
+        await eventually(() => atOne.length > 0 && atOther.length > 0, patience);
         await disturb();
         await published;
         const all = (): string[] => [...atOne, ...atOther].map(text);
         await eventually(() => firsts(all()).length === bodies.length, patience);
-        // Whoever is cut off may come back when the other one has done it all.
-        if (!calm()) return;
-        expect(Math.min(atOne.length, atOther.length)).toBeGreaterThan(0);
-        expect(all()).toHaveLength(bodies.length);
+        if (calm()) expect(all()).toHaveLength(bodies.length);
       });
 
       test('no more handlers run than prefetch says, and all work gets done', async () => {
