@@ -38,6 +38,15 @@ export class EdgeSystem implements AsyncDisposable {
   /** Starts it anew; resolves when the containers run and ZooKeeper serves. */
   static async start(): Promise<EdgeSystem> {
     await removeAll();
+    try {
+      return await EdgeSystem.#bringUp();
+    } catch (error) {
+      await removeAll();
+      throw error;
+    }
+  }
+
+  static async #bringUp(): Promise<EdgeSystem> {
     await docker('network', 'create', '--label', project, '--subnet', `${externalPrefix}.0/24`, `${project}-external`);
     await docker(
       'network',
@@ -52,12 +61,7 @@ export class EdgeSystem implements AsyncDisposable {
     await Promise.all(zookeeperAddresses.map(runZookeeper));
     const image = await appImage('ha-web');
     await Promise.all(balancers.map((balancer) => runBalancer(image, balancer)));
-    try {
-      return new EdgeSystem(await connectZookeeper({ servers, sessionTimeoutMs: 2_000 }));
-    } catch (error) {
-      await removeAll();
-      throw error;
-    }
+    return new EdgeSystem(await connectZookeeper({ servers, sessionTimeoutMs: 2_000 }));
   }
 
   container(name: string): Container {
