@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { eventually } from '@lab/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { collect } from '../../test/collect.ts';
@@ -47,6 +48,8 @@ async function put(bytes: Buffer, own = id, at = store): Promise<void> {
 const data = (own = id, at = store): Promise<Buffer> => readFile(at.originalPath(own));
 const partialFiles = async (): Promise<string[]> =>
   (await readdir(join(folder, 'partial'), { recursive: true })).filter((name) => name.endsWith('data'));
+/** What nobody needs anymore is removed behind the work. */
+const nothingPartial = (): Promise<boolean> => eventually(async () => (await readdir(join(folder, 'partial'))).length === 0);
 const pictureFiles = async (): Promise<string[]> => (await readdir(join(folder, 'images/ab', id))).toSorted();
 /** Writes a tagged picture of this text. */
 const maker = (text: string) => async (_: string, output: string) => {
@@ -78,7 +81,7 @@ describe('an upload', () => {
     expect(await collect(store.ids())).toEqual([id]);
     expect(await data()).toEqual(bytes);
     expect(Buffer.concat(await collect(store.read(store.originalPath(id), 1_234)))).toEqual(bytes.subarray(1_234));
-    expect(await partialFiles()).toEqual([]);
+    await nothingPartial();
     expect(await pictureFiles()).toEqual(['data', 'upload.json']);
   });
 
@@ -143,7 +146,7 @@ describe('an upload', () => {
     const stored = (await store.stored(id))!;
     expect(sha256Of(await data())).toBe(stored.sha256);
     expect(versions.map((bytes) => sha256Of(bytes))).toContain(stored.sha256);
-    expect(await partialFiles()).toEqual([]);
+    await nothingPartial();
   });
 
   it('never reaches into the picture that another try has become', async () => {
