@@ -53,7 +53,6 @@ export class PictureStore {
   async resume(id: string, { sha256, bytes }: Pick<Upload, 'sha256' | 'bytes'>): Promise<PartialUpload> {
     const folder = join(this.#partial, checkedId(id));
     const name = `${sha256}-${bytes}-`;
-    await mkdir(folder, { recursive: true });
     const earlier = await triesIn(folder, name);
     const longest = earlier.reduce<Try | undefined>(
       (best, each) => (best !== undefined && best.bytes >= each.bytes ? best : each),
@@ -62,9 +61,8 @@ export class PictureStore {
     // The longest may be under way still; of the others nobody needs the bytes.
     this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
     const own = join(folder, `${name}${randomUUID()}`);
-    await mkdir(own);
     const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };
-    return new PartialUpload(paths, await open(join(own, 'data'), 'wx+'), longest, this.#bin);
+    return new PartialUpload(paths, await createIn(own), longest, this.#bin);
   }
 
   /** Erases the tries that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
@@ -178,7 +176,8 @@ class Bin {
 }
 
 async function removeAll(paths: readonly string[]): Promise<void> {
-  for (const path of paths) await rm(path, { recursive: true, force: true }).catch(() => {});
+  // Again, where a writer that was slower has just put something there.
+  for (const path of paths) await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
 }
 
 /** What an earlier try has left. */
@@ -299,6 +298,18 @@ export class PartialUpload {
   async close(): Promise<void> {
     await this.#writing.catch(() => {});
     await this.#handle.close();
+  }
+}
+
+/** Creates the data of a try, and its folder: once more where that is just removed, with all tries of a picture that is whole, or as an empty one. */
+async function createIn(own: string): Promise<FileHandle> {
+  for (let left = 10; ; left--) {
+    try {
+      await mkdir(own, { recursive: true });
+      return await open(join(own, 'data'), 'wx+');
+    } catch (error) {
+      if (left === 0 || !hasCode(error, 'ENOENT')) throw error;
+    }
   }
 }
 
