@@ -1,4 +1,4 @@
-export { systemClock, type Clock } from './clock.ts';
+export * from './time.ts';
 export { ConfigError, readConfig, type ConfigSource } from './config.ts';
 export { makeLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts';
 export type { Role } from './role.ts';
