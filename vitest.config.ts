@@ -1,11 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Three kinds of suites, by file name. `unit` needs nothing but the checkout; `integration` and `chaos` need a Docker engine and run
- * one file after another, for two suites at once would measure each other.
+ * Kinds of suites, by the end of a file's name. What needs nothing but the checkout:
+ * - `*.test.ts` (unit): pure code, ports on their fakes, simulations. Answers within seconds, so `npm test` runs it all.
+ * - `*.embedded.test.ts`: takes tens of seconds with real processes: an embedded database, an app's own commands. `npm run test:all`
+ *   runs it; the same promise has a quick test in unit.
+ * - `*.copy.test.ts`: a copy of each app under another name.
+ *
+ * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
+ * `*.chaos.test.ts`.
  */
 const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
+/** Of all cores, which is one more than Vitest would take: of two, that is twice as fast. */
+const maxWorkers = '100%';
 
 export default defineConfig({
   test: {
@@ -14,10 +22,19 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: [...ignored, '**/*.{integration,chaos,copy}.test.ts'],
+          exclude: [...ignored, '**/*.{embedded,integration,chaos,copy}.test.ts'],
           testTimeout: 20_000,
-          // Of all cores, which is one more than Vitest would take: of two, that is twice as fast.
-          maxWorkers: '100%',
+          maxWorkers,
+        },
+      },
+      {
+        test: {
+          name: 'embedded',
+          include: ['**/*.embedded.test.ts'],
+          exclude: ignored,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers,
         },
       },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...engineSuite } },

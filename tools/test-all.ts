@@ -37,7 +37,7 @@ const checks: readonly Step[] = [
 
 /** Projects of vitest.config.ts. The long ones show their own progress. */
 const unit = suite('unit', 'quiet');
-const longSuites = ['copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
+const longSuites = ['embedded', 'copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
 
 function check(name: string, program: string, args: readonly string[]): Step {
   return {
@@ -57,7 +57,15 @@ function suite(project: string, progress: 'quiet' | 'shown'): Step {
     async run() {
       const folder = await mkdtemp(join(tmpdir(), 'lab-tests-'));
       const report = join(folder, 'report.json');
-      const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+      const args = [
+        'run',
+        '--passWithNoTests',
+        '--project',
+        project,
+        '--reporter=default',
+        '--reporter=json',
+        `--outputFile.json=${report}`,
+      ];
       try {
         const { code, output } = await (progress === 'shown' ? runShown : runQuietly)('vitest', args);
         const counts = await countsOf(project, report, code);
@@ -145,7 +153,7 @@ function sum(all: readonly Counts[]): Counts {
 async function main(args: readonly string[]): Promise<number> {
   const withEngine = !args.includes('--no-engine');
   // For whoever waits for an answer; all seeds run where everything runs.
-  if (!withEngine) process.env['SEEDS'] ??= '50';
+  if (!withEngine) process.env['SEEDS'] ??= '10';
   // Before anything else: who has to start an engine first should not learn it after a minute of tests.
   if (withEngine) await ensureEngine();
   // Mostly downloads, and nothing before the integration tests needs them. What fails here those make again, and say so.
@@ -153,7 +161,7 @@ async function main(args: readonly string[]): Promise<number> {
   console.log('format, lint, types and unit tests, side by side ...');
   const all = await Promise.all([...checks, unit].map(timed));
   for (const step of withEngine ? longSuites : []) {
-    if (step.name !== 'copy') await images;
+    if (step.name === 'integration') await images;
     console.log(`\n${step.name} tests ...`);
     all.push(await timed(step));
   }
