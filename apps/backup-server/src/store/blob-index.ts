@@ -4,8 +4,8 @@
  */
 import { open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readIfThere, replaceFile } from '@lab/store/durable';
 import { encodeHeader, MalformedBundleError } from '../bundle.ts';
-import { readIfThere, replaceDurably } from './durable.ts';
 import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
 /** Where a blob is that no pack has: a version needs it, and it is gone. */
@@ -166,7 +166,7 @@ export class BlobIndex {
     if (file === undefined) return [];
     try {
       const bundles = await walkPack(file);
-      await replaceDurably(this.#packs, `${pack}.index`, encodeIndex(bundles));
+      await replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles));
       this.repairedIndexes.add(pack);
       return bundles;
     } finally {

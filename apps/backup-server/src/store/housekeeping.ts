@@ -5,9 +5,9 @@
 import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { readIfThere, replaceFile, seal, sync, unseal } from '@lab/store/durable';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from '../bundle.ts';
 import { hashesOf } from '../domain/manifest.ts';
-import { readIfThere, replaceDurably, seal, syncFolder, unseal } from './durable.ts';
 import { tryLock } from './lock.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
 import type { Store, Version } from './store.ts';
@@ -159,7 +159,7 @@ async function repairRecord(store: Store, folder: string, name: string): Promise
   await store.mutex.run(async () => {
     const path = join(store.directory, folder);
     const record = unseal((await readIfThere(join(path, name))) ?? Buffer.alloc(0));
-    if (record?.damaged === true) await replaceDurably(path, name, seal(record.value));
+    if (record?.damaged === true) await replaceFile(join(path, name), seal(record.value));
   });
 }
 
@@ -330,7 +330,7 @@ async function removePacks(store: Store, { anew, before, live, written }: Remova
       await rm(join(folder, `${pack}.pack`), { force: true });
       bytes += state.bytes;
     }
-    await syncFolder(folder);
+    await sync(folder);
     await store.index.refresh();
     await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
     return { packs: doomed.size, bytes };

@@ -13,8 +13,8 @@ const gate = vi.hoisted((): { held: PromiseWithResolvers<void> | undefined; wait
   held: undefined,
   waiting: 0,
 }));
-vi.mock('./durable.ts', async (importOriginal) => {
-  const original = await importOriginal<typeof import('./durable.ts')>();
+vi.mock('@lab/store/durable', async (importOriginal) => {
+  const original = await importOriginal<typeof import('@lab/store/durable')>();
   const writeSynced: typeof original.writeSynced = async (...file) => {
     gate.waiting++;
     await gate.held?.promise;

@@ -8,8 +8,8 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sync, writeSynced } from '@lab/store/durable';
 import { decodeHeader, type BundleHeader } from '../bundle.ts';
-import { syncFolder, writeSynced } from './durable.ts';
 import { tryLock, type HeldLock } from './lock.ts';
 import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
 
@@ -223,7 +223,7 @@ export class PackWriter {
     await writeSynced(`${from}.index`, encodeIndex(bundles));
     await rename(`${from}.pack`, join(this.#packs, `${id}.pack`));
     await rename(`${from}.index`, join(this.#packs, `${id}.index`));
-    await syncFolder(this.#packs);
+    await sync(this.#packs);
   }
 
   async #salvage(folder: string, id: string): Promise<void> {
@@ -245,7 +245,7 @@ export class PackWriter {
       () => true,
       () => false,
     );
-    if (moved) await syncFolder(this.#packs);
+    if (moved) await sync(this.#packs);
   }
 }
 

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { readIfThere, replaceFile, seal, unseal } from '@lab/store/durable';
 import type { NodesManagerParts, SavedRegistry } from '../roles/nodes-manager.ts';
-import { readIfThere, replaceDurably, seal, unseal } from './durable.ts';
 import { tryLock, type HeldLock } from './lock.ts';
 import type { Store } from './store.ts';
 
@@ -28,7 +28,7 @@ export function registryFile(store: Store): NodesManagerParts['file'] {
         );
       return record.value as SavedRegistry;
     },
-    save: (registry) => store.mutex.run(() => replaceDurably(store.directory, 'registry', seal(registry))),
+    save: (registry) => store.mutex.run(() => replaceFile(join(store.directory, 'registry'), seal(registry))),
     close: () => lock?.release(),
   };
 }

@@ -15,11 +15,11 @@
  */
 import { link, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readIfThere, replaceFile, seal, sync, unseal, writeSynced } from '@lab/store/durable';
 import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from '../bundle.ts';
 import { chunksIn, manifestChunks } from '../domain/chunker.ts';
 import { hashesOf, parseManifest, type Entry } from '../domain/manifest.ts';
 import { BlobIndex } from './blob-index.ts';
-import { readIfThere, replaceDurably, seal, syncFolder, unseal, writeSynced } from './durable.ts';
 import { Mutex } from './lock.ts';
 import { PackWriter } from './pack-writer.ts';
 import type { PackedBundle } from './pack-index.ts';
@@ -109,7 +109,7 @@ export class Store {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await store.#checkFormat();
     for (const folder of folders) await mkdir(join(directory, folder), { recursive: true });
-    await syncFolder(directory);
+    await sync(directory);
     await store.writer.start();
     await store.index.refresh();
     return store;
@@ -185,7 +185,7 @@ export class Store {
       await rm(aside);
       const surplus = keep === undefined ? [] : [...numbers, version].slice(0, -keep);
       for (const number of surplus) await rm(join(folder, String(number)));
-      await syncFolder(folder);
+      await sync(folder);
       return { version, removed: surplus.length };
     });
   }
@@ -201,9 +201,9 @@ export class Store {
       await this.#folderOf(key);
       // One more than was given: a backup that is under way has lost its base.
       const last = (numbers.at(-1) ?? (await nameOf(folder)).last) + 1;
-      await replaceDurably(folder, 'name', seal({ ...key, last } satisfies Name));
+      await replaceFile(join(folder, 'name'), seal({ ...key, last } satisfies Name));
       for (const number of numbers) await rm(join(folder, String(number)));
-      await syncFolder(folder);
+      await sync(folder);
       return numbers.length;
     });
   }
@@ -335,7 +335,7 @@ export class Store {
     const others = (await readdir(this.directory)).filter((name) => !name.startsWith('.') && !ownNames.has(name));
     if (others.length > 0) throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
     await this.mutex.run(async () => {
-      if ((await readIfThere(file)) === undefined) await replaceDurably(this.directory, 'format', seal(format));
+      if ((await readIfThere(file)) === undefined) await replaceFile(file, seal(format));
     });
   }
 
@@ -344,8 +344,8 @@ export class Store {
     const folder = join(this.#versions, name);
     if (await readIfThere(join(folder, 'name'))) return folder;
     await mkdir(folder, { recursive: true });
-    await replaceDurably(folder, 'name', seal({ node, path, last: 0 } satisfies Name));
-    await syncFolder(this.#versions);
+    await replaceFile(join(folder, 'name'), seal({ node, path, last: 0 } satisfies Name));
+    await sync(this.#versions);
     return folder;
   }
 

@@ -14,12 +14,12 @@
  */
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createOnce, hasCode, readIfThere, replaceFile, sync } from '@lab/store/durable';
 import type { Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
 import { resultSchema, uploadSchema, type Result } from '../messages.ts';
-import { createOnce, hasCode, replaceFile, syncFile, syncFolder } from './durable.ts';
 
 /** As much as one read takes from a file. */
 const readBytes = 1024 * 1024;
@@ -45,8 +45,8 @@ export class PictureStore {
 
   /** A picture's upload, if it was stored whole. */
   async stored(id: string): Promise<Upload | undefined> {
-    const text = await readIfThere(join(this.#folderOf(id), 'upload.json'));
-    return text === undefined ? undefined : uploadSchema.parse(JSON.parse(text));
+    const bytes = await readIfThere(join(this.#folderOf(id), 'upload.json'));
+    return bytes === undefined ? undefined : uploadSchema.parse(JSON.parse(bytes.toString()));
   }
 
   /** Begins a try of an upload, behind what earlier tries of the same bytes have stored. */
@@ -102,8 +102,8 @@ export class PictureStore {
   }
 
   async result(id: string): Promise<Result | undefined> {
-    const text = await readIfThere(join(this.#folderOf(id), 'result.json'));
-    return text === undefined ? undefined : resultSchema.parse(JSON.parse(text));
+    const bytes = await readIfThere(join(this.#folderOf(id), 'result.json'));
+    return bytes === undefined ? undefined : resultSchema.parse(JSON.parse(bytes.toString()));
   }
 
   /**
@@ -121,7 +121,7 @@ export class PictureStore {
     let mine: Result;
     try {
       const { bytes, sha256 } = await make(this.originalPath(id), output);
-      await syncFile(output);
+      await sync(output);
       mine = { tagged: { name, bytes, sha256 } };
     } catch (error) {
       await rm(output, { force: true });
@@ -273,17 +273,16 @@ export class PartialUpload {
     await this.#writing;
     await this.#handle.datasync();
     const shelf = join(target, '..');
-    if ((await mkdir(shelf, { recursive: true })) !== undefined) await syncFolder(images);
+    if ((await mkdir(shelf, { recursive: true })) !== undefined) await sync(images);
     try {
       await replaceFile(join(own, 'upload.json'), JSON.stringify(upload));
-      await syncFolder(own);
       await rename(own, target);
     } catch (error) {
       if (!hasCode(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
     }
-    await syncFolder(shelf);
+    await sync(shelf);
     // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
-    await syncFile(join(target, 'upload.json'));
+    await sync(join(target, 'upload.json'));
     this.#bin.drop(all);
   }
 
@@ -316,15 +315,6 @@ async function createIn(own: string): Promise<FileHandle> {
 async function writeAll(handle: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < chunk.length;) {
     done += (await handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
   }
 }
 

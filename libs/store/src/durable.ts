@@ -1,0 +1,107 @@
+/**
+ * Files that are there as a whole or not at all, whenever the power goes: write aside, sync, give it its name, sync the folder. "Durable" is what a crash
+ * of the machine cannot take away.
+ */
+import { hash as digest, randomUUID } from 'node:crypto';
+import { link, open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** Makes durable what was written to a file, or which names a folder has. */
+export async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes a file and syncs it; its name is not yet durable. Leaves nothing behind where that fails. */
+export async function writeSynced(path: string, bytes: Uint8Array | string): Promise<void> {
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Replaces a file, or makes it, durably; readers see the old content or the new. One writer at a time: a crash leaves at most `.<name>.new` beside it,
+ * which the next one writes over.
+ */
+export async function replaceFile(path: string, bytes: Uint8Array | string): Promise<void> {
+  const folder = dirname(path);
+  const aside = join(folder, `.${basename(path)}.new`);
+  await writeSynced(aside, bytes);
+  await rename(aside, path);
+  await sync(folder);
+}
+
+/**
+ * Makes a file durably unless there is one: of several that try, one succeeds. Gives what is there in the end. A crash may leave its `tmp-<random>` beside
+ * it, which nobody needs.
+ */
+export async function createOnce(path: string, text: string): Promise<string> {
+  const aside = join(dirname(path), `tmp-${randomUUID()}`);
+  await writeSynced(aside, text);
+  try {
+    await link(aside, path);
+    // Some file systems make a new name durable with the file's own sync only.
+    await sync(path);
+    return text;
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+    return await readFile(path, 'utf8');
+  } finally {
+    await rm(aside, { force: true });
+    await sync(dirname(path));
+  }
+}
+
+/** `undefined` where there is no such file. */
+export async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** Whether the system refused something with one of these codes, as in `ENOENT`. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}
+
+/**
+ * A small record that one flipped bit must not take away: its JSON twice, a line each, each with its SHA-256 in front. What is read is the first
+ * line that is whole.
+ */
+export function seal(value: unknown): string {
+  const text = JSON.stringify(value);
+  const line = `${digest('sha256', text, 'hex')} ${text}\n`;
+  return line + line;
+}
+
+/** The record, and whether either of its copies is damaged. Both damaged is `undefined`. The copies are equal halves, whatever a flip made of the newline. */
+export function unseal(bytes: Buffer): { value: unknown; damaged: boolean } | undefined {
+  const half = bytes.length >> 1;
+  const values = [bytes.subarray(0, half), bytes.subarray(half)].map(openLine);
+  const whole = values.find((value) => value !== undefined);
+  return whole === undefined ? undefined : { value: whole.value, damaged: values.includes(undefined) };
+}
+
+const hashLength = 64;
+const [space, newline] = [0x20, 0x0a];
+
+function openLine(line: Buffer): { value: unknown } | undefined {
+  const text = line.subarray(hashLength + 1, -1);
+  const framed = line.length > hashLength + 2 && line[hashLength] === space && line.at(-1) === newline;
+  if (!framed || line.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;
+  return { value: JSON.parse(text.toString()) as unknown };
+}
