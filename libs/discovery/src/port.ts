@@ -6,6 +6,8 @@
  * itself, in which all is announced again, under new ids.
  */
 
+import { exitCodes } from '@lab/process/exit-codes';
+
 /** Where an instance is found, and what else others must know of it. At most 64 KiB as JSON. It does not change while it is announced. */
 export type Endpoint = Readonly<Record<string, string | number | boolean>>;
 
@@ -86,6 +88,7 @@ export interface Discovery {
 
 /** The registry did not answer within its deadline. Whatever was asked may have happened. */
 export class UnavailableError extends Error {
+  readonly exitCode = exitCodes.unavailable;
   constructor(what: string, options?: { cause?: unknown }) {
     super(what, options);
     this.name = new.target.name;

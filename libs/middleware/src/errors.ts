@@ -1,3 +1,5 @@
+import { exitCodes } from '@lab/process/exit-codes';
+
 /** Every error of the port. `definite` errors say that nothing happened; after an indefinite one the message may be there. */
 export class BrokerError extends Error {
   readonly definite: boolean;
@@ -34,6 +36,7 @@ export class QueueLockedError extends BrokerError {
 
 /** The broker did not answer within the limit, or the adapter was closed while the call was under way. */
 export class UnavailableError extends BrokerError {
+  readonly exitCode = exitCodes.unavailable;
   constructor(what: string, cause?: unknown) {
     super(what, { definite: false, cause });
   }

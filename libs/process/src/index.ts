@@ -1,12 +1,11 @@
 export * from './time.ts';
 export { ConfigError, readConfig, type ConfigSource } from './config.ts';
+export { ExitError, exitCodeOf, exitCodes } from './exit-codes.ts';
 export { makeLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts';
 export type { Role } from './role.ts';
 export {
   command,
   commandGroup,
-  exitCodes,
-  ExitError,
   runMain,
   runProcess,
   type Command,
@@ -16,3 +15,5 @@ export {
   type OsProcess,
   type RunOptions,
 } from './run-process.ts';
+export { runRole, type RoleHost, type RoleOptions } from './run-role.ts';
+export * from './settings.ts';

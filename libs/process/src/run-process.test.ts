@@ -8,7 +8,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { silentLogger } from './logger.ts';
 import type { Role } from './role.ts';
-import { command, commandGroup, ExitError, exitCodes, runMain, runProcess, type HostedRole } from './run-process.ts';
+import { ExitError, exitCodes } from './exit-codes.ts';
+import { command, commandGroup, runMain, runProcess, type HostedRole } from './run-process.ts';
 
 /** An operating system that a test plays. */
 class FakeOs extends EventEmitter {
@@ -307,13 +308,15 @@ describe('runMain', () => {
     });
     const count = command({ summary: 'gives 4', settings: z.object({}), run: async () => 4 });
     const broken = command({ summary: 'breaks', settings: z.object({}), run: () => Promise.reject(new TypeError('a mistake')) });
+    const late = Object.assign(new Error('no answer from the broker'), { exitCode: exitCodes.unavailable });
+    const waits = command({ summary: 'waits', settings: z.object({}), run: () => Promise.reject(late) });
     const io = {
       args,
       env: {},
       stdout: (text: string) => void (seen.out += text),
       stderr: (text: string) => void (seen.err += text),
     };
-    const code = await runMain('main.ts', { 'file-reader': read, fail, count, broken }, io);
+    const code = await runMain('main.ts', { 'file-reader': read, fail, count, broken, late: waits }, io);
     return { code, ...seen };
   }
 
@@ -324,6 +327,7 @@ describe('runMain', () => {
     '  fail         fails',
     '  count        gives 4',
     '  broken       breaks',
+    '  late         waits',
     '',
     '"main.ts COMMAND --help" lists a command\'s settings',
     '',
@@ -382,6 +386,10 @@ describe('runMain', () => {
     const { code, err } = await main('broken');
     expect(code).toBe(exitCodes.failed);
     expect(err).toMatch(/^TypeError: a mistake\n +at /);
+  });
+
+  it("takes a library's word for what its error means", async () => {
+    expect(await main('late')).toMatchObject({ code: exitCodes.unavailable, err: 'no answer from the broker\n' });
   });
 });
 

@@ -6,35 +6,10 @@ import { createServer, type RequestListener } from 'node:http';
 import { constants } from 'node:os';
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
+import { exitCodeOf, ExitError, exitCodes } from './exit-codes.ts';
 import { closest, commandFirst, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
 import type { Logger } from './logger.ts';
 import type { Role } from './role.ts';
-
-/**
- * What an exit code says. A process that a signal ends in good order exits with `ok`; one whose work was cut short then exits with 128 and the
- * signal's number, as a shell would say of one that the signal killed: 130 for SIGINT, 143 for SIGTERM.
- */
-export const exitCodes = {
-  ok: 0,
-  /** The work could not be done. */
-  failed: 1,
-  /** Wrong flags or settings; nothing was done. */
-  usage: 2,
-  /** Something that is needed did not answer in time; later it may. */
-  unavailable: 3,
-  /** A mistake in the program: an exception or a rejection that nobody handles (EX_SOFTWARE of sysexits.h). */
-  internal: 70,
-} as const;
-
-/** An error that a user can do something about: shown without a stack, with an exit code of its own. */
-export class ExitError extends Error {
-  override readonly name = 'ExitError';
-  readonly exitCode: number;
-  constructor(message: string, exitCode: number = exitCodes.failed, options?: ErrorOptions) {
-    super(message, options);
-    this.exitCode = exitCode;
-  }
-}
 
 /** The part of `process` that a host needs; an argument, so that a test can be the operating system. */
 export interface OsProcess {
@@ -156,7 +131,7 @@ class ProcessHost {
   }
 
   /** The first failure decides the exit code; later ones may follow from it. */
-  #fail(role: string, error: unknown, code = exitCodeOf(error)): void {
+  #fail(role: string, error: unknown, code = exitCodeOf(error) ?? exitCodes.failed): void {
     this.#log.error({ role, err: error }, 'failed');
     this.#failureCode ??= code;
     this.#end();
@@ -259,10 +234,6 @@ class ProcessHost {
   }
 }
 
-function exitCodeOf(error: unknown): number {
-  return error instanceof ExitError ? error.exitCode : exitCodes.failed;
-}
-
 /** One subcommand of a program; `command` makes it. */
 export interface Command {
   /** For the list of commands; half a line. */
@@ -325,8 +296,10 @@ export async function runMain(program: string, commands: Readonly<Record<string,
       io.stderr(`${error.problems.join('\n')}\n"${program} ${name} --help" lists the settings\n`);
       return exitCodes.usage;
     }
-    io.stderr(error instanceof ExitError ? `${error.message}\n` : `${error instanceof Error ? error.stack : String(error)}\n`);
-    return exitCodeOf(error);
+    const code = exitCodeOf(error);
+    // Who has thought of an error has made its message say all.
+    io.stderr(`${error instanceof Error ? (code === undefined ? error.stack : error.message) : String(error)}\n`);
+    return code ?? exitCodes.failed;
   }
 }
 

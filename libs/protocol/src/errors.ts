@@ -1,3 +1,5 @@
+import { exitCodes } from '@lab/process/exit-codes';
+
 /**
  * Every error of the framing. After a `definite` one the frame in question was certainly not delivered; after an indefinite one the peer may have it.
  */
@@ -26,6 +28,7 @@ export class TruncatedFrameError extends FramingError {
 
 /** The peer sent nothing for too long while we were waiting for it. */
 export class IdleTimeoutError extends FramingError {
+  readonly exitCode = exitCodes.unavailable;
   constructor(idleTimeoutMs: number) {
     super(`the peer sent nothing for ${idleTimeoutMs} ms (idleTimeoutMs)`, false);
   }
@@ -40,6 +43,7 @@ export class FrameTimeoutError extends FramingError {
 
 /** The peer does not read what we send: what waited is lost, in whole or in part. */
 export class SendTimeoutError extends FramingError {
+  readonly exitCode = exitCodes.unavailable;
   constructor(waitedMs: number, unsentBytes: number, limit: 'sendTimeoutMs' | 'closeTimeoutMs') {
     super(`the peer did not take ${unsentBytes} waiting bytes in ${waitedMs} ms (${limit})`, false);
   }
@@ -47,6 +51,7 @@ export class SendTimeoutError extends FramingError {
 
 /** No reply in time. The connection is closed: replies come in order, so that every later one would be taken for another. */
 export class RequestTimeoutError extends FramingError {
+  readonly exitCode = exitCodes.unavailable;
   constructor(timeoutMs: number) {
     super(`no reply within ${timeoutMs} ms`, false);
   }
@@ -54,6 +59,7 @@ export class RequestTimeoutError extends FramingError {
 
 /** The connection is closed, by us, by the peer or by the network. Definite for what was to be sent only after that. */
 export class ConnectionClosedError extends FramingError {
+  readonly exitCode = exitCodes.unavailable;
   readonly reason: string;
   constructor(reason: string, { definite = false, ...options }: ErrorOptions & { definite?: boolean } = {}) {
     super(`the connection is closed: ${reason}`, definite, options);
@@ -63,6 +69,7 @@ export class ConnectionClosedError extends FramingError {
 
 /** No connection came about. */
 export class ConnectError extends FramingError {
+  readonly exitCode = exitCodes.unavailable;
   constructor(address: string, why: string, options?: ErrorOptions) {
     super(`cannot connect to ${address}: ${why}`, true, options);
   }

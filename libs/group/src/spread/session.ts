@@ -1,5 +1,6 @@
 /** One session with a Spread daemon: from the connection to its end, under one private name. It does not come back; a new one does. */
 import { connect, type Socket } from 'node:net';
+import { exitCodes } from '@lab/process/exit-codes';
 import { Decoder, encodeAuthentication, encodeHello, type Accepted, type FromDaemon, type Methods } from './codec.ts';
 
 /** Timers as an argument; a `Clock` is one. */
@@ -44,6 +45,7 @@ const refusals: ReadonlyMap<number, string> = new Map([
 
 /** The daemon answered, and does not want this client. */
 export class RefusedError extends Error {
+  readonly exitCode = exitCodes.failed;
   /** Spread's, below 0. */
   readonly code: number;
   constructor(daemon: Address, name: string, code: number) {
@@ -62,6 +64,7 @@ export class RefusedError extends Error {
 
 /** There is no session, or no longer one. */
 export class ConnectionError extends Error {
+  readonly exitCode = exitCodes.unavailable;
   constructor(what: string, options?: { cause?: unknown }) {
     super(what, options);
     this.name = new.target.name;

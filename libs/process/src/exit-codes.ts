@@ -1,0 +1,34 @@
+/**
+ * What an exit code says. A process that a signal ends in good order exits with `ok`; one whose work was cut short then exits with 128 and the
+ * signal's number, as a shell would say of one that the signal killed: 130 for SIGINT, 143 for SIGTERM.
+ */
+export const exitCodes = {
+  ok: 0,
+  /** The work could not be done. */
+  failed: 1,
+  /** Wrong flags or settings; nothing was done. */
+  usage: 2,
+  /** Something that is needed did not answer in time; later it may. */
+  unavailable: 3,
+  /** A mistake in the program: an exception or a rejection that nobody handles (EX_SOFTWARE of sysexits.h). */
+  internal: 70,
+} as const;
+
+/** An error that a user can do something about: shown without a stack, with an exit code of its own. */
+export class ExitError extends Error {
+  override readonly name = 'ExitError';
+  readonly exitCode: number;
+  constructor(message: string, exitCode: number = exitCodes.failed, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+/**
+ * What a process exits with that this error ends: its `exitCode`, where it has one. So each library says of its own errors what they mean for
+ * whoever started the process. `undefined` is for those that nobody has thought of.
+ */
+export function exitCodeOf(error: unknown): number | undefined {
+  const code = error instanceof Error && 'exitCode' in error ? error.exitCode : undefined;
+  return typeof code === 'number' ? code : undefined;
+}

@@ -1,0 +1,79 @@
+/** One role in a process of its own: what nearly every main does. */
+import { randomUUID } from 'node:crypto';
+import { Registry } from 'prom-client';
+import { makeLogger, type Logger, type LoggerOptions } from './logger.ts';
+import type { Role } from './role.ts';
+import { runProcess, type RunOptions } from './run-process.ts';
+import { systemClock, type Clock } from './time.ts';
+
+/** What a process gives to its role. */
+export interface RoleHost {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Milliseconds since 1970, on a clock that may be set. */
+  nowMs(): number;
+  /** A random UUID. */
+  newId(): string;
+  /** The role's own metrics are registered here; `/metrics` shows them. */
+  readonly registry: Registry;
+  /**
+   * Waits for something that the role needs: a connection, a store. It is closed when the role has stopped, or could not start; what was opened last
+   * is closed first.
+   */
+  open<T extends { close(): Promise<unknown> }>(opening: T | Promise<T>): Promise<T>;
+}
+
+export interface RoleOptions extends Pick<RunOptions, 'drainMs' | 'os'> {
+  /** Stands in each line of the log. */
+  name: string;
+  /** Least important level that is logged. */
+  logLevel: NonNullable<LoggerOptions['level']>;
+  /** Port of `/healthz` and `/metrics`; without it there are none. */
+  healthPort?: number | undefined;
+}
+
+/** Makes a role, runs it until a signal comes or it fails, and resolves with the exit code (`runProcess`). */
+export function runRole(options: RoleOptions, make: (host: RoleHost) => Role | Promise<Role>): Promise<number> {
+  const { name, logLevel, healthPort: port, ...runOptions } = options;
+  const log = makeLogger({ name, level: logLevel });
+  const registry = new Registry();
+  const role = new OpeningRole({ log, registry }, make);
+  return runProcess([{ name, role }], { log, ...runOptions, ...(port !== undefined && { health: { port, registry } }) });
+}
+
+/** Opens what its role needs as a part of its start, and closes it as a part of its stop. */
+class OpeningRole implements Role {
+  readonly failed: Promise<never>;
+  readonly #fail: (reason: unknown) => void;
+  readonly #parts: Pick<RoleHost, 'log' | 'registry'>;
+  readonly #make: (host: RoleHost) => Role | Promise<Role>;
+  readonly #opened: { close(): Promise<unknown> }[] = [];
+  #role: Role | undefined;
+
+  constructor(parts: Pick<RoleHost, 'log' | 'registry'>, make: (host: RoleHost) => Role | Promise<Role>) {
+    this.#parts = parts;
+    this.#make = make;
+    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+  }
+
+  async start(): Promise<void> {
+    const role = await this.#make({ ...this.#parts, clock: systemClock, nowMs: Date.now, newId: randomUUID, open: this.#open });
+    this.#role = role;
+    role.failed?.catch(this.#fail);
+    await role.start();
+  }
+
+  readonly #open: RoleHost['open'] = async (opening) => {
+    const opened = await opening;
+    this.#opened.push(opened);
+    return opened;
+  };
+
+  async stop(): Promise<void> {
+    try {
+      await this.#role?.stop();
+    } finally {
+      for (let last = this.#opened.pop(); last !== undefined; last = this.#opened.pop()) await last.close();
+    }
+  }
+}
