@@ -26,21 +26,21 @@ const rules: Rule[] = [
   {
     name: 'domain code imports domain code only',
     why: 'what is pure can be simulated, replayed and read alone',
-    applies: (file) => /^apps\/[^/]+\/src\/domain\/.*\.ts$/.test(file) && !isTest(file),
+    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?domain\/.*\.ts$/.test(file) && !isTest(file),
     forbids: /\bfrom '(?!\.\/)/,
   },
   {
     name: 'domain code knows no time, chance, timer or environment',
     why: 'they are arguments, or no run can be repeated',
-    applies: (file) => /^apps\/[^/]+\/src\/domain\/.*\.ts$/.test(file) && !isTest(file),
+    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?domain\/.*\.ts$/.test(file) && !isTest(file),
     forbids: /\bDate\.now\b|new Date\(\)|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\.|\bperformance\./,
   },
   {
     name: 'roles know ports only',
     why: 'a role runs in a container, in the demo and in a simulation, and must not notice',
-    applies: (file) => /^apps\/[^/]+\/src\/roles\/.*\.ts$/.test(file) && !isTest(file),
+    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?roles\/.*\.ts$/.test(file) && !isTest(file),
     forbids:
-      /\bfrom '(node:|\.\.\/(main|demo|wiring|config)\.ts)|\bset(Timeout|Interval)\(|\bDate\.now\b|\bMath\.random\b|\bprocess\./,
+      /\bfrom '(node:|(\.\.\/)+(main|demo|wiring|config)\.ts)|\bset(Timeout|Interval)\(|\bDate\.now\b|\bMath\.random\b|\bprocess\./,
   },
   {
     name: 'only a main reads the environment',

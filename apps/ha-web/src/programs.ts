@@ -5,11 +5,11 @@ import { command, commandGroup, ExitError, exitCodes, runMain, type Command, typ
 import { z } from 'zod';
 import * as config from './config.ts';
 
-const machineHosts = (): Promise<typeof import('./hosts/machines.ts')> => import('./hosts/machines.ts');
-const balancerHosts = (): Promise<typeof import('./hosts/balancer.ts')> => import('./hosts/balancer.ts');
-const webHosts = (): Promise<typeof import('./hosts/web.ts')> => import('./hosts/web.ts');
-const databaseHosts = (): Promise<typeof import('./hosts/database.ts')> => import('./hosts/database.ts');
-const backupHosts = (): Promise<typeof import('./hosts/backup.ts')> => import('./hosts/backup.ts');
+const machineHosts = (): Promise<typeof import('./operate/hosts.ts')> => import('./operate/hosts.ts');
+const balancerHosts = (): Promise<typeof import('./edge/hosts.ts')> => import('./edge/hosts.ts');
+const webHosts = (): Promise<typeof import('./shop/hosts.ts')> => import('./shop/hosts.ts');
+const databaseHosts = (): Promise<typeof import('./database/hosts.ts')> => import('./database/hosts.ts');
+const backupHosts = (): Promise<typeof import('./operate/backup/hosts.ts')> => import('./operate/backup/hosts.ts');
 
 /** It handles machines from outside, with what the repository has beside this app and a machine has not. */
 async function demoHost(): Promise<typeof import('./demo.ts')> {

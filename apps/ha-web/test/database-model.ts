@@ -7,8 +7,8 @@ import type { Discovery, MemoryRegistry, SharedRecord } from '@lab/discovery';
 import { silentLogger, type Clock } from '@lab/process';
 import type { FakeClock, Random } from '@lab/testing';
 import type { Divergence, DatabaseServer, Door, Peer, PeerStatus } from '../src/database/port.ts';
-import { leaseMs, type ServerState } from '../src/domain/database.ts';
-import { DatabaseAgent } from '../src/roles/db-agent.ts';
+import { leaseMs, type ServerState } from '../src/database/domain/next-step.ts';
+import { DatabaseAgent } from '../src/database/roles/db-agent.ts';
 
 export type MachineName = 'db-1' | 'db-2';
 

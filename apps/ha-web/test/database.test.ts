@@ -2,7 +2,7 @@
 import { makeMemoryRegistry, type Discovery } from '@lab/discovery';
 import { FakeClock, simulate, type Random } from '@lab/testing';
 import { expect, it } from 'vitest';
-import type { DatabaseRecord } from '../src/domain/database.ts';
+import type { DatabaseRecord } from '../src/database/domain/next-step.ts';
 import { World, type Machine, type MachineName } from './database-model.ts';
 
 const names: readonly MachineName[] = ['db-1', 'db-2'];

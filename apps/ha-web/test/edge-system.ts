@@ -10,7 +10,7 @@ import { Container } from '@lab/testing/containers';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { appImage, serviceImage } from '../../../docker/images.ts';
-import type { StatusReport } from '../src/status/report.ts';
+import type { StatusReport } from '../src/edge/status/report.ts';
 
 const execute = promisify(execFile);
 export const docker = async (...args: readonly string[]): Promise<string> => (await execute('docker', args)).stdout.trim();

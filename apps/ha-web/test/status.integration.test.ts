@@ -7,9 +7,9 @@ import { eventually } from '@lab/testing';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AgentStatus } from '../src/database/agent-status.ts';
-import type { HeldServer } from '../src/domain/reconcile.ts';
-import { Observer } from '../src/status/observer.ts';
-import { StatusServer } from '../src/status/server.ts';
+import type { HeldServer } from '../src/edge/domain/reconcile.ts';
+import { Observer } from '../src/edge/status/observer.ts';
+import { StatusServer } from '../src/edge/status/server.ts';
 import { launchBrowser } from './chromium.ts';
 import { EdgeSystem } from './edge-system.ts';
 

@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { composeEnvironment, composeUp } from '../../../../docker/compose.ts';
 import { run } from '../../../../docker/engine.ts';
-import type { StatusReport } from '../../src/status/report.ts';
+import type { StatusReport } from '../../src/edge/status/report.ts';
 
 const directory = join(import.meta.dirname, '../..');
 const execute = promisify(execFile);

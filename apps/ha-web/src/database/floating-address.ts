@@ -1,6 +1,6 @@
 /** The floating address of the databases, as this machine has it: keepalived's work, looked at from outside, for keepalived may be what hangs. */
 import { networkInterfaces } from 'node:os';
-import { interfaceOf } from '../machine/template.ts';
+import { interfaceOf } from '../operate/machine/template.ts';
 import { run } from './command.ts';
 
 const commandMs = 5_000;

@@ -1,5 +1,5 @@
 /** What an agent needs of its machine. */
-import type { ServerState } from '../domain/database.ts';
+import type { ServerState } from './domain/next-step.ts';
 
 /**
  * The running server of this machine, from its first connection to its end: one life. All methods reject when the server ends, or does not answer in time;

@@ -3,7 +3,7 @@
  * database is open: a process of its own, for either may be what hangs.
  */
 import type { Clock, Logger, Role } from '@lab/process';
-import { leaseMs } from '../domain/database.ts';
+import { leaseMs } from './domain/next-step.ts';
 import { agentSilentMs, isOpen, killAgent, killServer } from './fence.ts';
 import type { FloatingAddress } from './floating-address.ts';
 import { pidFile } from './folders.ts';

@@ -1,0 +1,154 @@
+/** What an operator does by hand on a database machine: shows how things are, and asks for what the agents do by themselves only after a fault. */
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { UnavailableError, type Discovery } from '@lab/discovery';
+import { ExitError, exitCodes, type Clock } from '@lab/process';
+import type { DatabaseRecord } from '../database/domain/next-step.ts';
+import { takeoverMs, type AgentStatus } from '../database/agent-status.ts';
+import { killServer } from '../database/fence.ts';
+import { pidFile, type Folders } from '../database/folders.ts';
+
+export interface OperatorParts {
+  readonly name: string;
+  readonly peerName: string;
+  readonly ownAgent: string;
+  readonly peerAgent: string;
+  /** Rejects with `UnavailableError` while ZooKeeper is away. */
+  readonly discovery: Promise<Discovery>;
+  readonly folders: Folders;
+  readonly clock: Clock;
+  readonly print: (line: string) => void;
+}
+
+/** As long as its data are large. */
+const fillMs = 3_600_000;
+const askMs = 300;
+const answerMs = 1_000;
+
+export class Operator {
+  readonly #parts: OperatorParts;
+
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+  }
+
+  /** Shows the record and what the agents say of themselves. */
+  async verify(): Promise<void> {
+    const { print, ownAgent, peerAgent } = this.#parts;
+    const found = await this.#record().catch((error: unknown) => {
+      if (error instanceof UnavailableError) return error;
+      throw error;
+    });
+    const record = found instanceof Error ? undefined : found?.record;
+    if (found instanceof Error) print('ZooKeeper does not answer: the record is not known');
+    else if (record === undefined) print('there is no record of a primary');
+    else
+      print(
+        `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? '' : 'not '}in sync`,
+      );
+    for (const url of [ownAgent, peerAgent]) print(describe(await statusOf(url), url));
+  }
+
+  /** This replica, which must be in sync, becomes the primary; the primary may live. */
+  async takeover(): Promise<void> {
+    const { name, ownAgent } = this.#parts;
+    const found = await this.#record();
+    if (found?.record.primary === name) throw new ExitError(`${name} is the primary on record`);
+    const own = await statusOf(ownAgent);
+    if (found === undefined || !found.record.replicaInSync || own === undefined || own.role !== 'replica')
+      throw new ExitError(`${name} is not in sync: it may not take over. See newMaster --force`);
+    await fetch(`${ownAgent}/takeover`, { method: 'POST', signal: AbortSignal.timeout(answerMs) });
+    await this.#until('primary', takeoverMs);
+  }
+
+  /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
+  async newMaster(force: boolean): Promise<void> {
+    if (!force) return this.takeover();
+    const { name, peerName, ownAgent, peerAgent, folders, print } = this.#parts;
+    if ((await statusOf(peerAgent))?.role === 'primary')
+      throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
+    if (existsSync(folders.emptyFile)) throw new ExitError(`${name} has no data: fill it by initSlave, or restore a backup`);
+    const own = await statusOf(ownAgent);
+    if (own === undefined) throw new ExitError(`${ownAgent} does not answer: try again`, exitCodes.unavailable);
+    const found = await this.#record();
+    const next: DatabaseRecord = {
+      epoch: Math.max(found?.record.epoch ?? 0, own.dataEpoch) + 1,
+      primary: name,
+      replicaInSync: false,
+      replicaBootId: '',
+    };
+    await this.#write(next, found?.version);
+    print(
+      `${name} is the primary on record, of epoch ${next.epoch}; what ${peerName} has behind transaction ${own.position} is lost to clients`,
+    );
+    await this.#until('primary', takeoverMs);
+  }
+
+  /** A former primary becomes the replica by itself; this waits for it. */
+  async newSlave(): Promise<void> {
+    const { name, peerName } = this.#parts;
+    if ((await this.#record())?.record.primary === name)
+      throw new ExitError(
+        `${name} is the primary on record: it becomes the replica when ${peerName} takes over (takeover there)`,
+      );
+    await this.#until('replica', fillMs);
+  }
+
+  /** Fills this database anew from the primary, which must be there. */
+  async initSlave(): Promise<void> {
+    const { name, ownAgent, peerAgent, folders } = this.#parts;
+    const found = await this.#record();
+    if (found === undefined || found.record.primary === name)
+      throw new ExitError(`${name} is no replica: what it has cannot be had from another database`);
+    if ((await statusOf(peerAgent))?.role !== 'primary')
+      throw new ExitError(
+        `${found.record.primary} is not there: what ${name} has may be all that is left`,
+        exitCodes.unavailable,
+      );
+    const before = await statusOf(ownAgent);
+    // From here on there is one copy: nobody may be promoted.
+    await this.#write({ ...found.record, replicaInSync: false, replicaBootId: '' }, found.version);
+    await writeFile(folders.discardFile, '');
+    await killServer(pidFile);
+    await this.#until('replica', fillMs, before?.bootId);
+  }
+
+  async #write(record: DatabaseRecord, version: number | undefined): Promise<void> {
+    const written = await (await this.#parts.discovery).record('database').write(JSON.stringify(record), version);
+    if (written === undefined) throw new ExitError('the record was changed at the same moment: try again', exitCodes.unavailable);
+  }
+
+  async #record(): Promise<{ record: DatabaseRecord; version: number } | undefined> {
+    const state = await (await this.#parts.discovery).record('database').read();
+    return state && { record: JSON.parse(state.text) as DatabaseRecord, version: state.version };
+  }
+
+  /** Waits until this database is it, in another life than the given one. */
+  async #until(role: AgentStatus['role'], timeoutMs: number, notIn?: string): Promise<void> {
+    const { clock, ownAgent, name, print } = this.#parts;
+    const deadlineMs = clock.nowMs() + timeoutMs;
+    for (;;) {
+      const status = await statusOf(ownAgent);
+      if (status?.role === role && status.bootId !== notIn) return print(describe(status, ownAgent));
+      if (clock.nowMs() > deadlineMs)
+        throw new ExitError(`${name} is no ${role}: ${describe(status, ownAgent)}`, exitCodes.unavailable);
+      await new Promise<void>((resolve) => void clock.after(askMs, resolve));
+    }
+  }
+}
+
+async function statusOf(url: string): Promise<AgentStatus | undefined> {
+  try {
+    const answer = await fetch(`${url}/status`, { signal: AbortSignal.timeout(answerMs) });
+    return (await answer.json()) as AgentStatus;
+  } catch {
+    return undefined;
+  }
+}
+
+function describe(status: AgentStatus | undefined, url: string): string {
+  if (status === undefined) return `${url} does not answer`;
+  const { name, role, lagMs, position, events } = status;
+  const lag = lagMs === undefined ? '' : `, ${Math.round(lagMs)} ms late`;
+  return `${name}: ${role}${lag}, at transaction ${position ?? 'unknown'}; last: ${events[0]?.text ?? 'nothing'}`;
+}
