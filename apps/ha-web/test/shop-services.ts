@@ -3,6 +3,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { silentLogger, systemClock, type Role } from '@lab/process';
+import { Passwords } from '@lab/process/passwords';
 import { makeApi } from '../src/shop/api.ts';
 import { makeFrontend } from '../src/shop/frontend.ts';
 import type { Serving } from '../src/shop/serving.ts';
@@ -25,7 +26,7 @@ export async function startApi(
     lameDuckMs,
     mariadb: { host: '127.0.0.1', port: databasePort, user: 'app', password: 'app', database: 'marketplace' },
     services,
-    scryptCost: cheapCost,
+    passwords: new Passwords(cheapCost),
   });
   await api.start();
   return api;

@@ -1,12 +1,12 @@
 /** The whole system in one process, on a PostgreSQL of its own: an administrator and two users tell a story, and what they were promised is checked while plugs are pulled. */
 import { randomUUID } from 'node:crypto';
 import { ExitError, makeLogger, systemClock } from '@lab/process';
+import { ordinaryCost } from '@lab/process/passwords';
 import { addressesOf, ask, connectTo } from './asking.ts';
 import { Consortium } from './client/consortium.ts';
 import { silenceMs, watch } from './client/watch.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
 import type { Body, Item, Kind, Replies, Session } from './messages.ts';
-import { ordinaryCost } from './passwords.ts';
 import { Refusal, type RefusalCode } from './refusal.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from './wiring.ts';
 

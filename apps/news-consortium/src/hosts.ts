@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { makeLogger, runProcess, systemClock, type RunOptions } from '@lab/process';
+import { ordinaryCost } from '@lab/process/passwords';
 import { Registry } from 'prom-client';
 import type { AgentConfig, NodeConfig } from './config.ts';
-import { ordinaryCost } from './passwords.ts';
 import { makeAgent, makeNode, type Host } from './wiring.ts';
 
 function prepare({ name = hostname(), logLevel, healthPort }: Pick<NodeConfig, 'name' | 'logLevel' | 'healthPort'>) {

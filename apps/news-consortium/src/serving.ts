@@ -1,6 +1,7 @@
 /** The server side of the protocol: a frame in, a frame out, in the order of the requests. Whatever a client sends or does not send, others do not notice. */
 import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
+import { PasswordsBusyError } from '@lab/process/passwords';
 import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
 import { decodeRequest, encodeRefusal, encodeReply, frameBytesMax, type Request } from './messages.ts';
 import { Refusal } from './refusal.ts';
@@ -68,7 +69,8 @@ function addressOf(socket: FramedSocket): string {
 /** The refusal that a client is sent. */
 function refusalOf(error: unknown, log: Logger): Refusal {
   if (error instanceof Refusal) return error;
-  if (error instanceof DatabaseUnavailableError) return new Refusal('unavailable', error.message);
+  if (error instanceof DatabaseUnavailableError || error instanceof PasswordsBusyError)
+    return new Refusal('unavailable', error.message);
   log.error({ err: error }, 'a request met a fault of the program');
   return new Refusal('internal', 'a fault of the program; its log says more');
 }

@@ -1,9 +1,9 @@
 /** Which role is made of what. The same for every host: a process, the demo, a test. */
 import { ExitError, exitCodes, type Clock, type Logger, type Role } from '@lab/process';
+import { Passwords, type ScryptCost } from '@lab/process/passwords';
 import type { FramedServer } from '@lab/protocol';
 import { addressesOf, ask, joinAddress, splitAddress } from './asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
-import { Passwords, type ScryptCost } from './passwords.ts';
 import { Refusal } from './refusal.ts';
 import { Agent, ensureAdministrator } from './roles/agent.ts';
 import { Decider, type DeciderParts } from './roles/decider.ts';

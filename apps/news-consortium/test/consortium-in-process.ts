@@ -6,12 +6,12 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { silentLogger, systemClock, type Clock } from '@lab/process';
+import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
 import type { EmbeddedPostgres } from '../src/embedded-postgres.ts';
 import type { Status } from '../src/messages.ts';
-import type { ScryptCost } from '../src/passwords.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { query } from './assignment-log.ts';
 

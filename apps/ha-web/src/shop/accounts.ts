@@ -1,8 +1,8 @@
 /** Accounts and their sessions, which live in the database: any web server knows them. Each call may be repeated. */
 import { createHash, randomBytes } from 'node:crypto';
+import type { Passwords } from '@lab/process/passwords';
 import type { Database, Sql } from './database.ts';
 import type { Account, Credentials, Session } from './messages.ts';
-import { hashPassword, isPassword, type ScryptCost } from './passwords.ts';
 import { Refusal } from './refusal.ts';
 
 /** A week's shopping is done with one login. */
@@ -15,23 +15,23 @@ interface AccountRow extends Account {
 }
 
 /** A name that is taken is refused, except with its own password: then the answer to the first request was lost. */
-export async function register(database: Database, { name, password }: Credentials, cost: ScryptCost): Promise<Session> {
-  const hash = await hashPassword(password, cost);
+export async function register(database: Database, { name, password }: Credentials, passwords: Passwords): Promise<Session> {
+  const hash = await passwords.hash(password);
   const [row] = await database.write(async (sql) => {
     const id = await accountOf(sql, name, hash);
     return sql.rows<AccountRow>('SELECT id, name, password FROM accounts WHERE id = ?', [id]);
   });
-  if (row === undefined || (row.password !== hash && !(await isPassword(password, row.password, cost)))) {
+  if (row === undefined || (row.password !== hash && !(await passwords.matches(password, row.password)))) {
     throw new Refusal('name-taken', `"${name}" is taken: choose another name, or log in`);
   }
   return openSession(database, { id: row.id, name: row.name });
 }
 
-export async function logIn(database: Database, { name, password }: Credentials, cost: ScryptCost): Promise<Session> {
+export async function logIn(database: Database, { name, password }: Credentials, passwords: Passwords): Promise<Session> {
   const [row] = await database.read((sql) =>
     sql.rows<AccountRow>('SELECT id, name, password FROM accounts WHERE name = ?', [name]),
   );
-  if (!(await isPassword(password, row?.password ?? null, cost)) || row === undefined) {
+  if (!(await passwords.matches(password, row?.password)) || row === undefined) {
     throw new Refusal('wrong-password', 'check the name and the password, or register');
   }
   return openSession(database, { id: row.id, name: row.name });

@@ -1,6 +1,7 @@
 /** The REST API. Any web server answers any request: all state is in the database. Every request may be sent again when its answer was lost. */
 import swaggerUi from '@fastify/swagger-ui';
 import type { Clock, Logger, Role } from '@lab/process';
+import { PasswordsBusyError, type Passwords } from '@lab/process/passwords';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, Registry } from 'prom-client';
 import { z } from 'zod';
@@ -10,7 +11,6 @@ import { DatabaseUnavailableError, Mariadb, requestMsMax, type Database, type Ma
 import * as messages from './messages.ts';
 import { migrate } from './migrate.ts';
 import * as orders from './orders.ts';
-import type { ScryptCost } from './passwords.ts';
 import type { Services } from './ports.ts';
 import { Refusal } from './refusal.ts';
 import { Serving, type ServingOptions } from './serving.ts';
@@ -19,7 +19,7 @@ import { describeRoutes, withZod, type ZodApp } from './zod-routes.ts';
 export interface ApiOptions extends ServingOptions {
   mariadb: Omit<MariadbOptions, 'clock' | 'log' | 'onRetry'>;
   services: Services;
-  scryptCost: ScryptCost;
+  passwords: Passwords;
 }
 
 declare module 'fastify' {
@@ -182,6 +182,7 @@ function refusalOf(error: Error & { statusCode?: number }): Refusal {
       'The database does not answer at this moment. Nothing is lost: send the same request again.',
     );
   }
+  if (error instanceof PasswordsBusyError) return new Refusal('unavailable', error.message);
   const { statusCode = 500 } = error;
   if (statusCode === 413) return new Refusal('too-large', error.message);
   if (statusCode === 415) return new Refusal('wrong-type', error.message);
@@ -223,18 +224,18 @@ function addCatalogue(api: ZodApp, { maps, notices }: Services): void {
   );
 }
 
-function addAccounts(api: ZodApp, { services, scryptCost }: ApiOptions): void {
+function addAccounts(api: ZodApp, { services, passwords }: ApiOptions): void {
   const opened = (reply: FastifyReply, session: messages.Session, status: number): FastifyReply =>
     reply.code(status).header('set-cookie', sessionCookie(session.token, accounts.sessionSeconds)).send(session);
   api.post(
     '/accounts',
     { schema: { summary: 'Register, and log in', body: messages.credentials, response: { 201: messages.session } } },
-    async ({ database, body }, reply) => opened(reply, await accounts.register(database, body, scryptCost), 201),
+    async ({ database, body }, reply) => opened(reply, await accounts.register(database, body, passwords), 201),
   );
   api.post(
     '/sessions',
     { schema: { summary: 'Log in', body: messages.credentials, response: { 201: messages.session } } },
-    async ({ database, body }, reply) => opened(reply, await accounts.logIn(database, body, scryptCost), 201),
+    async ({ database, body }, reply) => opened(reply, await accounts.logIn(database, body, passwords), 201),
   );
   api.post(
     '/sessions/visitor',

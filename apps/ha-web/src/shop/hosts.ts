@@ -3,12 +3,12 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { makeLogger, runProcess, systemClock } from '@lab/process';
+import { ordinaryCost, Passwords } from '@lab/process/passwords';
 import type { AnnouncerConfig, ApiConfig, FrontendConfig } from '../config.ts';
 import { Announcer, type AnnouncedServer } from '../edge/roles/announcer.ts';
 import { makeApi } from './api.ts';
 import { makeFrontend } from './frontend.ts';
 import { askHealth } from '../edge/health.ts';
-import { ordinaryCost } from './passwords.ts';
 import { standIns } from './stand-ins.ts';
 import { connectDiscovery } from '../discovery.ts';
 
@@ -33,7 +33,7 @@ export async function runApi(settings: ApiConfig): Promise<number> {
       database: settings.databaseName,
     },
     services: standIns(Date.now),
-    scryptCost: ordinaryCost,
+    passwords: new Passwords(ordinaryCost),
   });
   return runProcess([{ name: 'api', role: api }], { log, drainMs: drainMs(lameDuckMs) });
 }

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { hashPassword, isPassword } from './passwords.ts';
 import { standIns } from './stand-ins.ts';
 
 describe('the stand-ins', () => {
@@ -20,17 +19,5 @@ describe('the stand-ins', () => {
   it('ship what was paid a minute ago', async () => {
     expect(await services.carrier.hasShipped(new Date(40_000))).toBe(true);
     expect(await services.carrier.hasShipped(new Date(40_001))).toBe(false);
-  });
-});
-
-describe('passwords', () => {
-  const cost = { N: 2, r: 1, p: 1 };
-
-  it('are matched by what is stored, whatever it cost, and by nothing where nothing is stored', async () => {
-    const stored = await hashPassword('correct horse', { N: 4, r: 1, p: 1 });
-    expect(stored).not.toContain('horse');
-    expect(await isPassword('correct horse', stored, cost)).toBe(true);
-    expect(await isPassword('wrong horse', stored, cost)).toBe(false);
-    expect(await isPassword('', null, cost)).toBe(false);
   });
 });

@@ -1,8 +1,8 @@
 /** The agent: whom clients ask first, and nodes register with. Any number of them, all alike; what they know is in the database. */
 import type { Logger } from '@lab/process';
+import type { Passwords } from '@lab/process/passwords';
 import { isPassword } from '../domain/names.ts';
 import type { Replies, Request, Session } from '../messages.ts';
-import type { Passwords } from '../passwords.ts';
 import { Refusal } from '../refusal.ts';
 import type { Call, Service } from '../serving.ts';
 import type { Accounts } from '../store/accounts.ts';

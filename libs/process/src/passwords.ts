@@ -2,7 +2,6 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import pLimit from 'p-limit';
-import { Refusal } from './refusal.ts';
 
 const derive = promisify<string, Buffer, number, { N: number; r: number; p: number }, Buffer>(scrypt);
 
@@ -16,37 +15,52 @@ export interface ScryptCost {
 export const ordinaryCost: ScryptCost = { N: 2 ** 14, r: 8, p: 5 };
 
 const hashBytes = 32;
-/** Node has four threads for this: two for those who log in, two for those who register. */
+/** Node has four threads for this and for files and names: two are left for those, or for other `Passwords`. */
 const atOnce = 2;
 /** At 0.2 s each, who is behind so many would wait longer than a request may take. */
 const waitingMax = 20;
 
+/** So many wait for their turn that the next one would wait too long: nothing was done, and in a second or two it may be. */
+export class PasswordsBusyError extends Error {
+  override readonly name = 'PasswordsBusyError';
+  constructor() {
+    super('too many log in at this moment: try again');
+  }
+}
+
+/** Hashes and checks passwords, two at a time, with at most 20 in wait. */
 export class Passwords {
   readonly #cost: ScryptCost;
   readonly #lanes = pLimit(atOnce);
   /** Of nobody's password, so that an unknown name takes as long as a wrong password. */
   readonly #nobody: string;
 
+  /** `cost` is that of new hashes; tests take a cheap one. */
   constructor(cost: ScryptCost) {
     this.#cost = cost;
     this.#nobody = written(cost, Buffer.alloc(16), Buffer.alloc(hashBytes));
   }
 
+  /** What to store of a password: never the same text twice. Rejects with `PasswordsBusyError`. */
   async hash(password: string): Promise<string> {
     const salt = randomBytes(16);
     return written(this.#cost, salt, await this.#derive(password, salt, this.#cost));
   }
 
-  /** Whether it is the password of which `stored` was made; never so without one. */
-  async matches(password: string, stored: string | undefined): Promise<boolean> {
+  /**
+   * Whether it is the password of which `stored` was made, whatever that cost. Never so without one, which takes as long to find out.
+   * Rejects with `PasswordsBusyError`.
+   */
+  async matches(password: string, stored: string | null | undefined): Promise<boolean> {
     const [, N, r, p, salt = '', hash = ''] = (stored ?? this.#nobody).split('$');
     const right = Buffer.from(hash, 'base64');
     const given = await this.#derive(password, Buffer.from(salt, 'base64'), { N: Number(N), r: Number(r), p: Number(p) });
-    return timingSafeEqual(given, right) && stored !== undefined;
+    return timingSafeEqual(given, right) && typeof stored === 'string';
   }
 
   async #derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
-    if (this.#lanes.pendingCount >= waitingMax) throw new Refusal('unavailable', 'too many log in at this moment: try again');
+    const { activeCount, pendingCount } = this.#lanes;
+    if (activeCount + pendingCount >= atOnce + waitingMax) throw new PasswordsBusyError();
     return this.#lanes(() => derive(password.normalize('NFC'), salt, hashBytes, { ...cost }));
   }
 }
