@@ -1,6 +1,6 @@
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
-import { BackOff, retry, sleep, systemClock } from './time.ts';
+import { BackOff, inTime, retry, sleep, systemClock } from './time.ts';
 
 describe('systemClock', () => {
   it('calls once after the delay, not before', async () => {
@@ -96,5 +96,32 @@ describe('retry', () => {
     const clock = new FakeClock();
     await settle(clock, sleep(clock, 1_000));
     expect(clock.nowMs()).toBeGreaterThanOrEqual(1_000);
+  });
+});
+
+describe('inTime', () => {
+  const late = (): Error => new Error('late');
+
+  it('is what the work is, and leaves no timer behind', async () => {
+    const clock = new FakeClock();
+    let timers = 0;
+    const after = (delayMs: number, run: () => void): (() => void) => {
+      timers++;
+      const cancel = clock.after(delayMs, run);
+      return () => {
+        timers--;
+        cancel();
+      };
+    };
+    expect(await inTime({ after }, 100, Promise.resolve(1), late)).toBe(1);
+    await expect(inTime({ after }, 100, Promise.reject(new Error('broken')), late)).rejects.toThrow('broken');
+    expect(timers).toBe(0);
+  });
+
+  it('is an error once it has taken too long', async () => {
+    const clock = new FakeClock();
+    const work = inTime(clock, 100, new Promise<never>(() => {}), late);
+    clock.advance(100);
+    await expect(work).rejects.toThrow('late');
   });
 });

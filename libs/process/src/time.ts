@@ -26,6 +26,17 @@ export const systemClock: Clock = {
 export const sleep = (clock: Pick<Clock, 'after'>, delayMs: number): Promise<void> =>
   new Promise((resolve) => void clock.after(delayMs, resolve));
 
+/** Settles as the work does, or rejects with the error of `late` when that takes longer. The work itself goes on: who calls ends it, if it must end. */
+export async function inTime<T>(clock: Pick<Clock, 'after'>, withinMs: number, work: Promise<T>, late: () => Error): Promise<T> {
+  const deadline = Promise.withResolvers<never>();
+  const cancel = clock.after(withinMs, () => deadline.reject(late()));
+  try {
+    return await Promise.race([work, deadline.promise]);
+  } finally {
+    cancel();
+  }
+}
+
 export interface BackOffOptions {
   /** The longest first pause. Default 100, less than a restart takes. */
   firstMs?: number;
