@@ -4,9 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { eventually } from '@lab/testing';
-import { Container } from '@lab/testing/containers';
-import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
+import { ComposeSystem, testEnvironment } from '@lab/testing/containers';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
 
 const directory = join(import.meta.dirname, '..');
@@ -15,47 +13,28 @@ const secret = 'a secret of a test, long enough';
 /** `sha256sum` of every file, its mode, and every link: two trees with one listing are the same. */
 const listing = `find . -type f -exec sha256sum {} + | sort; find . -printf '%P %y %m %l\\n' | sort`;
 
-export class ComposeSystem implements AsyncDisposable {
-  readonly #env: Record<string, string>;
+export class BackupComposeSystem extends ComposeSystem {
   /** Of this machine: the secret, and what is restored. */
   readonly folder: string;
   #restores = 0;
 
   private constructor(env: Record<string, string>, folder: string) {
-    this.#env = env;
+    super(directory, env);
     this.folder = folder;
   }
 
   /** Starts it anew, with an empty store; resolves when every role takes work. */
-  static async start(name: string): Promise<ComposeSystem> {
-    const env = await composeEnvironment(directory);
+  static async start(name: string): Promise<BackupComposeSystem> {
     const folder = await mkdtemp(join(tmpdir(), `backup-${name}-`));
     await writeFile(join(folder, 'secret'), secret);
-    const project = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
-    const port = String(Number(env['LAB_PORT']) + name.length);
-    const system = new ComposeSystem(
-      { ...env, COMPOSE_PROJECT_NAME: project, LAB_PORT: port, LAB_BACKUP_SECRET: secret },
-      folder,
-    );
-    await system.compose('down', '--volumes', '--timeout', '1');
-    await composeUp(directory, { ...process.env, ...system.#env });
+    const system = new BackupComposeSystem(await testEnvironment(directory, name, { LAB_BACKUP_SECRET: secret }), folder);
+    await system.startAnew();
     return system;
-  }
-
-  async compose(...args: readonly string[]): Promise<string> {
-    const { stdout } = await execute('docker', ['compose', ...args], { cwd: directory, env: { ...process.env, ...this.#env } });
-    return stdout;
-  }
-
-  /** The containers of a service, one for each replica. */
-  async containers(service: string): Promise<Container[]> {
-    const ids = (await this.compose('ps', '--all', '--quiet', service)).trim().split('\n').filter(Boolean);
-    return ids.map((id) => new Container(id));
   }
 
   /** An admin's command, as a program calls it; rejects with what it said. */
   async admin<T = unknown>(...args: readonly string[]): Promise<T> {
-    const where = ['--server', `127.0.0.1:${this.#env['LAB_PORT']}`, '--secret-file', join(this.folder, 'secret'), '--json'];
+    const where = ['--server', `127.0.0.1:${this.port}`, '--secret-file', join(this.folder, 'secret'), '--json'];
     const { stdout } = await execute(process.execPath, [join(directory, 'src/main.ts'), 'admin', ...where, ...args], {
       maxBuffer: 64 * 1024 * 1024,
     });
@@ -84,11 +63,8 @@ export class ComposeSystem implements AsyncDisposable {
     return stdout;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await eventually(() => this.compose('down', '--volumes', '--timeout', '1').then(() => true), {
-      timeoutMs: 60_000,
-      intervalMs: 1_000,
-    });
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     await rm(this.folder, { recursive: true, force: true });
   }
 }

@@ -5,19 +5,19 @@
 import { eventually } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ComposeSystem } from './compose-system.ts';
+import { BackupComposeSystem } from './compose-system.ts';
 
 const path = 'tree of 2026';
 /** So much is new each time: two seconds of transfer, to strike in. */
 const freshMb = 160;
 const patience = { timeoutMs: 90_000, intervalMs: 200 };
 
-let system: ComposeSystem;
+let system: BackupComposeSystem;
 /** What the node had, for each version that may be made of it. */
 const states = new Set<string>();
 
 beforeAll(async () => {
-  system = await ComposeSystem.start('chaos');
+  system = await BackupComposeSystem.start('chaos');
   await change(1);
   await system.admin('register', '--node', 'node-1', '--address', 'node-1:7600', '--path', path, '--every', '1h', '--keep', '6');
   await eventually(async () => (await task()).attempts > 0, patience);
@@ -63,14 +63,11 @@ async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () =>
   expect(await system.restored(path, versions.at(-1)!.version)).toBe(await system.listed(path));
 }
 
-async function one(service: string): Promise<Container> {
-  const [first] = await system.containers(service);
-  return first!;
-}
+const one = (service: string): Container => system.container(service);
 
 describe('in the middle of a transfer', () => {
   it.each(['server', 'nodes-manager', 'rabbitmq', 'node-1'])('%s is killed and started again', async (service) => {
-    const container = await one(service);
+    const container = one(service);
     await expectAllVersionsWhole(
       () => container.kill(),
       () => container.start(),
@@ -78,7 +75,7 @@ describe('in the middle of a transfer', () => {
   });
 
   it('all requesters are killed and one is started again', async () => {
-    const requesters = await system.containers('backup-requester');
+    const requesters = [1, 2].map((replica) => system.container('backup-requester', replica));
     await expectAllVersionsWhole(
       async () => void (await Promise.all(requesters.map((each) => each.kill()))),
       () => requesters[0]!.start(),
@@ -87,7 +84,7 @@ describe('in the middle of a transfer', () => {
   });
 
   it('all requesters hang and thaw', async () => {
-    const requesters = await system.containers('backup-requester');
+    const requesters = [1, 2].map((replica) => system.container('backup-requester', replica));
     await expectAllVersionsWhole(
       async () => void (await Promise.all(requesters.map((each) => each.pause()))),
       async () => void (await Promise.all(requesters.map((each) => each.unpause()))),
@@ -95,7 +92,7 @@ describe('in the middle of a transfer', () => {
   });
 
   it('the node is cut off and comes back', async () => {
-    const container = await one('node-1');
+    const container = one('node-1');
     await expectAllVersionsWhole(
       () => container.partition(),
       () => container.heal(),

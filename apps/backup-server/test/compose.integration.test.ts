@@ -1,12 +1,12 @@
 /** The system as `npx nx up` starts it, on a real RabbitMQ. */
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ComposeSystem } from './compose-system.ts';
+import { BackupComposeSystem } from './compose-system.ts';
 
-let system: ComposeSystem;
+let system: BackupComposeSystem;
 
 beforeAll(async () => {
-  system = await ComposeSystem.start('integration');
+  system = await BackupComposeSystem.start('integration');
 }, 300_000);
 
 afterAll(async () => {

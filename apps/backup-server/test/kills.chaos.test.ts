@@ -22,6 +22,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { eventually, seededRandom, simulate, type Random } from '@lab/testing';
+import type { RunningProcess } from '@lab/testing/processes';
 import { describe, expect, it } from 'vitest';
 import { decodeBundle, hashOf } from '../src/bundle.ts';
 import { chunksIn, fileChunks } from '../src/domain/chunker.ts';
@@ -29,7 +30,7 @@ import { chunkBytesMax, chunksOf, hashesOf, type Entry } from '../src/domain/man
 import { sweep } from '../src/store/housekeeping.ts';
 import { walkUnfinished } from '../src/store/pack-index.ts';
 import { Store, type LostVersion, type Version } from '../src/store/store.ts';
-import { BackupSystem, type Program, registeredPath, type RunningNode } from './processes.ts';
+import { BackupSystem, registeredPath, type RunningNode } from './processes.ts';
 
 const MiB = 1024 * 1024;
 /** Offers, manifests and frames around the content. */
@@ -459,7 +460,7 @@ class Siege implements AsyncDisposable {
 }
 
 /** Its exit code, if it ends in time. */
-function endedWithin(program: Program, timeoutMs: number): Promise<number | null> {
+function endedWithin(program: RunningProcess, timeoutMs: number): Promise<number | null> {
   return Promise.race([program.ended(), eventually(() => !program.isAlive, { timeoutMs }).then(() => program.ended())]);
 }
 

@@ -1,11 +1,12 @@
 /** The system in real processes, so that they can be killed: a standalone server, and nodes behind relays that count what they send. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventually } from '@lab/testing';
+import { eventually, freePort } from '@lab/testing';
+import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { connectChannel } from '../src/channel.ts';
 import type { Task } from '../src/domain/registry.ts';
 import { unpackJson, type Head } from '../src/messages.ts';
@@ -14,79 +15,7 @@ import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
 const main = join(import.meta.dirname, '..', 'src', 'main.ts');
 const host = '127.0.0.1';
 const secretText = 'a secret that only this test knows';
-/** Of what a process wrote, the end. */
-const outputLengthMax = 64 * 1024;
-/** On a busy machine a program needs a second or two until it listens. */
-const startMs = 30_000;
-
-/** Below the ports that the kernel gives to connections: nobody takes it while its program is down. */
-let nextPort = 10_000 + ((process.pid * 37) % 20_000);
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = nextPort++;
-    const server = createServer();
-    const bound = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, host, () => resolve(true));
-    });
-    if (!bound) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
-
-/** One process of main.ts. */
-export class Program {
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<number | null>;
-  #output = '';
-
-  constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [this.#child.stdout!, this.#child.stderr!])
-      stream.on('data', (text: Buffer) => (this.#output = (this.#output + text.toString()).slice(-outputLengthMax)));
-    this.#ended = once(this.#child, 'exit').then(([code]) => code as number | null);
-  }
-
-  /** The end of what it wrote. */
-  get output(): string {
-    return this.#output;
-  }
-
-  get isAlive(): boolean {
-    return this.#child.exitCode === null && this.#child.signalCode === null;
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
-  }
-
-  /** Its exit code; `null` where a signal ended it. */
-  ended(): Promise<number | null> {
-    return this.#ended;
-  }
-
-  async kill(): Promise<void> {
-    this.signal('SIGKILL');
-    await this.#ended;
-  }
-
-  /** Resolves when somebody may connect; rejects when it ends before. */
-  async listening(port: number): Promise<void> {
-    await eventually(async () => !this.isAlive || (await accepts(port)), { timeoutMs: startMs, intervalMs: 20 });
-    if (!this.isAlive) throw new Error(`the program ended before it listened: ${this.#output}`);
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port }, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
+export const startProgram = (args: readonly string[]): RunningProcess => startProcess([main, ...args]);
 
 interface Relayed {
   /** From the node. */
@@ -183,7 +112,7 @@ export interface RunningNode {
   root: string;
   port: number;
   relay: Relay;
-  program: Program;
+  program: RunningProcess;
 }
 
 /** The path that every node has registered. */
@@ -196,7 +125,7 @@ export class BackupSystem implements AsyncDisposable {
   readonly nodes = new Map<string, RunningNode>();
   readonly #settings: readonly string[];
   readonly #port: number;
-  #standalone: Program | undefined;
+  #standalone: RunningProcess | undefined;
 
   private constructor(folder: string, store: string, port: number, settings: readonly string[]) {
     this.folder = folder;
@@ -219,13 +148,13 @@ export class BackupSystem implements AsyncDisposable {
     return join(this.folder, 'secret');
   }
 
-  get standalone(): Program {
+  get standalone(): RunningProcess {
     return this.#standalone!;
   }
 
   async startStandalone(): Promise<void> {
     const args = ['standalone', '--listen', `${host}:${this.#port}`, '--store', this.store, '--secret-file', this.secretFile];
-    this.#standalone = new Program([...args, ...this.#settings]);
+    this.#standalone = startProgram([...args, ...this.#settings]);
     await this.#standalone.listening(this.#port);
   }
 
@@ -246,10 +175,10 @@ export class BackupSystem implements AsyncDisposable {
     await node.program.listening(node.port);
   }
 
-  #nodeProgram(name: string, root: string, port: number, secretFile: string): Program {
+  #nodeProgram(name: string, root: string, port: number, secretFile: string): RunningProcess {
     const cache = join(this.folder, `${name}.cache`);
     const args = ['node', '--name', name, '--listen', `${host}:${port}`, '--root', root, '--cache', cache];
-    return new Program([...args, '--secret-file', secretFile]);
+    return startProgram([...args, '--secret-file', secretFile]);
   }
 
   // What an admin does, in this process.

@@ -1,14 +1,11 @@
 /** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
 import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
-import { Container } from '@lab/testing/containers';
-import { composeEnvironment } from '../../../docker/compose.ts';
+import { ComposeSystem, queueDepths, testEnvironment } from '@lab/testing/containers';
 import { clientLimits } from '../src/config.ts';
 import { fileName, openDataSet, type DataSet } from '../src/data-files.ts';
 import type { Answers } from '../src/domain/answers.ts';
@@ -18,7 +15,6 @@ import { readBatches } from '../src/roles/file-batches.ts';
 import { readFiles } from '../src/roles/file-reader.ts';
 
 const directory = join(import.meta.dirname, '..');
-const execute = promisify(execFile);
 
 /** Settings of compose.yaml, as the environment gives them. */
 export type ComposeSettings = Partial<Record<'BROKERS' | 'FILTERS' | 'TRIPS_SOLVERS' | 'SESSION_TIMEOUT' | 'SOLVERS', string>>;
@@ -33,42 +29,12 @@ export interface ClientRun {
 /** Small enough that the smallest topic has many. */
 const pieceBytes = 16 * 1024;
 
-export class ComposeSystem implements AsyncDisposable {
-  readonly port: number;
-  readonly #env: Record<string, string>;
-
-  private constructor(env: Record<string, string>) {
-    this.#env = env;
-    this.port = Number(env['LAB_PORT']);
-  }
-
+export class BikeComposeSystem extends ComposeSystem {
   /** Starts it anew, with empty queues; resolves when every role takes work. */
-  static async start(name: string, settings: ComposeSettings): Promise<ComposeSystem> {
-    const env = await composeEnvironment(directory);
-    const system = new ComposeSystem({
-      ...env,
-      COMPOSE_PROJECT_NAME: `${env['COMPOSE_PROJECT_NAME']}-${name}`,
-      LAB_PORT: String(Number(env['LAB_PORT']) + name.length),
-      ...settings,
-    });
-    await system.compose('down', '--volumes', '--timeout', '1');
-    await system.compose('up', '--detach', '--wait');
+  static async start(name: string, settings: ComposeSettings): Promise<BikeComposeSystem> {
+    const system = new BikeComposeSystem(directory, await testEnvironment(directory, name, settings));
+    await system.startAnew();
     return system;
-  }
-
-  async compose(...args: readonly string[]): Promise<string> {
-    const { stdout, stderr } = await execute('docker', ['compose', ...args], {
-      cwd: directory,
-      env: { ...process.env, ...this.#env },
-      maxBuffer: 64 * 1024 * 1024,
-    });
-    return stdout + stderr;
-  }
-
-  /** The containers of a service, one for each replica. */
-  async containers(service: string): Promise<Container[]> {
-    const ids = (await this.compose('ps', '--all', '--quiet', service)).trim().split('\n').filter(Boolean);
-    return ids.map((id) => new Container(id));
   }
 
   /** One run of the file-reader, in this process; comes back by itself when the entry point goes. */
@@ -100,16 +66,8 @@ export class ComposeSystem implements AsyncDisposable {
 
   /** Messages in the system's queues, held ones included, by queue; empty queues are left out. */
   async queuedMessages(): Promise<Map<string, number>> {
-    const list = await this.compose('exec', '-T', 'rabbitmq', 'rabbitmqctl', '--quiet', 'list_queues', 'name', 'messages');
-    const rows = list.split('\n').map((line) => line.split('\t') as [string, string]);
-    return new Map(
-      rows.filter(([name, count]) => name.startsWith('bike.') && Number(count) > 0).map(([name, count]) => [name, Number(count)]),
-    );
-  }
-
-  /** Takes it down. The engine may hold on to the network for a moment after the last container is gone. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await eventually(() => this.compose('down', '--volumes', '--timeout', '1'), { timeoutMs: 60_000, intervalMs: 1_000 });
+    const depths = await queueDepths(this.container('rabbitmq'));
+    return new Map([...depths].filter(([name, count]) => name.startsWith('bike.') && count > 0));
   }
 }
 

@@ -12,18 +12,18 @@ import { encodeTable } from '../src/domain/table.ts';
 import { generateDataset } from '../src/generate.ts';
 import { encode, type Head } from '../src/messages.ts';
 import { answerStraight } from '../src/straight-loop.ts';
-import { ComposeSystem } from './compose-system.ts';
+import { BikeComposeSystem } from './compose-system.ts';
 
 const app = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
 const sessionTimeoutSeconds = 6;
 
 let directory: string;
-let system: ComposeSystem;
+let system: BikeComposeSystem;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'bike-integration-'));
-  system = await ComposeSystem.start('integration', { TRIPS_SOLVERS: '2', SESSION_TIMEOUT: String(sessionTimeoutSeconds) });
+  system = await BikeComposeSystem.start('integration', { TRIPS_SOLVERS: '2', SESSION_TIMEOUT: String(sessionTimeoutSeconds) });
 }, 300_000);
 
 afterAll(async () => {

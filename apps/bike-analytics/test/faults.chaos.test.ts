@@ -14,7 +14,7 @@ import { topics, type Topic } from '../src/domain/terms.ts';
 import { generateDataset } from '../src/generate.ts';
 import { answerStraight } from '../src/straight-loop.ts';
 import { roles } from '../src/wiring.ts';
-import { ComposeSystem } from './compose-system.ts';
+import { BikeComposeSystem } from './compose-system.ts';
 
 const trips = 300_000;
 /** The fault strikes when so much of the topic was read. */
@@ -24,13 +24,13 @@ const paceMs = 20;
 
 let data: string;
 let expected: Answers;
-let system: ComposeSystem;
+let system: BikeComposeSystem;
 
 beforeAll(async () => {
   data = await mkdtemp(join(tmpdir(), 'bike-chaos-'));
   await generateDataset({ directory: data, trips, seed: 7 });
   expected = await answerStraight(data);
-  system = await ComposeSystem.start('chaos', { BROKERS: '2', FILTERS: '2', TRIPS_SOLVERS: '2' });
+  system = await BikeComposeSystem.start('chaos', { BROKERS: '2', FILTERS: '2', TRIPS_SOLVERS: '2' });
   expect(compareAnswers(expected, await system.runClient({ data }))).toEqual([]);
 }, 300_000);
 
@@ -73,14 +73,11 @@ const percent = (share: number): string => `${Math.round(100 * share)} %`;
 /** The topic that a role is busy with. */
 const topicOf = (role: string): Topic => topics.find((topic) => role.includes(topic) && !role.includes('solver')) ?? 'trips';
 
-async function one(service: string): Promise<Container> {
-  const [first] = await system.containers(service);
-  return first!;
-}
+const one = (service: string): Container => system.container(service);
 
 describe('a replica is killed in the middle of a run and started again: the answers are the same', () => {
   it.each([...roles.keys()])('%s', async (role) => {
-    const container = await one(role);
+    const container = one(role);
     await expectSameAnswers(
       topicOf(role),
       () => container.kill(),
@@ -91,7 +88,7 @@ describe('a replica is killed in the middle of a run and started again: the answ
 
 describe('a replica hangs in the middle of a run and thaws after it: the answers are the same', () => {
   it.each(['filter-trips-2', 'trips-solver-3'])('%s', async (role) => {
-    const container = await one(role);
+    const container = one(role);
     await expectSameAnswers(
       'trips',
       () => container.pause(),
@@ -103,7 +100,7 @@ describe('a replica hangs in the middle of a run and thaws after it: the answers
 
 describe('RabbitMQ goes in the middle of a run: the answers are the same', () => {
   it('killed', async () => {
-    const container = await one('rabbitmq');
+    const container = one('rabbitmq');
     await expectSameAnswers(
       'trips',
       () => container.kill(),
@@ -112,7 +109,7 @@ describe('RabbitMQ goes in the middle of a run: the answers are the same', () =>
   });
 
   it('stopped in good order', async () => {
-    const container = await one('rabbitmq');
+    const container = one('rabbitmq');
     await expectSameAnswers(
       'trips',
       () => container.stop(),

@@ -1,6 +1,6 @@
 /** The system of compose.yaml, in containers, under a project and a port of its own, and a container in its network from which clients reach it: what the suites do harm to. */
 import { once } from 'node:events';
-import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -9,15 +9,12 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
-import { Container } from '@lab/testing/containers';
-import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
+import { ComposeSystem, docker, testEnvironment } from '@lab/testing/containers';
 import type { Uploaded } from '../src/client/picture-client.ts';
 import type { Server } from '../src/generated/lab/images/v1/images.ts';
 
 const directory = join(import.meta.dirname, '..');
-const execute = promisify(execFile);
 /** Where the clients' container has `folder`. */
 export const here = '/here';
 
@@ -41,34 +38,28 @@ export interface DownloadedFile {
   readonly sha256: string;
 }
 
-export class ComposeSystem implements AsyncDisposable {
-  readonly #env: Record<string, string>;
+export class ImageComposeSystem extends ComposeSystem {
   readonly #clients: string;
   /** Of this machine, and the clients' too: for pictures, and for what is downloaded. */
   readonly folder: string;
 
   private constructor(env: Record<string, string>, folder: string) {
-    this.#env = env;
-    this.#clients = `${env['COMPOSE_PROJECT_NAME']}-clients`;
+    super(directory, env);
+    this.#clients = `${this.project}-clients`;
     this.folder = folder;
   }
 
   /** Starts it anew, without any picture; resolves when every role takes work. */
-  static async start(name: string): Promise<ComposeSystem> {
-    const env = await composeEnvironment(directory);
+  static async start(name: string): Promise<ImageComposeSystem> {
     const folder = await mkdtemp(join(tmpdir(), `images-${name}-`));
     await chmod(folder, 0o755);
-    const project = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
-    const port = String(Number(env['LAB_PORT']) + name.length);
-    const system = new ComposeSystem({ ...env, COMPOSE_PROJECT_NAME: project, LAB_PORT: port }, folder);
-    await system.down('--volumes');
-    await system.up();
+    const system = new ImageComposeSystem(await testEnvironment(directory, name), folder);
+    await system.startAnew();
     return system;
   }
 
-  /** Makes what is missing, and starts what does not run. */
-  async up(): Promise<void> {
-    await composeUp(directory, { ...process.env, ...this.#env });
+  override async up(): Promise<void> {
+    await super.up();
     await this.#removeClients();
     const user = `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`;
     const mount = ['--volume', `${this.folder}:${here}`, '--user', user];
@@ -82,33 +73,18 @@ export class ComposeSystem implements AsyncDisposable {
       ...network,
       ...mount,
       ...sleeping,
-      this.#env['LAB_IMAGE']!,
+      this.env['LAB_IMAGE']!,
       'infinity',
     );
   }
 
-  /** Removes all containers; the volumes only if it is said. */
-  async down(...args: readonly string[]): Promise<void> {
+  override async down(...args: readonly string[]): Promise<void> {
     await this.#removeClients();
-    await this.compose('down', '--remove-orphans', '--timeout', '12', ...args);
+    await super.down(...args);
   }
 
   async #removeClients(): Promise<void> {
     await docker('rm', '--force', this.#clients);
-  }
-
-  get project(): string {
-    return this.#env['COMPOSE_PROJECT_NAME']!;
-  }
-
-  async compose(...args: readonly string[]): Promise<string> {
-    const { stdout } = await execute('docker', ['compose', ...args], { cwd: directory, env: { ...process.env, ...this.#env } });
-    return stdout;
-  }
-
-  /** The container of a service, or of one of its replicas, which are counted from 1. */
-  container(service: string, replica = 1): Container {
-    return new Container(`${this.project}-${service}-${replica}`);
   }
 
   /** Runs a script in a service's container; what it prints. */
@@ -177,8 +153,8 @@ export class ComposeSystem implements AsyncDisposable {
     return { path: local, tagged, sha256: await sha256Of(local) };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await eventually(() => this.down('--volumes').then(() => true), { timeoutMs: 90_000, intervalMs: 1_000 });
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
@@ -197,11 +173,6 @@ const downloads = `
   client.close();
   console.log(JSON.stringify(files));
 `;
-
-export async function docker(...args: readonly string[]): Promise<string> {
-  const { stdout } = await execute('docker', args, { maxBuffer: 64 * 1024 * 1024 });
-  return stdout;
-}
 
 export async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256');

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Uploaded } from '../src/client/picture-client.ts';
 import { makePicture } from '../src/pictures/make.ts';
 import { idOf } from '../src/wiring.ts';
-import { ComposeSystem, here, sha256Of } from './compose-system.ts';
+import { ImageComposeSystem, here, sha256Of } from './compose-system.ts';
 
 const mib = 1024 * 1024;
 /** A second or two of transfer, to strike in. */
@@ -26,14 +26,14 @@ const patience = { timeoutMs: 30_000, intervalMs: 200 };
 const servers = ['svc-1', 'svc-2', 'svc-3'];
 const slow = 'slow.jpg';
 
-let system: ComposeSystem;
+let system: ImageComposeSystem;
 /** All that was ever answered: the picture's SHA-256 and keywords by its id. */
 const answered = new Map<string, { sha256: string; keywords: readonly string[] }>();
 /** Of answers, each to an upload with a key of its own. */
 let answers = 0;
 
 beforeAll(async () => {
-  system = await ComposeSystem.start('chaos');
+  system = await ImageComposeSystem.start('chaos');
   // A worker takes most of a second for it.
   await writeFile(join(system.folder, slow), await makePicture({ seed: 1, width: 3000, height: 2000, format: 'jpeg' }));
 }, 300_000);

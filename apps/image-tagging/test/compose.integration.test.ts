@@ -2,10 +2,11 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
+import { docker } from '@lab/testing/containers';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makePicture } from '../src/pictures/make.ts';
-import { ComposeSystem, docker, sha256Of } from './compose-system.ts';
+import { ImageComposeSystem, sha256Of } from './compose-system.ts';
 
 const data = join(import.meta.dirname, '../data');
 const samples: Readonly<Record<string, readonly string[]>> = {
@@ -21,12 +22,12 @@ const roles = ['registry', ...servers, 'worker'];
 /** Of whatever starts anew: every role mounts, connects, joins and reads the catalog. */
 const patience = { timeoutMs: 60_000, intervalMs: 500 };
 
-let system: ComposeSystem;
+let system: ImageComposeSystem;
 /** What has to be there from its upload on: the SHA-256 of each by its id. */
 const uploaded = new Map<string, string>();
 
 beforeAll(async () => {
-  system = await ComposeSystem.start('integration');
+  system = await ImageComposeSystem.start('integration');
 }, 300_000);
 
 afterAll(async () => {

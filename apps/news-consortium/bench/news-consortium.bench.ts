@@ -15,7 +15,7 @@ import { compareInTurn, eventually, median, reportBench, type BenchRow } from '@
 import pg from 'pg';
 import { ask, connectTo } from '../src/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
-import { startEmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { startEmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
 import { planOnce } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';

@@ -5,7 +5,7 @@ import { ordinaryCost } from '@lab/process/passwords';
 import { addressesOf, ask, connectTo } from './asking.ts';
 import { Consortium } from './client/consortium.ts';
 import { silenceMs, watch } from './client/watch.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import type { Body, Item, Kind, Replies, Session } from './messages.ts';
 import { Refusal, type RefusalCode } from './refusal.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from './wiring.ts';

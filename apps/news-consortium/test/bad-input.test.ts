@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask, connectTo, splitAddress } from '../src/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
 import { textBytesMax } from '../src/domain/names.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { frameBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
 import { Refusal } from '../src/refusal.ts';
 import { attemptsMax, attemptWindowMs } from '../src/store/accounts.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
 
 const main = join(import.meta.dirname, '../src/main.ts');

@@ -6,7 +6,7 @@ import { eventually, seededRandom } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { query } from './assignment-log.ts';
-import { agents, ComposeSystem } from './compose-system.ts';
+import { agents, NewsComposeSystem } from './compose-system.ts';
 import { longestWait, violations } from './history.ts';
 import { waitMsMax, Work } from './work.ts';
 
@@ -16,9 +16,9 @@ const nodes = [1, 2, 3];
 const seed = Number(process.env['SEED'] ?? 1);
 const random = seededRandom(seed);
 
-let system: ComposeSystem;
+let system: NewsComposeSystem;
 beforeAll(async () => {
-  system = await ComposeSystem.start('chaos', { LEASE: '1s' });
+  system = await NewsComposeSystem.start('chaos', { LEASE: '1s' });
 }, 300_000);
 afterAll(() => system[Symbol.asyncDispose](), 120_000);
 

@@ -2,11 +2,11 @@
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Replies, Status } from '../src/messages.ts';
-import { administrator, ComposeSystem } from './compose-system.ts';
+import { administrator, NewsComposeSystem } from './compose-system.ts';
 
-let system: ComposeSystem;
+let system: NewsComposeSystem;
 beforeAll(async () => {
-  system = await ComposeSystem.start('integration');
+  system = await NewsComposeSystem.start('integration');
 }, 300_000);
 afterAll(() => system[Symbol.asyncDispose](), 120_000);
 

@@ -10,7 +10,7 @@ import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
-import type { EmbeddedPostgres } from '../src/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import type { Status } from '../src/messages.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { query } from './assignment-log.ts';

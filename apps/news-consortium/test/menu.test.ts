@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runMenu } from '../src/client/menu.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
 import { keys, Screen } from './screen.ts';
 

@@ -8,7 +8,7 @@ import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ask } from '../src/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded-postgres.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { nodesMax, type Item } from '../src/messages.ts';
 import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';

@@ -4,15 +4,16 @@
  * Testcontainers' own reaper stays off: its image comes from a registry that tests must not depend on. Instead each container carries the
  * process that it belongs to, and whoever starts one removes those whose process is gone.
  */
-import { connect, createServer } from 'node:net';
-import { once } from 'node:events';
+import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { GenericContainer, Wait } from 'testcontainers';
 import { serviceImage } from '../../../docker/images.ts';
 import { Container, docker } from './faults.ts';
+import { freePort } from './free-port.ts';
 
-export { Container, kernelHasNetem } from './faults.ts';
+export { ComposeSystem, testEnvironment } from './compose-system.ts';
+export { Container, docker, kernelHasNetem } from './faults.ts';
 
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
@@ -21,18 +22,13 @@ const owner = `${hostname()}:${process.pid}`;
 /** Cold, on two busy cores, RabbitMQ takes 15 s; its image is built before this begins. */
 const startMs = 120_000;
 
-/** A RabbitMQ of a test: its own, empty, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
-export class RabbitmqServer extends Container implements AsyncDisposable {
+/** A server of a test: its own, empty, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
+class Server extends Container implements AsyncDisposable {
   /** Stays the same through `stop`, `kill` and `start`. */
   readonly port: number;
   constructor(id: string, port: number) {
     super(id);
     this.port = port;
-  }
-
-  /** For amqplib, with an account that may do everything. */
-  get url(): string {
-    return `amqp://lab:lab@127.0.0.1:${this.port}`;
   }
 
   /** Stops in good order, as for an upgrade, and starts again; resolves when it takes connections. */
@@ -46,69 +42,63 @@ export class RabbitmqServer extends Container implements AsyncDisposable {
   }
 }
 
-/** Starts a RabbitMQ; resolves when it takes connections. Its image is built when it is not there. */
+/** What runs in a server's container. */
+interface Service {
+  /** The folder of its Dockerfile in docker/. */
+  readonly name: string;
+  /** That it listens at, in the container. */
+  readonly port: number;
+  readonly env?: Record<string, string>;
+}
+
+/** Starts a server at a port of this machine; resolves when it takes connections. Its image is built when it is not there. */
+async function startServer<S extends Server>(
+  Kind: new (id: string, port: number) => S,
+  service: Service,
+  place: (container: GenericContainer) => GenericContainer = (container) => container,
+): Promise<S> {
+  // A port that Docker chooses is another one after each start; clients under test must find the server where it was.
+  const port = await freePort();
+  const container = new GenericContainer(await serviceImage(service.name))
+    .withEnvironment(service.env ?? {})
+    .withExposedPorts({ container: service.port, host: port })
+    .withLabels({ [ownerLabel]: owner })
+    .withWaitStrategy(Wait.forHealthCheck())
+    .withStartupTimeout(startMs);
+  return new Kind((await place(container).start()).getId(), port);
+}
+
+export class RabbitmqServer extends Server {
+  /** For amqplib, with an account that may do everything. */
+  get url(): string {
+    return `amqp://lab:lab@127.0.0.1:${this.port}`;
+  }
+}
+
+/** Starts a RabbitMQ; resolves when it takes connections. */
 export async function startRabbitmq(): Promise<RabbitmqServer> {
   await removeLeftovers();
-  const port = await freePort();
-  const container = await new GenericContainer(await serviceImage('rabbitmq'))
-    .withEnvironment({ RABBITMQ_DEFAULT_USER: 'lab', RABBITMQ_DEFAULT_PASS: 'lab' })
-    // A port that Docker chooses is another one after each start; clients under test must find the server where it was.
-    .withExposedPorts({ container: 5672, host: port })
-    .withLabels({ [ownerLabel]: owner })
-    .withWaitStrategy(Wait.forHealthCheck())
-    .withStartupTimeout(startMs)
-    .start();
-  return new RabbitmqServer(container.getId(), port);
+  const env = { RABBITMQ_DEFAULT_USER: 'lab', RABBITMQ_DEFAULT_PASS: 'lab' };
+  return startServer(RabbitmqServer, { name: 'rabbitmq', port: 5672, env });
 }
 
-/** A PostgreSQL of a test: its own, empty, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
-export class PostgresServer extends Container implements AsyncDisposable {
-  /** Stays the same through `stop`, `kill` and `start`. */
-  readonly port: number;
-  constructor(id: string, port: number) {
-    super(id);
-    this.port = port;
-  }
-
-  /** For pg, with an account that may do everything. */
-  get url(): string {
-    return `postgres://lab:lab@127.0.0.1:${this.port}/lab`;
-  }
-
-  /** Stops in good order, as for an upgrade, and starts again; resolves when it serves clients. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await docker('rm', '--force', '--volumes', this.id);
-  }
+/** Messages in the queues of a RabbitMQ in a container, those that consumers hold included, by queue. */
+export async function queueDepths(rabbitmq: Container): Promise<Map<string, number>> {
+  const list = await docker(
+    'exec',
+    rabbitmq.id,
+    'rabbitmqctl',
+    '--quiet',
+    '--no-table-headers',
+    'list_queues',
+    'name',
+    'messages',
+  );
+  const rows = list.split('\n').filter(Boolean);
+  return new Map(rows.map((row) => row.split('\t')).map(([name, count]) => [name!, Number(count)]));
 }
 
-/** Starts a PostgreSQL; resolves when it serves clients. Its image is built when it is not there. */
-export async function startPostgres(): Promise<PostgresServer> {
-  await removeLeftovers();
-  const port = await freePort();
-  const container = await new GenericContainer(await serviceImage('postgres'))
-    .withEnvironment({ POSTGRES_USER: 'lab', POSTGRES_PASSWORD: 'lab', POSTGRES_DB: 'lab' })
-    .withExposedPorts({ container: 5432, host: port })
-    .withLabels({ [ownerLabel]: owner })
-    .withWaitStrategy(Wait.forHealthCheck())
-    .withStartupTimeout(startMs)
-    .start();
-  return new PostgresServer(container.getId(), port);
-}
-
-/** A ZooKeeper server of a test, with all faults of a container. Dispose of it (`await using`) and its data is gone too. */
-export class ZookeeperServer extends Container implements AsyncDisposable {
-  /** Stays the same through `stop`, `kill` and `start`. */
-  readonly port: number;
-  constructor(id: string, port: number) {
-    super(id);
-    this.port = port;
-  }
-
+export class ZookeeperServer extends Server {
   /** For clients. */
   get address(): string {
     return `127.0.0.1:${this.port}`;
@@ -121,18 +111,12 @@ export class ZookeeperServer extends Container implements AsyncDisposable {
     const answer = await text(socket).catch(() => '');
     return /^Mode: (standalone|leader|follower)$/m.exec(answer)?.[1] as 'standalone' | 'leader' | 'follower' | undefined;
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await docker('rm', '--force', '--volumes', this.id);
-  }
 }
 
-/** Starts a ZooKeeper of one server; resolves when it serves clients. Its image is built when it is not there. */
+/** Starts a ZooKeeper of one server; resolves when it serves clients. */
 export async function startZookeeper(): Promise<ZookeeperServer> {
   await removeLeftovers();
-  const port = await freePort();
-  const container = await (await zookeeperContainer(port)).start();
-  return new ZookeeperServer(container.getId(), port);
+  return startServer(ZookeeperServer, { name: 'zookeeper', port: 2181 });
 }
 
 /** Several ZooKeeper servers that are one, on a network of their own. */
@@ -167,23 +151,13 @@ export async function startZookeeperEnsemble(): Promise<ZookeeperEnsemble> {
   const network = `lab-zookeeper-${crypto.randomUUID().slice(0, 8)}`;
   await docker('network', 'create', '--label', `${ownerLabel}=${owner}`, network);
   const names = [1, 2, 3].map((id) => `${network}-${id}`);
-  const ports = await Promise.all(names.map(freePort));
-  const start = async (name: string, index: number): Promise<ZookeeperServer> => {
-    const container = (await zookeeperContainer(ports[index]!))
-      .withName(name)
-      .withNetworkMode(network)
-      .withEnvironment({ ZOO_MY_ID: String(index + 1), ZOO_SERVERS: names.join(' ') });
-    return new ZookeeperServer((await container.start()).getId(), ports[index]!);
+  const start = (name: string, index: number): Promise<ZookeeperServer> => {
+    const env = { ZOO_MY_ID: String(index + 1), ZOO_SERVERS: names.join(' ') };
+    return startServer(ZookeeperServer, { name: 'zookeeper', port: 2181, env }, (container) =>
+      container.withName(name).withNetworkMode(network),
+    );
   };
   return new ZookeeperEnsemble(await Promise.all(names.map(start)), network);
-}
-
-async function zookeeperContainer(port: number): Promise<GenericContainer> {
-  return new GenericContainer(await serviceImage('zookeeper'))
-    .withExposedPorts({ container: 2181, host: port })
-    .withLabels({ [ownerLabel]: owner })
-    .withWaitStrategy(Wait.forHealthCheck())
-    .withStartupTimeout(startMs);
 }
 
 /** Removes containers and networks of test processes of this machine that have ended without doing so: killed ones, mostly. */
@@ -211,14 +185,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
-  return address.port;
 }

