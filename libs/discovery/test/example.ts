@@ -1,13 +1,8 @@
 /** The story of the README: two processes that find each other, and what becomes of the one whose cable is pulled. */
+import { systemClock } from '@lab/process/time';
 import { makeMemoryRegistry } from '../src/index.ts';
 
-const clock = {
-  after(delayMs: number, run: () => void) {
-    const timer = setTimeout(run, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-const registry = makeMemoryRegistry({ clock, sessionTimeoutMs: 200 });
+const registry = makeMemoryRegistry({ clock: systemClock, sessionTimeoutMs: 200 });
 const [a, b] = [registry.connect(), registry.connect()];
 
 await a.announce('web', { host: 'a', port: 8080 }, { onRenewed: (sequence) => console.log(`a is back, as number ${sequence}`) });

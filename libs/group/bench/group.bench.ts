@@ -8,7 +8,8 @@ import { eventually, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq, startZookeeper } from '@lab/testing/containers';
 import { makeLogGroup, type Membership } from '../src/index.ts';
 import { MemberProcess } from '../test/member-events.ts';
-import { randomToken, systemClock } from '../test/system-clock.ts';
+import { systemClock } from '@lab/process/time';
+import { randomToken } from '../test/token.ts';
 
 const sessionTimeoutMs = 1_500;
 const patience = { timeoutMs: 60_000, intervalMs: 5 };

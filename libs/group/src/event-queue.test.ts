@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { EventQueue } from './event-queue.ts';
-import type { Message } from './port.ts';
+import type { GroupEvent, Message } from './port.ts';
 
 const mebibyte = 1024 * 1024;
 const message = (text: string, bytes = text.length): Message => ({
@@ -59,14 +59,58 @@ describe('an event queue', () => {
     await room;
   });
 
-  test('forgets all when its reader goes', async () => {
+  test('is read once, and forgets all when its reader goes', async () => {
     const queue = new EventQueue();
     for (const text of ['1', '2', '3']) queue.push(message(text));
     for await (const event of queue) {
       expect(event).toEqual(message('1'));
       break;
     }
+    for (let count = 0; count < 10; count++) queue.push(message('', 32 * mebibyte));
     expect(await queue.next()).toEqual({ done: true, value: undefined });
     expect(queue.isFull).toBe(false);
+    expect(() => queue[Symbol.asyncIterator]()).toThrow('iterated a second time');
+  });
+
+  test('has room again when what waits is forgotten', async () => {
+    const queue = new EventQueue();
+    queue.push(message('', 65 * mebibyte));
+    const room = queue.room();
+    queue.clear();
+    await room;
+    queue.push(message('next'));
+    expect((await queue.next()).value).toEqual(message('next'));
+  });
+
+  test('is wanted when its reader waits with nothing left to take, or will never come', async () => {
+    const queue = new EventQueue();
+    queue.push(message('1'));
+    let isWanted = false;
+    const noticed = queue.wanted().then(() => (isWanted = true));
+    await queue.next();
+    await Promise.resolve();
+    expect(isWanted).toBe(false);
+    const reading = queue.next();
+    await noticed;
+    await queue.wanted();
+    queue.push(message('2'));
+    expect((await reading).value).toEqual(message('2'));
+    const unwanted = queue.wanted();
+    await queue.return();
+    await unwanted;
+    await queue.wanted();
+  });
+
+  test('gives ten thousand events in order, whatever its reader has taken meanwhile', async () => {
+    const queue = new EventQueue();
+    const taken: string[] = [];
+    const take = ({ value }: IteratorResult<GroupEvent>): unknown => taken.push((value as Message).body.toString());
+    for (let count = 0; count < 10_000; count++) {
+      queue.push(message(String(count)));
+      if (count % 3 !== 0) take(await queue.next());
+    }
+    queue.end();
+    for (let result = await queue.next(); result.done !== true; result = await queue.next()) take(result);
+    expect(taken).toEqual(Array.from({ length: 10_000 }, (_, count) => String(count)));
   });
 });

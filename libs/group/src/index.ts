@@ -1,6 +1,6 @@
 export * from './port.ts';
-export { makeLogGroup, type GroupLogger, type LogGroupOptions } from './log-group.ts';
+export { makeLogGroup, type LogGroupOptions } from './log-group.ts';
 export { makeMemoryGroups, type MemoryGroups, type MemoryGroupsOptions } from './memory.ts';
 export { FencedError, Replica, type ReplicaOptions } from './replica.ts';
 export { leaderOf, type Leadership, type Machine } from './replication.ts';
-export { makeSpreadGroup, type SpreadLogger, type SpreadOptions } from './spread/spread-group.ts';
+export { makeSpreadGroup, type SpreadOptions } from './spread/spread-group.ts';

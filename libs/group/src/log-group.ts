@@ -7,40 +7,41 @@
  */
 import { UnavailableError, type Announcement, type Discovery, type Instance } from '@lab/discovery';
 import { TopologyError, type Broker, type LogEntry } from '@lab/middleware';
+import { retry, type Clock } from '@lab/process/time';
 import { decodeEntry, memberId } from './entries.ts';
 import { EventQueue } from './event-queue.ts';
 import { Member, type Action } from './member.ts';
-import { checkName, IndefiniteError, type Features, type Group, type GroupEvent, type Membership, type Service } from './port.ts';
+import {
+  checkName,
+  IndefiniteError,
+  silentGroup,
+  type Features,
+  type Group,
+  type GroupEvent,
+  type GroupLogger,
+  type Membership,
+  type Service,
+} from './port.ts';
 
 export interface LogGroupOptions {
   readonly broker: Broker;
   readonly discovery: Discovery;
-  /** `systemClock` of `@lab/process`, or a test's. */
-  readonly clock: {
-    nowMs(): number;
-    after(delayMs: number, run: () => void): () => void;
-    every(intervalMs: number, run: () => void): () => void;
-  };
+  readonly clock: Clock;
   /** Different at each call, in any process: 8 or more random letters and digits. */
   readonly newToken: () => string;
   readonly log?: GroupLogger;
   /** What a newcomer reads at most besides the state, unless the state is larger: then as much again. Default 256 KiB. */
   readonly closeBytes?: number;
-}
-
-/** Pino's calls, object first. */
-export interface GroupLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
+  /** For the jitter of pauses: a number in 0..1. Default `Math.random`. */
+  readonly random?: () => number;
 }
 
 const features: Features = { history: true, primaryPartition: true, uniqueIds: true, bodyBytesMax: 16 * 1024 * 1024 };
-const silent: GroupLogger = { info: () => {}, warn: () => {} };
 /** Also how soon what was missed is noticed. */
 const tickMs = 200;
 const probeMs = 2_000;
 const silentMs = 5_000;
-/** Between two tries of a call that failed. */
+/** At most, between two tries of a call that failed. */
 const retryMs = 500;
 /** Of multicasts: what a broker that is gone for a while may cost this process. */
 const unsettledBytesMax = 64 * 1024 * 1024;
@@ -92,7 +93,7 @@ class LogMembership implements Membership {
   #left: Promise<void> | undefined;
 
   constructor(group: string, name: string, options: LogGroupOptions, onEnd: () => void) {
-    const { newToken, log = silent, closeBytes = closeBytesDefault } = options;
+    const { newToken, log = silentGroup, closeBytes = closeBytesDefault } = options;
     this.#options = options;
     this.#log = log;
     this.#name = name;
@@ -138,7 +139,7 @@ class LogMembership implements Membership {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GroupEvent> {
-    return this.#events;
+    return this.#events[Symbol.asyncIterator]();
   }
 
   async #leave(): Promise<void> {
@@ -324,16 +325,17 @@ class LogMembership implements Membership {
     cancel();
   }
 
-  /** Tries again after each failure, until it succeeds or there is no use. */
+  /** Tries again after each failure, until it succeeds or there is no use. Nothing replaces the order, so it goes on as long as the member does. */
   async #untilDone(isVain: () => boolean, run: () => Promise<void>): Promise<void> {
-    while (!isVain()) {
-      try {
-        return await run();
-      } catch (error) {
-        if (isVain()) return;
-        if (!(error instanceof UnavailableError)) this.#log.warn({ err: error }, 'trying again');
-      }
-      await new Promise<void>((resolve) => this.#options.clock.after(retryMs, resolve));
+    const { clock, random } = this.#options;
+    const pauses = { clock, withinMs: Infinity, firstMs: retryMs, mostMs: retryMs, ...(random && { random }) };
+    const onRetry = (error: unknown): void => {
+      if (!(error instanceof UnavailableError)) this.#log.warn({ err: error }, 'trying again');
+    };
+    try {
+      await retry(() => (isVain() ? undefined : run()), { ...pauses, worthwhile: () => !isVain(), onRetry });
+    } catch (error) {
+      if (!isVain()) throw error;
     }
   }
 }

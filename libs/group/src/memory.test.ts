@@ -1,7 +1,7 @@
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { MemoryWorld } from '../test/memory-world.ts';
-import { randomToken } from '../test/system-clock.ts';
+import { randomToken } from '../test/token.ts';
 import { groupContract, type Fixture } from './contract.ts';
 import { makeMemoryGroups, type Features, type GroupEvent } from './index.ts';
 

@@ -104,6 +104,15 @@ export interface Features {
   readonly bodyBytesMax: number;
 }
 
+/** Where an adapter tells its story: pino's calls, object first. */
+export interface GroupLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** What an adapter without a log tells. */
+export const silentGroup: GroupLogger = { info: () => {}, warn: () => {} };
+
 /** The message may have been ordered or not: nobody here can tell anymore. */
 export class IndefiniteError extends Error {
   constructor(what: string, options?: { cause?: unknown }) {

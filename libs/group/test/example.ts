@@ -1,6 +1,7 @@
 /** The story of the README: members that come, speak and die, and a state that outlives all of them. */
 import { FencedError, makeMemoryGroups, Replica, type Group, type Machine, type Membership } from '../src/index.ts';
-import { randomToken, systemClock } from './system-clock.ts';
+import { systemClock } from '@lab/process/time';
+import { randomToken } from './token.ts';
 
 const groups = makeMemoryGroups({ clock: systemClock, newToken: randomToken });
 

@@ -3,7 +3,7 @@ import { eventually } from '@lab/testing';
 import { startRabbitmq, startZookeeper, type RabbitmqServer, type ZookeeperServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { MemberProcess, type MemberEvent } from './member-events.ts';
-import { randomToken } from './system-clock.ts';
+import { randomToken } from './token.ts';
 
 const rounds = 10;
 const sessionTimeoutMs = 1_500;

@@ -7,7 +7,8 @@ import { connectZookeeper, type Discovery } from '@lab/discovery';
 import { connectRabbitmq } from '@lab/middleware';
 import { FencedError, makeLogGroup, Replica, type Group, type Machine } from '../src/index.ts';
 import type { MemberEvent, MemberSettings } from './member-events.ts';
-import { randomToken, systemClock } from './system-clock.ts';
+import { systemClock } from '@lab/process/time';
+import { randomToken } from './token.ts';
 
 const print = (event: MemberEvent): void => void process.stdout.write(`${JSON.stringify(event)}\n`);
 

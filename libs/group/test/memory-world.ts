@@ -4,7 +4,7 @@ import { makeMemoryServer, type Broker, type MemoryServer } from '@lab/middlewar
 import { eventually, FakeClock } from '@lab/testing';
 import { makeLogGroup, type Group } from '../src/index.ts';
 import { Cable } from './cable.ts';
-import { randomToken } from './system-clock.ts';
+import { randomToken } from './token.ts';
 
 export interface MemoryProcess {
   readonly group: Group;

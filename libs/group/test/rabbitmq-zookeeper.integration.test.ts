@@ -5,7 +5,8 @@ import { startRabbitmq, startZookeeper, type RabbitmqServer, type ZookeeperServe
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Follower, groupContract, type Fixture } from '../src/contract.ts';
 import { makeLogGroup, type Features, type Group } from '../src/index.ts';
-import { randomToken, systemClock } from './system-clock.ts';
+import { systemClock } from '@lab/process/time';
+import { randomToken } from './token.ts';
 
 const features: Features = { history: true, primaryPartition: true, uniqueIds: true, bodyBytesMax: 16 * 1024 * 1024 };
 const sessionTimeoutMs = 1_500;

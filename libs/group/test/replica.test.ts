@@ -2,7 +2,7 @@
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FencedError, makeMemoryGroups, Replica, type Group, type Machine, type MemoryGroups } from '../src/index.ts';
-import { randomToken } from './system-clock.ts';
+import { randomToken } from './token.ts';
 
 class Journal implements Machine {
   lines: string[] = [];

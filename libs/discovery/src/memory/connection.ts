@@ -1,3 +1,4 @@
+import type { Clock } from '@lab/process/time';
 import { callMs, fenceMs } from '../timing.ts';
 import { Latest } from '../latest.ts';
 import {
@@ -12,12 +13,11 @@ import {
   type SharedRecord,
 } from '../port.ts';
 import { encodeEndpoint, validateName, validateText } from '../validate.ts';
-import type { RegistryClock } from './registry.ts';
 import { MemorySession, type MemoryRole, type Observed, type RegistryState, type Thing } from './state.ts';
 
 export interface MemoryConnectionOptions {
   state: RegistryState;
-  clock: RegistryClock;
+  clock: Pick<Clock, 'after'>;
   sessionTimeoutMs: number;
 }
 

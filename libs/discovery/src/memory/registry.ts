@@ -1,16 +1,11 @@
 /** A registry in this process, for demos, tests and simulations: time is its clock's, chance has no part in it. */
+import type { Clock } from '@lab/process/time';
 import type { Discovery } from '../port.ts';
 import { MemoryConnection } from './connection.ts';
 import { RegistryState } from './state.ts';
 
-/** The part that is needed of a `Clock`. */
-export interface RegistryClock {
-  /** Calls `run` once after `delayMs`; the returned function cancels it. */
-  after(delayMs: number, run: () => void): () => void;
-}
-
 export interface MemoryRegistryOptions {
-  clock: RegistryClock;
+  clock: Pick<Clock, 'after'>;
   /** How long a session lasts without contact. Calls wait twice as long for contact before they fail with `UnavailableError`. */
   sessionTimeoutMs: number;
 }

@@ -1,13 +1,8 @@
 /** One session with a Spread daemon: from the connection to its end, under one private name. It does not come back; a new one does. */
 import { connect, type Socket } from 'node:net';
 import { exitCodes } from '@lab/process/exit-codes';
+import type { Clock } from '@lab/process/time';
 import { Decoder, encodeAuthentication, encodeHello, type Accepted, type FromDaemon, type Methods } from './codec.ts';
-
-/** Timers as an argument; a `Clock` is one. */
-export interface Timers {
-  /** Calls `run` once after `delayMs`; the returned function cancels it. */
-  after(delayMs: number, run: () => void): () => void;
-}
 
 export interface Address {
   readonly host: string;
@@ -23,7 +18,7 @@ export interface SessionOptions {
   readonly name: string;
   /** For all of it: TCP, greeting, authentication. */
   readonly connectTimeoutMs: number;
-  readonly timers: Timers;
+  readonly clock: Pick<Clock, 'after'>;
   /** Called for each message, in order. What it throws ends the session. */
   readonly receive: (message: SessionMessage, session: Session) => void;
 }
@@ -86,7 +81,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { daemon, name, connectTimeoutMs, timers } = options;
+    const { daemon, name, connectTimeoutMs, clock } = options;
     this.#socket = connect({ ...daemon, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs })
       .on('connect', () => this.send(encodeHello(name)))
       .on('data', (piece) => this.#read(piece))
@@ -95,7 +90,7 @@ export class Session {
       .on('close', () =>
         this.#fail(this.#decoder.midItem ? 'it closed the connection within a message' : 'it closed the connection'),
       );
-    const cancel = timers.after(connectTimeoutMs, () => this.#fail(`no session within ${connectTimeoutMs} ms`));
+    const cancel = clock.after(connectTimeoutMs, () => this.#fail(`no session within ${connectTimeoutMs} ms`));
     this.#accepted.promise.then(cancel, cancel);
   }
 
@@ -132,7 +127,7 @@ export class Session {
   async close(lastBytes: Buffer, timeoutMs: number): Promise<void> {
     if (this.#over) return;
     this.#socket.end(lastBytes);
-    const cancel = this.#options.timers.after(timeoutMs, () =>
+    const cancel = this.#options.clock.after(timeoutMs, () =>
       this.#fail(`it kept the connection for ${timeoutMs} ms after the end`),
     );
     await this.ended;

@@ -8,7 +8,19 @@
  * Spread's groups are open: a message from a program that is no member of the group reaches the stream too. What this adapter cannot have sent does not:
  * `unreliable` and `reliable` messages, which promise less than the port's weakest service, and messages to one private name.
  */
-import { checkName, services, type Features, type Group, type GroupEvent, type Membership, type Service } from '../port.ts';
+import { BackOff, systemClock, type Clock } from '@lab/process/time';
+import { eventBytesMax, EventQueue } from '../event-queue.ts';
+import {
+  checkName,
+  services,
+  silentGroup,
+  type Features,
+  type Group,
+  type GroupEvent,
+  type GroupLogger,
+  type Membership,
+  type Service,
+} from '../port.ts';
 import {
   encodeJoin,
   encodeKill,
@@ -18,16 +30,9 @@ import {
   type Multicast,
   type RegularMembership,
 } from './codec.ts';
-import { EventBuffer } from './event-buffer.ts';
 import { Outbox } from './outbox.ts';
-import { ConnectionError, format, Session, type Address, type SessionMessage, type Timers } from './session.ts';
+import { ConnectionError, format, Session, type Address, type SessionMessage } from './session.ts';
 import { isPortService, memberOf, viewOf } from './view.ts';
-
-/** Where the adapter tells its story: pino's calls, object first. */
-export interface SpreadLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
 
 export interface SpreadOptions {
   /** `host:port`; Spread's port is 4803. */
@@ -41,11 +46,11 @@ export interface SpreadOptions {
    */
   replyTimeoutMs?: number;
   /** Default: silence. */
-  log?: SpreadLogger;
+  log?: GroupLogger;
   /** For the jitter of the back-off: a number from 0 to 1. Default `Math.random`. */
   random?: () => number;
-  /** Default: those of the host. */
-  timers?: Timers;
+  /** Default `systemClock`. */
+  clock?: Pick<Clock, 'after'>;
 }
 
 const features: Features = {
@@ -58,27 +63,15 @@ const features: Features = {
   bodyBytesMax: 100_000,
 };
 
-/** What the port says: as much as events without a reader may take. */
-const eventBytesMax = 64 * 1024 * 1024;
 /**
  * A daemon drops a client that has 1,000 messages waiting, so no member may have many more under way than it has read: 64 keep a connection busy, and fifteen
  * members that send all they can still do not harm the slowest.
  */
 const limits = { underWayMax: 64, underWayBytesMax: 1024 * 1024, waitingBytesMax: 64 * 1024 * 1024 };
-/** About what a member takes in a view. */
-const memberBytes = 128;
 /** For a leave, and again for the end of the session. */
 const leaveTimeoutMs = 5_000;
 /** The longest that a timer of Node can wait. */
 const timerMsMax = 2 ** 31 - 1;
-
-const silent: SpreadLogger = { info: () => {}, warn: () => {} };
-const systemTimers: Timers = {
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
 
 type Options = Omit<Required<SpreadOptions>, 'daemon'> & { daemon: Address };
 
@@ -109,9 +102,9 @@ function normalizeOptions({ daemon, ...options }: SpreadOptions): Options {
   const normal = {
     connectTimeoutMs: 5_000,
     replyTimeoutMs: 30_000,
-    log: silent,
+    log: silentGroup,
     random: Math.random,
-    timers: systemTimers,
+    clock: systemClock,
     ...options,
     daemon: parseAddress(daemon),
   };
@@ -137,7 +130,7 @@ class SpreadMembership implements Membership {
   readonly #group: string;
   readonly #name: string;
   readonly #onEnd: () => void;
-  readonly #events = new EventBuffer(eventBytesMax);
+  readonly #events = new EventQueue();
   readonly #outbox = new Outbox(limits);
   /** Resolves when this member wants to leave. */
   readonly #stop = Promise.withResolvers<void>();
@@ -150,7 +143,7 @@ class SpreadMembership implements Membership {
   #inGroup = false;
   /** The last session was given up because the reader had fallen behind. */
   #behind = false;
-  #attempt = 0;
+  readonly #backOff: BackOff;
   #cancelDeadline: (() => void) | undefined;
 
   constructor(options: Options, group: string, name: string, onEnd: () => void) {
@@ -158,6 +151,8 @@ class SpreadMembership implements Membership {
     this.#group = group;
     this.#name = name;
     this.#onEnd = onEnd;
+    // To 5 s: what a member may lag behind a daemon that is back.
+    this.#backOff = new BackOff({ random: options.random });
   }
 
   /** Asks for membership. Once that has succeeded the session is renewed whenever it is lost. */
@@ -193,9 +188,9 @@ class SpreadMembership implements Membership {
   }
 
   async #open(): Promise<Session> {
-    const { daemon, connectTimeoutMs, timers } = this.#options;
+    const { daemon, connectTimeoutMs, clock } = this.#options;
     const receive = (message: SessionMessage): void => this.#receive(message, session);
-    const session = new Session({ daemon, name: this.#name, connectTimeoutMs, timers, receive });
+    const session = new Session({ daemon, name: this.#name, connectTimeoutMs, clock, receive });
     this.#session = session;
     await session.accepted;
     session.send(encodeJoin(session.privateName, this.#group));
@@ -223,8 +218,7 @@ class SpreadMembership implements Membership {
     if (this.#behind) await Promise.race([this.#events.wanted(), this.#stop.promise]);
     this.#behind = false;
     while (!this.#isLeaving) {
-      // From 100 ms, less than a daemon takes to start, to 5 s, what a member may lag behind one that is back; jittered, so that not all come at once.
-      await this.#waitAtMost(this.#options.random() * Math.min(5_000, 100 * 2 ** this.#attempt++), this.#stop.promise);
+      await this.#waitAtMost(this.#backOff.nextMs(), this.#stop.promise);
       if (this.#isLeaving) break;
       try {
         return await this.#open();
@@ -254,7 +248,7 @@ class SpreadMembership implements Membership {
   #receiveMulticast({ groups, sender, service, body }: Multicast, session: Session): void {
     if (!groups.includes(this.#group) || !isPortService(service)) return;
     if (!this.#inGroup) throw new ProtocolError('a message to the group came before a view of it');
-    this.#push({ type: 'message', sender: memberOf(sender), service, body }, body.length);
+    this.#push({ type: 'message', sender: memberOf(sender), service, body });
     if (sender !== session.privateName) return;
     this.#outbox.cameBack(service, body);
     this.#expectReply(session);
@@ -266,15 +260,15 @@ class SpreadMembership implements Membership {
     const view = viewOf(membership, session.privateName, first);
     if (view.self === undefined)
       throw new ProtocolError(`the view ${view.id} does not have its receiver, ${session.privateName}`);
-    if (first) this.#push({ type: 'base', state: undefined }, 0);
-    this.#push(view, view.members.length * memberBytes);
+    if (first) this.#push({ type: 'base', state: undefined });
+    this.#push(view);
     if (first) this.#begin(session);
     this.#expectReply(session);
   }
 
   #begin(session: Session): void {
     this.#inGroup = true;
-    this.#attempt = 0;
+    this.#backOff.reset();
     this.#options.log.info({ ...this.#who(), id: session.privateName }, 'in the group');
     // Not before: what a client sends that is no member yet does not come back to it.
     this.#outbox.open((service, body) => this.#send(session, service, body));
@@ -290,8 +284,9 @@ class SpreadMembership implements Membership {
    * A session that is not read is one that the daemon drops, so reading never stops: when there is no room the session is given up, and all that the reader has not
    * taken with it, for a new base makes it void. Once the reader has caught up there is a new session.
    */
-  #push(event: GroupEvent, bytes: number): void {
-    if (this.#events.push(event, bytes)) return;
+  #push(event: GroupEvent): void {
+    this.#events.push(event);
+    if (!this.#events.isFull) return;
     this.#events.clear();
     this.#behind = true;
     throw new ConnectionError(`the reader of "${this.#name}" is ${eventBytesMax} bytes behind`);
@@ -302,8 +297,8 @@ class SpreadMembership implements Membership {
     this.#cancelDeadline?.();
     this.#cancelDeadline = undefined;
     if (this.#inGroup && this.#outbox.underWay === 0) return;
-    const { daemon, replyTimeoutMs, timers } = this.#options;
-    this.#cancelDeadline = timers.after(replyTimeoutMs, () =>
+    const { daemon, replyTimeoutMs, clock } = this.#options;
+    this.#cancelDeadline = clock.after(replyTimeoutMs, () =>
       session.drop(
         new ConnectionError(`the Spread daemon at ${format(daemon)} owed "${this.#name}" an answer for ${replyTimeoutMs} ms`),
       ),
@@ -328,7 +323,7 @@ class SpreadMembership implements Membership {
 
   async #waitAtMost(timeoutMs: number, condition: Promise<unknown>): Promise<void> {
     const late = Promise.withResolvers<void>();
-    const cancel = this.#options.timers.after(timeoutMs, late.resolve);
+    const cancel = this.#options.clock.after(timeoutMs, late.resolve);
     await Promise.race([condition, late.promise]);
     cancel();
   }

@@ -1,18 +1,14 @@
-import { eventually } from '@lab/testing';
+import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../src/spread/codec.ts';
 import { ConnectionError, format, RefusedError, Session, type SessionMessage } from '../../src/spread/session.ts';
 import { closes, cuts, readTranscript, sends, startScriptedDaemon, type ScriptedDaemon } from './scripted-daemon.ts';
 
-const timers = {
-  after(): () => void {
-    return () => {};
-  },
-};
+const clock = new FakeClock();
 
 function open(daemon: ScriptedDaemon, name: string, receive: (message: SessionMessage) => void = () => {}): Session {
   const [host, port] = daemon.address.split(':');
-  return new Session({ daemon: { host: host!, port: Number(port) }, name, connectTimeoutMs: 5_000, timers, receive });
+  return new Session({ daemon: { host: host!, port: Number(port) }, name, connectTimeoutMs: 5_000, clock, receive });
 }
 
 describe('a session', () => {

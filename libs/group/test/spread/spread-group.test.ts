@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
+import { systemClock, type Clock } from '@lab/process/time';
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { IndefiniteError, type GroupEvent, type Membership } from '../../src/port.ts';
@@ -57,8 +58,9 @@ async function start(scripts: readonly (readonly Step[])[], options: Partial<Spr
     info: () => {},
     warn: ({ err }: { err?: Error }, message: string) => void warnings.push(`${message}: ${err?.message}`),
   };
-  // Without jitter, and so without a pause between two tries.
-  const group = makeSpreadGroup({ daemon: daemon.address, random: () => 0, log, ...options });
+  // Without a pause between two tries; deadlines are 5 s and more.
+  const after: Clock['after'] = (delayMs, run) => systemClock.after(delayMs < 5_000 ? 0 : delayMs, run);
+  const group = makeSpreadGroup({ daemon: daemon.address, clock: { after }, log, ...options });
   onTestFinished(async () => {
     await daemon[Symbol.asyncDispose]();
     await group.close();
@@ -253,7 +255,7 @@ describe('a member', () => {
         [...aliceJoins, expects(heard), sends(heard), expects(multicast(alice, 'hello?'))],
         [...aliceJoins, ...aliceLeaves],
       ],
-      { timers: clock },
+      { clock },
     );
     const membership = await join();
     const { events } = collect(membership);
@@ -265,7 +267,7 @@ describe('a member', () => {
     clock.advance(1);
     await expect(sent).rejects.toThrow(/^the session with Spread was lost .* owed "alice" an answer for 30000 ms$/);
     await eventually(() => {
-      clock.advance(0);
+      clock.advance(100);
       return events.length === 5;
     });
     await membership.leave();
@@ -274,12 +276,12 @@ describe('a member', () => {
 
   it('gives up a daemon that takes a join and shows no view', async () => {
     const clock = new FakeClock();
-    const { daemon, join } = await start([aliceJoins.slice(0, 6), [...aliceJoins, ...aliceLeaves]], { timers: clock });
+    const { daemon, join } = await start([aliceJoins.slice(0, 6), [...aliceJoins, ...aliceLeaves]], { clock });
     const membership = await join();
     const { events } = collect(membership);
     clock.advance(30_000);
     await eventually(() => {
-      clock.advance(0);
+      clock.advance(100);
       return events.length === 2;
     });
     await membership.leave();
@@ -288,7 +290,7 @@ describe('a member', () => {
 
   it('cannot join a daemon that is silent, refuses connections, or does not exist', async () => {
     const clock = new FakeClock();
-    const silent = await start([[expects(encodeHello('alice'))]], { timers: clock, connectTimeoutMs: 700 });
+    const silent = await start([[expects(encodeHello('alice'))]], { clock, connectTimeoutMs: 700 });
     const joining = silent.join();
     await silent.daemon.played();
     clock.advance(700);
@@ -372,7 +374,7 @@ describe('a member', () => {
 
   it('leaves a daemon that does not answer its leave, after a while', async () => {
     const clock = new FakeClock();
-    const { join } = await start([aliceJoins], { timers: clock });
+    const { join } = await start([aliceJoins], { clock });
     const membership = await join();
     const { ended } = collect(membership);
     let over = false;
@@ -396,7 +398,7 @@ describe('a member', () => {
     };
     const joinsAndFails = [...aliceJoins, cuts];
     const scripts = [joinsAndFails, [cuts], [cuts], joinsAndFails];
-    const { join } = await start(scripts, { timers: { after }, connectTimeoutMs, random: () => 0.5 });
+    const { join } = await start(scripts, { clock: { after }, connectTimeoutMs, random: () => 0 });
     const membership = await join();
     await eventually(() => delays.length >= 11);
     await membership.leave();

@@ -1,0 +1,82 @@
+/** What the simulations of replicas have in common: what became of all that was submitted, and all seeds in a row. */
+import { simulate, type Random } from '@lab/testing';
+import { expect } from 'vitest';
+import { FencedError, IndefiniteError, type Replica } from '../src/index.ts';
+
+export type Count = (what: string) => void;
+
+/** Of all processes of one simulation. */
+export class Outcomes {
+  readonly count: Count;
+  readonly faults: string[] = [];
+  /** With their places in the state of whoever submitted them. */
+  readonly applied: { readonly text: string; readonly place: number }[] = [];
+  readonly fenced: string[] = [];
+
+  constructor(count: Count) {
+    this.count = count;
+  }
+
+  answered(text: string, place: unknown, asLeader: boolean): void {
+    this.count(asLeader ? 'applied as leader' : 'applied');
+    // Where it was applied the answer comes before anything else is.
+    if (typeof place !== 'number') this.faults.push(`${text} resolved with ${String(place)}`);
+    this.applied.push({ text, place: Number(place) });
+  }
+
+  failed(text: string, error: Error): void {
+    this.count(error.name);
+    if (error instanceof FencedError) this.fenced.push(text);
+    else if (!(error instanceof IndefiniteError)) this.faults.push(`${text}: ${error.message}`);
+  }
+}
+
+/** Of one process. */
+export class Submissions {
+  readonly #name: string;
+  readonly #outcomes: Outcomes;
+  submitted = 0;
+  settled = 0;
+  /** In which it has led. */
+  readonly #epochs: number[] = [];
+
+  constructor(name: string, outcomes: Outcomes) {
+    this.#name = name;
+    this.#outcomes = outcomes;
+  }
+
+  /** As anybody, as the leader that it is, or as the leader that it once was. Nothing is known of a process that is dead when the answer comes. */
+  submit(replica: Replica, random: Random, isDead = (): boolean => false): void {
+    const { leads } = replica;
+    if (leads !== undefined && leads !== this.#epochs.at(-1)) this.#epochs.push(leads);
+    const asLeader = this.#epochs.length > 0 && random.chance(0.5);
+    const epoch = asLeader ? ((random.chance(0.7) ? leads : undefined) ?? random.pick(this.#epochs)) : undefined;
+    const text = `${this.#name}:${++this.submitted}${asLeader ? ` in ${epoch}` : ''}`;
+    const settle = (tell: () => void): void => {
+      if (isDead()) return;
+      this.settled++;
+      tell();
+    };
+    replica.submit(Buffer.from(text), epoch).then(
+      (place) => settle(() => this.#outcomes.answered(text, place, asLeader)),
+      (error: Error) => settle(() => this.#outcomes.failed(text, error)),
+    );
+  }
+}
+
+const seeds = 500;
+
+/** Runs the scenario with every seed; `expected` is what must have happened somewhere in all the runs. */
+export async function simulateAll(
+  file: string,
+  expected: readonly string[],
+  scenario: (random: Random, count: Count) => Promise<void>,
+): Promise<void> {
+  const counts: Record<string, number> = {};
+  const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
+  await simulate({ seeds, env: process.env, file }, (random) => scenario(random, count));
+  console.log(counts);
+  // A sample of the seeds may lack what is rare; all of them together may not.
+  if (process.env['SEED'] === undefined && Number(process.env['SEEDS'] ?? seeds) >= seeds)
+    expect(Object.keys(counts)).toEqual(expect.arrayContaining([...expected]));
+}

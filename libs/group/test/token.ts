@@ -1,0 +1,2 @@
+/** For `newToken`. */
+export const randomToken = (): string => crypto.randomUUID().slice(0, 8);
