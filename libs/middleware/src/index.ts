@@ -5,3 +5,4 @@ export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServe
 export { connectRabbitmq } from './rabbitmq/broker.ts';
 export type { RabbitmqLogger, RabbitmqOptions } from './rabbitmq/options.ts';
 export { makeFaulty, type Faults } from './faulty.ts';
+export * from './patterns/index.ts';

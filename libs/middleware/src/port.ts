@@ -92,7 +92,8 @@ export interface ConsumeOptions {
   /**
    * How often a handler may fail on one message before it moves to the queue's `deadLetterQueue`, with the reason in its
    * headers. Only failures of the handler count, wherever it ran; a consumer that dies counts nothing. Without it a failed
-   * message is tried for ever.
+   * message is tried for ever. The queue must have been declared on this `Broker` with its `deadLetterQueue`, though others declared it too: no
+   * broker tells where a queue's dead letters go. Otherwise `consume` is a `TopologyError`.
    */
   failureLimit?: number;
 }

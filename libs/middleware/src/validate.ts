@@ -48,7 +48,7 @@ export function validateConsume(
   }
   if (deadLetterQueue === undefined) {
     throw new TopologyError(
-      `consume "${queue}": failureLimit needs the queue's deadLetterQueue: declare the queue with one, on this broker`,
+      `consume "${queue}": failureLimit needs to know the queue's deadLetterQueue: declare the queue with it on this same broker first (declaring again changes nothing)`,
     );
   }
 }

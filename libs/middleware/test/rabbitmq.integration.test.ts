@@ -10,6 +10,7 @@ import {
   type Broker,
   type RabbitmqOptions,
 } from '../src/index.ts';
+import { patternsContract } from '../src/patterns/contract.ts';
 
 let server: RabbitmqServer;
 beforeAll(async () => void (server = await startRabbitmq()));
@@ -48,12 +49,14 @@ async function makeFixture(disturb?: (proxies: Iterable<TcpProxy>) => Promise<vo
 }
 
 brokerContract('rabbitmq', () => makeFixture());
+patternsContract('rabbitmq', () => makeFixture());
 
 const cutAll = async (proxies: Iterable<TcpProxy>): Promise<void> => {
   for (const proxy of proxies) proxy.reset();
 };
 
 brokerContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));
+patternsContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));
 
 brokerContract('rabbitmq, while it is restarted and its connections are cut', () => {
   let strikes = 0;

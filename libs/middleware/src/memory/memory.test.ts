@@ -1,13 +1,17 @@
 import { eventually } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
-import { brokerContract } from '../contract.ts';
+import { brokerContract, type Fixture } from '../contract.ts';
 import { UnavailableError } from '../errors.ts';
+import { patternsContract } from '../patterns/contract.ts';
 import { makeMemoryServer } from './server.ts';
 
-brokerContract('memory', async () => {
+const makeFixture = async (): Promise<Fixture> => {
   const server = makeMemoryServer();
   return { connect: async () => server.connect(), kill: async (broker) => server.kill(broker), stop: async () => {} };
-});
+};
+
+brokerContract('memory', makeFixture);
+patternsContract('memory', makeFixture);
 
 describe('the memory broker', () => {
   const body = Buffer.from('x');

@@ -1,9 +1,9 @@
 /** The port on RabbitMQ: one connection publishes, one consumes and declares. A broker that holds back publishers must not hold back acknowledgements. */
+import { retry, systemClock } from '@lab/process/time';
 import type { ChannelModel } from 'amqplib';
 import { BrokerError, TopologyError, UnavailableError, UnroutableError } from '../errors.ts';
 import type { Broker, ConsumeOptions, Consumer, Handler, LogEntry, Publication, Topology } from '../port.ts';
 import { validateConsume, validateTopology } from '../validate.ts';
-import { BackOff } from './back-off.ts';
 import { lockOf, RabbitmqConsumer } from './consumer.ts';
 import { DeclaredTopology, declareTopology } from './declare.ts';
 import { Link } from './link.ts';
@@ -141,21 +141,20 @@ class RabbitmqBroker implements Broker {
   }
 
   /** Runs a call on the consuming connection, again where it was lost meanwhile, for as long as calls wait for a connection. Returns that connection. */
-  async #call(what: string, run: (connection: ChannelModel) => Promise<void>): Promise<ChannelModel> {
-    const deadlineMs = performance.now() + this.#options.connectTimeoutMs;
-    const backOff = new BackOff(this.#options.random);
-    for (;;) {
+  #call(what: string, run: (connection: ChannelModel) => Promise<void>): Promise<ChannelModel> {
+    const { connectTimeoutMs, random, log } = this.#options;
+    const deadlineMs = systemClock.nowMs() + connectTimeoutMs;
+    const attempt = async (): Promise<ChannelModel> => {
       if (this.#closed) throw new UnavailableError(`${what}: this broker is closed`);
-      const connection = await this.#consuming.connection(Math.max(1, deadlineMs - performance.now()));
-      try {
-        await run(connection);
-        return connection;
-      } catch (error) {
-        if ((error instanceof BrokerError && error.definite) || performance.now() > deadlineMs) throw error;
-        this.#options.log.warn({ err: error }, `${what}: trying again`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, backOff.nextMs()));
-    }
+      const connection = await this.#consuming.connection(Math.max(1, deadlineMs - systemClock.nowMs()));
+      await run(connection);
+      return connection;
+    };
+    return retry(attempt, {
+      ...{ clock: systemClock, withinMs: connectTimeoutMs, random },
+      worthwhile: (error) => !this.#closed && !(error instanceof BrokerError && error.definite),
+      onRetry: (error) => log.warn({ err: error }, `${what}: trying again`),
+    });
   }
 
   async close(): Promise<void> {

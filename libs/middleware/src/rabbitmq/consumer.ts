@@ -1,8 +1,8 @@
 /** A subscription that outlives the connections that carry it. */
+import { BackOff } from '@lab/process/time';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { QueueLockedError } from '../errors.ts';
 import type { Consumer } from '../port.ts';
-import { BackOff } from './back-off.ts';
 import { Intake, type IntakeOptions } from './intake.ts';
 import { isGone, refusal } from './reply.ts';
 
@@ -45,7 +45,7 @@ export class RabbitmqConsumer implements Consumer {
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
-    this.#backOff = new BackOff(options.random);
+    this.#backOff = new BackOff({ random: options.random });
     this.closed = this.#end.promise;
     // Whoever does not look at `closed` does not want to die of it.
     this.closed.catch(() => {});

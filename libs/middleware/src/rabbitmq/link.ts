@@ -1,7 +1,7 @@
 /** One connection to RabbitMQ that comes back by itself. */
+import { BackOff } from '@lab/process/time';
 import { connect, type ChannelModel } from 'amqplib';
 import { UnavailableError } from '../errors.ts';
-import { BackOff } from './back-off.ts';
 import type { RabbitmqLogger } from './options.ts';
 
 export interface LinkOptions {
@@ -31,7 +31,7 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#backOff = new BackOff(options.random);
+    this.#backOff = new BackOff({ random: options.random });
     this.#up.promise.catch(() => {});
   }
 

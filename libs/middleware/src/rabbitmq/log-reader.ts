@@ -1,8 +1,8 @@
 /** A place in a stream that outlives the connections over which it is read. */
+import { BackOff } from '@lab/process/time';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { Fifo } from '../fifo.ts';
 import type { LogEntry } from '../port.ts';
-import { BackOff } from './back-off.ts';
 import { withTag } from './acks.ts';
 import { ignoringClosed, isGone, readRefusal } from './reply.ts';
 
@@ -39,7 +39,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
   constructor(options: LogReaderOptions) {
     this.#options = options;
     this.#from = options.from;
-    this.#backOff = new BackOff(options.random);
+    this.#backOff = new BackOff({ random: options.random });
   }
 
   /** Begins to read; rejects with the port's error. */

@@ -2,11 +2,11 @@
  * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when a confirm stays
  * out (as it may for ever when a stream's leader changes). So a message may arrive twice, and never not at all.
  */
+import { BackOff } from '@lab/process/time';
 import { IllegalOperationError, type ChannelModel, type ConfirmChannel, type Options } from 'amqplib';
 import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
 import { Fifo } from '../fifo.ts';
 import type { Headers } from '../port.ts';
-import { BackOff } from './back-off.ts';
 import type { RabbitmqLogger } from './options.ts';
 import { refusedExchange } from './reply.ts';
 
@@ -66,7 +66,7 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#backOff = new BackOff(options.random);
+    this.#backOff = new BackOff({ random: options.random });
     this.#idPrefix = `${crypto.randomUUID().slice(0, 8)}-`;
     this.#watch = setInterval(() => this.#checkConfirms(), options.confirmTimeoutMs / 4).unref();
   }

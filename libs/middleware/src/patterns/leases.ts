@@ -1,0 +1,118 @@
+/**
+ * Sessions as leases: one role knows who is there (the *keeper*), others hold something for each of its sessions. The keeper renews a session
+ * with all of them while it lasts and ends it once; what nobody renews lapses, so that a session whose keeper died for good costs nothing.
+ *
+ * Limits: a notice may be lost with the queue of a role that dies, so renew several times in a lease. A holder that was out of reach for a
+ * whole lease has let go: the keeper must not take up a session that it could not renew for so long, but begin it again.
+ */
+import type { Clock } from '@lab/process/time';
+import { UnroutableError } from '../errors.ts';
+import type { Broker, Delivery } from '../port.ts';
+import type { PatternParts } from './alone.ts';
+
+/** What one holder has for each session. */
+export class Leases<Value> {
+  readonly #leases = new Map<string, { readonly value: Value; expiresMs: number }>();
+  readonly #clock: Clock;
+  readonly #leaseMs: number;
+  readonly #log: PatternParts['log'];
+  readonly #open: (session: string) => Value;
+  readonly #close: (value: Value) => void;
+
+  /** `open` makes what is held for a session that is new; `close` lets go of it when it was ended or has lapsed. */
+  constructor(
+    parts: Pick<PatternParts, 'clock' | 'log'> & { leaseMs: number },
+    open: (session: string) => Value,
+    close: (value: Value) => void,
+  ) {
+    this.#clock = parts.clock;
+    this.#leaseMs = parts.leaseMs;
+    this.#log = parts.log;
+    this.#open = open;
+    this.#close = close;
+  }
+
+  /** What is held for the session. A message for a session is news of it: it opens the lease, or renews it. */
+  of(session: string): Value {
+    const lease = this.#leases.get(session) ?? { value: this.#open(session), expiresMs: 0 };
+    this.#leases.set(session, lease);
+    lease.expiresMs = this.#clock.nowMs() + this.#leaseMs;
+    return lease.value;
+  }
+
+  /** A session of which nothing is held is not opened by it. */
+  renew(session: string): void {
+    if (this.#leases.has(session)) this.of(session);
+  }
+
+  end(session: string): void {
+    const lease = this.#leases.get(session);
+    if (lease === undefined) return;
+    this.#leases.delete(session);
+    this.#close(lease.value);
+  }
+
+  endLapsed(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [session, { expiresMs }] of this.#leases) {
+      if (expiresMs > nowMs) continue;
+      this.#log.info({ session }, 'session lapsed');
+      this.end(session);
+    }
+  }
+
+  get size(): number {
+    return this.#leases.size;
+  }
+}
+
+type Notice = 'renew' | 'end';
+
+/** The keeper's side: tells all holders, and resolves when each of their queues has it. That there are none is no error. */
+export async function tellHolders(broker: Broker, exchange: string, notice: Notice, session: string): Promise<void> {
+  try {
+    await broker.publish({ exchange, routingKey: '', body: new Uint8Array(), headers: { notice, session } });
+  } catch (error) {
+    if (!(error instanceof UnroutableError)) throw error;
+  }
+}
+
+/** Lapsed leases are looked for so often in a lease. */
+const sweepsPerLease = 10;
+
+export interface FollowOptions {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  /** A fanout exchange, made here: one for all holders of a system. */
+  readonly exchange: string;
+  /** Names this instance among its like, so that it has a queue of its own; new at every start. */
+  readonly instance: string;
+  readonly leaseMs: number;
+}
+
+/** The holder's side: hears of renewals and ends, and lets what nobody renews lapse. `leases` is asked each time. Returns how to stop. */
+export async function followLeases(
+  { broker, clock, exchange, instance, leaseMs }: FollowOptions,
+  leases: () => Iterable<Pick<Leases<unknown>, 'renew' | 'end' | 'endLapsed'>>,
+): Promise<() => Promise<void>> {
+  const queue = `${exchange}.${instance}`;
+  await broker.declare({
+    exchanges: [{ name: exchange, type: 'fanout' }],
+    queues: [{ name: queue, type: 'classic', exclusive: true }],
+    bindings: [{ exchange, queue }],
+  });
+  const onNotice = ({ headers: { notice, session } }: Delivery): void => {
+    for (const each of leases()) {
+      if (notice === 'renew') each.renew(String(session));
+      if (notice === 'end') each.end(String(session));
+    }
+  };
+  const consumer = await broker.consume(queue, onNotice, { prefetch: 100 });
+  const stopSweeping = clock.every(leaseMs / sweepsPerLease, () => {
+    for (const each of leases()) each.endLapsed();
+  });
+  return async () => {
+    stopSweeping();
+    await consumer.stop();
+  };
+}
