@@ -34,12 +34,6 @@ const schemas = {
   partial: z.object({ kind: z.literal('partial'), session, shards, query, shard: count }),
   /** A query's answer. */
   answer: z.object({ kind: z.literal('answer'), session, query }),
-  /** The session has a client: keep its state for another lease. */
-  renew: z.object({ kind: z.literal('renew'), session }),
-  /** The session is over: forget it. */
-  ended: z.object({ kind: z.literal('ended'), session }),
-  /** A trips-solver without a seat asks one that has several to give one up. */
-  seatWanted: z.object({ kind: z.literal('seatWanted'), query }),
 
   // From the client. `batch` has the original's three fields: topic, eof and rows (the body).
   /** Opens a session, or takes it up again: with the batches of each topic that was acknowledged. */

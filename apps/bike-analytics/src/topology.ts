@@ -20,8 +20,6 @@ export const queueOf = {
   passed: 'bike.entry-point.passed',
   answers: 'bike.entry-point.answers',
   dead: 'bike.dead',
-  /** Each instance of a role that keeps sessions hears of them on a queue of its own. */
-  notices: (instance: string) => `bike.sessions.${instance}`,
 } as const;
 
 /** Rows for the trips-solvers of a query: the key is a shard's number, or `every` for what all shards need. */
@@ -29,7 +27,10 @@ export const shardExchange = (query: Query) => `bike.trips-solver-${query}`;
 export const everyShard = 'every';
 /** What filters report: the key is the filter's name. The entry point hears of all, the eof-trips-listener of trips. */
 export const passedExchange = 'bike.passed';
+/** Which sessions last and which are over: each instance that holds something for them hears of it on a queue of its own. */
 export const sessionExchange = 'bike.sessions';
+/** Where a trips-solver without a seat asks those that have several to give one up. */
+export const seatExchange = (query: Query) => `bike.trips-solver-${query}.seats`;
 /** Dead letters, as evidence: kept until 64 MiB are full, the oldest go first. */
 export const deadLetterLog = 'bike.dead-letters';
 
@@ -66,10 +67,4 @@ export function topology(shards: number): Topology {
       ...shardQueues.map(({ query, queue }) => ({ exchange: shardExchange(query), routingKey: everyShard, queue })),
     ],
   };
-}
-
-/** The queue on which one instance hears of sessions; it goes with the instance. */
-export function noticeTopology(instance: string): Topology {
-  const queue = queueOf.notices(instance);
-  return { queues: [{ name: queue, type: 'classic', exclusive: true }], bindings: [{ exchange: sessionExchange, queue }] };
 }

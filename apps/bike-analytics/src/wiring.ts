@@ -2,12 +2,12 @@
 import type { Role } from '@lab/process';
 import { filterNames, queries, topics, type FilterName, type Query, type Topic } from './domain/terms.ts';
 import type { SystemConfig } from './config.ts';
-import { BrokerRole } from './roles/broker.ts';
+import { brokerRole } from './roles/broker.ts';
 import { EntryPointRole, beatsPerTimeout, type EntryPointParts } from './roles/entry-point.ts';
-import { EofListenerRole, eofListenerGates, eofTripsListenerGates } from './roles/eof-listeners.ts';
-import { FilterRole } from './roles/filter.ts';
+import { eofListenerRole, eofListenerGates, eofTripsListenerGates } from './roles/eof-listeners.ts';
+import { filterRole } from './roles/filter.ts';
 import type { RoleParts } from './roles/parts.ts';
-import { SolverRole } from './roles/solver.ts';
+import { solverRole } from './roles/solver.ts';
 import { TripsSolverRole } from './roles/trips-solver.ts';
 import { topology } from './topology.ts';
 
@@ -42,11 +42,11 @@ const makeEntryPoint: Make = (host, { tripsSolvers, sessionTimeout, windowBytes,
 const makeBroker =
   (topic: Topic): Make =>
   (host) =>
-    new BrokerRole(host, topic);
+    brokerRole(host, topic);
 const makeFilter =
   (filter: FilterName): Make =>
   (host) =>
-    new FilterRole(host, filter);
+    filterRole(host, filter);
 const makeTripsSolver =
   (query: Query): Make =>
   (host, config) =>
@@ -54,7 +54,7 @@ const makeTripsSolver =
 const makeSolver =
   (query: Query): Make =>
   (host, config) =>
-    new SolverRole(sessionParts(host, config), query);
+    solverRole(sessionParts(host, config), query);
 
 /** Every role by name, the last stage first: who starts them in this order has someone at each queue before it fills. */
 export const roles: ReadonlyMap<string, { make: Make; replicas: (config: SystemConfig) => number }> = new Map([
@@ -68,12 +68,9 @@ export const roles: ReadonlyMap<string, { make: Make; replicas: (config: SystemC
   ),
   [
     'eof-trips-listener',
-    { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofTripsListenerGates), replicas: () => 1 },
+    { make: (host, config) => eofListenerRole(sessionParts(host, config), eofTripsListenerGates), replicas: () => 1 },
   ],
-  [
-    'eof-listener',
-    { make: (host, config) => new EofListenerRole(sessionParts(host, config), eofListenerGates), replicas: () => 1 },
-  ],
+  ['eof-listener', { make: (host, config) => eofListenerRole(sessionParts(host, config), eofListenerGates), replicas: () => 1 }],
   ...filterNames.map(
     (filter) => [`filter-${filter}`, { make: makeFilter(filter), replicas: (config: SystemConfig) => config.filters }] as const,
   ),

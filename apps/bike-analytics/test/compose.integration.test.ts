@@ -71,7 +71,7 @@ it('refuses a second instance of a role that runs once, with the reason', async 
     .compose('run', '--rm', 'solver-1')
     .catch((error: Error & { stderr: string; code: number }) => error);
   expect(refused).toMatchObject({ code: 1 });
-  expect(JSON.stringify(refused)).toContain('this role runs once, and another instance of it consumes');
+  expect(JSON.stringify(refused)).toContain('has one consumer only, and another instance is it');
 });
 
 it('refuses a setting of two solvers, with the reason', async () => {

@@ -6,16 +6,15 @@
  * It runs once. It holds answers unacknowledged until the client has them; all else that it knows of a session the client knows too, and
  * tells when it comes back.
  */
-import { UnroutableError, type Consumer, type Delivery } from '@lab/middleware';
+import { consumeAlone, heldMax, tellHolders, type Consumer, type Delivery } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { Admission, type AdmissionLimits } from '../domain/admission.ts';
 import { joinAnswers, type AnswerOf } from '../domain/answers.ts';
 import { topics, type FilterName } from '../domain/terms.ts';
 import { decode, encode, encodeParts, MalformedMessageError, type Head, type Message } from '../messages.ts';
-import { deadLetterLog, queueOf, sessionExchange } from '../topology.ts';
+import { deadLetterLog, failureLimit, queueOf, sessionExchange } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
-import { consumeAlone } from './held.ts';
 import type { RoleParts } from './parts.ts';
 
 export interface EntryPointParts extends RoleParts {
@@ -67,7 +66,9 @@ export class EntryPointRole implements Role {
   }
 
   async #consume(queue: string, handler: (delivery: Delivery) => void | Promise<void>): Promise<void> {
-    const consumer = await consumeAlone(this.#parts, queue, handler);
+    // Dead letters have nowhere to go from where they are.
+    const limit = queue === queueOf.dead ? {} : { failureLimit };
+    const consumer = await consumeAlone(this.#parts, queue, handler, { prefetch: heldMax, ...limit });
     consumer.closed.catch(this.#fail);
     this.#consumers.push(consumer);
   }
@@ -229,7 +230,7 @@ export class EntryPointRole implements Role {
     if (reason === undefined) this.#sessions.delete(session.id);
     this.#parts.log.info({ session: session.id, reason }, 'session ended');
     await session.end(reason, again);
-    await this.#tellRoles({ kind: 'ended', session: session.id });
+    await tellHolders(this.#parts.broker, sessionExchange, 'end', session.id);
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
@@ -256,7 +257,7 @@ export class EntryPointRole implements Role {
   }
 
   async #renew(session: ClientSession): Promise<void> {
-    await this.#tellRoles({ kind: 'renew', session: session.id });
+    await tellHolders(this.#parts.broker, sessionExchange, 'renew', session.id);
     session.renewedMs = this.#parts.clock.nowMs();
   }
 
@@ -266,15 +267,6 @@ export class EntryPointRole implements Role {
     } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
       this.#sessions.delete(session.id);
       if (session.failure === undefined) await this.#end(session);
-    }
-  }
-
-  async #tellRoles(head: Head<'renew' | 'ended'>): Promise<void> {
-    try {
-      await this.#parts.broker.publish({ exchange: sessionExchange, routingKey: '', body: encode(head) });
-    } catch (error) {
-      // Nobody keeps sessions at the moment: nobody has to be told.
-      if (!(error instanceof UnroutableError)) throw error;
     }
   }
 }

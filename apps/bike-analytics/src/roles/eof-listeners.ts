@@ -6,14 +6,13 @@
  *
  * Both run once. What they have counted they hold unacknowledged, so they may die at any time.
  */
-import type { Consumer, Delivery, Publication } from '@lab/middleware';
+import { Barrier, isSpareCopy, type Delivery, type Publication } from '@lab/middleware';
 import type { Role } from '@lab/process';
-import { Barrier } from '../domain/barrier.ts';
 import { filtersOf, queries, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { everyShard, queueOf, shardExchange } from '../topology.ts';
-import { consumeAlone, followSessions, Held, isSpareCopy } from './held.ts';
-import type { SessionParts } from './parts.ts';
+import { Sessions, type SessionParts } from './parts.ts';
+import { holdingStage } from './stages.ts';
 
 /** Where a barrier counts, and whom it tells when a topic is through. */
 export interface Gate {
@@ -35,41 +34,20 @@ interface TopicCount {
   end?: Head<'end'>;
 }
 
-export class EofListenerRole implements Role {
-  readonly failed: Promise<never>;
-  readonly #parts: SessionParts;
-  readonly #gates: readonly Gate[];
-  readonly #held: Held<TopicCount>;
-  readonly #consumers: Consumer[] = [];
-  readonly #fail: (reason: unknown) => void;
-  #stopFollowing: (() => Promise<void>) | undefined;
+export function eofListenerRole(parts: SessionParts, gates: readonly Gate[]): Role {
+  const sessions = new Sessions<TopicCount>(parts, () => ({ barrier: new Barrier() }));
 
-  constructor(parts: SessionParts, gates: readonly Gate[]) {
-    this.#parts = parts;
-    this.#gates = gates;
-    this.#held = new Held(parts, () => ({ barrier: new Barrier() }));
-    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+  async function open(gate: Gate, end: Head<'end'>): Promise<void> {
+    const body = encode(end);
+    await Promise.all(gate.next(end.topic).map((target) => parts.broker.publish({ ...target, body })));
+    parts.log.info({ session: end.session, topic: end.topic, batches: end.batches, queue: gate.queue }, 'barrier open');
   }
 
-  async start(): Promise<void> {
-    this.#stopFollowing = await followSessions(this.#parts, () => [this.#held]);
-    for (const gate of this.#gates) {
-      const consumer = await consumeAlone(this.#parts, gate.queue, (delivery) => this.#take(gate, delivery));
-      consumer.closed.catch(this.#fail);
-      this.#consumers.push(consumer);
-    }
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
-    await this.#stopFollowing?.();
-  }
-
-  async #take(gate: Gate, delivery: Delivery): Promise<void> {
+  async function take(gate: Gate, delivery: Delivery): Promise<void> {
     const { head } = decode(delivery.body, 'passed', 'end');
-    const part = this.#held.part(head.session, `${gate.queue} ${head.topic}`);
-    if (part.done) return;
+    const part = sessions.part(head.session, `${gate.queue} ${head.topic}`);
     const count = part.state;
+    if (part.done) return;
     if (head.kind === 'end') {
       if (isSpareCopy(delivery, count.end !== undefined)) return;
       count.barrier.close(head.batches);
@@ -78,16 +56,10 @@ export class EofListenerRole implements Role {
       if (isSpareCopy(delivery, count.barrier.has(head.number))) return;
       count.barrier.add(head.number);
     }
-    if (count.end !== undefined && count.barrier.open) {
-      const end = count.end;
-      await part.settleAfter(() => this.#open(gate, end));
-    }
+    const { end } = count;
+    if (end !== undefined && count.barrier.open) await part.settleAfter(() => open(gate, end));
     return part.settled;
   }
 
-  async #open(gate: Gate, end: Head<'end'>): Promise<void> {
-    const body = encode(end);
-    await Promise.all(gate.next(end.topic).map((target) => this.#parts.broker.publish({ ...target, body })));
-    this.#parts.log.info({ session: end.session, topic: end.topic, batches: end.batches, queue: gate.queue }, 'barrier open');
-  }
+  return holdingStage(parts, sessions, new Map(gates.map((gate) => [gate.queue, (delivery) => take(gate, delivery)])));
 }

@@ -2,66 +2,35 @@
  * Filter of one topic for one query: keeps the rows that the query needs, sums what can be summed within a batch, and hands the
  * rest to the trips-solvers. Weather and stations go to every shard, a batch of trips to one. Stateless; replicas share the queue.
  */
-import type { Consumer, Delivery } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import { columnsOf, filterRows } from '../domain/filters.ts';
 import { decodeTable, encodeTable } from '../domain/table.ts';
 import { queryOf, type FilterName } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
-import { everyShard, failureLimit, passedExchange, queueOf, shardExchange } from '../topology.ts';
-import { batchesAtOnce } from './broker.ts';
+import { everyShard, passedExchange, queueOf, shardExchange } from '../topology.ts';
 import type { RoleParts } from './parts.ts';
+import { sharedStage } from './stages.ts';
 
-export class FilterRole implements Role {
-  readonly #parts: RoleParts;
-  readonly #filter: FilterName;
-  #consumer: Consumer | undefined;
-
-  constructor(parts: RoleParts, filter: FilterName) {
-    this.#parts = parts;
-    this.#filter = filter;
-  }
-
-  async start(): Promise<void> {
-    const queue = queueOf.filter(this.#filter);
-    this.#consumer = await this.#parts.broker.consume(queue, (delivery) => this.#take(delivery), {
-      prefetch: batchesAtOnce,
-      failureLimit,
-    });
-  }
-
-  async stop(): Promise<void> {
-    await this.#consumer?.stop({ drainMs: 5_000 });
-  }
-
-  /** What is passed on is confirmed before it is reported, and reported before the batch is acknowledged. */
-  async #take({ body: bytes }: Delivery): Promise<void> {
-    const { head, body } = decode(bytes, 'rows', 'end');
-    if (head.kind === 'end') return this.#passEnd(head);
-    this.#parts.countRows(head.rows);
-    const kept = filterRows[this.#filter](head.city, decodeTable(body, columnsOf[this.#filter]));
-    await this.#toSolvers(
-      head.topic === 'trips' ? String(head.number % head.shards) : everyShard,
-      encode(head, encodeTable(kept)),
-    );
-    const { session, topic, number } = head;
-    await this.#report(encode({ kind: 'passed', session, topic, number, by: this.#filter }));
-  }
+export function filterRole(parts: RoleParts, filter: FilterName): Role {
+  const { broker } = parts;
+  const toSolvers = (routingKey: string, body: Uint8Array): Promise<void> =>
+    broker.publish({ exchange: shardExchange(queryOf(filter)), routingKey, body });
 
   /** The end of weather and stations goes straight on; that of trips waits for all filters at the eof-trips-listener. */
-  async #passEnd(head: Head<'end'>): Promise<void> {
-    if (head.topic === 'trips') {
-      await this.#parts.broker.publish({ routingKey: queueOf.eofTripsListener(queryOf(this.#filter)), body: encode(head) });
-    } else {
-      await this.#toSolvers(everyShard, encode(head));
-    }
-  }
+  const passEnd = (head: Head<'end'>): Promise<void> =>
+    head.topic === 'trips'
+      ? broker.publish({ routingKey: queueOf.eofTripsListener(queryOf(filter)), body: encode(head) })
+      : toSolvers(everyShard, encode(head));
 
-  async #toSolvers(routingKey: string, body: Uint8Array): Promise<void> {
-    await this.#parts.broker.publish({ exchange: shardExchange(queryOf(this.#filter)), routingKey, body });
-  }
-
-  async #report(body: Uint8Array): Promise<void> {
-    await this.#parts.broker.publish({ exchange: passedExchange, routingKey: this.#filter, body });
-  }
+  /** What is passed on is confirmed before it is reported, and reported before the batch is acknowledged. */
+  return sharedStage(parts, queueOf.filter(filter), async ({ body: bytes }) => {
+    const { head, body } = decode(bytes, 'rows', 'end');
+    if (head.kind === 'end') return passEnd(head);
+    const { session, topic, number, city, shards, rows } = head;
+    parts.countRows(rows);
+    const kept = filterRows[filter](city, decodeTable(body, columnsOf[filter]));
+    await toSolvers(topic === 'trips' ? String(number % shards) : everyShard, encode(head, encodeTable(kept)));
+    const report = encode({ kind: 'passed', session, topic, number, by: filter });
+    await broker.publish({ exchange: passedExchange, routingKey: filter, body: report });
+  });
 }
