@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portOf } from './docker/compose.ts';
+import { repositoryFiles } from './tools/repository-files.ts';
 
 const execute = promisify(execFile);
 const root = import.meta.dirname;
@@ -46,8 +47,7 @@ const folderOf = (app: string): string => join(scratch, 'apps', nameOf(app));
 
 beforeAll(async () => {
   rmSync(scratch, { recursive: true, force: true });
-  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
-  for (const file of files.split('\n').filter(Boolean)) {
+  for (const file of repositoryFiles(root)) {
     mkdirSync(join(scratch, dirname(file)), { recursive: true });
     cpSync(join(root, file), join(scratch, file));
   }

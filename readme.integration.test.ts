@@ -1,17 +1,12 @@
 /** The READMEs' commands that need a Docker engine print what is written below them. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { consoleCommands, difference, runCommand } from './tools/console-blocks.ts';
+import { repositoryFiles } from './tools/repository-files.ts';
 
 const root = import.meta.dirname;
-const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
-  cwd: root,
-  encoding: 'utf8',
-})
-  .split('\n')
-  .filter(Boolean);
+const documents = repositoryFiles(root).filter((file) => file.endsWith('.md'));
 
 describe('documents', () => {
   const commands = documents.flatMap((file) => consoleCommands(file, readFileSync(join(root, file), 'utf8'), 'engine'));

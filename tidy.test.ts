@@ -2,16 +2,14 @@
  * What a linter cannot say: which way imports point, who may read clocks and the environment, and that the documents are true.
  * Every finding is `file:line: rule`, and each rule says why it is there.
  */
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { consoleCommands, difference, runCommand } from './tools/console-blocks.ts';
+import { repositoryFiles } from './tools/repository-files.ts';
 
 const root = import.meta.dirname;
-const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
-  .split('\n')
-  .filter((file) => file !== '' && existsSync(join(root, file)));
+const files = repositoryFiles(root);
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const isTest = (file: string): boolean => /\.test\.ts$|\/test\/|\/bench\//.test(file);
 
@@ -51,6 +49,12 @@ const rules: Rule[] = [
       !/\/src\/(main|demo)\.ts$|\/deploy\//.test(file) &&
       !file.startsWith('libs/testing/'),
     forbids: /\bprocess\.(env|argv)\b/,
+  },
+  {
+    name: 'a file finds others by import.meta.dirname or fileURLToPath',
+    why: 'the pathname of a URL is percent-encoded: where a folder has a space in its name, it names nothing',
+    applies: (file) => file.endsWith('.ts') && file !== 'tidy.test.ts',
+    forbids: /\bimport\.meta\.(url|resolve)\b.*\.pathname\b/,
   },
   {
     name: 'a test waits for a condition, never for a time',

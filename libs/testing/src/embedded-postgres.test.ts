@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { dirname } from 'node:path';
-import { eventually } from '@lab/testing';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
+import { eventually } from './eventually.ts';
 
 async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client(url);
