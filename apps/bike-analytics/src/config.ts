@@ -2,6 +2,7 @@
  * All settings of the system, in one place. Values come from flags and the environment, passed in by main.ts: `tripsSolvers` is `--trips-solvers`
  * or `TRIPS_SOLVERS`.
  */
+import { join } from 'node:path';
 import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
 
@@ -98,7 +99,7 @@ export type FileReaderConfig = z.infer<typeof fileReaderConfig>;
 export const demoConfig = z.object({
   ...systemSettings,
   ...readingSettings,
-  data: readingSettings.data.default(new URL('../data', import.meta.url).pathname),
+  data: readingSettings.data.default(join(import.meta.dirname, '../data')),
 });
 export type DemoConfig = z.infer<typeof demoConfig>;
 

@@ -9,6 +9,6 @@ const files = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/googl
 export async function launchBrowser(): Promise<Browser> {
   const found = (): string | undefined => files.find((file) => existsSync(file));
   if (found() === undefined) await install(['chromium', 'fonts-dejavu-core']);
-  // Its sandbox needs what containers do not give; it sees nothing but the page under test.
-  return chromium.launch({ executablePath: found()!, args: ['--no-sandbox'] });
+  // Its sandbox needs what containers do not give; it sees nothing but the page under test, which no proxy knows.
+  return chromium.launch({ executablePath: found()!, args: ['--no-sandbox', '--no-proxy-server'] });
 }

@@ -16,6 +16,7 @@ import type {
   UploadResponse,
 } from '../src/generated/lab/images/v1/images.ts';
 import { ImagesService } from '../src/generated/lab/images/v1/images.ts';
+import { channelOptions } from '../src/grpc/serve.ts';
 
 export type Part = UploadRequest['part'];
 
@@ -30,10 +31,10 @@ export interface Ended {
 }
 
 const Stub = makeGenericClientConstructor(ImagesService, 'lab.images.v1.Images') as unknown as {
-  new (address: string, creds: ReturnType<typeof credentials.createInsecure>): ImagesClient;
+  new (address: string, creds: ReturnType<typeof credentials.createInsecure>, options: object): ImagesClient;
 };
 
-export const imagesAt = (address: string): ImagesClient => new Stub(address, credentials.createInsecure());
+export const imagesAt = (address: string): ImagesClient => new Stub(address, credentials.createInsecure(), channelOptions);
 
 let keys = 0;
 /** A header that fits the bytes, with a key that no other has. */

@@ -20,8 +20,12 @@ const execute = promisify(execFile);
 /** Most time for initdb or for a start with recovery; on a busy machine they take a few seconds. */
 const startMs = 60_000;
 
-/** Starts a server with an empty database; resolves when it takes connections. Beside others, in this process and in any other. */
+/**
+ * Starts a server with an empty database; resolves when it takes connections. Beside others, in this process and in any other. From then on this
+ * process has no `PG…` variables: they are for a server of the user's, and clients of this one would obey them (`PGSSLMODE`, `PGOPTIONS`).
+ */
 export async function startEmbeddedPostgres(): Promise<EmbeddedPostgres> {
+  for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   const native = nativeFolder();
   const folder = await mkdtemp(join(tmpdir(), 'lab-postgres-'));
   try {

@@ -26,6 +26,8 @@ export const channelOptions = {
   'grpc.keepalive_time_ms': 5_000,
   'grpc.keepalive_timeout_ms': 3_000,
   'grpc.keepalive_permit_without_calls': 1,
+  // These are our own services: a proxy that the environment names (`http_proxy`) leads elsewhere.
+  'grpc.enable_http_proxy': 0,
 } as const;
 
 const statusOf: Readonly<Record<RefusalKind, status>> = {
