@@ -94,7 +94,7 @@ export class ConsortiumInProcess implements AsyncDisposable {
 
   client(options: Partial<ConsortiumOptions> = {}): Consortium {
     const agents = (): Promise<string[]> => Promise.resolve(this.agentAddresses);
-    return new Consortium({ agents, ask, clock: systemClock, patienceMs: 12_000, ...options });
+    return new Consortium({ agents, ask, clock: systemClock, patienceMs: 60_000, ...options });
   }
 
   /** A client that knows one agent only. */

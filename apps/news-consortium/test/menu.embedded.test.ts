@@ -3,28 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runMenu } from '../src/client/menu.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
-import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
+import { administrator } from './consortium-in-process.ts';
+import { oneSystemForAll, postgresForAll, system } from './scene.ts';
 import { keys, Screen } from './screen.ts';
 
-let postgres: EmbeddedPostgres;
-let system: ConsortiumInProcess;
 let folder: string;
 let screen: Screen;
 let interrupted: AbortController;
 let menu: Promise<void>;
 let names = 0;
 
-beforeAll(async () => {
-  postgres = await startEmbeddedPostgres();
-  system = await ConsortiumInProcess.start(postgres, { agents: 1, nodes: 2 });
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-  await postgres.stop();
-});
+postgresForAll();
+oneSystemForAll({ agents: 1, nodes: 2 });
+
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'menu-'));
   open();
@@ -38,7 +31,7 @@ afterEach(async () => {
 function open(): void {
   screen = new Screen({ isTTY: true });
   interrupted = new AbortController();
-  const settings = { agents: system.agentAddresses, patience: 10_000, sessionFile: join(folder, 'session'), json: false };
+  const settings = { agents: system.agentAddresses, patience: 60_000, sessionFile: join(folder, 'session'), json: false };
   menu = runMenu(screen, settings, interrupted.signal);
 }
 
@@ -172,7 +165,7 @@ describe('the menu', () => {
     await choose(`User menu of ${name}`, 'Leave');
     await menu;
     open();
-    await system.query('UPDATE sessions SET closed_at = now()');
+    await system.query('UPDATE sessions SET closed_at = now() FROM users u WHERE u.id = user_id AND u.name = $1', [name]);
     await choose(`User menu of ${name}`, 'All areas');
     await screen.shows('log in again (unauthenticated)');
     await choose('News consortium', 'Leave');
