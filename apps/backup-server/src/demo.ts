@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { makeMemoryServer } from '@lab/middleware';
 import { ExitError, makeLogger, type ConfigSource, type HostedRole, type Role } from '@lab/process';
 import { adminConfigs, type DemoConfig } from './config.ts';
-import { adminCommands } from './admin.ts';
+import { adminCommands } from './admin/commands.ts';
 import { hostedRoles, makeContentCreator, makeNode } from './hosts.ts';
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, makeLogger, runProcess, systemClock, type HostedRole, type Logger, type Role } from '@lab/process';
 import { Registry } from 'prom-client';
-import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel.ts';
+import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel/channel.ts';
 import {
   roleNames,
   splitAddress,
@@ -15,12 +15,12 @@ import {
   type RoleConfig,
   type StandaloneConfig,
 } from './config.ts';
-import { credentialsOf } from './credentials.ts';
+import { credentialsOf } from './channel/credentials.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
-import { Store } from './store/store.ts';
 import { FileCache } from './tree/file-cache.ts';
 import { Tree } from './tree/tree.ts';
+import { openStore, type BackupStore } from './versions.ts';
 import { wire, type Host, type StoreTimes } from './wiring.ts';
 
 /** A server's connections, of admins or requesters: each may hold a few megabytes. */
@@ -31,7 +31,7 @@ const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.me
 /** What the roles on a store share in every host. */
 function makeHost(parts: {
   broker: Broker;
-  store: Store;
+  store: BackupStore;
   log: Logger;
   credentials: Credentials;
   listen: string;
@@ -77,9 +77,9 @@ export function hostedRoles(
   },
 ): HostedRole[] {
   const { settings, log, credentials, connect, end } = parts;
-  let store: Store | undefined;
+  let store: BackupStore | undefined;
   const opening: Role = {
-    start: async () => void (store = await openStore(settings.store)),
+    start: async () => void (store = await opened(settings.store)),
     stop: async () => store?.close(),
   };
   const running = names.flatMap((name) => {
@@ -95,9 +95,9 @@ export function hostedRoles(
   return [{ name: 'store', role: opening }, ...running];
 }
 
-async function openStore(directory: string): Promise<Store> {
+async function opened(directory: string): Promise<BackupStore> {
   try {
-    return await Store.open(directory);
+    return await openStore(directory);
   } catch (error) {
     throw new ExitError(`the store cannot be opened: ${(error as Error).message}`, exitCodes.failed, { cause: error });
   }

@@ -7,9 +7,10 @@
  *
  * Paths and names are strings as domain/file-names.ts makes them.
  */
+import { hash as digest } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { z } from 'zod';
-import { entriesMax, manifestBytesMax, type Chunk } from './domain/manifest.ts';
+import { checksumText, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
 import { nodeNamePattern } from './domain/paths.ts';
 
 /** A head holds names and numbers, a path or two, and notes. */
@@ -170,6 +171,9 @@ export function unpackBytes(body: Buffer): Buffer {
     throw new MalformedMessageError('a body that is not compressed', { cause });
   }
 }
+
+/** The checksum of a tree: by it a node knows whether the newest version is what it has, and a requester that a manifest came as it was sent. */
+export const checksumOf = (entries: readonly Entry[]): string => digest('sha256', checksumText(entries), 'hex');
 
 /** Manifests travel in pieces: a frame holds a few megabytes. */
 const pieceBytes = 4 * 1024 * 1024;

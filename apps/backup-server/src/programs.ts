@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { command, ExitError, runMain, type Command, type ConfigSource } from '@lab/process';
-import { adminCommands } from './admin.ts';
+import { adminCommands } from './admin/commands.ts';
 import * as config from './config.ts';
 import { nameFromBytes } from './domain/file-names.ts';
 
@@ -19,7 +19,7 @@ async function makeSecret({ output }: { output: string }): Promise<void> {
 }
 
 async function makeCertificates({ output, nodes }: { output: string; nodes: string[] }): Promise<void> {
-  const certificates = await import('./certificates.ts');
+  const certificates = await import('./channel/certificates.ts');
   const made = await certificates.makeCertificates({ directory: output, names: nodes });
   console.error(made.length === 0 ? `${output} has them all already` : `made in ${output}: ${made.join(', ')}`);
 }

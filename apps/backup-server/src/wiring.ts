@@ -2,19 +2,19 @@
 import type { Broker } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import type { Channel } from './channel.ts';
+import { ownRecord } from '@lab/store';
+import type { Channel } from './channel/channel.ts';
 import { decode } from './messages.ts';
 import { BackupRequesterRole, type BackupRequesterParts } from './roles/backup-requester.ts';
 import { NodesManagerRole } from './roles/nodes-manager.ts';
 import { ServerRole } from './roles/server.ts';
-import { registryFile } from './store/registry-file.ts';
-import type { Store } from './store/store.ts';
 import { ordersTopology, queueOf, topology } from './topology.ts';
+import type { BackupStore } from './versions.ts';
 
 /** What a host gives to every role. */
 export interface Host {
   broker: Broker;
-  store: Store;
+  store: BackupStore;
   clock: Clock;
   log: Logger;
   /** Milliseconds since 1970. */
@@ -41,7 +41,12 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
   [
     'nodes-manager',
     (host, _, { scrubCycle, sweepInterval }) =>
-      new NodesManagerRole({ ...host, file: registryFile(host.store), scrubCycleMs: scrubCycle, sweepIntervalMs: sweepInterval }),
+      new NodesManagerRole({
+        ...host,
+        file: ownRecord(host.store, 'registry'),
+        scrubCycleMs: scrubCycle,
+        sweepIntervalMs: sweepInterval,
+      }),
   ],
   ['server', (host, instance) => new ServerRole({ ...host, instance })],
 ]);

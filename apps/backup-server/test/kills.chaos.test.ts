@@ -24,12 +24,12 @@ import { promisify } from 'node:util';
 import { eventually, seededRandom, simulate, type Random } from '@lab/testing';
 import type { RunningProcess } from '@lab/testing/processes';
 import { describe, expect, it } from 'vitest';
-import { decodeBundle, hashOf } from '../src/bundle.ts';
-import { chunksIn, fileChunks } from '../src/domain/chunker.ts';
+import { isLost, sweep } from '@lab/store';
+import { decodeBundle, hashOf } from '@lab/store/bundle';
+import { chunksIn, fileChunks } from '@lab/store/chunker';
+import { walkUnfinished } from '@lab/store/pack-index';
 import { chunkBytesMax, chunksOf, hashesOf, type Entry } from '../src/domain/manifest.ts';
-import { sweep } from '../src/store/housekeeping.ts';
-import { walkUnfinished } from '../src/store/pack-index.ts';
-import { Store, type LostVersion, type Version } from '../src/store/store.ts';
+import { entriesOf, nameOf, openStore, type BackupStore, type Version } from '../src/versions.ts';
 import { BackupSystem, registeredPath, type RunningNode } from './processes.ts';
 
 const MiB = 1024 * 1024;
@@ -154,7 +154,7 @@ class LiveTree {
 // What the store has.
 
 /** Whole bundles in packs that have not been completed. */
-async function unfinishedHashes(store: Store): Promise<Set<string>> {
+async function unfinishedHashes(store: BackupStore): Promise<Set<string>> {
   const hashes = new Set<string>();
   const incoming = join(store.directory, 'incoming');
   for (const name of readdirSync(incoming, { recursive: true, encoding: 'utf8' })) {
@@ -169,11 +169,11 @@ async function unfinishedHashes(store: Store): Promise<Set<string>> {
 }
 
 /** Of the blobs, those that no try has brought so far; their bytes. */
-async function lackingBytes(store: Store, blobs: ReadonlyMap<string, number>): Promise<number> {
+async function lackingBytes(store: BackupStore, blobs: ReadonlyMap<string, number>): Promise<number> {
   const unfinished = await unfinishedHashes(store);
-  await store.index.refresh();
+  await store.refresh();
   let sum = 0;
-  for (const [hash, bytes] of blobs) if (!store.index.has(hash) && !unfinished.has(hash)) sum += bytes;
+  for (const [hash, bytes] of blobs) if (store.sizeOf(hash) === undefined && !unfinished.has(hash)) sum += bytes;
   return sum;
 }
 
@@ -183,9 +183,8 @@ function entryText(entry: Entry): string {
 }
 
 /** A version as a restore would write it: every bundle is read from its pack, every file put together. */
-async function restoredState(store: Store, version: Version | LostVersion): Promise<State> {
-  if ('lost' in version) throw new Error(`version ${version.version} of ${version.node} is lost`);
-  const entries = await store.entriesOf(version);
+async function restoredState(store: BackupStore, version: Version): Promise<State> {
+  const entries = await entriesOf(store, version);
   const blobs = new Map<string, Uint8Array>();
   for await (const { bytes: bundle } of store.bundlesWith(hashesOf(entries)))
     for (const { hash, bytes } of decodeBundle(bundle).blobs) blobs.set(hash, bytes);
@@ -276,20 +275,20 @@ type Place = 'before' | 'in mid-transfer' | 'while the version was made' | 'afte
 /** A system under attack: what it should have, and where the kills struck. */
 class Siege implements AsyncDisposable {
   readonly system: BackupSystem;
-  readonly store: Store;
+  readonly store: BackupStore;
   readonly trees = new Map<string, LiveTree>();
   readonly struck = new Map<Place, number>();
   /** Of each version that was made, by node and number. */
   readonly #states = new Map<string, State>();
 
-  constructor(system: BackupSystem, store: Store) {
+  constructor(system: BackupSystem, store: BackupStore) {
     this.system = system;
     this.store = store;
   }
 
   static async start(options: { settings?: string[]; store?: string } = {}): Promise<Siege> {
     const system = await BackupSystem.start('kills', options);
-    return new Siege(system, await Store.open(system.store));
+    return new Siege(system, await openStore(system.store));
   }
 
   /** A node whose tree is filled and has its first version. */
@@ -399,15 +398,15 @@ class Siege implements AsyncDisposable {
   }
 
   async #isMade(name: string): Promise<boolean> {
-    const { number } = await this.store.newest({ node: name, path: registeredPath });
+    const { number } = await this.store.newest(nameOf({ node: name, path: registeredPath }));
     return !this.#states.has(`${name} ${number}`);
   }
 
   /** The newest version is the tree as it is now, and one more than there were. */
   async expectNewest(name: string): Promise<void> {
     const { state } = this.trees.get(name)!;
-    await this.store.index.refresh();
-    const { number, version } = await this.store.newest({ node: name, path: registeredPath });
+    await this.store.refresh();
+    const { number, version } = await this.store.newest(nameOf({ node: name, path: registeredPath }));
     const before = [...this.#states.keys()].filter((key) => key.startsWith(`${name} `)).length;
     expect(number).toBe(before + 1);
     expect(await restoredState(this.store, version!)).toEqual(state);
@@ -418,8 +417,8 @@ class Siege implements AsyncDisposable {
   async expectAllWhole(): Promise<number> {
     const listed = await this.system.list();
     expect(listed.filter(({ state }) => state !== 'whole')).toEqual([]);
-    await this.store.index.refresh();
-    const versions = await this.store.versions();
+    await this.store.refresh();
+    const versions = (await this.store.versions()).filter((version): version is Version => !isLost(version));
     expect(versions.map(({ node, version }) => `${node} ${version}`)).toEqual(
       listed.map(({ node, version }) => `${node} ${version}`),
     );

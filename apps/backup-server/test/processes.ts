@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
-import { connectChannel } from '../src/channel.ts';
+import { connectChannel } from '../src/channel/channel.ts';
 import type { Task } from '../src/domain/registry.ts';
 import { unpackJson, type Head } from '../src/messages.ts';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';

@@ -3,12 +3,12 @@
  * of the machine cannot take away.
  */
 import { hash as digest, randomUUID } from 'node:crypto';
-import { link, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { systemDisk, type Disk } from './disk.ts';
 
 /** Makes durable what was written to a file, or which names a folder has. */
-export async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r');
+export async function sync(path: string, disk: Disk = systemDisk): Promise<void> {
+  const handle = await disk.open(path, 'r');
   try {
     await handle.sync();
   } finally {
@@ -17,13 +17,13 @@ export async function sync(path: string): Promise<void> {
 }
 
 /** Writes a file and syncs it; its name is not yet durable. Leaves nothing behind where that fails. */
-export async function writeSynced(path: string, bytes: Uint8Array | string): Promise<void> {
-  const file = await open(path, 'w');
+export async function writeSynced(path: string, bytes: Uint8Array | string, disk: Disk = systemDisk): Promise<void> {
+  const file = await disk.open(path, 'w');
   try {
     await file.writeFile(bytes);
     await file.sync();
   } catch (error) {
-    await rm(path, { force: true });
+    await disk.rm(path, { force: true });
     throw error;
   } finally {
     await file.close();
@@ -34,39 +34,39 @@ export async function writeSynced(path: string, bytes: Uint8Array | string): Pro
  * Replaces a file, or makes it, durably; readers see the old content or the new. One writer at a time: a crash leaves at most `.<name>.new` beside it,
  * which the next one writes over.
  */
-export async function replaceFile(path: string, bytes: Uint8Array | string): Promise<void> {
+export async function replaceFile(path: string, bytes: Uint8Array | string, disk: Disk = systemDisk): Promise<void> {
   const folder = dirname(path);
   const aside = join(folder, `.${basename(path)}.new`);
-  await writeSynced(aside, bytes);
-  await rename(aside, path);
-  await sync(folder);
+  await writeSynced(aside, bytes, disk);
+  await disk.rename(aside, path);
+  await sync(folder, disk);
 }
 
 /**
  * Makes a file durably unless there is one: of several that try, one succeeds. Gives what is there in the end. A crash may leave its `tmp-<random>` beside
  * it, which nobody needs.
  */
-export async function createOnce(path: string, text: string): Promise<string> {
+export async function createOnce(path: string, text: string, disk: Disk = systemDisk): Promise<string> {
   const aside = join(dirname(path), `tmp-${randomUUID()}`);
-  await writeSynced(aside, text);
+  await writeSynced(aside, text, disk);
   try {
-    await link(aside, path);
+    await disk.link(aside, path);
     // Some file systems make a new name durable with the file's own sync only.
-    await sync(path);
+    await sync(path, disk);
     return text;
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;
-    return await readFile(path, 'utf8');
+    return await disk.readFile(path, 'utf8');
   } finally {
-    await rm(aside, { force: true });
-    await sync(dirname(path));
+    await disk.rm(aside, { force: true });
+    await sync(dirname(path), disk);
   }
 }
 
 /** `undefined` where there is no such file. */
-export async function readIfThere(path: string): Promise<Buffer | undefined> {
+export async function readIfThere(path: string, disk: Disk = systemDisk): Promise<Buffer | undefined> {
   try {
-    return await readFile(path);
+    return await disk.readFile(path);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hashOf } from '../bundle.ts';
-import { checksumOf } from '../checksum.ts';
+import { blobBytesMax, hashOf } from '@lab/store/bundle';
+import { checksumOf } from '../messages.ts';
 import { nameFromBytes } from './file-names.ts';
 import {
   checksumText,
@@ -256,3 +256,5 @@ describe('the checksum of a tree', () => {
     );
   });
 });
+
+it('has chunks as large as the store has blobs', () => expect(chunkBytesMax).toBe(blobBytesMax));

@@ -4,19 +4,18 @@
  */
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
-import { decodeBundle } from '../bundle.ts';
-import type { Channel } from '../channel.ts';
-import { checksumOf } from '../checksum.ts';
+import { scrub, SupersededError, sweep } from '@lab/store';
+import { decodeBundle } from '@lab/store/bundle';
+import type { Channel } from '../channel/channel.ts';
 import { chunksOf, hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
-import { decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
-import { scrub, sweep } from '../store/housekeeping.ts';
-import { SupersededError, type Note, type Store, type Version } from '../store/store.ts';
+import { checksumOf, decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
+import { nameOf, type BackupStore, type Note, type Version } from '../versions.ts';
 
 export interface BackupRequesterParts {
   broker: Broker;
-  store: Store;
+  store: BackupStore;
   clock: Clock;
   log: Logger;
   /** Milliseconds since 1970, for records. */
@@ -83,7 +82,7 @@ export class BackupRequesterRole implements Role {
     let endTransfer: (() => Promise<void>) | undefined;
     let outcome: Outcome;
     try {
-      endTransfer = await store.writer.beginTransfer();
+      endTransfer = await store.beginTransfer();
       outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs);
     } catch (error) {
       if (this.#stopping) throw error;
@@ -98,7 +97,7 @@ export class BackupRequesterRole implements Role {
     } finally {
       stopReports();
       // What was received before it failed is there for the next attempt, whichever requester makes it.
-      await store.writer.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
+      await store.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
       await endTransfer?.();
     }
     log[outcome.result === 'failed' ? 'warn' : 'info']({ node, path, ...outcome }, 'backup ended');
@@ -107,11 +106,10 @@ export class BackupRequesterRole implements Role {
 
   async #attempt(due: Head<'due'>, progress: Progress, elapsedMs: () => number): Promise<Outcome> {
     const { store } = this.#parts;
-    await store.writer.takeOver();
-    await store.index.refresh();
-    const { number, version } = await store.newest(due);
+    await store.takeOver();
+    const { number, version } = await store.newest(nameOf(due));
     // A version with damage has to be brought again, as far as the node still has it: then all is offered.
-    const whole = version !== undefined && (!store.index.hasMarks || (await store.missingOf(version)).length === 0);
+    const whole = version !== undefined && (!store.hasDamage || (await store.missingOf(version)).length === 0);
     const channel = await this.#parts.connect(due);
     this.#channels.add(channel);
     try {
@@ -138,7 +136,7 @@ export class BackupRequesterRole implements Role {
   /** Everything that the tree needs has come; makes a version of it, unless it is the newest one. */
   async #store(
     due: Head<'due'>,
-    { entries, text, checksum, notes }: ReceivedTree,
+    { entries, manifest, checksum, notes }: ReceivedTree,
     base: number,
     newest: { version: Version | undefined; whole: boolean },
     receivedBytes: number,
@@ -147,22 +145,23 @@ export class BackupRequesterRole implements Role {
     const reason = notes.length === 0 ? {} : { reason: notesText(notes) };
     const same = newest.version?.checksum === checksum ? newest.version : undefined;
     if (same !== undefined && newest.whole) return { result: 'unchanged', version: base, storedBytes: receivedBytes, ...reason };
-    const manifest = await store.keepManifest(text);
-    const storedBytes = receivedBytes + manifest.storedBytes;
+    const kept = await store.keepManifest(manifest);
+    const storedBytes = receivedBytes + kept.storedBytes;
     if (same !== undefined) {
-      await store.writer.flush();
-      await store.index.refresh();
+      await store.flush();
+      await store.refresh();
       // A manifest whose times have changed since is another one: then what is damaged stays so, and a new version is whole.
       if ((await store.missingOf(same)).length === 0) return { result: 'healed', version: base, storedBytes, ...reason };
     }
     const record = {
+      name: nameOf(due),
       node: due.node,
       path: due.path,
       createdMs: this.#parts.nowMs(),
       checksum,
       ...totalsOf(entries),
       storedBytes,
-      manifest: manifest.hashes,
+      manifest: kept.hashes,
       notes,
     };
     const { version } = await store.commit(record, { base, hashes: hashesOf(entries), keep: due.keep });
@@ -183,7 +182,7 @@ interface Progress {
 
 interface ReceivedTree {
   entries: Entry[];
-  text: string;
+  manifest: Buffer;
   checksum: string;
   notes: Note[];
 }
@@ -191,7 +190,7 @@ interface ReceivedTree {
 /** What a node sends in one backup, checked: blobs that were wanted and are what their hashes say, and a manifest of blobs that are there. */
 class Receiving {
   readonly #channel: Channel;
-  readonly #store: Store;
+  readonly #store: BackupStore;
   readonly #progress: Progress;
   /** Blobs that were asked for, and the sizes that the node gave them. */
   readonly #asked = new Map<string, number>();
@@ -199,7 +198,7 @@ class Receiving {
   #failure: Error | undefined;
   storedBytes = 0;
 
-  constructor(channel: Channel, store: Store, progress: Progress) {
+  constructor(channel: Channel, store: BackupStore, progress: Progress) {
     this.#channel = channel;
     this.#store = store;
     this.#progress = progress;
@@ -224,7 +223,7 @@ class Receiving {
         length += pieces.at(-1)!.length;
         if (length > manifestBytesMax)
           throw new Error(`the node's manifest is larger than ${manifestBytesMax} bytes: register parts of the path`);
-      } else return this.#finish(body, Buffer.concat(pieces).toString(), head);
+      } else return this.#finish(body, Buffer.concat(pieces), head);
     }
   }
 
@@ -260,19 +259,19 @@ class Receiving {
     );
   }
 
-  async #finish(body: Buffer, text: string, { checksum }: Head<'tree'>): Promise<ReceivedTree> {
+  async #finish(body: Buffer, manifest: Buffer, { checksum }: Head<'tree'>): Promise<ReceivedTree> {
     const { notes, leftOut } = notesSchema.parse(unpackJson(body));
     await Promise.all(this.#keeping);
-    const entries = parseManifest(text);
+    const entries = parseManifest(manifest.toString());
     if (checksumOf(entries) !== checksum) throw new Error("the node's manifest is not that of its checksum");
-    await this.#store.writer.flush();
+    await this.#store.flush();
     for (const entry of entries)
       for (const [hash, size] of entry.type === 'file' ? chunksOf(entry) : []) {
         if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
-        if (this.#store.index.sizeOf(hash) !== size)
+        if (this.#store.sizeOf(hash) !== size)
           throw new Error(`the node's manifest gives blob ${hash} another size than it has: ${size}`);
       }
     const more = leftOut > 0 ? [{ path: '', note: `and ${leftOut} notes more` }] : [];
-    return { entries, text, checksum, notes: [...notes, ...more] };
+    return { entries, manifest, checksum, notes: [...notes, ...more] };
   }
 }

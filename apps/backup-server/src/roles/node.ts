@@ -4,9 +4,8 @@
  */
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { blobsMax, bundleBytes, bundleParts, type Blob } from '../bundle.ts';
-import type { Channel } from '../channel.ts';
-import { checksumOf } from '../checksum.ts';
+import { blobsMax, bundleBytes, bundleParts, type Blob } from '@lab/store/bundle';
+import type { Channel } from '../channel/channel.ts';
 import {
   chunkBytesMax,
   chunksOf,
@@ -17,7 +16,7 @@ import {
   type Entry,
   type FileEntry,
 } from '../domain/manifest.ts';
-import { manifestPieces, noteLengths, packJson, packOffer, type Head } from '../messages.ts';
+import { checksumOf, manifestPieces, noteLengths, packJson, packOffer, type Head } from '../messages.ts';
 import { PathError, type Survey, type SurveyedFile, type Tree, type TreeNote } from '../tree/tree.ts';
 
 export interface NodeParts {

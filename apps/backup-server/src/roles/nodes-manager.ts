@@ -4,6 +4,7 @@
  */
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
+import { sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
 import {
   begun,
@@ -22,7 +23,6 @@ import {
 } from '../domain/registry.ts';
 import { decode, encode, packJson, type Head } from '../messages.ts';
 import { parseSchedule } from '../schedule.ts';
-import { sliceCount } from '../store/housekeeping.ts';
 import { queueOf } from '../topology.ts';
 import { consumeAlone } from './alone.ts';
 
@@ -40,8 +40,8 @@ export interface NodesManagerParts {
   /** Milliseconds since 1970: schedules outlive what they run in. */
   nowMs: () => number;
   newId: () => string;
-  /** Where the registry is kept: ours alone from `load` to `close`; `save` resolves when it is durable. */
-  file: { load(): Promise<SavedRegistry | undefined>; save(registry: SavedRegistry): Promise<void>; close(): void };
+  /** Where the registry is kept. */
+  file: OwnRecord<SavedRegistry>;
   /** In which every stored byte is read again. */
   scrubCycleMs: number;
   /** How often packs are looked through for what no version needs, after versions were made. */

@@ -5,20 +5,20 @@
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { decodeBundle } from '../bundle.ts';
-import type { Channel } from '../channel.ts';
+import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
+import { decodeBundle } from '@lab/store/bundle';
+import type { Channel } from '../channel/channel.ts';
 import { chunksOf, manifestText, type Entry } from '../domain/manifest.ts';
 import { normalPath } from '../domain/paths.ts';
 import { registered } from '../domain/registry.ts';
 import { decode, encode, manifestPieces, packJson, unpackHashes, unpackJson, type Head, type Message } from '../messages.ts';
-import { scrub, type Finding } from '../store/housekeeping.ts';
-import { MissingBlobsError, type Key, type LostVersion, type Store, type Version } from '../store/store.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
+import { entriesOf, keyOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
 import type { RegistryView } from './nodes-manager.ts';
 
 export interface ServerParts {
   broker: Broker;
-  store: Store;
+  store: BackupStore;
   clock: Clock;
   log: Logger;
   instance: string;
@@ -27,7 +27,7 @@ export interface ServerParts {
 }
 
 /** What `list` answers for a version. */
-export interface ListedVersion extends Omit<Version, 'manifest'> {
+export interface ListedVersion extends Omit<Version, 'name' | 'manifest'> {
   state: 'whole' | 'damaged' | 'lost';
   /** Files that cannot be restored as they were. */
   damagedFiles: string[];
@@ -150,13 +150,13 @@ export class ServerRole implements Role {
 
   async #unregister(command: Head<'unregister'>): Promise<unknown> {
     const key = pathKey(command);
-    const versions = command.forget ? await this.#parts.store.versions(key) : [];
+    const versions = command.forget ? await this.#parts.store.versions(nameOf(key)) : [];
     const answer = await this.#ask(command).catch((error: unknown) => {
       // What was unregistered before may still have versions to forget.
       if (versions.length === 0 || !(error instanceof CommandError) || error.code !== 1) throw error;
       return key;
     });
-    const forgotten = command.forget ? await this.#parts.store.forget(key) : 0;
+    const forgotten = command.forget ? await this.#parts.store.forget(nameOf(key)) : 0;
     return { ...(answer as Key), forgotten };
   }
 
@@ -173,24 +173,24 @@ export class ServerRole implements Role {
 
   async #list(): Promise<ListedVersion[]> {
     const { store } = this.#parts;
-    await store.index.refresh();
+    await store.refresh();
     const listed: ListedVersion[] = [];
     for (const version of await store.versions()) listed.push(await this.#listed(version));
     return listed;
   }
 
   async #listed(version: Version | LostVersion): Promise<ListedVersion> {
-    if ('lost' in version)
-      return { ...lostRecord, ...version, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
-    const { manifest, ...record } = version;
-    const missing = this.#parts.store.index.hasMarks ? await this.#parts.store.missingOf(version) : [];
+    const { store } = this.#parts;
+    if (isLost(version)) return lostVersion(version);
+    const { name, manifest, ...record } = version;
+    const missing = store.hasDamage ? await store.missingOf(version) : [];
     if (missing.length === 0) return { ...record, state: 'whole', damagedFiles: [] };
     return { ...record, state: 'damaged', damagedFiles: await this.#filesWith(version, new Set(missing)) };
   }
 
   async #filesWith(version: Version, missing: ReadonlySet<string>): Promise<string[]> {
     if (version.manifest.some((hash) => missing.has(hash))) return ['all of them: the manifest is damaged'];
-    const entries = await this.#parts.store.entriesOf(version);
+    const entries = await entriesOf(this.#parts.store, version);
     return entries.flatMap((entry) => (isDamaged(entry, missing) ? [entry.path === '' ? version.path : entry.path] : []));
   }
 
@@ -214,12 +214,12 @@ export class ServerRole implements Role {
   /** Sends a version: its record, its manifest, and then whatever blobs the admin asks for. */
   async #fetch(channel: Channel, command: Head<'fetch'>): Promise<void> {
     const { store } = this.#parts;
-    await store.index.refresh();
+    await store.refresh();
     const version = await this.#choose(command);
     const missing = new Set(await store.missingOf(version));
     if (version.manifest.some((hash) => missing.has(hash)))
       throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
-    const entries = await store.entriesOf(version);
+    const entries = await entriesOf(store, version);
     const damaged = entries.filter((entry) => isDamaged(entry, missing));
     if (damaged.length > 0 && !command.partial) throw new CommandError(damagedText(version, damaged));
     await channel.send({ kind: 'version', damaged: damaged.length }, packJson(version));
@@ -230,14 +230,14 @@ export class ServerRole implements Role {
 
   async #choose(command: Head<'fetch'>): Promise<Version> {
     const key = pathKey(command);
-    const versions = await this.#parts.store.versions(key);
+    const versions = await this.#parts.store.versions(nameOf(key));
     const wanted = command.version ?? versions.at(-1)?.version;
     const version = versions.find((each) => each.version === wanted);
     if (version === undefined) {
       const there = versions.length === 0 ? 'it has none' : `it has ${versions.map((each) => each.version).join(', ')}`;
       throw new CommandError(`there is no version ${wanted ?? ''} of ${registered(key)}: ${there}`.replace('  ', ' '));
     }
-    if ('lost' in version)
+    if (isLost(version))
       throw new CommandError(`version ${version.version} of ${registered(key)} is lost: its record is damaged`);
     return version;
   }
@@ -278,7 +278,10 @@ function isSound(bundle: Buffer): boolean {
   }
 }
 
-const lostRecord = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
+function lostVersion({ name, version }: LostVersion): ListedVersion {
+  const nothing = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
+  return { ...keyOf(name), version, ...nothing, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
+}
 
 function pathKey({ node, path }: Key): Key {
   const normal = normalPath(path);

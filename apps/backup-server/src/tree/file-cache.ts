@@ -9,7 +9,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Stats } from 'node:fs';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { hashOf } from '../bundle.ts';
+import { hashOf } from '@lab/store/bundle';
 import type { Chunk } from '../domain/manifest.ts';
 
 export interface Known {

@@ -2,8 +2,10 @@ import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
+  existsSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -13,15 +15,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededRandom } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { hashOf } from '../bundle.ts';
-import { RefusedError } from '../channel.ts';
-import { fileChunks } from '../domain/chunker.ts';
+import { hashOf } from '@lab/store/bundle';
+import { fileChunks } from '@lab/store/chunker';
+import { RefusedError } from '../channel/channel.ts';
 import { nameFromBytes } from '../domain/file-names.ts';
 import { chunksOf, type FileEntry } from '../domain/manifest.ts';
-import { newFolder } from '../../test/small-store.ts';
 import { FileCache } from './file-cache.ts';
 import { PathError, Tree, type Survey, type SurveyedFile } from './tree.ts';
 
@@ -29,7 +31,7 @@ let base: string;
 let root: string;
 let tree: Tree;
 beforeEach(() => {
-  base = newFolder();
+  base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tree-'));
   root = join(base, 'root');
   mkdirSync(root);
   tree = new Tree(root, new FileCache(undefined, root));

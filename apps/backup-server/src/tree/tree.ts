@@ -16,8 +16,8 @@ import {
   type Stats,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { hashOf, type Blob } from '../bundle.ts';
-import { cutAt, fileChunks } from '../domain/chunker.ts';
+import { hashOf, type Blob } from '@lab/store/bundle';
+import { cutAt, fileChunks } from '@lab/store/chunker';
 import { bytesFromName, isText, nameFromBytes } from '../domain/file-names.ts';
 import { entriesMax, sorted, type Chunk, type FileEntry, type FolderEntry, type LinkEntry } from '../domain/manifest.ts';
 import { FileCache, stampOf, type Known } from './file-cache.ts';

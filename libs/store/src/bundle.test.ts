@@ -3,6 +3,7 @@ import { seededRandom } from '@lab/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  blobBytesMax,
   blobsMax,
   blobsOf,
   bundleBytes,
@@ -17,7 +18,6 @@ import {
   type Blob,
   type BundleHeader,
 } from './bundle.ts';
-import { chunkBytesMax } from './domain/manifest.ts';
 
 const blobOf = (bytes: Uint8Array): Blob => ({ hash: hashOf(bytes), bytes: Buffer.from(bytes) });
 const noise = (length: number, seed = 1): Buffer => {
@@ -60,12 +60,12 @@ describe('a bundle', () => {
 
   it('is smaller where its content shrinks, and hardly larger where it does not', () => {
     expect(encodeBundle([blobOf(Buffer.alloc(100_000, 'lorem '))]).length).toBeLessThan(1000);
-    const wild = noise(chunkBytesMax);
+    const wild = noise(blobBytesMax);
     expect(encodeBundle([blobOf(wild)]).length).toBe(wild.length + headerBytesOf(1));
   });
 
   it('of the largest chunk, and of the most small blobs, is within the limit', () => {
-    const large = encodeBundle([blobOf(noise(chunkBytesMax))]);
+    const large = encodeBundle([blobOf(noise(blobBytesMax))]);
     expect(decodeBundle(large).blobs).toHaveLength(1);
     expect(large.length).toBeLessThanOrEqual(bundleBytesMax);
     const size = bundleBytes / blobsMax;
@@ -172,7 +172,7 @@ describe('a hostile bundle', () => {
     const bomb = zstdCompressSync(Buffer.alloc(512 * 1024 * 1024));
     expect(bomb.length).toBeLessThan(100_000);
     const before = process.memoryUsage.rss();
-    for (const length of [0, 1, chunkBytesMax]) {
+    for (const length of [0, 1, blobBytesMax]) {
       const blob = { hash: hashOf(Buffer.alloc(length)), bytes: length };
       expect(() => decodeBundle(forged({ compressed: true, blobs: [blob] }, bomb))).toThrow(MalformedBundleError);
     }
@@ -180,11 +180,11 @@ describe('a hostile bundle', () => {
   });
 
   it('of many blobs that are each small enough, and together are not, is refused', () => {
-    const blob = { hash: one.hash, bytes: chunkBytesMax };
+    const blob = { hash: one.hash, bytes: blobBytesMax };
     expect(() => decodeHeader(forged({ blobs: Array.from({ length: blobsMax }, () => blob) }, one.bytes as Buffer))).toThrow(
       MalformedBundleError,
     );
-    expect(() => decodeHeader(forged({ blobs: [{ ...blob, bytes: chunkBytesMax + 1 }] }, one.bytes as Buffer))).toThrow(
+    expect(() => decodeHeader(forged({ blobs: [{ ...blob, bytes: blobBytesMax + 1 }] }, one.bytes as Buffer))).toThrow(
       MalformedBundleError,
     );
   });

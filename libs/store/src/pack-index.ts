@@ -15,7 +15,7 @@ import {
   headerBytesOf,
   MalformedBundleError,
   type BundleHeader,
-} from '../bundle.ts';
+} from './bundle.ts';
 
 const magic = 0x4c424931;
 

@@ -2,10 +2,10 @@
  * Which pack a blob is in, for all packs of the store, in memory: about 150 bytes a blob, so two million in 300 MB. Several processes write packs; each
  * learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
-import { open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readIfThere, replaceFile } from '@lab/store/durable';
-import { encodeHeader, MalformedBundleError } from '../bundle.ts';
+import { readIfThere, replaceFile } from './durable.ts';
+import type { Disk } from './disk.ts';
+import { encodeHeader, MalformedBundleError } from './bundle.ts';
 import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
 /** Where a blob is that no pack has: a version needs it, and it is gone. */
@@ -29,6 +29,7 @@ interface Known {
 const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], numberOf: new Map(), placeOf: new Map(), marks });
 
 export class BlobIndex {
+  readonly #disk: Disk;
   readonly #packs: string;
   readonly #damaged: string;
   #known = nothing(new Set());
@@ -43,7 +44,8 @@ export class BlobIndex {
   /** One that has not begun: who asks for one now is served by it. */
   #nextRefresh: Promise<void> | undefined;
 
-  constructor(directory: string) {
+  constructor(directory: string, disk: Disk) {
+    this.#disk = disk;
     this.#packs = join(directory, 'packs');
     this.#damaged = join(directory, 'damaged');
   }
@@ -100,7 +102,7 @@ export class BlobIndex {
   /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
   async mark(pack: string | undefined, hash: string): Promise<void> {
     const name = `${pack ?? nowhere}-${hash}`;
-    await writeFile(join(this.#damaged, name), '');
+    await this.#disk.writeFile(join(this.#damaged, name), '');
     this.#marks.add(name);
     this.#markedHashes.add(hash);
     if (pack !== undefined && this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
@@ -134,7 +136,7 @@ export class BlobIndex {
 
   /** The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed. */
   async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
-    const file = await open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
+    const file = await this.#disk.open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
       throw error;
     });
@@ -150,7 +152,7 @@ export class BlobIndex {
 
   /** What is in a pack. A damaged index is made anew from the pack. */
   async bundlesOf(pack: string): Promise<PackedBundle[]> {
-    const bytes = await readIfThere(join(this.#packs, `${pack}.index`));
+    const bytes = await readIfThere(join(this.#packs, `${pack}.index`), this.#disk);
     if (bytes === undefined) return [];
     try {
       return decodeIndex(bytes);
@@ -162,11 +164,11 @@ export class BlobIndex {
 
   /** Makes the index of a pack from the pack; nothing where there is no pack. */
   async repairIndex(pack: string): Promise<PackedBundle[]> {
-    const file = await open(join(this.#packs, `${pack}.pack`), 'r').catch(() => undefined);
+    const file = await this.#disk.open(join(this.#packs, `${pack}.pack`), 'r').catch(() => undefined);
     if (file === undefined) return [];
     try {
       const bundles = await walkPack(file);
-      await replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles));
+      await replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles), this.#disk);
       this.repairedIndexes.add(pack);
       return bundles;
     } finally {
@@ -176,7 +178,7 @@ export class BlobIndex {
 
   async #refresh(): Promise<void> {
     const there = await this.#listed();
-    const marks = new Set(await readdir(this.#damaged));
+    const marks = new Set(await this.#disk.readdir(this.#damaged));
     this.#marks = marks;
     this.#markedHashes = new Set([...marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));
     const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
@@ -193,7 +195,7 @@ export class BlobIndex {
   }
 
   async #listed(): Promise<Set<string>> {
-    const names = (await readdir(this.#packs)).filter((name) => name.endsWith('.index') && !name.startsWith('.'));
+    const names = (await this.#disk.readdir(this.#packs)).filter((name) => name.endsWith('.index') && !name.startsWith('.'));
     return new Set(names.map((name) => name.slice(0, -'.index'.length)));
   }
 
@@ -213,7 +215,7 @@ export class BlobIndex {
   }
 
   async #removeMark(mark: string): Promise<void> {
-    await rm(join(this.#damaged, mark), { force: true });
+    await this.#disk.rm(join(this.#damaged, mark), { force: true });
     this.#marks.delete(mark);
   }
 }

@@ -12,23 +12,23 @@ import {
   newFolder,
   noise,
   onlyVersion,
+  openStore,
   readBack,
   remove,
   text,
   versionsIn,
   type Files,
-} from '../../test/small-store.ts';
-import { decodeBundle, encodeBundle, headerBytesOf, type Blob } from '../bundle.ts';
-import { hashesOf } from '../domain/manifest.ts';
+} from '../test/small-store.ts';
+import { decodeBundle, encodeBundle, headerBytesOf, type Blob } from './bundle.ts';
 import { scrub, sliceCount, sweep } from './housekeeping.ts';
-import { registryFile } from './registry-file.ts';
-import { MissingBlobsError, Store, type Key } from './store.ts';
+import { ownRecord } from './record.ts';
+import { MissingBlobsError, type Store, type Version } from './store.ts';
 
-const key: Key = { node: 'a', path: 'docs' };
+const name = 'docs';
 const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
 
 let folders: string[] = [];
-let stores: Store[] = [];
+let stores: Store<Version>[] = [];
 afterEach(async () => {
   vi.restoreAllMocks();
   for (const store of stores) await store.close().catch(() => undefined);
@@ -41,8 +41,8 @@ function folder(): string {
   return folders.at(-1)!;
 }
 
-async function open(directory = folder()): Promise<Store> {
-  const store = await Store.open(directory);
+async function open(directory = folder()): Promise<Store<Version>> {
+  const store = await openStore(directory);
   stores.push(store);
   return store;
 }
@@ -67,7 +67,7 @@ async function flip(path: string, at: number, mask = 0x41): Promise<void> {
 
 /** Where a blob's bundle is on disk. */
 async function placeOf(
-  store: Store,
+  store: Store<Version>,
   hash: string,
 ): Promise<{ path: string; offset: number; payloadAt: number; payloadBytes: number }> {
   const pack = store.index.packOf(hash)!;
@@ -76,12 +76,12 @@ async function placeOf(
   return { path: join(store.directory, 'packs', `${pack}.pack`), offset, payloadAt, payloadBytes: header.payloadBytes };
 }
 
-const marks = (store: Store): string[] => readdirSync(join(store.directory, 'damaged'));
+const marks = (store: Store<Version>): string[] => readdirSync(join(store.directory, 'damaged'));
 
 describe('scrubbing', () => {
   it('of a sound store finds nothing, and reads every byte of its packs', async () => {
     const store = await open();
-    await backUp(store, key, manyFiles(seededRandom(1), 30, [0, 3000]));
+    await backUp(store, name, manyFiles(seededRandom(1), 30, [0, 3000]));
     const heard: number[] = [];
     expect(await scrub(store, undefined, (bytes) => heard.push(bytes))).toEqual({
       bytes: (await store.usage()).bytes,
@@ -92,7 +92,7 @@ describe('scrubbing', () => {
 
   it('reads each pack in one of the slices of a cycle', async () => {
     const store = await open();
-    for (let version = 0; version < 20; version++) await backUp(store, key, filesOf({ a: `version ${version}` }));
+    for (let version = 0; version < 20; version++) await backUp(store, name, filesOf({ a: `version ${version}` }));
     let bytes = 0;
     for (let slice = 0; slice < sliceCount; slice++) bytes += (await scrub(store, slice)).bytes;
     expect(bytes).toBe((await store.usage()).bytes);
@@ -102,9 +102,9 @@ describe('scrubbing', () => {
     const random = seededRandom(2);
     const store = await open();
     const files = manyFiles(random, 1100, [60, 400]);
-    await backUp(store, key, files, { blobsInBundle: 1 });
+    await backUp(store, name, files, { blobsInBundle: 1 });
     const version = await onlyVersion(store);
-    const hashes = random.shuffle([...hashesOf(await store.entriesOf(version))]);
+    const hashes = random.shuffle([...files.values()].map((content) => blobOf(content).hash));
     const spoilt = hashes.slice(0, 1000);
     const contents = await bytesIn(join(store.directory, 'packs'));
     for (const hash of spoilt) {
@@ -144,9 +144,9 @@ describe('scrubbing', () => {
       const versions = new Map<string, Files>();
       for (const path of ['docs']) {
         const files = manyFiles(random, 3, [0, 1500]);
-        versions.set(`${path} ${await backUp(store, { node: 'a', path }, files)}`, files);
+        versions.set(`${path} ${await backUp(store, path, files)}`, files);
       }
-      await registryFile(store).save({ tasks: [] } as never);
+      await ownRecord(store, 'registry').save({ tasks: [] });
       await store.close();
       const snapshot = await bytesIn(directory);
       const places = [...snapshot].filter(([path, bytes]) => bytes.length > 0 && !path.endsWith('lock'));
@@ -166,8 +166,8 @@ describe('scrubbing', () => {
   it('repairs the header of a bundle from the index, and the index from the pack', async () => {
     const store = await open();
     const files = manyFiles(seededRandom(3), 6, [10, 500]);
-    await backUp(store, key, files);
-    const { path, offset } = await placeOf(store, [...hashesOf(await store.entriesOf(await onlyVersion(store)))][0]!);
+    await backUp(store, name, files);
+    const { path, offset } = await placeOf(store, blobOf(files.get('file-0')!).hash);
     await flip(path, offset + 9);
     expect((await scrub(store, undefined)).findings).toMatchObject([{ what: 'header', repaired: true }]);
     expect((await scrub(store, undefined)).findings).toEqual([]);
@@ -191,7 +191,7 @@ describe('scrubbing', () => {
   it('takes back what a reader thought damaged when the header, which alone was so, is whole again', async () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(4), 300) });
-    await backUp(store, key, files);
+    await backUp(store, name, files);
     const version = await onlyVersion(store);
     const { hash } = blobOf(files.get('a')!);
     const { path, offset } = await placeOf(store, hash);
@@ -206,7 +206,7 @@ describe('scrubbing', () => {
   it('finds a pack that is gone, cut off, or empty', async () => {
     const store = await open();
     const files = manyFiles(seededRandom(5), 10, [10, 500]);
-    await backUp(store, key, files, { blobsInBundle: 1 });
+    await backUp(store, name, files, { blobsInBundle: 1 });
     const pristine = copyOf(store.directory);
     folders.push(pristine);
     for (const damage of ['gone', 'cut', 'empty']) {
@@ -231,7 +231,7 @@ describe('scrubbing', () => {
   it('reads a pack whose index is gone from its beginning', async () => {
     const store = await open();
     const files = filesOf({ a: 'x', b: noise(seededRandom(6), 700) });
-    await backUp(store, key, files);
+    await backUp(store, name, files);
     const packs = join(store.directory, 'packs');
     const [index] = readdirSync(packs).filter((name) => name.endsWith('.index')) as [string];
     rmSync(join(packs, index));
@@ -245,7 +245,7 @@ describe('scrubbing', () => {
   it('or a read, of a pack that is gone ends, and says what is missing', async () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(25), 300) });
-    await backUp(store, key, files);
+    await backUp(store, name, files);
     const version = await onlyVersion(store);
     const packs = join(store.directory, 'packs');
     rmSync(
@@ -258,13 +258,13 @@ describe('scrubbing', () => {
     const error = await eventually(() => store.readBlob(hash).catch((caught: unknown) => caught), { timeoutMs: 3000 });
     expect(error).toBeInstanceOf(MissingBlobsError);
     expect((await scrub(store, undefined)).findings).toMatchObject([{ what: 'missing', repaired: false }]);
-    await expect(store.entriesOf(version)).rejects.toThrow(MissingBlobsError);
+    await expect(store.manifestOf(version)).rejects.toThrow(MissingBlobsError);
   });
 
   it('marks what is damaged for all processes', async () => {
     const [one, other] = await two();
     const files = filesOf({ a: noise(seededRandom(7), 300), b: noise(seededRandom(8), 300) });
-    await backUp(one, key, files, { blobsInBundle: 1 });
+    await backUp(one, name, files, { blobsInBundle: 1 });
     await other.index.refresh();
     const { hash } = blobOf(files.get('a')!);
     const { path, payloadAt } = await placeOf(one, hash);
@@ -282,9 +282,9 @@ describe('scrubbing', () => {
 
 /** What is wrong with how a damaged store behaves; `undefined` where nothing is. */
 async function whatIsSaid(directory: string, versions: ReadonlyMap<string, Files>): Promise<string | undefined> {
-  let store: Store;
+  let store: Store<Version>;
   try {
-    store = await Store.open(directory);
+    store = await openStore(directory);
   } catch (error) {
     return `does not open: ${(error as Error).message}`;
   }
@@ -295,8 +295,8 @@ async function whatIsSaid(directory: string, versions: ReadonlyMap<string, Files
     if (listed.length !== versions.size) return `${listed.length} versions`;
     const repaired = findings.every((finding) => finding.repaired);
     for (const version of listed) {
-      const expected = versions.get(`${version.path} ${version.version}`);
-      if (expected === undefined) return `lists ${JSON.stringify([version.path, version.version])}`;
+      const expected = versions.get(`${version.name} ${version.version}`);
+      if (expected === undefined) return `lists ${JSON.stringify([version.name, version.version])}`;
       const wrong = 'lost' in version ? 'lost' : await wrongIn(store, version, expected, repaired);
       if (wrong !== undefined) return wrong;
     }
@@ -309,7 +309,7 @@ async function whatIsSaid(directory: string, versions: ReadonlyMap<string, Files
 }
 
 async function wrongIn(
-  store: Store,
+  store: Store<Version>,
   version: Parameters<typeof readBack>[1],
   expected: Files,
   repaired: boolean,
@@ -332,7 +332,7 @@ async function putBack(directory: string, snapshot: ReadonlyMap<string, Buffer>)
   }
 }
 
-async function two(): Promise<[Store, Store]> {
+async function two(): Promise<[Store<Version>, Store<Version>]> {
   const directory = folder();
   return [await open(directory), await open(directory)];
 }
@@ -355,7 +355,7 @@ describe('a bundle', () => {
   it('with one damaged blob keeps the others through a sweep', async () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(11), 300), b: noise(seededRandom(12), 300), c: noise(seededRandom(13), 300) });
-    await backUp(store, key, files, { blobsInBundle: 3 });
+    await backUp(store, name, files, { blobsInBundle: 3 });
     const spoilt = blobOf(files.get('b')!).hash;
     const { path, payloadAt } = await placeOf(store, spoilt);
     await flip(path, payloadAt + 450);
@@ -374,8 +374,8 @@ describe('a bundle', () => {
 describe('sweeping', () => {
   it('makes room of what no version needs, once it is old enough', async () => {
     const store = await open();
-    await backUp(store, key, filesOf({ a: noise(seededRandom(14), 50_000) }));
-    await backUp(store, key, filesOf({ a: 'small' }), { keep: 1 });
+    await backUp(store, name, filesOf({ a: noise(seededRandom(14), 50_000) }));
+    await backUp(store, name, filesOf({ a: 'small' }), { keep: 1 });
     const nowMs = (await stat(join(store.directory, 'packs'))).mtimeMs;
     expect(await sweep(store, { nowMs, graceMs: 60_000 })).toMatchObject({ packs: 0 });
     const before = (await store.usage()).bytes;
@@ -388,10 +388,10 @@ describe('sweeping', () => {
 
   it('leaves a pack alone of which little is dead', async () => {
     const store = await open();
-    await backUp(store, key, filesOf({ a: noise(seededRandom(15), 9000), b: noise(seededRandom(16), 900) }), {
+    await backUp(store, name, filesOf({ a: noise(seededRandom(15), 9000), b: noise(seededRandom(16), 900) }), {
       blobsInBundle: 1,
     });
-    await backUp(store, key, filesOf({ a: noise(seededRandom(15), 9000) }), { keep: 1 });
+    await backUp(store, name, filesOf({ a: noise(seededRandom(15), 9000) }), { keep: 1 });
     const packs = (await store.usage()).packs;
     const { packs: swept } = await sweep(store, afterGrace);
     expect(swept).toBeLessThan(packs);
@@ -399,7 +399,7 @@ describe('sweeping', () => {
 
   it('puts many small packs together', async () => {
     const store = await open();
-    for (let version = 1; version <= 20; version++) await backUp(store, key, filesOf({ [`f${version}`]: `version ${version}` }));
+    for (let version = 1; version <= 20; version++) await backUp(store, name, filesOf({ [`f${version}`]: `version ${version}` }));
     expect((await store.usage()).packs).toBe(20);
     await sweep(store, afterGrace);
     expect((await store.usage()).packs).toBe(1);
@@ -435,10 +435,10 @@ describe('sweeping', () => {
 
   it('removes nothing when nobody knows what a version needs', async () => {
     const store = await open();
-    await backUp(store, key, filesOf({ a: 'x' }));
+    await backUp(store, name, filesOf({ a: 'x' }));
     const { manifest } = await onlyVersion(store);
-    await backUp(store, { node: 'b', path: 'docs' }, filesOf({ b: 'other' }));
-    await store.forget({ node: 'b', path: 'docs' });
+    await backUp(store, 'other docs', filesOf({ b: 'other' }));
+    await store.forget('other docs');
     const { path, payloadAt } = await placeOf(store, manifest[0]!);
     await flip(path, payloadAt + 3);
     await scrub(store, undefined);
@@ -455,7 +455,7 @@ describe('sweeping', () => {
     const flush = one.writer.flush.bind(one.writer);
     vi.spyOn(one.writer, 'flush').mockImplementationOnce(async () => {
       await flush();
-      await backUp(other, key, files);
+      await backUp(other, name, files);
     });
     expect((await sweep(one, afterGrace)).packs).toBe(1);
     expect(one.lacks(blobOf('dead').hash)).toBe(true);
@@ -464,15 +464,15 @@ describe('sweeping', () => {
 
   it('keeps what a version needs that was made meanwhile in the place of a forgotten one', async () => {
     const [one, other] = await two();
-    await backUp(other, key, filesOf({ a: 'old' }));
+    await backUp(other, name, filesOf({ a: 'old' }));
     const files = filesOf({ a: noise(seededRandom(18), 500) });
     await keepBlobs(other, files);
     await other.writer.flush();
     const flush = one.writer.flush.bind(one.writer);
     vi.spyOn(one.writer, 'flush').mockImplementationOnce(async () => {
       await flush();
-      await other.forget(key);
-      await backUp(other, key, files);
+      await other.forget(name);
+      await backUp(other, name, files);
     });
     await sweep(one, afterGrace);
     const fresh = await open(one.directory);
@@ -482,9 +482,9 @@ describe('sweeping', () => {
   it('loses nothing when another task takes in meanwhile what another process found', async () => {
     const [one, other] = await two();
     const files = manyFiles(seededRandom(19), 40, [100, 600]);
-    await backUp(one, key, new Map([...files, ['dead', noise(seededRandom(20), 20_000)]]), { blobsInBundle: 1 });
-    await backUp(one, key, files, { keep: 1 });
-    await backUp(one, { node: 'b', path: 'docs' }, filesOf({ b: noise(seededRandom(21), 300) }));
+    await backUp(one, name, new Map([...files, ['dead', noise(seededRandom(20), 20_000)]]), { blobsInBundle: 1 });
+    await backUp(one, name, files, { keep: 1 });
+    await backUp(one, 'other docs', filesOf({ b: noise(seededRandom(21), 300) }));
     await other.index.refresh();
     const elsewhere = blobOf(noise(seededRandom(21), 300)).hash;
     const append = one.writer.append.bind(one.writer);
@@ -508,19 +508,19 @@ describe('sweeping', () => {
     });
     await sweep(one, afterGrace);
     const fresh = await open(one.directory);
-    const version = (await versionsIn(fresh)).find(({ node }) => node === 'a')!;
+    const version = (await versionsIn(fresh)).find((each) => each.name === name)!;
     expect(await readBack(fresh, version)).toEqual(files);
   });
 
   it('forgets marks of what no version needs any more', async () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(22), 400) });
-    await backUp(store, key, files);
+    await backUp(store, name, files);
     const { path, payloadAt } = await placeOf(store, blobOf(files.get('a')!).hash);
     await flip(path, payloadAt);
     await scrub(store, undefined);
     await sweep(store, afterGrace);
-    await store.forget(key);
+    await store.forget(name);
     await sweep(store, afterGrace);
     expect(marks(store)).toEqual([]);
   });
@@ -591,7 +591,7 @@ describe('what a dead writer left', () => {
 });
 
 /** The folder of a writer that is not done, under a name that no process has. */
-async function leftBehind(store: Store): Promise<{ name: string; bytes: Buffer }> {
+async function leftBehind(store: Store<Version>): Promise<{ name: string; bytes: Buffer }> {
   const incoming = join(store.directory, 'incoming');
   const [writer] = readdirSync(incoming) as [string];
   const name = readdirSync(join(incoming, writer)).find((each) => each.endsWith('.pack'))!;

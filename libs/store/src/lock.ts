@@ -5,12 +5,13 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import { retry, systemClock } from '@lab/process/time';
 
 /** SQLITE_BUSY and SQLITE_LOCKED: somebody has it. */
 const busyCodes = [5, 6];
 /** SQLITE_CANTOPEN: the file, or its folder, is gone. */
 const goneCode = 14;
-const retryMs = 10;
+const pauseMs = 10;
 /** What is done under the lock takes milliseconds, the end of a large repacking seconds. Beyond this somebody hangs. */
 const patienceMs = 60_000;
 
@@ -38,6 +39,22 @@ export function tryLock(path: string, { existing = false } = {}): HeldLock | und
   }
 }
 
+/** Somebody else has a lock, and keeps it. */
+export class LockedError extends Error {
+  override readonly name = 'LockedError';
+}
+
+/** Waits for a lock, at most so long; then it is a `LockedError` with this message. */
+export function acquireLock(path: string, withinMs: number, message: string): Promise<HeldLock> {
+  const attempt = (): HeldLock => {
+    const lock = tryLock(path);
+    if (lock === undefined) throw new LockedError(message);
+    return lock;
+  };
+  const worthwhile = (error: unknown): boolean => error instanceof LockedError;
+  return retry(attempt, { clock: systemClock, withinMs, firstMs: pauseMs, mostMs: pauseMs, worthwhile });
+}
+
 /** Runs one piece of work at a time, over all processes that use this path. */
 export class Mutex {
   readonly #path: string;
@@ -54,24 +71,15 @@ export class Mutex {
   }
 
   async #runLocked<T>(work: () => Promise<T>): Promise<T> {
-    const lock = await this.#acquire();
+    const lock = await acquireLock(
+      this.#path,
+      patienceMs,
+      `the store's lock ${this.#path} was taken for ${patienceMs / 1000} s: a process that uses the store hangs`,
+    );
     try {
       return await work();
     } finally {
       lock.release();
-    }
-  }
-
-  async #acquire(): Promise<HeldLock> {
-    const deadlineMs = performance.now() + patienceMs;
-    for (;;) {
-      const lock = tryLock(this.#path);
-      if (lock !== undefined) return lock;
-      if (performance.now() > deadlineMs)
-        throw new Error(
-          `the store's lock ${this.#path} was taken for ${patienceMs / 1000} s: a process that uses the store hangs`,
-        );
-      await new Promise((resolve) => setTimeout(resolve, retryMs));
     }
   }
 }

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { ExitError, exitCodes } from '@lab/process';
 import type { Download } from './download.ts';
-import { chunksOf, type Entry, type FileEntry } from './domain/manifest.ts';
+import { chunksOf, type Entry, type FileEntry } from '../domain/manifest.ts';
 import type { Piece } from './restore-thread.ts';
 
 /** Pieces travel to the thread in batches, of which few are under way. */

@@ -3,7 +3,7 @@
  * FastCDC (Xia et al., USENIX ATC 2016): a gear hash rolls over the bytes, and a cut is where some of its bits are zero; more bits before the
  * wanted size, fewer after it, so that most chunks are near it.
  */
-import { chunkBytesMax } from './manifest.ts';
+import { blobBytesMax } from './bundle.ts';
 
 export interface ChunkSizes {
   /** No cut before so many bytes. */
@@ -15,7 +15,7 @@ export interface ChunkSizes {
 }
 
 /** Of files: few enough chunks that naming them costs nothing, small enough that an append sends little again. */
-export const fileChunks: ChunkSizes = { min: 512 * 1024, average: 1024 * 1024, max: chunkBytesMax };
+export const fileChunks: ChunkSizes = { min: 512 * 1024, average: 1024 * 1024, max: blobBytesMax };
 /** Of manifests: a changed file touches one line, and so one small chunk. */
 export const manifestChunks: ChunkSizes = { min: 16 * 1024, average: 64 * 1024, max: 256 * 1024 };
 

@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { ExitError, exitCodes } from '@lab/process';
 import type { Download } from './download.ts';
-import { chunksOf, type Entry } from './domain/manifest.ts';
-import { padding, tarEnd, tarHeader } from './domain/tar.ts';
+import { chunksOf, type Entry } from '../domain/manifest.ts';
+import { padding, tarEnd, tarHeader } from '../domain/tar.ts';
 
 const compress = promisify(gzip);
 /** A member of the gzip file: large enough that its beginning, without a history to refer to, costs nothing. */

@@ -14,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { bytesFromName, isText } from './domain/file-names.ts';
+import { bytesFromName, isText } from '../domain/file-names.ts';
 
 /** One thing to do; a file comes in pieces, in order. */
 export type Piece =

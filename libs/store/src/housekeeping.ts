@@ -2,22 +2,24 @@
  * What keeps a store sound and small: scrubbing, which reads every stored byte again and compares it with its checksum, and the removal of what no version
  * needs. Any process may do either; removal is for one at a time.
  */
-import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { readIfThere, replaceFile, seal, sync, unseal } from '@lab/store/durable';
-import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from '../bundle.ts';
-import { hashesOf } from '../domain/manifest.ts';
+import { readIfThere, replaceFile, seal, sync, unseal } from './durable.ts';
+import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
 import { tryLock } from './lock.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
-import type { Store, Version } from './store.ts';
+import { isLost, isRecordName, type Stored, type Store, type Version } from './store.ts';
+
+/** Whatever its versions are. */
+type AnyStore = Store<Version>;
 
 /** One place that is not as it was written. */
 export interface Finding {
   what: 'content' | 'header' | 'index' | 'record' | 'missing';
   /** File in the store, with the offset in a pack. */
   place: string;
-  /** It was put right from what is stored twice; `content` and `missing` need a node that still has it. */
+  /** It was put right from what is stored twice; `content` and `missing` need somebody who keeps the blob again. */
   repaired: boolean;
 }
 
@@ -30,11 +32,11 @@ export interface Scrubbed {
 export const sliceCount = 256;
 
 /**
- * Reads again what is stored, all of it or one slice. Damage is marked, so that the next backup of a node that has the content brings it again. `progress`
- * hears of every pack.
+ * Reads again what is stored, all of it or one slice. Damage is marked, so that the store lacks the blob until it is kept again.
+ * `progress` hears of every pack.
  */
 export async function scrub(
-  store: Store,
+  store: AnyStore,
   slice: number | undefined,
   progress: (bytes: number) => void = () => {},
 ): Promise<Scrubbed> {
@@ -61,9 +63,9 @@ export async function scrub(
  * Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one, the same that a writer would give them a
  * moment later. Under the lock, so that nobody removes them meanwhile.
  */
-function adoptPacks(store: Store): Promise<void> {
+function adoptPacks(store: AnyStore): Promise<void> {
   return store.mutex.run(async () => {
-    const names = new Set(await readdir(join(store.directory, 'packs')));
+    const names = new Set(await store.disk.readdir(join(store.directory, 'packs')));
     for (const name of names)
       if (name.endsWith('.pack') && !names.has(name.replace('.pack', '.index')))
         await store.index.repairIndex(name.slice(0, -'.pack'.length));
@@ -71,17 +73,17 @@ function adoptPacks(store: Store): Promise<void> {
   });
 }
 
-async function scrubPack(store: Store, pack: string): Promise<Scrubbed> {
+async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
   const folder = join(store.directory, 'packs');
   const findings: Finding[] = [];
   const bundles = await soundIndex(store, pack, findings);
   let file: FileHandle;
   try {
-    file = await open(join(folder, `${pack}.pack`), 'r+');
+    file = await store.disk.open(join(folder, `${pack}.pack`), 'r+');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     // Housekeeping in another process removes the index first.
-    if ((await readIfThere(join(folder, `${pack}.index`))) === undefined) return { bytes: 0, findings: [] };
+    if ((await readIfThere(join(folder, `${pack}.index`), store.disk)) === undefined) return { bytes: 0, findings: [] };
     for (const { header } of bundles) for (const { hash } of header.blobs) await store.index.mark(pack, hash);
     return { bytes: 0, findings: [...findings, { what: 'missing', place: `packs/${pack}.pack`, repaired: false }] };
   }
@@ -98,13 +100,13 @@ async function scrubPack(store: Store, pack: string): Promise<Scrubbed> {
 }
 
 /** What is in a pack; its index is made anew where it is damaged, now or when this process read it first. */
-async function soundIndex(store: Store, pack: string, findings: Finding[]): Promise<PackedBundle[]> {
+async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): Promise<PackedBundle[]> {
   const bundles = await store.index.bundlesOf(pack);
   if (store.index.repairedIndexes.delete(pack)) findings.push({ what: 'index', place: `packs/${pack}.index`, repaired: true });
   return bundles;
 }
 
-async function scrubBundle(store: Store, pack: string, file: FileHandle, bundle: PackedBundle): Promise<Finding[]> {
+async function scrubBundle(store: AnyStore, pack: string, file: FileHandle, bundle: PackedBundle): Promise<Finding[]> {
   const { header, offset } = bundle;
   const place = `packs/${pack}.pack:${offset}`;
   const expected = encodeHeader(header);
@@ -131,20 +133,20 @@ async function scrubBundle(store: Store, pack: string, file: FileHandle, bundle:
   return [...findings, { what: 'content', place, repaired }];
 }
 
-async function rewrite(store: Store, pack: string, blobs: readonly Blob[]): Promise<void> {
+async function rewrite(store: AnyStore, pack: string, blobs: readonly Blob[]): Promise<void> {
   for (const { hash } of blobs) await store.index.mark(pack, hash);
   await store.writer.append(encodeBundle(blobs));
   await store.writer.flush();
 }
 
-/** Records of versions, names and the registry: each is in its file twice. */
-async function scrubRecords(store: Store): Promise<Finding[]> {
+/** Records of versions, of names and of the store's user: each is in its file twice. */
+async function scrubRecords(store: AnyStore): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const folders = (await readdir(join(store.directory, 'versions'))).map((name) => join('versions', name));
+  const folders = (await store.disk.readdir(join(store.directory, 'versions'))).map((name) => join('versions', name));
   for (const folder of ['.', ...folders]) {
-    for (const name of await readdir(join(store.directory, folder)).catch(() => [])) {
-      if (!(folder === '.' ? /^(format|registry)$/ : /^(name|\d+)$/).test(name)) continue;
-      const bytes = await readIfThere(join(store.directory, folder, name));
+    for (const name of await store.disk.readdir(join(store.directory, folder)).catch(() => [])) {
+      if (!(folder === '.' ? isRecordName(name) : /^(name|\d+)$/.test(name))) continue;
+      const bytes = await readIfThere(join(store.directory, folder, name), store.disk);
       const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
       if (record?.damaged === false) continue;
       if (record !== undefined) await repairRecord(store, folder, name);
@@ -154,26 +156,25 @@ async function scrubRecords(store: Store): Promise<Finding[]> {
   return findings;
 }
 
-/** Under the lock, for the registry and retention write there too. */
-async function repairRecord(store: Store, folder: string, name: string): Promise<void> {
+/** Under the lock, for others write there too. */
+async function repairRecord(store: AnyStore, folder: string, name: string): Promise<void> {
   await store.mutex.run(async () => {
     const path = join(store.directory, folder);
-    const record = unseal((await readIfThere(join(path, name))) ?? Buffer.alloc(0));
-    if (record?.damaged === true) await replaceFile(join(path, name), seal(record.value));
+    const record = unseal((await readIfThere(join(path, name), store.disk)) ?? Buffer.alloc(0));
+    if (record?.damaged === true) await replaceFile(join(path, name), seal(record.value), store.disk);
   });
 }
 
 /** Blobs that a version needs and that no pack has a sound copy of, unless it is marked already. */
-async function findMissing(store: Store): Promise<Finding[]> {
+async function findMissing(store: AnyStore): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const version of await store.versions()) {
-    if ('lost' in version) continue;
+  for (const version of await readableVersions(store)) {
     for (const hash of await store.missingOf(version)) {
       if (store.index.isKnownDamaged(hash)) continue;
       await store.index.mark(undefined, hash);
       findings.push({
         what: 'missing',
-        place: `blob ${hash}, of ${version.node} ${version.path} version ${version.version}`,
+        place: `blob ${hash}, of version ${version.version} of ${version.name}`,
         repaired: false,
       });
     }
@@ -189,13 +190,13 @@ export interface Swept {
 
 export interface SweepOptions {
   nowMs: number;
-  /** Packs that are younger stay: a backup that was interrupted finds there what it had sent. */
+  /** Packs that are younger stay: whoever was interrupted finds there what it had kept. */
   graceMs: number;
 }
 
 /** A pack is written anew when at least this share of it is needed by nothing, or its damaged copies keep it from being trusted. */
 const deadShareMin = 0.25;
-/** Small packs are put together when there are so many; each backup of a little change makes one. */
+/** Small packs are put together when there are so many; each little version makes one. */
 const smallPackBytes = 4 * 1024 * 1024;
 const smallPacksMin = 16;
 
@@ -203,7 +204,7 @@ const smallPacksMin = 16;
  * Removes packs that no version needs, and writes those anew that are mostly so or are many and small. What is new is durable before what is old
  * goes, and that goes under the lock, after a look at the versions that were made meanwhile. Does nothing while another process is at it.
  */
-export async function sweep(store: Store, { nowMs, graceMs }: SweepOptions): Promise<Swept> {
+export async function sweep(store: AnyStore, { nowMs, graceMs }: SweepOptions): Promise<Swept> {
   const alone = tryLock(join(store.directory, 'housekeeping.lock'));
   if (alone === undefined) return { packs: 0, bytes: 0 };
   try {
@@ -221,7 +222,7 @@ interface PackState {
   marked: boolean;
 }
 
-async function sweepAlone(store: Store, nowMs: number, graceMs: number): Promise<Swept> {
+async function sweepAlone(store: AnyStore, nowMs: number, graceMs: number): Promise<Swept> {
   const oldestTransferMs = await store.writer.oldestTransferMs();
   const isSpared = (mtimeMs: number): boolean => mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs;
   await store.index.refresh();
@@ -244,19 +245,18 @@ async function sweepAlone(store: Store, nowMs: number, graceMs: number): Promise
 /** The coarsest clock that a file system keeps times by: FAT's. */
 const timestampMs = 2_000;
 
-const idOf = ({ node, path, version }: Version): string => JSON.stringify([node, path, version]);
+const idOf = ({ name, version }: Stored<Version>): string => JSON.stringify([name, version]);
 
-async function readableVersions(store: Store): Promise<Version[]> {
-  return (await store.versions()).filter((version): version is Version => !('lost' in version));
+async function readableVersions(store: AnyStore): Promise<Stored<Version>[]> {
+  return (await store.versions()).filter((version): version is Stored<Version> => !isLost(version));
 }
 
 /** All that versions need; `undefined` where one's manifest cannot be read, for then nobody knows. */
-async function liveHashes(store: Store, versions: readonly Version[]): Promise<Set<string> | undefined> {
+async function liveHashes(store: AnyStore, versions: readonly Stored<Version>[]): Promise<Set<string> | undefined> {
   const live = new Set<string>();
   for (const version of versions) {
-    for (const hash of version.manifest) live.add(hash);
     if (version.manifest.some((hash) => !store.index.has(hash))) return undefined;
-    for (const hash of hashesOf(await store.entriesOf(version))) live.add(hash);
+    for (const hash of await store.hashesOf(version)) live.add(hash);
   }
   return live;
 }
@@ -264,8 +264,8 @@ async function liveHashes(store: Store, versions: readonly Version[]): Promise<S
 type Home = ReadonlyMap<string, string | undefined>;
 
 /** The state of a pack, if it may be touched. */
-async function stateOf(store: Store, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
-  const stats = await stat(join(store.directory, 'packs', `${pack}.pack`)).catch(() => undefined);
+async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
+  const stats = await store.disk.stat(join(store.directory, 'packs', `${pack}.pack`)).catch(() => undefined);
   if (stats === undefined || isSpared(stats.mtimeMs)) return [];
   const bundles = await store.index.bundlesOf(pack);
   let deadBytes = 0;
@@ -281,14 +281,14 @@ async function stateOf(store: Store, pack: string, home: Home, isSpared: (mtimeM
 }
 
 /** Copies what is needed of the packs into new ones; how many bytes that made. */
-async function writeAnew(store: Store, states: readonly PackState[], home: Home): Promise<number> {
+async function writeAnew(store: AnyStore, states: readonly PackState[], home: Home): Promise<number> {
   let written = 0;
   for (const { pack, bundles } of states) for (const bundle of bundles) written += await copyNeeded(store, pack, bundle, home);
   await store.writer.flush();
   return written;
 }
 
-async function copyNeeded(store: Store, pack: string, bundle: PackedBundle, home: Home): Promise<number> {
+async function copyNeeded(store: AnyStore, pack: string, bundle: PackedBundle, home: Home): Promise<number> {
   const { header } = bundle;
   // Needed and in no pack: that must stay known when the damaged copy goes.
   for (const { hash } of header.blobs)
@@ -314,7 +314,7 @@ interface Removal {
   written: number;
 }
 
-async function removePacks(store: Store, { anew, before, live, written }: Removal): Promise<Swept> {
+async function removePacks(store: AnyStore, { anew, before, live, written }: Removal): Promise<Swept> {
   const folder = join(store.directory, 'packs');
   return store.mutex.run(async () => {
     await store.index.refresh();
@@ -326,11 +326,11 @@ async function removePacks(store: Store, { anew, before, live, written }: Remova
     for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');
     let bytes = -written;
     for (const [pack, state] of doomed) {
-      await rm(join(folder, `${pack}.index`), { force: true });
-      await rm(join(folder, `${pack}.pack`), { force: true });
+      await store.disk.rm(join(folder, `${pack}.index`), { force: true });
+      await store.disk.rm(join(folder, `${pack}.pack`), { force: true });
       bytes += state.bytes;
     }
-    await sync(folder);
+    await sync(folder, store.disk);
     await store.index.refresh();
     await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
     return { packs: doomed.size, bytes };

@@ -1,6 +1,5 @@
 /**
- * A bundle: one or more blobs, compressed together. It is what a node sends, what a pack is made of, and what an admin receives, byte for byte the same, so
- * that nothing is compressed twice. Small blobs share one, for a call to the compressor costs more than they do; a blob of over 64 KiB is alone in most
+ * A bundle: one or more blobs, compressed together. Packs are made of them, and they can travel as they are, so that nothing is compressed twice. Small blobs share one, for a call to the compressor costs more than they do; a blob of over 64 KiB is alone in most
  * cases. What one flipped byte can spoil is one bundle.
  *
  *   offset 0      u32  magic "LBB1"
@@ -16,11 +15,12 @@
  */
 import { hash as digest } from 'node:crypto';
 import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { chunkBytesMax } from './domain/manifest.ts';
 
 const magic = 0x4c424231;
 const [plain, zstd] = [0, 1];
 export const bundleMagic = 'LBB1';
+/** The largest blob. */
+export const blobBytesMax = 4 * 1024 * 1024;
 const fixedBytes = 20;
 const entryBytes = 36;
 /** Blobs share a bundle up to so many bytes. */
@@ -28,7 +28,7 @@ export const bundleBytes = 512 * 1024;
 /** A bundle holds one blob of the largest size, or small ones; many are tiny. */
 export const blobsMax = 8192;
 /** No payload is larger: what does not shrink stays as it is. */
-const payloadBytesMax = chunkBytesMax + bundleBytes;
+const payloadBytesMax = blobBytesMax + bundleBytes;
 export const bundleBytesMax = fixedBytes + blobsMax * entryBytes + 4 + payloadBytesMax;
 
 /** zstd's fastest level that is still a compressor: 500 MB/s here, and three times that over what does not shrink. */
@@ -112,7 +112,7 @@ export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
   const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   if (encoding === plain && total !== payloadBytes)
     throw new MalformedBundleError(`a bundle of ${total} bytes in ${payloadBytes}`);
-  if (total > payloadBytesMax || blobs.some((blob) => blob.bytes > chunkBytesMax))
+  if (total > payloadBytesMax || blobs.some((blob) => blob.bytes > blobBytesMax))
     throw new MalformedBundleError(`a bundle of ${total} bytes`);
   return { compressed: encoding === zstd, payloadBytes, payloadCrc: bytes.readUInt32BE(at + 16), blobs };
 }

@@ -13,7 +13,7 @@ import {
   type Asker,
   type Channel,
 } from './channel.ts';
-import { decode, encode, encodeParts, MalformedMessageError, type Head } from './messages.ts';
+import { decode, encode, encodeParts, MalformedMessageError, type Head } from '../messages.ts';
 
 const secret = Buffer.from('a secret of more than sixteen characters');
 const wrong = Buffer.from('another secret of more than sixteen characters');

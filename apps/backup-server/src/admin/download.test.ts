@@ -1,11 +1,11 @@
 import { seededRandom } from '@lab/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeBundle, hashOf, type Blob } from './bundle.ts';
-import { RefusedError, type Channel } from './channel.ts';
+import { encodeBundle, hashOf, type Blob } from '@lab/store/bundle';
+import { RefusedError, type Channel } from '../channel/channel.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
-import type { Chunk, Entry } from './domain/manifest.ts';
-import { unpackHashes, type Head } from './messages.ts';
+import type { Chunk, Entry } from '../domain/manifest.ts';
+import { unpackHashes, type Head } from '../messages.ts';
 
 const blobOf = (bytes: Buffer): Blob => ({ hash: hashOf(bytes), bytes });
 const fileOf = (path: string, blobs: readonly Blob[]): Entry => {

@@ -8,27 +8,28 @@ import {
   blobOf,
   copyOf,
   cutUnfinished,
-  entriesFor,
   keepBlobs,
+  manifestFor,
   newFolder,
   noise,
   onlyVersion,
+  openStore,
   readBack,
   recordOf,
   remove,
   text,
   versionsIn,
   type Files,
-} from '../../test/small-store.ts';
-import { encodeBundle, MalformedBundleError } from '../bundle.ts';
+} from '../test/small-store.ts';
+import { encodeBundle, MalformedBundleError } from './bundle.ts';
 import { scrub, sweep } from './housekeeping.ts';
-import { MissingBlobsError, Store, SupersededError, type Key } from './store.ts';
+import { MissingBlobsError, SupersededError, type Store, type Version } from './store.ts';
 
-const key: Key = { node: 'a', path: 'docs' };
+const name = 'docs';
 const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
 
 let folders: string[] = [];
-let stores: Store[] = [];
+let stores: Store<Version>[] = [];
 afterEach(async () => {
   vi.restoreAllMocks();
   for (const store of stores) await store.close().catch(() => undefined);
@@ -41,13 +42,13 @@ function folder(): string {
   return folders.at(-1)!;
 }
 
-async function open(directory = folder()): Promise<Store> {
-  const store = await Store.open(directory);
+async function open(directory = folder()): Promise<Store<Version>> {
+  const store = await openStore(directory);
   stores.push(store);
   return store;
 }
 
-async function two(): Promise<[Store, Store]> {
+async function two(): Promise<[Store<Version>, Store<Version>]> {
   const directory = folder();
   return [await open(directory), await open(directory)];
 }
@@ -66,14 +67,14 @@ describe('a version', () => {
       twice: text(random, 10),
     });
     const store = await open();
-    expect(await backUp(store, key, files)).toBe(1);
+    expect(await backUp(store, name, files)).toBe(1);
     expect(await readBack(store, await onlyVersion(store))).toEqual(files);
   });
 
   it('is there with its blobs after the store was closed and opened', async () => {
     const directory = folder();
     const store = await open(directory);
-    await backUp(store, key, filesOf({ a: 'one' }));
+    await backUp(store, name, filesOf({ a: 'one' }));
     await store.close();
     const again = await open(directory);
     expect(await readBack(again, await onlyVersion(again))).toEqual(filesOf({ a: 'one' }));
@@ -82,15 +83,15 @@ describe('a version', () => {
 
   it('of nothing at all is one too', async () => {
     const store = await open();
-    await backUp(store, key, new Map());
-    expect(await store.entriesOf(await onlyVersion(store))).toEqual(entriesFor(new Map()));
+    await backUp(store, name, new Map());
+    expect(await store.manifestOf(await onlyVersion(store))).toEqual(manifestFor(new Map()));
   });
 
   it('is one of the two that are based on the same; the other is superseded', async () => {
     const [one, other] = await two();
     const tries = [
-      backUp(one, key, filesOf({ a: 'one' }), { base: 0 }),
-      backUp(other, key, filesOf({ a: 'other' }), { base: 0 }),
+      backUp(one, name, filesOf({ a: 'one' }), { base: 0 }),
+      backUp(other, name, filesOf({ a: 'other' }), { base: 0 }),
     ];
     const results = await Promise.allSettled(tries);
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
@@ -104,7 +105,7 @@ describe('a version', () => {
     const directory = folder();
     const three = [await open(directory), await open(directory), await open(directory)];
     const results = await Promise.allSettled(
-      Array.from({ length: seed * 10 }, (_, index) => backUp(random.pick(three), key, filesOf({ a: `content ${index}` }))),
+      Array.from({ length: seed * 10 }, (_, index) => backUp(random.pick(three), name, filesOf({ a: `content ${index}` }))),
     );
     const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
@@ -119,13 +120,13 @@ describe('a version', () => {
     await one.writer.flush();
     expect(one.lacks(blobOf('wanted').hash)).toBe(false);
     expect((await sweep(other, afterGrace)).packs).toBe(1);
-    const { record, hashes } = await recordOf(one, key, filesOf({ a: 'wanted' }));
+    const { record, hashes } = await recordOf(one, name, filesOf({ a: 'wanted' }));
     await expect(one.commit(record, { base: 0, hashes })).rejects.toMatchObject({
       name: 'MissingBlobsError',
       hashes: [blobOf('wanted').hash],
     });
     expect(await one.versions()).toEqual([]);
-    expect(await backUp(one, key, filesOf({ a: 'wanted' }))).toBe(1);
+    expect(await backUp(one, name, filesOf({ a: 'wanted' }))).toBe(1);
     expect(await readBack(other, await onlyVersion(other))).toEqual(filesOf({ a: 'wanted' }));
   });
 
@@ -134,7 +135,7 @@ describe('a version', () => {
     await keepBlobs(other, filesOf({ a: 'wanted' }));
     await other.writer.flush();
     await one.index.refresh();
-    const { record, hashes } = await recordOf(one, key, filesOf({ a: 'wanted' }));
+    const { record, hashes } = await recordOf(one, name, filesOf({ a: 'wanted' }));
     await one.writer.flush();
     // The look reads the index of a pack that is new, and is held up there.
     await keepBlobs(other, filesOf({ b: 'some other' }));
@@ -164,13 +165,13 @@ describe('a version', () => {
   it('survives that the process ended between giving it its name and removing the other one', async () => {
     const directory = folder();
     const store = await open(directory);
-    await backUp(store, key, filesOf({ a: 'first' }));
-    const [name] = readdirSync(join(directory, 'versions')) as [string];
-    linkSync(join(directory, 'versions', name, '1'), join(directory, 'versions', name, '.new'));
+    await backUp(store, name, filesOf({ a: 'first' }));
+    const [hash] = readdirSync(join(directory, 'versions')) as [string];
+    linkSync(join(directory, 'versions', hash, '1'), join(directory, 'versions', hash, '.new'));
     const copy = copyOf(directory);
     folders.push(copy);
     const again = await open(copy);
-    await backUp(again, key, filesOf({ a: 'second' }));
+    await backUp(again, name, filesOf({ a: 'second' }));
     const reopened = await open(copy);
     const versions = await versionsIn(reopened);
     expect(versions.map(({ version }) => version)).toEqual([1, 2]);
@@ -179,27 +180,27 @@ describe('a version', () => {
 
   it('that is made after all were forgotten is not taken for a forgotten one', async () => {
     const store = await open();
-    await backUp(store, key, filesOf({ a: 'first' }));
+    await backUp(store, name, filesOf({ a: 'first' }));
     await onlyVersion(store);
-    expect(await store.forget(key)).toBe(1);
-    expect(await backUp(store, key, filesOf({ a: 'second' }))).toBe(3);
+    expect(await store.forget(name)).toBe(1);
+    expect(await backUp(store, name, filesOf({ a: 'second' }))).toBe(3);
     expect(await readBack(store, await onlyVersion(store))).toEqual(filesOf({ a: 'second' }));
   });
 
   it('has a number that no other had before, after any forgetting, and after a restart', async () => {
     const directory = folder();
     const store = await open(directory);
-    for (const files of [filesOf({ a: '1' }), filesOf({ a: '2' })]) await backUp(store, key, files);
-    await store.forget(key);
-    expect(await store.newest(key)).toEqual({ number: 3, version: undefined });
+    for (const files of [filesOf({ a: '1' }), filesOf({ a: '2' })]) await backUp(store, name, files);
+    await store.forget(name);
+    expect(await store.newest(name)).toEqual({ number: 3, version: undefined });
     const again = await open(directory);
-    await expect(backUp(again, key, filesOf({ a: '3' }), { base: 0 })).rejects.toThrow(SupersededError);
+    await expect(backUp(again, name, filesOf({ a: '3' }), { base: 0 })).rejects.toThrow(SupersededError);
     // One that was under way when all were forgotten comes too late.
-    await expect(backUp(again, key, filesOf({ a: '3' }), { base: 2 })).rejects.toThrow(SupersededError);
-    expect(await backUp(again, key, filesOf({ a: '3' }))).toBe(4);
-    await again.forget(key);
-    expect(await again.forget(key)).toBe(0);
-    expect(await backUp(store, key, filesOf({ a: '4' }))).toBe(7);
+    await expect(backUp(again, name, filesOf({ a: '3' }), { base: 2 })).rejects.toThrow(SupersededError);
+    expect(await backUp(again, name, filesOf({ a: '3' }))).toBe(4);
+    await again.forget(name);
+    expect(await again.forget(name)).toBe(0);
+    expect(await backUp(store, name, filesOf({ a: '4' }))).toBe(7);
   });
 });
 
@@ -207,51 +208,51 @@ describe('retention', () => {
   it('keeps the newest versions, each as it was, and goes on counting', async () => {
     const store = await open();
     for (let number = 1; number <= 7; number++)
-      expect(await backUp(store, key, filesOf({ a: `v${number}` }), { keep: 3 })).toBe(number);
+      expect(await backUp(store, name, filesOf({ a: `v${number}` }), { keep: 3 })).toBe(number);
     const versions = await versionsIn(store);
     expect(versions.map(({ version }) => version)).toEqual([5, 6, 7]);
     for (const version of versions) expect(await readBack(store, version)).toEqual(filesOf({ a: `v${version.version}` }));
-    expect(await store.newest(key)).toMatchObject({ number: 7, version: { version: 7 } });
+    expect(await store.newest(name)).toMatchObject({ number: 7, version: { version: 7 } });
   });
 
   it('that is shortened removes what is too much with the next version, and of this path only', async () => {
     const store = await open();
-    const elsewhere = { node: 'b', path: 'docs' };
-    for (const each of [key, elsewhere])
+    const elsewhere = 'other docs';
+    for (const each of [name, elsewhere])
       for (let number = 1; number <= 4; number++) await backUp(store, each, filesOf({ a: `v${number}` }));
-    const { record, hashes } = await recordOf(store, key, filesOf({ a: 'v1' }));
+    const { record, hashes } = await recordOf(store, name, filesOf({ a: 'v1' }));
     expect(await store.commit(record, { base: 4, hashes, keep: 1 })).toEqual({ version: 5, removed: 4 });
-    expect((await versionsIn(store)).map(({ node, version }) => `${node}${version}`).toSorted()).toEqual([
-      'a5',
-      'b1',
-      'b2',
-      'b3',
-      'b4',
+    expect((await versionsIn(store)).map((version) => `${version.name} ${version.version}`).toSorted()).toEqual([
+      'docs 5',
+      'other docs 1',
+      'other docs 2',
+      'other docs 3',
+      'other docs 4',
     ]);
   });
 
-  it('forgets a path as a whole, and no other', async () => {
+  it('forgets a name as a whole, and no other', async () => {
     const store = await open();
-    await backUp(store, key, filesOf({ a: 'x' }));
-    await backUp(store, { node: 'a', path: 'docs/sub' }, filesOf({ a: 'x' }));
-    expect(await store.forget(key)).toBe(1);
-    expect(await store.forget(key)).toBe(0);
-    expect((await versionsIn(store)).map(({ path }) => path)).toEqual(['docs/sub']);
-    expect(await store.newest(key)).toEqual({ number: 3, version: undefined });
-    expect(await store.newest({ node: 'a', path: 'never' })).toEqual({ number: 0, version: undefined });
+    await backUp(store, name, filesOf({ a: 'x' }));
+    await backUp(store, 'docs/sub', filesOf({ a: 'x' }));
+    expect(await store.forget(name)).toBe(1);
+    expect(await store.forget(name)).toBe(0);
+    expect((await versionsIn(store)).map((version) => version.name)).toEqual(['docs/sub']);
+    expect(await store.newest(name)).toEqual({ number: 3, version: undefined });
+    expect(await store.newest('never')).toEqual({ number: 0, version: undefined });
   });
 });
 
 describe('content', () => {
-  it('that is equal is stored once, across versions, paths and nodes', async () => {
+  it('that is equal is stored once, across versions and names', async () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(2), 100_000), b: noise(seededRandom(3), 50_000) });
-    await backUp(store, key, files, { blobsInBundle: 50 });
+    await backUp(store, name, files, { blobsInBundle: 50 });
     const { bytes } = await store.usage();
     expect(bytes).toBeGreaterThan(150_000);
-    await backUp(store, key, new Map([...files, ['copy', files.get('a')!]]));
-    await backUp(store, { node: 'b', path: 'docs' }, files);
-    await backUp(store, { node: 'b', path: 'else/where' }, new Map([['renamed', files.get('b')!]]));
+    await backUp(store, name, new Map([...files, ['copy', files.get('a')!]]));
+    await backUp(store, 'other docs', files);
+    await backUp(store, 'else/where', new Map([['renamed', files.get('b')!]]));
     expect((await store.usage()).bytes).toBeLessThan(bytes * 1.2);
     expect(await versionsIn(store)).toHaveLength(4);
   });
@@ -300,7 +301,7 @@ describe('content', () => {
 
   it('that came while the picture of the packs was made anew is in it', async () => {
     const [one, other] = await two();
-    await backUp(other, key, filesOf({ a: 'some' }));
+    await backUp(other, name, filesOf({ a: 'some' }));
     await one.index.refresh();
     await other.index.mark(undefined, blobOf('whatever').hash);
     // A pack comes while the first is read again.
@@ -322,9 +323,9 @@ describe('content', () => {
 
   it('that has been moved to another pack by another process is found there', async () => {
     const [one, other] = await two();
-    await backUp(one, key, filesOf({ a: 'stays', b: noise(seededRandom(8), 2000) }), { blobsInBundle: 1 });
+    await backUp(one, name, filesOf({ a: 'stays', b: noise(seededRandom(8), 2000) }), { blobsInBundle: 1 });
     const files = filesOf({ a: 'stays' });
-    await backUp(one, key, files, { keep: 1 });
+    await backUp(one, name, files, { keep: 1 });
     const version = await onlyVersion(other);
     expect(await readBack(other, version)).toEqual(files);
     expect((await sweep(one, afterGrace)).packs).toBeGreaterThan(0);
@@ -335,7 +336,7 @@ describe('content', () => {
     const [one, other] = await two();
     const files = filesOf({ a: noise(seededRandom(9), 500) });
     await keepBlobs(one, files);
-    await backUp(other, key, files);
+    await backUp(other, name, files);
     await one.writer.flush();
     await one.index.refresh();
     const { hash } = blobOf(files.get('a')!);
@@ -351,13 +352,13 @@ describe('a folder', () => {
   it('of something else is refused, and one that is empty is not', async () => {
     const directory = folder();
     await (await open(join(directory, 'deep', 'er'))).close();
-    await expect(Store.open(directory)).rejects.toThrow('is not empty and no store');
+    await expect(openStore(directory)).rejects.toThrow('is not empty and no store');
   });
 
   it('whose format file is gone or that of something else is told apart', async () => {
     const directory = folder();
     const store = await open(directory);
-    await backUp(store, key, filesOf({ a: 'x' }));
+    await backUp(store, name, filesOf({ a: 'x' }));
     await sweep(store, afterGrace);
     await store.close();
     await rm(join(directory, 'format'));
@@ -370,7 +371,7 @@ describe('a folder', () => {
     const results = await Promise.allSettled(
       Array.from({ length: 12 }, async (_, index) => {
         for (let round = 0; round < 4; round++) {
-          const store = await Store.open(directory);
+          const store = await openStore(directory);
           await store.keep(encodeBundle([blobOf(`${index} ${round}`)]));
           await store.writer.takeOver();
           await store.close();
@@ -395,18 +396,17 @@ describe('a folder', () => {
   });
 });
 
-/** What should be listed: for each path, versions by number. */
+/** What should be listed: for each name, versions by number. */
 type Model = Map<string, Map<number, Files>>;
 
-const paths = ['docs', 'docs/sub', 'other'].map((path) => ({ node: 'a', path }));
-const nameOf = ({ node, path }: Key): string => `${node} ${path}`;
+const names = ['docs', 'docs/sub', 'other'];
 
 /** A store and what should be in it, through anything that may happen to it. */
 class Life {
   readonly random: Random;
   readonly contents: Buffer[];
   directory = folder();
-  store!: Store;
+  store!: Store<Version>;
   model: Model = new Map();
   readonly log: string[] = [];
 
@@ -428,9 +428,9 @@ class Life {
     backUpAndRetain: async () => void (await this.#backUp(this.someFiles(), this.random.integer(1, 3))),
     breakOff: () => keepBlobs(this.store, this.someFiles()),
     forget: async () => {
-      const key = this.random.pick(paths);
-      expect(await this.store.forget(key)).toBe(this.model.get(nameOf(key))?.size ?? 0);
-      this.model.delete(nameOf(key));
+      const name = this.random.pick(names);
+      expect(await this.store.forget(name)).toBe(this.model.get(name)?.size ?? 0);
+      this.model.delete(name);
     },
     sweep: async () => void (await sweep(this.store, afterGrace)),
     scrub: async () => expect((await scrub(this.store, undefined)).findings).toEqual([]),
@@ -451,21 +451,21 @@ class Life {
   };
 
   async #backUp(files: Files, keep: number | undefined): Promise<void> {
-    const key = this.random.pick(paths);
-    const number = await backUp(this.store, key, files, { keep, blobsInBundle: this.random.integer(1, 4) });
-    const versions = new Map(this.model.get(nameOf(key))).set(number, files);
+    const name = this.random.pick(names);
+    const number = await backUp(this.store, name, files, { keep, blobsInBundle: this.random.integer(1, 4) });
+    const versions = new Map(this.model.get(name)).set(number, files);
     const surplus = keep === undefined ? [] : [...versions.keys()].slice(0, -keep);
     surplus.forEach((each) => versions.delete(each));
-    this.model.set(nameOf(key), versions);
+    this.model.set(name, versions);
   }
 
   async check(): Promise<void> {
     const listed = await versionsIn(this.store);
     const expected = [...this.model].flatMap(([name, versions]) => [...versions.keys()].map((number) => `${name} ${number}`));
-    expect(listed.map((each) => `${nameOf(each)} ${each.version}`).toSorted()).toEqual(expected.toSorted());
+    expect(listed.map((each) => `${each.name} ${each.version}`).toSorted()).toEqual(expected.toSorted());
     const known = new Map<string, Uint8Array>();
     for (const version of listed)
-      expect(await readBack(this.store, version, known)).toEqual(this.model.get(nameOf(version))!.get(version.version));
+      expect(await readBack(this.store, version, known)).toEqual(this.model.get(version.name)!.get(version.version));
   }
 
   async step(name: string): Promise<void> {
@@ -482,8 +482,8 @@ describe('a store', () => {
     const life = new Life(seed);
     onTestFailed(() => life.log);
     life.store = await open(life.directory);
-    const names = [...Object.keys(life.steps), 'backUp', 'backUp', 'backUpAndRetain', 'sweep'];
-    for (let count = 0; count < 7; count++) await life.step(life.random.pick(names));
+    const steps = [...Object.keys(life.steps), 'backUp', 'backUp', 'backUpAndRetain', 'sweep'];
+    for (let count = 0; count < 7; count++) await life.step(life.random.pick(steps));
   });
 
   it.each(lives.slice(0, 16))('has all that was listed when its process is killed in the middle (seed %d)', async (seed) => {
@@ -512,7 +512,7 @@ describe('a store', () => {
 async function settle(life: Life, before: Model): Promise<void> {
   const found: Model = new Map();
   for (const version of await versionsIn(life.store)) {
-    const name = nameOf(version);
+    const { name } = version;
     const candidates = [before, life.model].flatMap((model) => model.get(name)?.get(version.version) ?? []);
     expect(candidates).toContainEqual(await readBack(life.store, version));
     found.set(name, new Map(found.get(name)).set(version.version, candidates.at(-1)!));

@@ -2,26 +2,25 @@ import { readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { blobOf, newFolder, remove } from '../../test/small-store.ts';
-import { encodeBundle, encodeHeader, type BundleHeader } from '../bundle.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { blobOf, newFolder, remove } from '../test/small-store.ts';
+import { systemDisk, type Disk } from './disk.ts';
+import { encodeBundle, encodeHeader, type BundleHeader } from './bundle.ts';
 import { PackWriter } from './pack-writer.ts';
 import type { PackedBundle } from './pack-index.ts';
 
-/** As long as it is there, no pack is made to count. */
-const gate = vi.hoisted((): { held: PromiseWithResolvers<void> | undefined; waiting: number } => ({
-  held: undefined,
-  waiting: 0,
-}));
-vi.mock('@lab/store/durable', async (importOriginal) => {
-  const original = await importOriginal<typeof import('@lab/store/durable')>();
-  const writeSynced: typeof original.writeSynced = async (...file) => {
-    gate.waiting++;
-    await gate.held?.promise;
-    return original.writeSynced(...file);
-  };
-  return { ...original, writeSynced };
-});
+/** As long as `held` is there, no pack is made to count: its index waits. */
+const gate: { held: PromiseWithResolvers<void> | undefined; waiting: number } = { held: undefined, waiting: 0 };
+const gatedDisk: Disk = {
+  ...systemDisk,
+  open: async (path, ...how) => {
+    if (String(path).endsWith('.index')) {
+      gate.waiting++;
+      await gate.held?.promise;
+    }
+    return systemDisk.open(path, ...how);
+  },
+};
 
 let directory: string;
 let sealed: Set<string>;
@@ -31,7 +30,7 @@ beforeEach(async () => {
   directory = newFolder();
   for (const name of ['packs', 'incoming']) await mkdir(join(directory, name));
   sealed = new Set();
-  writer = new PackWriter(directory, onSealed);
+  writer = new PackWriter(directory, gatedDisk, onSealed);
   await writer.start();
 });
 afterEach(async () => {
@@ -131,7 +130,7 @@ describe('what was appended', () => {
 
 describe('the folder of a writer', () => {
   it('goes with it, and only one that nobody has is taken over', async () => {
-    const other = new PackWriter(directory, onSealed);
+    const other = new PackWriter(directory, gatedDisk, onSealed);
     await other.start();
     await writer.append(encodeBundle([blobOf('mine')]));
     await other.takeOver();
@@ -151,7 +150,7 @@ describe('the folder of a writer', () => {
   });
 
   it('remembers transfers, the oldest of all processes', async () => {
-    const other = new PackWriter(directory, onSealed);
+    const other = new PackWriter(directory, gatedDisk, onSealed);
     await other.start();
     expect(await writer.oldestTransferMs()).toBe(Infinity);
     const endFirst = await other.beginTransfer();

@@ -2,10 +2,10 @@
  * The content of a version, in the order of its files. The server sends whole bundles: what comes with a blob that is needed now and is needed later is kept,
  * within a limit. Every blob is checked against its hash.
  */
-import { blobsOf, decodeHeader, headerBytesOf, type Blob } from './bundle.ts';
-import { RefusedError, type Channel } from './channel.ts';
-import { chunksOf, type Chunk, type Entry } from './domain/manifest.ts';
-import { packHashes } from './messages.ts';
+import { blobsOf, decodeHeader, headerBytesOf, type Blob } from '@lab/store/bundle';
+import { RefusedError, type Channel } from '../channel/channel.ts';
+import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
+import { packHashes } from '../messages.ts';
 
 /** Blobs are asked for by so many bytes, and the next so many before the last have come. */
 const windowBytes = 4 * 1024 * 1024;

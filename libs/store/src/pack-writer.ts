@@ -6,10 +6,11 @@
  * written, for a killed process takes nothing with it that it had handed to the kernel.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sync, writeSynced } from '@lab/store/durable';
-import { decodeHeader, type BundleHeader } from '../bundle.ts';
+import { sync, writeSynced } from './durable.ts';
+import { decodeHeader, type BundleHeader } from './bundle.ts';
+import type { Disk } from './disk.ts';
 import { tryLock, type HeldLock } from './lock.ts';
 import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
 
@@ -33,6 +34,7 @@ const goneMark = '.gone-';
 export type OnSealed = (pack: string, bundles: readonly PackedBundle[]) => void;
 
 export class PackWriter {
+  readonly #disk: Disk;
   readonly #packs: string;
   readonly #incoming: string;
   #folder: string;
@@ -48,7 +50,8 @@ export class PackWriter {
   /** Blobs that are written, and not yet in a pack that counts. */
   readonly #pending = new Set<string>();
 
-  constructor(directory: string, onSealed: OnSealed) {
+  constructor(directory: string, disk: Disk, onSealed: OnSealed) {
+    this.#disk = disk;
     this.#packs = join(directory, 'packs');
     this.#incoming = join(directory, 'incoming');
     this.#folder = join(this.#incoming, newId());
@@ -58,7 +61,7 @@ export class PackWriter {
   async start(): Promise<void> {
     // Another process may take a folder that is not locked yet for one of a dead writer.
     for (;;) {
-      await mkdir(this.#folder);
+      await this.#disk.mkdir(this.#folder);
       this.#lock = tryLock(join(this.#folder, 'lock'));
       if (this.#lock !== undefined) break;
       this.#folder = join(this.#incoming, newId());
@@ -118,18 +121,18 @@ export class PackWriter {
   /** Remembers that a transfer is under way, for whoever removes packs that no version needs yet. Returns how to end that. */
   async beginTransfer(): Promise<() => Promise<void>> {
     const note = join(this.#folder, `${newId()}.transfer`);
-    await writeFile(note, '');
-    return () => rm(note, { force: true });
+    await this.#disk.writeFile(note, '');
+    return () => this.#disk.rm(note, { force: true });
   }
 
   /** When the oldest transfer began that is under way in any process, in ms since 1970; `Infinity` where there is none. */
   async oldestTransferMs(): Promise<number> {
     await this.takeOver();
     let oldestMs = Infinity;
-    for (const writer of await readdir(this.#incoming)) {
-      for (const name of await readdir(join(this.#incoming, writer)).catch(() => [])) {
+    for (const writer of await this.#disk.readdir(this.#incoming)) {
+      for (const name of await this.#disk.readdir(join(this.#incoming, writer)).catch(() => [])) {
         if (!name.endsWith('.transfer')) continue;
-        const note = await open(join(this.#incoming, writer, name), 'r').catch(() => undefined);
+        const note = await this.#disk.open(join(this.#incoming, writer, name), 'r').catch(() => undefined);
         if (note === undefined) continue;
         oldestMs = Math.min(oldestMs, (await note.stat()).mtimeMs);
         await note.close();
@@ -140,11 +143,11 @@ export class PackWriter {
 
   /** Completes what dead writers have left. What cannot be completed now, on a full disk, is left for later. */
   async takeOver(): Promise<void> {
-    for (const writer of await readdir(this.#incoming)) {
+    for (const writer of await this.#disk.readdir(this.#incoming)) {
       const folder = join(this.#incoming, writer);
       if (folder === this.#folder) continue;
       if (writer.startsWith(goneMark)) {
-        await rm(folder, { recursive: true, force: true }).catch(() => undefined);
+        await this.#disk.rm(folder, { recursive: true, force: true }).catch(() => undefined);
         continue;
       }
       const lock = tryLock(join(folder, 'lock'), { existing: true });
@@ -161,7 +164,7 @@ export class PackWriter {
 
   /** Its lock is ours, so nobody else touches it. */
   async #salvageAll(folder: string): Promise<void> {
-    const names = await readdir(folder).catch((): string[] => []);
+    const names = await this.#disk.readdir(folder).catch((): string[] => []);
     for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -'.pack'.length));
     for (const name of names) if (name.endsWith('.index')) await this.#salvageIndex(folder, name);
     if (names.length > 0) await this.#remove(folder);
@@ -170,8 +173,8 @@ export class PackWriter {
   /** Away with its name first, so that nobody opens what is half gone. */
   async #remove(folder: string): Promise<void> {
     const gone = join(this.#incoming, `${goneMark}${newId()}`);
-    await rename(folder, gone);
-    await rm(gone, { recursive: true, force: true });
+    await this.#disk.rename(folder, gone);
+    await this.#disk.rm(gone, { recursive: true, force: true });
   }
 
   async #openPack(): Promise<OpenPack> {
@@ -187,7 +190,13 @@ export class PackWriter {
 
   async #newPack(): Promise<OpenPack> {
     const id = newId();
-    return { id, file: await open(join(this.#folder, `${id}.pack`), 'wx+'), size: 0, bundles: [], written: Promise.resolve() };
+    return {
+      id,
+      file: await this.#disk.open(join(this.#folder, `${id}.pack`), 'wx+'),
+      size: 0,
+      bundles: [],
+      written: Promise.resolve(),
+    };
   }
 
   #beginSeal(): void {
@@ -210,7 +219,9 @@ export class PackWriter {
       this.#onSealed(pack.id, pack.bundles);
     } catch (error) {
       // A full disk, most likely: make room again.
-      await Promise.all([rm(`${from}.pack`, { force: true }), rm(`${from}.index`, { force: true })]).catch(() => undefined);
+      await Promise.all([this.#disk.rm(`${from}.pack`, { force: true }), this.#disk.rm(`${from}.index`, { force: true })]).catch(
+        () => undefined,
+      );
       throw error;
     } finally {
       await pack.file.close().catch(() => undefined);
@@ -220,15 +231,15 @@ export class PackWriter {
 
   /** The pack's bytes are on disk; now it is made to count. */
   async #publish(from: string, id: string, bundles: readonly PackedBundle[]): Promise<void> {
-    await writeSynced(`${from}.index`, encodeIndex(bundles));
-    await rename(`${from}.pack`, join(this.#packs, `${id}.pack`));
-    await rename(`${from}.index`, join(this.#packs, `${id}.index`));
-    await sync(this.#packs);
+    await writeSynced(`${from}.index`, encodeIndex(bundles), this.#disk);
+    await this.#disk.rename(`${from}.pack`, join(this.#packs, `${id}.pack`));
+    await this.#disk.rename(`${from}.index`, join(this.#packs, `${id}.index`));
+    await sync(this.#packs, this.#disk);
   }
 
   async #salvage(folder: string, id: string): Promise<void> {
     const from = join(folder, id);
-    const file = await open(`${from}.pack`, 'r+');
+    const file = await this.#disk.open(`${from}.pack`, 'r+');
     const bundles = await walkUnfinished(file);
     const last = bundles.at(-1);
     if (last !== undefined) {
@@ -241,11 +252,11 @@ export class PackWriter {
 
   /** Its pack has moved already; only the index was left to. */
   async #salvageIndex(folder: string, name: string): Promise<void> {
-    const moved = await rename(join(folder, name), join(this.#packs, name)).then(
+    const moved = await this.#disk.rename(join(folder, name), join(this.#packs, name)).then(
       () => true,
       () => false,
     );
-    if (moved) await sync(this.#packs);
+    if (moved) await sync(this.#packs, this.#disk);
   }
 }
 

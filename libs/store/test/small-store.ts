@@ -1,4 +1,4 @@
-/** For tests of the store: trees of small files in memory, backed up as a requester does it, read back, and the folder as a crash would leave it. */
+/** For tests of the store: versions of some small files, made and read back, and the folder as a crash would leave it. */
 import {
   copyFileSync,
   existsSync,
@@ -16,11 +16,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Random } from '@lab/testing';
 import { encodeBundle, hashOf, type Blob } from '../src/bundle.ts';
-import { chunksOf, hashesOf, manifestText, sorted, totalsOf, type Chunk, type Entry } from '../src/domain/manifest.ts';
-import type { Key, Store, Version } from '../src/store/store.ts';
+import { isLost, Store, type Stored, type StoreOptions, type Version } from '../src/store.ts';
 
 /** Path and content of every file. */
 export type Files = ReadonlyMap<string, Buffer>;
+
+/** A manifest is JSON: of each file its path, and the hashes of its blobs. */
+type Manifest = [path: string, hashes: string[]][];
+
+const parse = (manifest: Buffer): Manifest => JSON.parse(manifest.toString()) as Manifest;
+const options: StoreOptions = {
+  kind: 'some small files',
+  hashesIn: (manifest) => parse(manifest).flatMap(([, hashes]) => hashes),
+};
+
+export const openStore = (directory: string): Promise<Store<Version>> => Store.open(directory, options);
 
 /** In memory where there is such a folder: thousands of syncs cost nothing there. */
 export const newFolder = (): string => mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'backup-store-'));
@@ -47,17 +57,13 @@ export function blobsIn(content: Buffer): Blob[] {
   );
 }
 
-export function entriesFor(files: Files): Entry[] {
-  const entries = [...files].map(([path, content]): Entry => {
-    const chunks = blobsIn(content).map(({ hash, bytes }): Chunk => [hash, bytes.length]);
-    const file = { type: 'file', path, mode: 0o644, mtimeMs: 5, size: content.length, sha256: hashOf(content) } as const;
-    return chunks.length > 1 ? { ...file, chunks } : file;
-  });
-  return sorted([{ type: 'folder', path: '', mode: 0o755, mtimeMs: 5 }, ...entries]);
-}
+export const manifestFor = (files: Files): Buffer =>
+  Buffer.from(
+    JSON.stringify([...files].map(([path, content]) => [path, blobsIn(content).map(({ hash }) => hash)]) satisfies Manifest),
+  );
 
 /** Stores what the store lacks of these files; some blobs in a bundle. */
-export async function keepBlobs(store: Store, files: Files, blobsInBundle = 3): Promise<void> {
+export async function keepBlobs(store: Store<Version>, files: Files, blobsInBundle = 3): Promise<void> {
   const blobs = [...files.values()].flatMap(blobsIn).filter(({ hash }) => store.lacks(hash));
   for (let at = 0; at < blobs.length; at += blobsInBundle) await store.keep(encodeBundle(blobs.slice(at, at + blobsInBundle)));
 }
@@ -68,62 +74,59 @@ export interface Settings {
   blobsInBundle?: number;
 }
 
-/** Makes a version of these files, as a requester does. Returns its number. */
+/** Makes a version of these files. Returns its number. */
 export async function backUp(
-  store: Store,
-  key: Key,
+  store: Store<Version>,
+  name: string,
   files: Files,
   { base, keep, blobsInBundle }: Settings = {},
 ): Promise<number> {
-  await store.writer.takeOver();
-  await store.index.refresh();
-  const newest = base ?? (await store.newest(key)).number;
+  await store.takeOver();
+  const newest = base ?? (await store.newest(name)).number;
   await keepBlobs(store, files, blobsInBundle);
-  const { record, hashes } = await recordOf(store, key, files);
+  const { record, hashes } = await recordOf(store, name, files);
   return (await store.commit(record, { base: newest, hashes, keep })).version;
 }
 
 /** What `commit` takes; the manifest is kept. */
 export async function recordOf(
-  store: Store,
-  key: Key,
+  store: Store<Version>,
+  name: string,
   files: Files,
-): Promise<{ record: Omit<Version, 'version'>; hashes: Set<string> }> {
-  const entries = entriesFor(files);
-  const manifest = await store.keepManifest(manifestText(entries));
-  const record = { ...key, createdMs: 1, checksum: hashOf(Buffer.from(manifestText(entries))), ...totalsOf(entries) };
-  return { record: { ...record, storedBytes: 0, manifest: manifest.hashes, notes: [] }, hashes: hashesOf(entries) };
+): Promise<{ record: Version; hashes: Set<string> }> {
+  const manifest = await store.keepManifest(manifestFor(files));
+  const hashes = new Set([...files.values()].flatMap(blobsIn).map(({ hash }) => hash));
+  return { record: { name, manifest: manifest.hashes }, hashes };
 }
 
 /** Every file of a version, out of its blobs; those that are in `known` are not read again. */
 export async function readBack(
-  store: Store,
+  store: Store<Version>,
   version: Version,
   known = new Map<string, Uint8Array>(),
 ): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for (const entry of await store.entriesOf(version)) {
-    if (entry.type !== 'file') continue;
+  for (const [path, hashes] of parse(await store.manifestOf(version))) {
     const blobs: Uint8Array[] = [];
-    for (const [hash] of chunksOf(entry)) {
+    for (const hash of hashes) {
       const bytes = known.get(hash) ?? (await store.readBlob(hash));
       known.set(hash, bytes);
       blobs.push(bytes);
     }
-    files.set(entry.path, Buffer.concat(blobs));
+    files.set(path, Buffer.concat(blobs));
   }
   return files;
 }
 
 /** All that is listed; a lost version is an error. */
-export async function versionsIn(store: Store): Promise<Version[]> {
+export async function versionsIn(store: Store<Version>): Promise<Stored<Version>[]> {
   return (await store.versions()).map((version) => {
-    if ('lost' in version) throw new Error(`version ${version.version} of ${version.path} is lost`);
+    if (isLost(version)) throw new Error(`version ${version.version} of ${version.name} is lost`);
     return version;
   });
 }
 
-export async function onlyVersion(store: Store): Promise<Version> {
+export async function onlyVersion(store: Store<Version>): Promise<Stored<Version>> {
   const versions = await versionsIn(store);
   if (versions.length !== 1) throw new Error(`${versions.length} versions`);
   return versions[0]!;

@@ -1,0 +1,52 @@
+/** What the store of this system has: versions of the paths of nodes, each with a manifest of its tree. Server and requesters share it, as a folder. */
+import { Store, type Stored } from '@lab/store';
+import { hashesOf, parseManifest, type Entry } from './domain/manifest.ts';
+
+export interface Key {
+  node: string;
+  path: string;
+}
+
+export interface Note {
+  path: string;
+  note: string;
+}
+
+/** The record of a version. */
+export interface VersionRecord extends Key {
+  /** Of its key, as `nameOf` makes it. */
+  name: string;
+  createdMs: number;
+  checksum: string;
+  files: number;
+  bytes: number;
+  /** What the store grew by when it was made. */
+  storedBytes: number;
+  /** Blobs that are its manifest, in order. */
+  manifest: string[];
+  /** What could not be backed up as it was: unreadable, or changing all the time. */
+  notes: Note[];
+}
+
+export type Version = Stored<VersionRecord>;
+export type BackupStore = Store<VersionRecord>;
+
+/** Opens the store, or makes one in an empty or missing folder. */
+export const openStore = (directory: string): Promise<BackupStore> =>
+  Store.open<VersionRecord>(directory, {
+    kind: 'lab backup-server',
+    hashesIn: (manifest) => hashesOf(parseManifest(manifest.toString())),
+  });
+
+/** What the store calls a path of a node. */
+export const nameOf = ({ node, path }: Key): string => JSON.stringify([node, path]);
+
+/** Of a name whose file is damaged, nobody knows whose it is. */
+export function keyOf(name: string): Key {
+  const [node, path] = name === '?' ? ['?', '?'] : (JSON.parse(name) as [string, string]);
+  return { node, path };
+}
+
+/** The entries of a version. Rejects with `MissingBlobsError` where its manifest is damaged. */
+export const entriesOf = async (store: BackupStore, version: VersionRecord): Promise<Entry[]> =>
+  parseManifest((await store.manifestOf(version)).toString());

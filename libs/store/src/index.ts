@@ -1,0 +1,15 @@
+export { systemDisk, type Disk } from './disk.ts';
+export { scrub, sliceCount, sweep, type Finding, type Scrubbed, type SweepOptions, type Swept } from './housekeeping.ts';
+export { LockedError } from './lock.ts';
+export { ownRecord, type OwnRecord } from './record.ts';
+export {
+  isLost,
+  MissingBlobsError,
+  Store,
+  SupersededError,
+  type LostVersion,
+  type Stored,
+  type StoredBundle,
+  type StoreOptions,
+  type Version,
+} from './store.ts';

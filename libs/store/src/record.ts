@@ -1,0 +1,40 @@
+/** A record of the user's own beside the versions: sealed, checked by every scrub, and of one process at a time. */
+import { join } from 'node:path';
+import { readIfThere, replaceFile, seal, unseal } from './durable.ts';
+import { acquireLock, type HeldLock } from './lock.ts';
+import { isRecordName, type Store, type Version } from './store.ts';
+
+/** A predecessor that was asked to stop takes a few seconds. */
+const patienceMs = 10_000;
+
+export interface OwnRecord<T> {
+  /**
+   * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet. Rejects when another process keeps
+   * the lock for 10 s, and when both copies are damaged.
+   */
+  load(): Promise<T | undefined>;
+  /** Resolves when it is durable. Only between `load` and `close`. */
+  save(value: T): Promise<void>;
+  close(): void;
+}
+
+/** The record of this name: one word of small letters, none of the store's own. `T` is plain JSON. */
+export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> {
+  if (!isRecordName(name) || name === 'format') throw new RangeError(`"${name}" is no name for a record`);
+  const path = join(store.directory, name);
+  let lock: HeldLock | undefined;
+  return {
+    async load() {
+      const inUse = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
+      lock = await acquireLock(`${path}.lock`, patienceMs, inUse);
+      const bytes = await readIfThere(path, store.disk);
+      if (bytes === undefined) return undefined;
+      const record = unseal(bytes);
+      if (record === undefined)
+        throw new Error(`both copies in ${path} are damaged: move it away and begin anew; the versions are not touched`);
+      return record.value as T;
+    },
+    save: (value) => store.mutex.run(() => replaceFile(path, seal(value), store.disk)),
+    close: () => lock?.release(),
+  };
+}

@@ -1,0 +1,435 @@
+/**
+ * A content-addressed store in a folder, on one machine's disk or on a file system that several share. Blobs, named by their SHA-256, are kept once; a version
+ * names those that it needs. Any number of processes work on it at once. What stands where, and what a crash leaves: FORMAT.md.
+ *
+ * A version exists once its file has its name, and that is given to it after every blob it needs is durable. Packs are added without a lock, for their
+ * names are their own; what is decided for all is decided under the lock: the number of a version, its removal, and the removal of packs. Whoever
+ * makes a version looks again, under the lock, whether all its blobs are there.
+ */
+import { join } from 'node:path';
+import { BlobIndex } from './blob-index.ts';
+import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
+import { chunksIn, manifestChunks } from './chunker.ts';
+import { systemDisk, type Disk } from './disk.ts';
+import { readIfThere, replaceFile, seal, sync, unseal, writeSynced } from './durable.ts';
+import { Mutex } from './lock.ts';
+import type { PackedBundle } from './pack-index.ts';
+import { PackWriter } from './pack-writer.ts';
+
+/** What the store must know of a version; its user adds what else there is to say, as plain JSON. */
+export interface Version {
+  /** What it is a version of; its numbers count from 1 for each name. */
+  name: string;
+  /** Hashes of the blobs that are its manifest, in order. */
+  manifest: readonly string[];
+}
+
+/** A version as it is in the store. It never changes. */
+export type Stored<V extends Version> = V & { version: number };
+
+/** Both copies of a version's record are damaged. */
+export interface LostVersion {
+  /** `?` where that is damaged, too. */
+  name: string;
+  version: number;
+  lost: true;
+}
+
+export const isLost = (version: object): version is LostVersion => 'lost' in version;
+
+/** Another version of the same name was quicker: it is the newest now. */
+export class SupersededError extends Error {
+  override readonly name = 'SupersededError';
+}
+
+/** Something is needed and not there, or not as it should be. */
+export class MissingBlobsError extends Error {
+  override readonly name = 'MissingBlobsError';
+  readonly hashes: readonly string[];
+  constructor(what: string, hashes: readonly string[]) {
+    super(what);
+    this.hashes = hashes;
+  }
+}
+
+export interface StoreOptions {
+  /** What its versions are of, in a few words. They stand in the file `format`: a store of another kind is refused. */
+  kind: string;
+  /** The hashes that a manifest names, beside its own blobs: no sweep takes them. Throws where it is no manifest. */
+  hashesIn: (manifest: Buffer) => Iterable<string>;
+  /** Default `systemDisk`. */
+  disk?: Disk;
+}
+
+const formatNumber = 1;
+const folders = ['packs', 'versions', 'incoming', 'damaged'];
+
+/** Whether a file in the store's folder is a record: `format`, or one of its user's. */
+export const isRecordName = (name: string): boolean => /^[a-z]+$/.test(name) && name !== 'lock' && !folders.includes(name);
+
+/** A bundle as it stands in its pack, unchecked. */
+export interface StoredBundle {
+  pack: string;
+  bundle: PackedBundle;
+  bytes: Buffer;
+}
+
+/** The file `name` in the folder of a name's versions, with the last number given to a version that was forgotten. */
+interface Name {
+  name: string;
+  last: number;
+}
+
+export class Store<V extends Version> {
+  readonly directory: string;
+  /** @internal These four are for the rest of this library. */
+  readonly disk: Disk;
+  /** @internal */
+  readonly index: BlobIndex;
+  /** @internal */
+  readonly writer: PackWriter;
+  /** @internal */
+  readonly mutex: Mutex;
+  readonly #options: StoreOptions;
+  readonly #versions: string;
+  /** Versions never change. */
+  readonly #records = new Map<string, Stored<V>>();
+
+  private constructor(directory: string, options: StoreOptions) {
+    this.directory = directory;
+    this.disk = options.disk ?? systemDisk;
+    this.#options = options;
+    this.#versions = join(directory, 'versions');
+    this.index = new BlobIndex(directory, this.disk);
+    this.writer = new PackWriter(directory, this.disk, (pack, bundles) => this.index.add(pack, bundles));
+    this.mutex = new Mutex(join(directory, 'lock'));
+  }
+
+  /** Opens a store, or makes one in an empty or missing folder. A folder of something else, or a store of another kind, is an error. */
+  static async open<V extends Version>(directory: string, options: StoreOptions): Promise<Store<V>> {
+    const store = new Store<V>(directory, options);
+    const { disk } = store;
+    await disk.mkdir(directory, { recursive: true, mode: 0o700 });
+    await store.#checkFormat();
+    for (const folder of folders) await disk.mkdir(join(directory, folder), { recursive: true });
+    await sync(directory, disk);
+    await store.writer.start();
+    await store.index.refresh();
+    return store;
+  }
+
+  /** What was kept and not flushed is flushed. */
+  async close(): Promise<void> {
+    await this.writer.stop();
+  }
+
+  /** Takes in what other processes have added and removed until now. */
+  refresh(): Promise<void> {
+    return this.index.refresh();
+  }
+
+  /** As `refresh`; and what processes that died had kept counts from now on. */
+  async takeOver(): Promise<void> {
+    await this.writer.takeOver();
+    await this.index.refresh();
+  }
+
+  /**
+   * Says that blobs are coming that no version needs yet: no sweep, in any process, takes what is kept from now on, until the function that this resolves with is
+   * called, or the process ends.
+   */
+  beginTransfer(): Promise<() => Promise<void>> {
+    return this.writer.beginTransfer();
+  }
+
+  /** Whether a blob has still to be kept: no pack has a sound copy of it, nor one that is being written. */
+  lacks(hash: string): boolean {
+    return !this.index.has(hash) && !this.writer.has(hash);
+  }
+
+  /**
+   * Takes a bundle: every blob is checked against its hash, what is there already is left out. Resolves, when the kernel has it, with the bytes that the store
+   * grew by: it then survives the end of this process, and after `flush` that of the machine. A bundle that is not what it says is a `MalformedBundleError`.
+   */
+  async keep(bundle: Buffer): Promise<number> {
+    const { header, blobs } = decodeBundle(bundle);
+    const lacking = new Map(blobs.filter(({ hash }) => this.lacks(hash)).map((blob) => [blob.hash, blob]));
+    if (lacking.size === 0) return 0;
+    const kept = lacking.size === blobs.length ? bundle : encodeBundle([...lacking.values()]);
+    await this.writer.append(kept, lacking.size === blobs.length ? header : undefined);
+    return kept.length;
+  }
+
+  /** Resolves when everything that was kept is durable. Rejects where something of it could not be written: the store lacks that again. */
+  flush(): Promise<void> {
+    return this.writer.flush();
+  }
+
+  /** Keeps a manifest, in blobs that are cut by its content; their hashes, in order, and the bytes that the store grew by. */
+  async keepManifest(manifest: Uint8Array): Promise<{ hashes: string[]; storedBytes: number }> {
+    const hashes: string[] = [];
+    let storedBytes = 0;
+    let blobs: Blob[] = [];
+    const flush = async (): Promise<void> => {
+      if (blobs.length > 0) storedBytes += await this.keep(encodeBundle(blobs));
+      blobs = [];
+    };
+    for (const bytes of chunksIn(manifest, manifestChunks)) {
+      const hash = hashOf(bytes);
+      hashes.push(hash);
+      if (!this.lacks(hash)) continue;
+      blobs.push({ hash, bytes });
+      if (blobs.reduce((sum, blob) => sum + blob.bytes.length, 0) >= bundleBytes) await flush();
+    }
+    await flush();
+    return { hashes, storedBytes };
+  }
+
+  /**
+   * Makes the version that follows `base`, once all that was kept is durable. Rejects with `SupersededError` when the newest version is another by now, and
+   * with `MissingBlobsError` when one of `hashes`, which are those that its manifest names, went away meanwhile. Keeps the newest `keep` versions of its name;
+   * how many went is `removed`.
+   */
+  async commit(
+    record: V,
+    { base, hashes, keep }: { base: number; hashes: Iterable<string>; keep?: number | undefined },
+  ): Promise<{ version: number; removed: number }> {
+    await this.writer.flush();
+    return this.mutex.run(async () => {
+      const folder = await this.#folderOf(record.name);
+      const numbers = await this.#numbersIn(folder);
+      const newest = numbers.at(-1) ?? (await this.#nameOf(folder)).last;
+      if (newest !== base) throw new SupersededError(`version ${newest} was made meanwhile`);
+      await this.index.refresh();
+      const missing = [...hashes, ...record.manifest].filter((hash) => !this.index.has(hash));
+      if (missing.length > 0)
+        throw new MissingBlobsError(`${missing.length} blobs that the version relies on were removed meanwhile`, missing);
+      const version = base + 1;
+      const aside = join(folder, '.new');
+      // One that a crash left may be a version, by its other name.
+      await this.disk.rm(aside, { force: true });
+      await writeSynced(aside, seal({ ...record, version }), this.disk);
+      // Unlike a rename, a link never replaces what is there.
+      await this.disk.link(aside, join(folder, String(version)));
+      await this.disk.rm(aside);
+      const surplus = keep === undefined ? [] : [...numbers, version].slice(0, -keep);
+      for (const number of surplus) await this.disk.rm(join(folder, String(number)));
+      await sync(folder, this.disk);
+      return { version, removed: surplus.length };
+    });
+  }
+
+  /**
+   * Removes all versions of a name, and tells how many; their blobs go when a sweep finds that nothing needs them. Numbers are not given again: whoever still
+   * holds an old one would take the new version for it.
+   */
+  async forget(name: string): Promise<number> {
+    const folder = join(this.#versions, folderName(name));
+    return this.mutex.run(async () => {
+      const numbers = await this.#numbersIn(folder);
+      await this.#folderOf(name);
+      // One more than was given: a version that is being made has lost its base.
+      const last = (numbers.at(-1) ?? (await this.#nameOf(folder)).last) + 1;
+      await replaceFile(join(folder, 'name'), seal({ name, last } satisfies Name), this.disk);
+      for (const number of numbers) await this.disk.rm(join(folder, String(number)));
+      await sync(folder, this.disk);
+      return numbers.length;
+    });
+  }
+
+  /** The newest version, if its record can be read, and the last number that was given. */
+  async newest(name: string): Promise<{ number: number; version: Stored<V> | undefined }> {
+    const folder = join(this.#versions, folderName(name));
+    const number = (await this.#numbersIn(folder)).at(-1);
+    if (number === undefined) return { number: (await this.#nameOf(folder)).last, version: undefined };
+    const record = await this.#recordOf(folder, name, number);
+    return { number, version: record === undefined || isLost(record) ? undefined : record };
+  }
+
+  /** All versions, or those of a name, the oldest first. */
+  async versions(only?: string): Promise<(Stored<V> | LostVersion)[]> {
+    const folders = only === undefined ? await this.disk.readdir(this.#versions) : [folderName(only)];
+    const found: (Stored<V> | LostVersion)[] = [];
+    for (const each of folders.sort()) {
+      const folder = join(this.#versions, each);
+      const name = only ?? (await this.#nameOf(folder)).name;
+      for (const number of await this.#numbersIn(folder)) {
+        const record = await this.#recordOf(folder, name, number);
+        // Retention may have been quicker.
+        if (record !== undefined) found.push(record);
+      }
+    }
+    return found;
+  }
+
+  /** The manifest of a version. Rejects with `MissingBlobsError` where it is damaged. */
+  async manifestOf({ manifest }: Version): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    for (const hash of manifest) parts.push(await this.readBlob(hash));
+    return Buffer.concat(parts);
+  }
+
+  /** All that a version needs: what its manifest names, and its manifest. Rejects with `MissingBlobsError` where that is damaged. */
+  async hashesOf(version: Version): Promise<Set<string>> {
+    return new Set([...this.#options.hashesIn(await this.manifestOf(version)), ...version.manifest]);
+  }
+
+  /** Hashes that a version needs and no pack has; those of its manifest alone where that is damaged. */
+  async missingOf(version: Version): Promise<string[]> {
+    const lost = version.manifest.filter((hash) => !this.index.has(hash));
+    if (lost.length > 0) return lost;
+    return [...(await this.hashesOf(version))].filter((hash) => !this.index.has(hash));
+  }
+
+  /** Whether anything was found damaged or missing, and is not known to be whole again. Where not, every version is whole as far as is known. */
+  get hasDamage(): boolean {
+    return this.index.hasMarks;
+  }
+
+  /** Bytes of a blob; `undefined` where no pack has a sound copy. */
+  sizeOf(hash: string): number | undefined {
+    return this.index.sizeOf(hash);
+  }
+
+  /** The bundles that have these blobs, each once, in the order of need. A blob that no pack has is a `MissingBlobsError`, before the first. */
+  async *bundlesWith(hashes: Iterable<string>): AsyncGenerator<StoredBundle> {
+    for (const { pack, bundle, needed } of await this.#locate(hashes)) {
+      const bytes = await this.index.read(pack, bundle);
+      if (bytes !== undefined) yield { pack, bundle, bytes };
+      else {
+        // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, and its index is not.
+        await this.index.refresh();
+        for (const hash of needed) if (this.index.packOf(hash) === pack) await this.index.mark(pack, hash);
+        yield* this.bundlesWith(needed);
+      }
+    }
+  }
+
+  /** A blob, checked. A copy that turns out damaged is marked so, and another one looked for. */
+  async readBlob(hash: string): Promise<Uint8Array> {
+    for (;;) {
+      for await (const { pack, bundle, bytes } of this.bundlesWith([hash])) {
+        const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
+        const blob = blobsOf(bundle.header, payload).find((each) => each?.hash === hash);
+        if (blob !== undefined) return blob.bytes;
+        await this.index.mark(pack, hash);
+      }
+      await this.index.refresh();
+    }
+  }
+
+  /** Bytes in packs, and their number. */
+  async usage(): Promise<{ packs: number; bytes: number }> {
+    const folder = join(this.directory, 'packs');
+    let [packs, bytes] = [0, 0];
+    for (const name of await this.disk.readdir(folder)) {
+      if (!name.endsWith('.pack')) continue;
+      packs++;
+      bytes += await this.disk.stat(join(folder, name)).then(
+        ({ size }) => size,
+        () => 0,
+      );
+    }
+    return { packs, bytes };
+  }
+
+  async #locate(hashes: Iterable<string>): Promise<{ pack: string; bundle: PackedBundle; needed: string[] }[]> {
+    const found = new Map<string, { pack: string; bundle: PackedBundle; needed: string[] }>();
+    const missing: string[] = [];
+    for (const hash of hashes) {
+      const place = (await this.#place(hash)) ?? (await this.#placeAfterRefresh(hash));
+      if (place === undefined) {
+        missing.push(hash);
+        continue;
+      }
+      const id = `${place.pack} ${place.bundle.offset}`;
+      const known = found.get(id);
+      if (known === undefined) found.set(id, { ...place, needed: [hash] });
+      else known.needed.push(hash);
+    }
+    if (missing.length > 0) throw new MissingBlobsError(`${missing.length} blobs are damaged or missing`, missing);
+    return [...found.values()];
+  }
+
+  async #place(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
+    const pack = this.index.packOf(hash);
+    const bundle = pack === undefined ? undefined : await this.index.find(pack, hash);
+    return pack === undefined || bundle === undefined ? undefined : { pack, bundle };
+  }
+
+  async #placeAfterRefresh(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
+    if (this.writer.has(hash)) await this.writer.flush();
+    await this.index.refresh();
+    return this.#place(hash);
+  }
+
+  async #checkFormat(): Promise<void> {
+    const file = join(this.directory, 'format');
+    const expected = { store: this.#options.kind, format: formatNumber };
+    if ((await readIfThere(file, this.disk)) === undefined) await this.#makeFormat(file, expected);
+    const bytes = (await readIfThere(file, this.disk)) ?? Buffer.alloc(0);
+    const value = unseal(bytes)?.value as typeof expected | undefined;
+    if (value?.store !== expected.store || value.format !== expected.format)
+      throw new Error(
+        `${this.directory} is no store of this format: its file "format" begins with ${JSON.stringify(bytes.toString('utf8', 0, 60))}`,
+      );
+  }
+
+  /** Only in an empty folder, or where the rest is a store's; several processes may come to it at once. */
+  async #makeFormat(file: string, format: object): Promise<void> {
+    for (const name of await this.disk.readdir(this.directory))
+      if (!name.startsWith('.') && !folders.includes(name) && !/^lock$|\.lock$/.test(name) && !(await this.#isRecord(name)))
+        throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
+    await this.mutex.run(async () => {
+      if ((await readIfThere(file, this.disk)) === undefined) await replaceFile(file, seal(format), this.disk);
+    });
+  }
+
+  async #isRecord(name: string): Promise<boolean> {
+    const bytes = await readIfThere(join(this.directory, name), this.disk).catch(() => undefined);
+    return isRecordName(name) && bytes !== undefined && unseal(bytes) !== undefined;
+  }
+
+  /** Where the versions of a name are; made where it is missing. */
+  async #folderOf(name: string): Promise<string> {
+    const folder = join(this.#versions, folderName(name));
+    if (await readIfThere(join(folder, 'name'), this.disk)) return folder;
+    await this.disk.mkdir(folder, { recursive: true });
+    await replaceFile(join(folder, 'name'), seal({ name, last: 0 } satisfies Name), this.disk);
+    await sync(this.#versions, this.disk);
+    return folder;
+  }
+
+  async #nameOf(folder: string): Promise<Name> {
+    const bytes = await readIfThere(join(folder, 'name'), this.disk);
+    return { name: '?', last: 0, ...(bytes && (unseal(bytes)?.value as Name | undefined)) };
+  }
+
+  async #numbersIn(folder: string): Promise<number[]> {
+    const names = await this.disk.readdir(folder).catch(() => []);
+    return names
+      .filter((name) => /^[1-9]\d*$/.test(name))
+      .map(Number)
+      .sort((a, b) => a - b);
+  }
+
+  async #recordOf(folder: string, name: string, number: number): Promise<Stored<V> | LostVersion | undefined> {
+    const file = join(folder, String(number));
+    const known = this.#records.get(file);
+    if (known !== undefined) {
+      const isThere = await this.disk.stat(file).then(
+        () => true,
+        () => false,
+      );
+      return isThere ? known : undefined;
+    }
+    const bytes = await readIfThere(file, this.disk);
+    if (bytes === undefined) return undefined;
+    const record = unseal(bytes)?.value as Stored<V> | undefined;
+    if (record === undefined) return { name, version: number, lost: true };
+    this.#records.set(file, record);
+    return record;
+  }
+}
+
+const folderName = (name: string): string => hashOf(Buffer.from(name)).slice(0, 32);
