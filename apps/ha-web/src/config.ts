@@ -1,14 +1,15 @@
 /** Settings of every program, as flags or in the environment. */
 import { isIPv4 } from 'node:net';
+import { port, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
+
+const { logLevel } = roleSettings;
 
 // What several programs have.
 
 const address = z.string().refine(isIPv4, 'an IPv4 address');
 const name = z.string().regex(/^[a-z0-9-]{1,40}$/, 'lower-case letters, digits and hyphens');
 const password = z.string().regex(/^[^'"\\\s]{1,64}$/, 'no quotes, backslashes or blanks');
-const port = z.coerce.number().int().min(1).max(65_535);
-const logLevel = z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged');
 const zookeeper = z
   .string()
   .regex(/^[\w.-]+:\d+(,[\w.-]+:\d+)*$/, 'HOST:PORT,HOST:PORT')
@@ -34,23 +35,16 @@ const floating = {
 
 // Balancers.
 
-export const balancerMachineConfig = z.object({
+export const balancerMachine = z.object({
   ...floating,
   externalAddress: address.describe("this machine's own, on the network that is reached from outside"),
-  priority: z.coerce
-    .number()
-    .int()
-    .min(61)
-    .max(254)
-    .describe('of two balancers that can serve the greater holds the floating address'),
+  priority: wholeNumber(61, 254).describe('of two balancers that can serve the greater holds the floating address'),
   logLevel,
 });
-export type BalancerMachineConfig = z.infer<typeof balancerMachineConfig>;
 
-export const lbSyncConfig = z.object({ zookeeper, logLevel });
-export type LbSyncConfig = z.infer<typeof lbSyncConfig>;
+export const lbSync = z.object({ zookeeper, logLevel });
 
-export const statusConfig = z.object({
+export const status = z.object({
   name: name.describe('of this machine'),
   externalAddress: address.default('127.0.0.1').describe('where the page is served'),
   statusPort: port.default(8404).describe('port of the page'),
@@ -60,7 +54,6 @@ export const statusConfig = z.object({
   zookeeper,
   logLevel,
 });
-export type StatusConfig = z.infer<typeof statusConfig>;
 
 // Databases.
 
@@ -84,16 +77,15 @@ const presenceFile = z
   .default('/run/ha-web-presence')
   .describe('where keepalived writes whether it hears a better one: MASTER if not');
 
-export const databaseMachineConfig = z.object({
+export const databaseMachine = z.object({
   ...floating,
   internalAddress: address.describe("this machine's own, on the internal network"),
   primaryFile: files.primaryFile,
   presenceFile,
   logLevel,
 });
-export type DatabaseMachineConfig = z.infer<typeof databaseMachineConfig>;
 
-export const mariadbdConfig = z.object({
+export const mariadbd = z.object({
   name: name.describe('of this machine'),
   internalAddress: address.describe("this machine's own, on the internal network"),
   ...admitted,
@@ -104,12 +96,10 @@ export const mariadbdConfig = z.object({
   backupPassword,
   logLevel,
 });
-export type MariadbdConfig = z.infer<typeof mariadbdConfig>;
 
-export const watchdogConfig = z.object({ ...admitted, ...files, floatingAddress: floating.floatingAddress, logLevel });
-export type WatchdogConfig = z.infer<typeof watchdogConfig>;
+export const watchdog = z.object({ ...admitted, ...files, floatingAddress: floating.floatingAddress, logLevel });
 
-export const agentConfig = z.object({
+export const agent = z.object({
   name: name.describe('of this machine'),
   peerName: name.describe('of the other database'),
   founder: z.boolean().default(false).describe('is the first primary where there never was one'),
@@ -123,21 +113,17 @@ export const agentConfig = z.object({
   replicationPassword,
   logLevel,
 });
-export type AgentConfig = z.infer<typeof agentConfig>;
 
-/** Of an operator's commands: what the agent of the machine has. */
-export const operatorConfig = agentConfig;
-export const newMasterConfig = agentConfig.extend({
+export const newMaster = agent.extend({
   force: z
     .boolean()
     .default(false)
     .describe('also where it is not in sync: rows that only the other one has are lost to clients'),
 });
-export type NewMasterConfig = z.infer<typeof newMasterConfig>;
 
 // Backups.
 
-const backup = {
+const backups = {
   databases: z
     .array(address)
     .min(1)
@@ -145,18 +131,12 @@ const backup = {
   backupPassword,
   databaseName,
   dataFolder: z.string().default('/data').describe('folder of the backups'),
-  keep: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1_000)
-    .default(14)
-    .describe('how many dumps are kept, with all changes since the oldest'),
+  keep: wholeNumber(1, 1_000).default(14).describe('how many dumps are kept, with all changes since the oldest'),
   logLevel,
 };
 
-export const backupConfig = z.object({
-  ...backup,
+export const backup = z.object({
+  ...backups,
   backupTime: z
     .string()
     .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'HH:MM')
@@ -168,30 +148,25 @@ export const backupConfig = z.object({
     .default('Europe/Lisbon')
     .describe('where it is that time'),
 });
-export type BackupConfig = z.infer<typeof backupConfig>;
 
-export const backupNowConfig = z.object(backup);
-export type BackupNowConfig = z.infer<typeof backupNowConfig>;
+export const backupNow = z.object(backups);
 
-export const backupListConfig = z.object({ dataFolder: backup.dataFolder });
-export type BackupListConfig = z.infer<typeof backupListConfig>;
+export const backupList = z.object({ dataFolder: backups.dataFolder });
 
-export const restoreConfig = z.object({
-  dataFolder: backup.dataFolder,
-  databaseName: backup.databaseName,
+export const restore = z.object({
+  dataFolder: backups.dataFolder,
+  databaseName: backups.databaseName,
   toTime: z.iso
     .datetime({ offset: true, error: 'a time with its zone, as 2026-01-31T14:05:00Z' })
     .optional()
     .describe('changes up to this second; default: all that there are'),
   into: z.string().describe('folder of the new instance; it must not exist'),
 });
-export type RestoreConfig = z.infer<typeof restoreConfig>;
 
 // Web machines.
 
 /** Machines that need no settings of their own: their programs read theirs. */
-export const plainMachineConfig = z.object({ logLevel });
-export type PlainMachineConfig = z.infer<typeof plainMachineConfig>;
+export const plainMachine = z.object({ logLevel });
 
 const program = {
   name: z.string().optional().describe("what the machine is called; default its host's name"),
@@ -200,18 +175,14 @@ const program = {
 
 const serving = {
   listen: z.string().default('0.0.0.0').describe('address to listen at'),
-  lameDuckMs: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(60_000)
+  lameDuckMs: wholeNumber(0, 60_000)
     // Two checks of the balancers, 200 ms each, that must fail; the rest is for a busy machine.
     .default(1_500)
     .describe('how long requests are taken after /health says that it drains'),
   ...program,
 };
 
-export const apiConfig = z.object({
+export const api = z.object({
   apiPort: port.default(8081).describe('port of the API'),
   databaseHost: z.string().default('127.0.0.1').describe('address of the primary database: the floating one'),
   databasePort: port.default(3306).describe('port of the database'),
@@ -220,15 +191,13 @@ export const apiConfig = z.object({
   databaseName,
   ...serving,
 });
-export type ApiConfig = z.infer<typeof apiConfig>;
 
-export const frontendConfig = z.object({
+export const frontend = z.object({
   frontendPort: port.default(8080).describe('port of the page'),
   ...serving,
 });
-export type FrontendConfig = z.infer<typeof frontendConfig>;
 
-export const announcerConfig = z.object({
+export const announcer = z.object({
   zookeeper,
   address: z
     .string()
@@ -238,7 +207,6 @@ export const announcerConfig = z.object({
   apiPort: port.default(8081).describe('port of the API'),
   ...program,
 });
-export type AnnouncerConfig = z.infer<typeof announcerConfig>;
 
 function isTimeZone(text: string): boolean {
   try {

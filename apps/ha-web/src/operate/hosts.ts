@@ -1,24 +1,40 @@
-/** A machine: the supervisor of its programs. */
-import { makeLogger, runProcess, systemClock } from '@lab/process';
-import type { BalancerMachineConfig, DatabaseMachineConfig, PlainMachineConfig } from '../config.ts';
-import { backupMachine, balancerMachine, databaseMachine, webMachine } from './machine/machines.ts';
-import { Supervisor, type Machine } from './machine/supervisor.ts';
+/** What an operator types on a database machine. */
+import { connectZookeeper } from '@lab/discovery';
+import { systemClock } from '@lab/process';
+import type { z } from 'zod';
+import type * as config from '../config.ts';
+import { foldersOf } from '../database/folders.ts';
+import { Operator } from './operator.ts';
 
-export const runBalancerMachine = (settings: BalancerMachineConfig): Promise<number> =>
-  runMachine(balancerMachine(settings), settings);
-export const runWebMachine = (settings: PlainMachineConfig): Promise<number> => runMachine(webMachine(), settings);
-export const runDatabaseMachine = (settings: DatabaseMachineConfig): Promise<number> =>
-  runMachine(databaseMachine(settings), settings);
-export const runBackupMachine = (settings: PlainMachineConfig): Promise<number> => runMachine(backupMachine(), settings);
+type AgentSettings = z.infer<typeof config.agent>;
 
-async function runMachine(machine: Machine, { logLevel }: { logLevel: PlainMachineConfig['logLevel'] }): Promise<number> {
-  const log = makeLogger({ name: 'machine', level: logLevel, pretty: false });
-  const supervisor = new Supervisor({ machine, clock: systemClock, log, print: printLine });
-  // Killing what does not end in time takes no time.
-  const drainMs = supervisor.stopMsMax + 500;
-  return runProcess([{ name: 'supervisor', role: supervisor }], { log, drainMs });
+export const hosts = {
+  verify: (settings: AgentSettings) => operate(settings, (operator) => operator.verify()),
+  takeover: (settings: AgentSettings) => operate(settings, (operator) => operator.takeover()),
+  newMaster: (settings: z.infer<typeof config.newMaster>) => operate(settings, (operator) => operator.newMaster(settings.force)),
+  newSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.newSlave()),
+  initSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.initSlave()),
+};
+
+/** An operator would rather know soon that ZooKeeper is away. */
+const operatorMs = 10_000;
+
+async function operate(settings: AgentSettings, work: (operator: Operator) => Promise<void>): Promise<void> {
+  const { name, peerName, peerAddress, agentPort, dataFolder, zookeeper } = settings;
+  const discovery = connectZookeeper({ servers: zookeeper, connectTimeoutMs: operatorMs });
+  discovery.catch(() => undefined);
+  const operator = new Operator({
+    ...{ name, peerName, discovery, folders: foldersOf(dataFolder), clock: systemClock },
+    ownAgent: `http://127.0.0.1:${agentPort}`,
+    peerAgent: `http://${peerAddress}:${agentPort}`,
+    print: (line) => void process.stdout.write(`${line}\n`),
+  });
+  try {
+    await work(operator);
+  } finally {
+    await discovery.then(
+      (connected) => connected.close(),
+      () => undefined,
+    );
+  }
 }
-
-/** Our own programs' lines are JSON and name themselves. */
-const printLine = (service: string, line: string): void =>
-  void process.stdout.write(line.startsWith('{') ? `${line}\n` : `${service}: ${line}\n`);

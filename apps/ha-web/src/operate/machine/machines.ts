@@ -1,10 +1,14 @@
 /** What runs on each kind of machine. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BalancerMachineConfig, DatabaseMachineConfig } from '../../config.ts';
+import type { z } from 'zod';
+import type * as config from '../../config.ts';
 import { adminSocket, readyFile } from './paths.ts';
 import type { Machine, Service } from './supervisor.ts';
 import { interfaceOf, renderFile } from './template.ts';
+
+type BalancerSettings = z.infer<typeof config.balancerMachine>;
+type DatabaseSettings = z.infer<typeof config.databaseMachine>;
 
 const main = join(import.meta.dirname, '../../main.ts');
 
@@ -20,36 +24,37 @@ const statelessMs = 1_500;
  * HAProxy and keepalived are one unit: where HAProxy dies keepalived is stopped at once, says farewell by an advertisement of priority 0, and the other
  * balancer has the address within milliseconds.
  */
-export function balancerMachine(config: BalancerMachineConfig): Machine {
+export function balancerMachine(settings: BalancerSettings): Machine {
   const haproxy: Service = {
     name: 'haproxy',
     // Master and worker: a reload (SIGUSR2) is possible, though nothing here needs it.
     command: ['haproxy', '-W', '-db', '-f', '/run/haproxy/haproxy.cfg'],
-    prepare: () => renderFile('haproxy.cfg', '/run/haproxy/haproxy.cfg', { NAME: config.name, SOCKET: adminSocket }),
+    prepare: () => renderFile('haproxy.cfg', '/run/haproxy/haproxy.cfg', { NAME: settings.name, SOCKET: adminSocket }),
     // Answers what it has begun to; longer than its own hard-stop-after.
     stopSignal: 'SIGUSR1',
     stopMs: 4_000,
   };
   const guard = keepalived('keepalived-lb.conf', {
-    ...floatingAddress(config, config.externalAddress),
-    PRIORITY: String(config.priority),
+    ...floatingAddress(settings, settings.externalAddress),
+    PRIORITY: String(settings.priority),
     TRACK_FILE: readyFile,
   });
   return [[[haproxy, guard]], [[program('lb-sync', statelessMs)], [program('status', statelessMs)]]];
 }
 
+const serverMs = 12_000;
 /** The servers drain after they were withdrawn, both at the same time: with what their last requests may take, and the lame-duck time before. */
-export function webMachine(): Machine {
-  const serverMs = 12_000;
-  return [[[program('frontend', serverMs)], [program('api', serverMs)]], [[program('announcer', 3_000)]]];
-}
+export const webMachine: Machine = [
+  [[program('frontend', serverMs)], [program('api', serverMs)]],
+  [[program('announcer', 3_000)]],
+];
 
 /** On its way down the database fences itself first: the programs that decide stop before the server that they decide about. */
-export function databaseMachine(config: DatabaseMachineConfig): Machine {
+export function databaseMachine(settings: DatabaseSettings): Machine {
   const addressKeeper = keepalived('keepalived-db.conf', {
-    ...floatingAddress(config, config.internalAddress),
-    TRACK_FILE: config.primaryFile,
-    PRESENCE_FILE: config.presenceFile,
+    ...floatingAddress(settings, settings.internalAddress),
+    TRACK_FILE: settings.primaryFile,
+    PRESENCE_FILE: settings.presenceFile,
   });
   return [
     [[program('mariadbd', 10_000)]],
@@ -58,13 +63,11 @@ export function databaseMachine(config: DatabaseMachineConfig): Machine {
   ];
 }
 
-export function backupMachine(): Machine {
-  return [[[program('db-backup', 5_000)]]];
-}
+export const backupMachine: Machine = [[[program('db-backup', 5_000)]]];
 
 /** What both keepalived templates need. */
-function floatingAddress(config: BalancerMachineConfig | DatabaseMachineConfig, ownAddress: string): Record<string, string> {
-  return { NAME: config.name, ADDRESS: ownAddress, PEER: config.peerAddress, FLOATING: config.floatingAddress };
+function floatingAddress(settings: BalancerSettings | DatabaseSettings, ownAddress: string): Record<string, string> {
+  return { NAME: settings.name, ADDRESS: ownAddress, PEER: settings.peerAddress, FLOATING: settings.floatingAddress };
 }
 
 /** `template` also gets INTERFACE: the one that has ADDRESS. */

@@ -1,7 +1,7 @@
 import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Supervisor, type Machine, type Service } from './supervisor.ts';
+import { stopMsMax, Supervisor, type Machine, type Service } from './supervisor.ts';
 
 const supervisors: Supervisor[] = [];
 afterEach(async () => void (await Promise.all(supervisors.splice(0).map((supervisor) => supervisor.stop()))));
@@ -113,7 +113,6 @@ describe('a supervisor', () => {
 
   it('says how long stopping may take: its stages one after another, the units of a stage together', () => {
     const lasting = (stopMs: number): Service => service(`${stopMs}`, obedient, { stopMs });
-    const { supervisor } = supervise([[[lasting(100), lasting(20)], [lasting(50)]], [[lasting(3)]]]);
-    expect(supervisor.stopMsMax).toBe(123);
+    expect(stopMsMax([[[lasting(100), lasting(20)], [lasting(50)]], [[lasting(3)]]])).toBe(123);
   });
 });

@@ -53,12 +53,12 @@ export class Supervisor implements Role {
   async stop(): Promise<void> {
     for (const stage of this.#stages.toReversed()) await Promise.all(stage.map((unit) => unit.stop()));
   }
+}
 
-  /** The longest that `stop` takes, in ms. */
-  get stopMsMax(): number {
-    const unitMs = (unit: Unit): number => unit.reduce((sum, { stopMs }) => sum + stopMs, 0);
-    return this.#parts.machine.reduce((sum, stage) => sum + Math.max(0, ...stage.map(unitMs)), 0);
-  }
+/** The longest that stopping it takes. */
+export function stopMsMax(machine: Machine): number {
+  const unitMs = (unit: Unit): number => unit.reduce((sum, { stopMs }) => sum + stopMs, 0);
+  return machine.reduce((sum, stage) => sum + Math.max(0, ...stage.map(unitMs)), 0);
 }
 
 class UnitRunner {
