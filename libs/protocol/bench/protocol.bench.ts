@@ -1,5 +1,5 @@
 /**
- * Our frames against a hand-rolled loop over `net`, in the same run: 64 KiB both ways, and small requests with 32 under way. Each has a peer of its own,
+ * Our frames against a hand-rolled loop over `net`, in the same run: 64 KiB both ways, and small requests with 32 in flight. Each has a peer of its own,
  * in another process, that echoes frames the same way.
  */
 import { spawn } from 'node:child_process';
@@ -102,7 +102,7 @@ async function rows(name: string, unit: string, unitsPerFrame: number, load: Loa
 await reportBench(
   [
     ...(await rows('64 KiB both ways', 'MiB/s', bulk.payload.length / 1024 / 1024, bulk)),
-    ...(await rows('request-replies, 32 under way', '1/s', 1, small)),
+    ...(await rows('request-replies, 32 in flight', '1/s', 1, small)),
   ],
   process.argv.slice(2),
 );

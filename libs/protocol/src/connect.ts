@@ -1,18 +1,21 @@
 import { once } from 'node:events';
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions } from 'node:tls';
+import { systemClock, type Clock } from '@lab/process/time';
 import { ConnectError } from './errors.ts';
 import { FramedSocket } from './framed-socket.ts';
-import { checkInteger, checkRange, timerMsMax, withDefaults, type Limits } from './limits.ts';
+import { checkInteger, checkRange, timerMsMax, wholeMs, withDefaults, type Limits } from './limits.ts';
 
 export interface ConnectOptions {
   host: string;
   port: number;
   /** Over TLS with these options; without them over plain TCP. */
   tls?: ConnectionOptions;
-  /** From the look-up of the name to the end of the TLS handshake. 1 ms to 24 days; default 5 s. */
+  /** From the look-up of the name to the end of the TLS handshake. At most 24 days, at 0 or below too late at once; default 5 s. */
   connectTimeoutMs?: number;
   limits?: Partial<Limits>;
+  /** For all timeouts, those of the limits too. Default: the host's. */
+  clock?: Clock;
 }
 
 /** Connects, or rejects with a `ConnectError` that says where to and why not; with a `RangeError` where an option is out of range. */
@@ -22,25 +25,27 @@ export async function connectFramed({
   tls,
   connectTimeoutMs = 5_000,
   limits,
+  clock = systemClock,
 }: ConnectOptions): Promise<FramedSocket> {
-  checkRange('connectTimeoutMs', connectTimeoutMs, 1, timerMsMax);
+  checkRange('connectTimeoutMs', connectTimeoutMs, -Infinity, timerMsMax);
   const checked = withDefaults(limits);
   const options = { host, port, allowHalfOpen: true };
   const socket = tls === undefined ? connectTcp(options) : connectTls({ ...options, ...tls });
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void => {
-      clearTimeout(deadline);
+      cancelDeadline();
       socket.destroy();
       reject(new ConnectError(`${host}:${port}`, cause.message || String((cause as NodeJS.ErrnoException).code), { cause }));
     };
     // Not the socket's own timeout: every byte of a handshake would put it off.
-    const deadline = setTimeout(() => fail(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+    const tooLate = (): void => fail(new Error(`no connection within ${wholeMs(connectTimeoutMs)}`));
+    const cancelDeadline = clock.after(Math.max(0, connectTimeoutMs), tooLate);
     socket.once('error', fail);
     socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
-      clearTimeout(deadline);
+      cancelDeadline();
       socket.off('error', fail);
       socket.setNoDelay(true);
-      resolve(new FramedSocket(socket, checked));
+      resolve(new FramedSocket(socket, checked, clock));
     });
   });
 }
@@ -56,6 +61,8 @@ export interface ListenOptions {
   limits?: Partial<Limits>;
   /** More are turned away. 1 on; default 1,000: with the default limits, 18 GB in the worst case and next to nothing in the usual one. */
   connectionsMax?: number;
+  /** For all timeouts, those of the limits too. Default: the host's. */
+  clock?: Clock;
 }
 
 export interface FramedServer {
@@ -75,10 +82,10 @@ export async function listenFramed(
   options: ListenOptions,
   serve: (socket: FramedSocket) => Promise<void>,
 ): Promise<FramedServer> {
-  const { host, port, tls, connectionsMax = 1000 } = options;
+  const { host, port, tls, connectionsMax = 1000, clock = systemClock } = options;
   checkInteger('connectionsMax', connectionsMax, 1, Number.MAX_SAFE_INTEGER);
   const limits = withDefaults(options.limits);
-  const connections = new Connections(limits, serve);
+  const connections = new Connections(limits, clock, serve);
   const server: Server =
     tls === undefined
       ? createTcpServer({ allowHalfOpen: true }, connections.accept)
@@ -107,12 +114,14 @@ export async function listenFramed(
 /** What a server has open: sockets from their first packet on, and those that are being served. */
 class Connections {
   readonly #limits: Limits;
+  readonly #clock: Clock;
   readonly #serve: (socket: FramedSocket) => Promise<void>;
   readonly #sockets = new Set<Socket>();
   readonly #served = new Map<FramedSocket, Promise<void>>();
 
-  constructor(limits: Limits, serve: (socket: FramedSocket) => Promise<void>) {
+  constructor(limits: Limits, clock: Clock, serve: (socket: FramedSocket) => Promise<void>) {
     this.#limits = limits;
+    this.#clock = clock;
     this.#serve = serve;
   }
 
@@ -124,7 +133,7 @@ class Connections {
 
   readonly accept = (raw: Socket): void => {
     raw.setNoDelay(true);
-    const socket = new FramedSocket(raw, this.#limits);
+    const socket = new FramedSocket(raw, this.#limits, this.#clock);
     const serving = async (): Promise<void> => {
       try {
         await this.#serve(socket);
@@ -140,10 +149,10 @@ class Connections {
   };
 
   async drain(drainMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)));
-    await Promise.race([Promise.all(this.#served.values()), late]);
-    clearTimeout(timer);
+    const late = Promise.withResolvers<void>();
+    const cancelDeadline = this.#clock.after(drainMs, late.resolve);
+    await Promise.race([Promise.all(this.#served.values()), late.promise]);
+    cancelDeadline();
     for (const socket of this.#served.keys()) socket.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -1,4 +1,5 @@
 import { exitCodes } from '@lab/process/exit-codes';
+import { wholeMs } from './limits.ts';
 
 /**
  * Every error of the framing. After a `definite` one the frame in question was certainly not delivered; after an indefinite one the peer may have it.
@@ -30,14 +31,14 @@ export class TruncatedFrameError extends FramingError {
 export class IdleTimeoutError extends FramingError {
   readonly exitCode = exitCodes.unavailable;
   constructor(idleTimeoutMs: number) {
-    super(`the peer sent nothing for ${idleTimeoutMs} ms (idleTimeoutMs)`, false);
+    super(`the peer sent nothing for ${wholeMs(idleTimeoutMs)} (idleTimeoutMs)`, false);
   }
 }
 
 /** A frame was begun and not completed in time: a peer that sends a byte a second. */
 export class FrameTimeoutError extends FramingError {
   constructor(frameTimeoutMs: number) {
-    super(`a frame was not complete ${frameTimeoutMs} ms after its first byte (frameTimeoutMs)`, true);
+    super(`a frame was not complete ${wholeMs(frameTimeoutMs)} after its first byte (frameTimeoutMs)`, true);
   }
 }
 
@@ -45,7 +46,7 @@ export class FrameTimeoutError extends FramingError {
 export class SendTimeoutError extends FramingError {
   readonly exitCode = exitCodes.unavailable;
   constructor(waitedMs: number, unsentBytes: number, limit: 'sendTimeoutMs' | 'closeTimeoutMs') {
-    super(`the peer did not take ${unsentBytes} waiting bytes in ${waitedMs} ms (${limit})`, false);
+    super(`the peer did not take ${unsentBytes} waiting bytes in ${wholeMs(waitedMs)} (${limit})`, false);
   }
 }
 
@@ -53,7 +54,7 @@ export class SendTimeoutError extends FramingError {
 export class RequestTimeoutError extends FramingError {
   readonly exitCode = exitCodes.unavailable;
   constructor(timeoutMs: number) {
-    super(`no reply within ${timeoutMs} ms`, false);
+    super(`no reply within ${wholeMs(timeoutMs)}`, false);
   }
 }
 

@@ -3,19 +3,31 @@ import { connect, createServer, Socket, type AddressInfo, type Server } from 'no
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import fc from 'fast-check';
-import { eventually } from '@lab/testing';
-import { afterEach, describe, expect, it } from 'vitest';
+import { eventually, FakeClock } from '@lab/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFrame, encodeHeader } from './codec.ts';
 import { connectFramed, listenFramed, type FramedServer } from './connect.ts';
 import * as errors from './errors.ts';
-import { FramedSocket } from './framed-socket.ts';
+import { FramedSocket, unsentBytes } from './framed-socket.ts';
 import type { Limits } from './limits.ts';
 
 const pem = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../test', name));
+/** Stands still unless a test moves it: nothing is too late because the machine is busy. */
+let clock: FakeClock;
+beforeEach(() => void (clock = new FakeClock()));
+
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
+
+/** Moves time on, step by step, until the work has settled. */
+async function passTime(stepMs: number, work: Promise<unknown>): Promise<void> {
+  let settled = false;
+  const settle = (): void => void (settled = true);
+  work.then(settle, settle);
+  await eventually(() => clock.advanceAsync(stepMs).then(() => settled), { intervalMs: 1 });
+}
 
 async function serve(
   handler: (socket: FramedSocket) => Promise<void>,
@@ -23,16 +35,23 @@ async function serve(
   tls = false,
 ): Promise<FramedServer> {
   const secrets = tls ? { tls: { key: pem('test-only.key.pem'), cert: pem('test-only.cert.pem') } } : {};
-  const server = await listenFramed({ host: '127.0.0.1', port: 0, limits, ...secrets }, handler);
-  cleanups.push(() => server.close());
+  const server = await listenFramed({ host: '127.0.0.1', port: 0, limits, clock, ...secrets }, handler);
+  cleanups.push(() => closeAfter(server, 0));
   return server;
 }
 
 async function connectTo(server: FramedServer, limits: Partial<Limits> = {}, tls = false): Promise<FramedSocket> {
   const trust = tls ? { tls: { ca: pem('test-only.cert.pem') } } : {};
-  const socket = await connectFramed({ host: '127.0.0.1', port: server.port, limits, ...trust });
+  const socket = await connectFramed({ host: '127.0.0.1', port: server.port, limits, clock, ...trust });
   cleanups.push(() => socket.destroy());
   return socket;
+}
+
+/** Closes the server when so much time has passed. */
+async function closeAfter(server: FramedServer, drainMs: number): Promise<void> {
+  const closed = server.close({ drainMs });
+  clock.advance(drainMs);
+  await closed;
 }
 
 const echo = async (socket: FramedSocket): Promise<void> => {
@@ -47,7 +66,7 @@ async function withStranger(limits: Partial<Limits> = {}): Promise<{ stranger: S
   const stranger = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
   stranger.on('error', () => {});
   const raw = await accepted;
-  const socket = new FramedSocket(raw, limits);
+  const socket = new FramedSocket(raw, limits, clock);
   cleanups.push(
     () => server.close(),
     () => stranger.destroy(),
@@ -99,7 +118,7 @@ describe.each([
     expect(Buffer.concat(received)).toEqual(encodeFrame(Buffer.from('2 frames')));
   });
 
-  it('matches replies to many requests under way', async () => {
+  it('matches replies to many requests in flight', async () => {
     const socket = await connectTo(await serve(echo, {}, tls), {}, tls);
     const replies = await Promise.all(
       Array.from({ length: 500 }, (__, index) => socket.request(Buffer.from(String(index)), { timeoutMs: 10_000 })),
@@ -134,32 +153,51 @@ describe('a peer that misbehaves', () => {
   });
 
   it('sends byte after byte and never completes a frame: FrameTimeoutError, though it is never silent for long', async () => {
-    const { stranger, socket } = await withStranger({ frameTimeoutMs: 200, idleTimeoutMs: 150 });
+    const { stranger, socket, raw } = await withStranger({ frameTimeoutMs: 2_000, idleTimeoutMs: 1_500 });
+    const reading = readAll(socket);
+    reading.catch(() => {});
     stranger.write(encodeHeader(1000));
-    const dripping = setInterval(() => stranger.write('x'), 10);
-    cleanups.push(() => clearInterval(dripping));
-    await expect(readAll(socket)).rejects.toThrow(errors.FrameTimeoutError);
+    for (let bytes = 5; bytes < 9; bytes++) {
+      stranger.write('x');
+      await eventually(() => raw.bytesRead === bytes, { intervalMs: 1 });
+      clock.advance(500);
+    }
+    clock.advance(250);
+    await expect(reading).rejects.toThrow(new errors.FrameTimeoutError(2_000));
   });
 
-  it('says nothing: IdleTimeoutError', async () => {
-    const { socket } = await withStranger({ idleTimeoutMs: 60 });
-    await expect(readAll(socket)).rejects.toThrow(errors.IdleTimeoutError);
+  it('says nothing: IdleTimeoutError, up to a quarter late, and not before', async () => {
+    const { socket } = await withStranger({ idleTimeoutMs: 1_000 });
+    const reading = readAll(socket);
+    reading.catch(() => {});
+    await clock.advanceAsync(1_000);
+    expect(socket.stream.destroyed).toBe(false);
+    clock.advance(250);
+    await expect(reading).rejects.toThrow(new errors.IdleTimeoutError(1_000));
   });
 
   it('never reads: send waits, then SendTimeoutError, and no more than the limit is held', async () => {
-    const { stranger, socket } = await withStranger({ sendTimeoutMs: 200 });
+    const frameBytes = 256 * 1024;
+    const { stranger, socket, raw } = await withStranger({ bufferedBytesMax: 1024 * 1024 });
     stranger.pause();
+    let heldBytes = 0;
     const flood = async (): Promise<void> => {
-      for (;;) await socket.send(Buffer.alloc(256 * 1024));
+      for (;;) {
+        await socket.send(Buffer.alloc(frameBytes));
+        heldBytes = Math.max(heldBytes, raw.writableLength);
+      }
     };
-    await expect(flood()).rejects.toThrow(errors.SendTimeoutError);
+    const flooding = flood();
+    await passTime(1_000, flooding);
+    await expect(flooding).rejects.toThrow(/^the peer did not take \d+ waiting bytes in 30000 ms \(sendTimeoutMs\)$/);
+    expect(heldBytes).toBeLessThan(1024 * 1024 + 2 * frameBytes);
   });
 
   it.each([
     ['large frames', 10_000, 3_000],
     ['empty frames', 0, 1_000_000],
   ])('sends %s faster than we read: it is made to wait, and its silence then is not idleness', async (_, payloadBytes, count) => {
-    const idleTimeoutMs = 100;
+    const idleTimeoutMs = 1_000;
     const { stranger, socket, raw } = await withStranger({
       bufferedBytesMax: 50_000,
       idleTimeoutMs,
@@ -168,10 +206,9 @@ describe('a peer that misbehaves', () => {
     const frame = encodeFrame(Buffer.alloc(payloadBytes));
     stranger.write(Buffer.alloc(frame.length * count, frame));
     await eventually(() => raw.isPaused());
-    const pausedMs = performance.now();
     const heldBytes = raw.bytesRead;
     expect(heldBytes).toBeLessThan(50_000 + 2 * 64 * 1024);
-    await eventually(() => performance.now() > pausedMs + 3 * idleTimeoutMs);
+    await clock.advanceAsync(30 * idleTimeoutMs);
     expect(raw.bytesRead).toBe(heldBytes);
     let read = 0;
     for await (const payload of socket) {
@@ -182,27 +219,45 @@ describe('a peer that misbehaves', () => {
   });
 
   it('reads slowly: as long as it takes anything of a large frame, sending goes on', async () => {
-    const sendTimeoutMs = 500;
-    const { stranger, socket } = await withStranger({ sendTimeoutMs, frameBytesMax: 64 * 1024 * 1024 });
+    const sendTimeoutMs = 30_000;
+    const { stranger, socket, raw } = await withStranger({ sendTimeoutMs, frameBytesMax: 64 * 1024 * 1024 });
     const frame = Buffer.alloc(32 * 1024 * 1024, 1);
-    let received = 0;
-    stranger.on('data', (chunk) => (received += chunk.length)).pause();
-    const sipping = setInterval(() => stranger.resume().once('data', () => stranger.pause()), 3);
-    cleanups.push(() => clearInterval(sipping));
-    const startMs = performance.now();
-    await socket.send(frame);
-    expect(performance.now() - startMs).toBeGreaterThan(sendTimeoutMs);
-    clearInterval(sipping);
+    let [received, sips] = [0, true];
+    stranger.pause().on('data', (chunk) => {
+      received += chunk.length;
+      if (sips) stranger.pause();
+    });
+    const sending = socket.send(frame);
+    for (let step = 0; step < 3; step++) {
+      const unsent = unsentBytes(raw);
+      await eventually(
+        () => {
+          stranger.resume();
+          return unsentBytes(raw) < unsent;
+        },
+        { intervalMs: 1 },
+      );
+      clock.advance(0.9 * sendTimeoutMs);
+    }
+    expect(unsentBytes(raw)).toBeGreaterThan(0);
+    sips = false;
     stranger.resume();
+    await sending;
     await eventually(() => received === frame.length + 4);
   });
 
-  it('does not reply: RequestTimeoutError for all that is under way, and the connection is closed', async () => {
+  it('does not reply: RequestTimeoutError for all that is in flight, in whole milliseconds, and the connection is closed', async () => {
     const { socket } = await withStranger();
     const slow = socket.request(Buffer.from('first'), { timeoutMs: 60_000 });
-    const fast = socket.request(Buffer.from('second'), { timeoutMs: 50 });
-    await expect(fast).rejects.toThrow('no reply within 50 ms');
-    await expect(slow).rejects.toThrow(errors.RequestTimeoutError);
+    const fast = socket.request(Buffer.from('second'), { timeoutMs: 49.393641999999 });
+    const both = Promise.allSettled([slow, fast]);
+    await clock.advanceAsync(49);
+    expect(socket.stream.destroyed).toBe(false);
+    clock.advance(1);
+    expect((await both).map((each) => each.status === 'rejected' && String(each.reason))).toEqual([
+      'RequestTimeoutError: no reply within 50 ms',
+      'RequestTimeoutError: no reply within 50 ms',
+    ]);
     await expect(socket.send(Buffer.from('third'))).rejects.toThrow(errors.FramingError);
   });
 });
@@ -236,6 +291,13 @@ describe('a request', () => {
     await expect(underWay).rejects.toMatchObject({ name: 'ConnectionClosedError', definite: false });
     const refused = socket.request(Buffer.from('x'), { timeoutMs: 5_000 });
     await expect(refused).rejects.toMatchObject({ name: 'ConnectionClosedError', definite: true });
+  });
+
+  it('with nothing left of its time is too late at once, without a complaint of the timer', async () => {
+    const { socket } = await withStranger();
+    const late = socket.request(Buffer.from('x'), { timeoutMs: -3.2 });
+    clock.advance(0);
+    await expect(late).rejects.toThrow(/^no reply within 0 ms$/);
   });
 
   it('needs a timeout that a timer can keep', async () => {
@@ -296,11 +358,13 @@ describe('the end of a connection', () => {
   });
 
   it('is an error of close when the peer does not take what was sent', async () => {
-    const { stranger, socket } = await withStranger({ closeTimeoutMs: 50 });
+    const { stranger, socket } = await withStranger();
     stranger.pause();
     const sending = Promise.all(Array.from({ length: 3 }, () => socket.send(Buffer.alloc(10 * 1024 * 1024))));
     sending.catch(() => {});
-    await expect(socket.close()).rejects.toThrow(/^the peer did not take \d+ waiting bytes in 50 ms \(closeTimeoutMs\)$/);
+    const closed = socket.close();
+    clock.advance(5_000);
+    await expect(closed).rejects.toThrow(/^the peer did not take \d+ waiting bytes in 5000 ms \(closeTimeoutMs\)$/);
     await expect(sending).rejects.toThrow(errors.SendTimeoutError);
   });
 
@@ -313,9 +377,12 @@ describe('the end of a connection', () => {
   });
 
   it('comes within the deadline even if the peer never closes its side', async () => {
-    const { stranger, socket } = await withStranger({ closeTimeoutMs: 50 });
-    stranger.on('end', () => {});
-    await socket.close();
+    const { stranger, socket } = await withStranger();
+    const ended = new Promise((resolve) => stranger.resume().once('end', resolve));
+    const closed = socket.close();
+    await ended;
+    clock.advance(5_000);
+    await closed;
     await expect(socket.send(Buffer.from('late'))).rejects.toThrow(errors.ConnectionClosedError);
   });
 
@@ -333,7 +400,7 @@ describe('the end of a connection', () => {
     const [polite, stubborn] = [await connectTo(server), await connectTo(server)];
     expect(String(await stubborn.request(Buffer.from('here'), { timeoutMs: 5_000 }))).toBe('here');
     await polite.close();
-    await server.close({ drainMs: 20 });
+    await closeAfter(server, 20);
     await expect(stubborn.request(Buffer.from('there'), { timeoutMs: 5_000 })).rejects.toThrow(errors.FramingError);
   });
 });
@@ -345,14 +412,14 @@ describe('a server that closes', () => {
     silent.on('error', () => {});
     await new Promise((resolve) => silent.once('connect', resolve));
     const gone = new Promise((resolve) => silent.once('close', resolve));
-    await server.close({ drainMs: 50 });
+    await closeAfter(server, 50);
     await gone;
   });
 
   it('does not wait for a handler that hangs, and drops its connection', async () => {
     const server = await serve(() => new Promise(() => {}));
     const socket = await connectTo(server);
-    await server.close({ drainMs: 50 });
+    await closeAfter(server, 50);
     expect(await readAll(socket).catch((error: unknown) => error)).toSatisfy(
       (end) => end instanceof errors.ConnectionClosedError || (Array.isArray(end) && end.length === 0),
     );
@@ -409,8 +476,8 @@ describe('limits', () => {
   });
 
   it('turn away connections above their number', async () => {
-    const server = await listenFramed({ host: '127.0.0.1', port: 0, connectionsMax: 1 }, echo);
-    cleanups.push(() => server.close());
+    const server = await listenFramed({ host: '127.0.0.1', port: 0, connectionsMax: 1, clock }, echo);
+    cleanups.push(() => closeAfter(server, 0));
     const first = await connectTo(server);
     expect(String(await first.request(Buffer.from('in'), { timeoutMs: 5_000 }))).toBe('in');
     const second = await connectTo(server);
@@ -424,13 +491,19 @@ it('says where it could not connect, and why', async () => {
   expect(String(error)).toContain('cannot connect to 127.0.0.1:1: connect ECONNREFUSED');
 });
 
-it('gives up on a server that never completes the TLS handshake', async () => {
-  const silent = createServer((socket) => cleanups.push(() => socket.destroy()));
+it('gives up on a server that accepts and never completes the TLS handshake', async () => {
+  const accepted = Promise.withResolvers<void>();
+  const silent = createServer((socket) => {
+    cleanups.push(() => socket.destroy());
+    accepted.resolve();
+  });
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   cleanups.push(() => silent.close());
   const { port } = silent.address() as AddressInfo;
-  const connecting = connectFramed({ host: '127.0.0.1', port, tls: {}, connectTimeoutMs: 50 });
-  await expect(connecting).rejects.toThrow(`cannot connect to 127.0.0.1:${port}: no connection within 50 ms`);
+  const connecting = connectFramed({ host: '127.0.0.1', port, tls: {}, clock });
+  await accepted.promise;
+  clock.advance(5_000);
+  await expect(connecting).rejects.toThrow(`cannot connect to 127.0.0.1:${port}: no connection within 5000 ms`);
 });
 
 it('says why an address cannot be listened on', async () => {

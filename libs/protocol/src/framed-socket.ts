@@ -4,6 +4,8 @@
  * turn of the event loop together.
  */
 import type { Duplex } from 'node:stream';
+import { Fifo } from '@lab/process/fifo';
+import { systemClock, type Clock } from '@lab/process/time';
 import { FrameDecoder, headerBytes, lengthOf, writeFrame } from './codec.ts';
 import {
   ConnectionClosedError,
@@ -13,7 +15,6 @@ import {
   SendTimeoutError,
   type FramingError,
 } from './errors.ts';
-import { Fifo } from './fifo.ts';
 import { checkRange, timerMsMax, withDefaults, type Limits } from './limits.ts';
 import { Requests } from './requests.ts';
 
@@ -42,7 +43,8 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   readonly #socket: Duplex;
   readonly #limits: Limits;
   readonly #decoder: FrameDecoder;
-  readonly #timer: NodeJS.Timeout;
+  readonly #clock: Clock;
+  readonly #stopChecks: () => void;
   readonly #requests: Requests;
 
   /** Frames received and not yet read. */
@@ -65,20 +67,22 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   #drain: (Waiter<void> & { promise: Promise<void> }) | undefined;
 
   /** When the peer last did what we waited for; kept at "now" while we do not wait. */
-  #heardMs = performance.now();
+  #heardMs: number;
   #frameBegunMs: number | undefined;
   #tookMs = 0;
   #unsentBytes = 0;
 
-  /** Takes a connected socket over, one with `allowHalfOpen`: nobody else may read it or write to it from now on. */
-  constructor(socket: Duplex, limits?: Partial<Limits>) {
+  /** Takes a connected socket over, one with `allowHalfOpen`: nobody else may read it or write to it from now on. All timeouts are on the clock. */
+  constructor(socket: Duplex, limits?: Partial<Limits>, clock: Clock = systemClock) {
     this.#socket = socket;
+    this.#clock = clock;
+    this.#heardMs = clock.nowMs();
     this.#limits = withDefaults(limits);
     this.#decoder = new FrameDecoder(this.#limits);
-    this.#requests = new Requests((error) => this.destroy(error));
+    this.#requests = new Requests(clock, (error) => this.destroy(error));
     const { idleTimeoutMs, frameTimeoutMs, sendTimeoutMs } = this.#limits;
     const shortestMs = Math.min(idleTimeoutMs, frameTimeoutMs, sendTimeoutMs);
-    this.#timer = setInterval(() => this.#check(), Math.min(shortestMs / checksPerTimeout, checkIntervalMsMax)).unref();
+    this.#stopChecks = clock.every(Math.min(shortestMs / checksPerTimeout, checkIntervalMsMax), () => this.#check());
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('end', () => this.#onEnd());
     socket.on('error', (error) => this.destroy(new ConnectionClosedError(error.message, { cause: error })));
@@ -99,12 +103,13 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   /**
-   * Sends a frame and resolves with the peer's reply to it. Many may be under way: replies come in the order of the requests. After `timeoutMs`
-   * (above 0, at most 24 days; a `RangeError` is thrown otherwise) it rejects with `RequestTimeoutError`, the connection is closed and all requests
-   * under way fail, for the order of the replies is lost. While requests are under way no frame reaches the iterator.
+   * Sends a frame and resolves with the peer's reply to it. Many may be in flight: replies come in the order of the requests. After `timeoutMs`
+   * (at most 24 days; a `RangeError` is thrown otherwise) it rejects with `RequestTimeoutError`, the connection is closed and all requests in
+   * flight fail, for the order of the replies is lost. What is left of a deadline may be given as it is: at 0 or below it is too late at once.
+   * While requests are in flight no frame reaches the iterator.
    */
   request(payload: Uint8Array, { timeoutMs }: { timeoutMs: number }): Promise<Buffer> {
-    checkRange('timeoutMs', timeoutMs, Number.MIN_VALUE, timerMsMax);
+    checkRange('timeoutMs', timeoutMs, -Infinity, timerMsMax);
     const refusal =
       this.#refusal(payload.byteLength) ?? (this.#ended ? closedBefore('by the peer, which can not reply') : undefined);
     if (refusal !== undefined) return Promise.reject(refusal);
@@ -123,7 +128,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   /**
    * Sends what is waiting, ends our side, and waits until the peer has ended its own, at most `closeTimeoutMs`, then drops it. Frames that still
-   * arrive are dropped, and requests under way fail. Resolves at once where the connection is gone already. Rejects with `SendTimeoutError` or
+   * arrive are dropped, and requests in flight fail. Resolves at once where the connection is gone already. Rejects with `SendTimeoutError` or
    * `ConnectionClosedError` where not everything went out.
    */
   async close(): Promise<void> {
@@ -132,14 +137,14 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#requests.fail(new ConnectionClosedError('by us'));
     if (this.#socket.destroyed) return;
     const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
-    const late = setTimeout(() => this.destroy(this.#lateToClose()), this.#limits.closeTimeoutMs);
+    const cancelDeadline = this.#clock.after(this.#limits.closeTimeoutMs, () => this.destroy(this.#lateToClose()));
     this.#uncork();
     this.#socket.end(() => {
       if (this.#ended) this.#socket.destroy();
     });
     this.#socket.resume();
     await closed;
-    clearTimeout(late);
+    cancelDeadline();
     if (!this.#socket.writableFinished) throw this.#error ?? new ConnectionClosedError('by the peer');
   }
 
@@ -159,7 +164,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   #receive(chunk: Buffer): void {
     if (this.#closing) return;
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#clock.nowMs();
     try {
       this.#decoder.push(chunk, this.#emit);
     } catch (error) {
@@ -192,14 +197,14 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     if (this.#error !== undefined) return Promise.reject(this.#error);
     if (this.#reader !== undefined)
       return Promise.reject(new Error('this connection is being read already: it has one reader at a time'));
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#clock.nowMs();
     return new Promise((resolve, reject) => (this.#reader = { resolve, reject }));
   }
 
   #onRead(frame: Buffer): void {
     this.#waitingBytes -= frame.byteLength + waitingFrameBytes;
     if (!this.#socket.isPaused() || this.#waitingBytes > this.#limits.bufferedBytesMax / 2) return;
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#clock.nowMs();
     if (this.#frameBegunMs !== undefined) this.#frameBegunMs = this.#heardMs;
     this.#socket.resume();
   }
@@ -263,7 +268,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   #cork(): void {
     if (this.#corked) return;
     this.#corked = true;
-    this.#turnMs = performance.now();
+    this.#turnMs = this.#clock.nowMs();
     this.#socket.cork();
     process.nextTick(this.#uncork);
   }
@@ -279,7 +284,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     if (this.#drain === undefined) {
       this.#drain = Promise.withResolvers<void>();
       this.#drain.promise.catch(() => {});
-      this.#tookMs = performance.now();
+      this.#tookMs = this.#clock.nowMs();
       this.#unsentBytes = unsentBytes(this.#socket);
     }
     return this.#drain.promise;
@@ -298,7 +303,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   #check(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     const { idleTimeoutMs, frameTimeoutMs, sendTimeoutMs } = this.#limits;
     if (!this.#awaited) this.#heardMs = nowMs;
     if (nowMs - this.#heardMs > idleTimeoutMs) return this.destroy(new IdleTimeoutError(idleTimeoutMs));
@@ -319,7 +324,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   #onClose(): void {
-    clearInterval(this.#timer);
+    this.#stopChecks();
     this.#error ??= new ConnectionClosedError(this.#closing ? 'by us' : 'by the peer');
     this.#settle(this.#error);
   }
@@ -344,6 +349,6 @@ const closedBefore = (why: string, cause?: Error): ConnectionClosedError =>
  * no progress; the handle below a socket knows better. It is not part of Node's documented interface, though Node's own socket timeout looks at it: where
  * it is missing (a duplex of another kind), progress is seen write by write.
  */
-function unsentBytes(socket: Duplex & { _handle?: { writeQueueSize?: number } | null }): number {
+export function unsentBytes(socket: Duplex & { _handle?: { writeQueueSize?: number } | null }): number {
   return socket._handle?.writeQueueSize || socket.writableLength;
 }

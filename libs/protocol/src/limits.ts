@@ -53,3 +53,6 @@ export function checkInteger(field: string, value: number, min: number, max: num
   if (!Number.isInteger(value)) throw new RangeError(`${field} is ${value}; it must be a whole number from ${min} to ${max}`);
   checkRange(field, value, min, max);
 }
+
+/** A time as an error says it: what is left of a deadline has many digits, and none of them helps. */
+export const wholeMs = (ms: number): string => `${Math.max(0, Math.ceil(ms))} ms`;

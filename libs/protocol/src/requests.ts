@@ -1,5 +1,6 @@
+import { Fifo } from '@lab/process/fifo';
+import type { Clock } from '@lab/process/time';
 import { RequestTimeoutError } from './errors.ts';
-import { Fifo } from './fifo.ts';
 
 interface Pending {
   resolve(reply: Buffer): void;
@@ -8,14 +9,16 @@ interface Pending {
   timeoutMs: number;
 }
 
-/** Requests under way, oldest first. One timer serves them all: it looks at the earliest deadline, and most requests never see it. */
+/** Requests in flight, oldest first. One timer serves them all: it looks at the earliest deadline, and most requests never see it. */
 export class Requests {
+  readonly #clock: Clock;
   readonly #onTimeout: (error: RequestTimeoutError) => void;
   readonly #pending = new Fifo<Pending>();
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimer = (): void => {};
   #timerDueMs = Infinity;
 
-  constructor(onTimeout: (error: RequestTimeoutError) => void) {
+  constructor(clock: Clock, onTimeout: (error: RequestTimeoutError) => void) {
+    this.#clock = clock;
     this.#onTimeout = onTimeout;
   }
 
@@ -38,17 +41,16 @@ export class Requests {
 
   /** Rejects all of them; for when no reply can come any more. */
   fail(error: unknown): void {
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#timerDueMs = Infinity;
-    const failed = [...this.#pending];
-    this.#pending.clear();
-    for (const pending of failed) pending.reject(error);
+    for (const pending of this.#pending.drain()) pending.reject(error);
   }
 
   #arm(dueMs: number): void {
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#timerDueMs = dueMs;
-    this.#timer = setTimeout(() => this.#expire(), dueMs - performance.now()).unref();
+    // Requests count from the start of their turn: by now a short time may be over.
+    this.#cancelTimer = this.#clock.after(Math.max(0, dueMs - this.#clock.nowMs()), () => this.#expire());
   }
 
   #expire(): void {
@@ -56,7 +58,7 @@ export class Requests {
     let earliest: Pending | undefined;
     for (const pending of this.#pending) if (pending.deadlineMs < (earliest?.deadlineMs ?? Infinity)) earliest = pending;
     if (earliest === undefined) return;
-    if (earliest.deadlineMs <= performance.now()) this.#onTimeout(new RequestTimeoutError(earliest.timeoutMs));
+    if (earliest.deadlineMs <= this.#clock.nowMs()) this.#onTimeout(new RequestTimeoutError(earliest.timeoutMs));
     else this.#arm(earliest.deadlineMs);
   }
 }

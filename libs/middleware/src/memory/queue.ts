@@ -4,10 +4,10 @@
  * Messages are held here rather than in smqp's queue, because that one looks for a message by walking over all that are unacknowledged: at the
  * 60,000 that a late-acknowledging consumer holds, each further publish and each ack would walk over 60,000.
  */
+import { Fifo } from '@lab/process/fifo';
 import { QueueLockedError, TopologyError } from '../errors.ts';
 import { deathHeaders, judge, originOf, type Origin, type Verdict } from '../failures.ts';
 import type { ConsumeOptions, Handler, Headers, Queue } from '../port.ts';
-import { Fifo } from '../fifo.ts';
 
 /** A message as the broker keeps it; shared by all queues that it was routed to. */
 export interface Message {

@@ -1,7 +1,7 @@
 /** A place in a stream that outlives the connections over which it is read. */
 import { BackOff } from '@lab/process/time';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
-import { Fifo } from '../fifo.ts';
+import { Fifo } from '@lab/process/fifo';
 import type { LogEntry } from '../port.ts';
 import { withTag } from './acks.ts';
 import { ignoringClosed, isGone, readRefusal } from './reply.ts';

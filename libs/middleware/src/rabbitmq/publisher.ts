@@ -4,8 +4,8 @@
  */
 import { BackOff } from '@lab/process/time';
 import { IllegalOperationError, type ChannelModel, type ConfirmChannel, type Options } from 'amqplib';
+import { Fifo } from '@lab/process/fifo';
 import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
-import { Fifo } from '../fifo.ts';
 import type { Headers } from '../port.ts';
 import type { RabbitmqLogger } from './options.ts';
 import { refusedExchange } from './reply.ts';

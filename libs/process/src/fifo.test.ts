@@ -19,6 +19,8 @@ it('a queue gives back what an array would, over any run of pushes and shifts, h
         expect(queue.length).toBe(model.length);
       }
       expect([...queue]).toEqual(model);
+      expect(queue.drain()).toEqual(model);
+      expect(queue.length).toBe(0);
     }),
   );
 });

@@ -19,20 +19,25 @@ export class Fifo<T> implements Iterable<T> {
     const item = this.#items[this.#first];
     this.#items[this.#first] = undefined;
     this.#first += 1;
-    if (this.#first === this.#items.length) this.clear();
-    else if (this.#first >= compactAt && this.#first * 2 >= this.#items.length) {
-      this.#items = this.#items.slice(this.#first);
-      this.#first = 0;
-    }
+    if (this.#first === this.#items.length) this.#keep([]);
+    else if (this.#first >= compactAt && this.#first * 2 >= this.#items.length) this.#keep(this.#items.slice(this.#first));
     return item;
   }
 
-  clear(): void {
-    this.#items = [];
-    this.#first = 0;
+  /** Takes everything out. */
+  drain(): T[] {
+    const items = this.#items.slice(this.#first) as T[];
+    this.#keep([]);
+    return items;
   }
 
+  /** What is in it, from the oldest on; nothing is taken. */
   *[Symbol.iterator](): Iterator<T> {
     for (let index = this.#first; index < this.#items.length; index++) yield this.#items[index]!;
+  }
+
+  #keep(items: (T | undefined)[]): void {
+    this.#items = items;
+    this.#first = 0;
   }
 }
