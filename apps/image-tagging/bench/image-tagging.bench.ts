@@ -11,22 +11,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import {
-  Client,
-  credentials,
-  makeGenericClientConstructor,
-  Metadata,
-  type ClientReadableStream,
-  type ClientWritableStream,
-} from '@grpc/grpc-js';
+import { Client, credentials, Metadata, type ClientReadableStream, type ClientWritableStream } from '@grpc/grpc-js';
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { makeLogger, systemClock } from '@lab/process';
 import { compareInTurn, reportBench, type BenchRow } from '@lab/testing';
 import sharp from 'sharp';
 import type { DownloadResponse, ImagesClient, RegistryClient, UploadResponse } from '../src/generated/lab/images/v1/images.ts';
-import { imagesService, registryService } from '../src/grpc/definitions.ts';
-import { channelOptions } from '../src/grpc/serve.ts';
+import { clientOptions, imagesAt, registryAt } from '../src/grpc/channels.ts';
 import { encodeJob } from '../src/messages.ts';
 import { captionBand } from '../src/pictures/caption.ts';
 import { exifFields } from '../src/pictures/exif.ts';
@@ -78,9 +70,9 @@ async function transfers(): Promise<BenchRow[]> {
   const bytes = await readFile(file)
     .then((content) => content.length)
     .catch(() => mib * 2 ** 20);
-  const images = new Stub<ImagesClient>(imagesService, ours.servers[0]!).client;
+  const images = imagesAt(ours.servers[0]!);
   const bareClient = new Client(bare.servers[0]!, credentials.createInsecure(), {
-    ...channelOptions,
+    ...clientOptions,
     'grpc.max_receive_message_length': -1,
   });
   let id = '';
@@ -146,15 +138,6 @@ async function makeLarge(file: string): Promise<void> {
   }
   await handle.sync();
   await handle.close();
-}
-
-/** A client of a service definition. */
-class Stub<T> {
-  readonly client: T;
-  constructor(definition: object, address: string) {
-    const Constructor = makeGenericClientConstructor(definition as typeof bareService, 'bench');
-    this.client = new Constructor(address, credentials.createInsecure(), channelOptions) as unknown as T;
-  }
 }
 
 let sha256Cache: Buffer | undefined;
@@ -237,13 +220,13 @@ async function downloadBare(client: Client, file: string): Promise<void> {
 /** Thirty clients within a second, each of which begins an upload where it is sent: how many more than the mean the most loaded server has. */
 async function spreadOf({ registry }: Peer): Promise<number> {
   say('30 clients ...');
-  const client = new Stub<RegistryClient>(registryService, registry).client;
+  const client = registryAt(registry);
   const counts = new Map<string, number>();
   const calls = await Promise.all(
     Array.from({ length: 30 }, async () => {
       const address = await findServer(client);
       counts.set(address, (counts.get(address) ?? 0) + 1);
-      return new Stub<ImagesClient>(imagesService, address).client.upload();
+      return imagesAt(address).upload();
     }),
   );
   for (const call of calls) {
@@ -259,7 +242,7 @@ const findServer = (client: RegistryClient): Promise<string> =>
   );
 
 async function registryTimes(address: string): Promise<[number, number]> {
-  const client = new Stub<RegistryClient>(registryService, address).client;
+  const client = registryAt(address);
   const times: number[] = [];
   const one = async (): Promise<void> => {
     for (let count = 0; count < 100; count++) {

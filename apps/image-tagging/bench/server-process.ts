@@ -18,7 +18,7 @@ import {
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { makeLogger, systemClock } from '@lab/process';
-import { channelOptions } from '../src/grpc/serve.ts';
+import { channelOptions } from '../src/grpc/channels.ts';
 import { PictureStore } from '../src/store/picture-store.ts';
 import { defaultNames, topologyOf } from '../src/topology.ts';
 import { makeRegistry, makeServer } from '../src/wiring.ts';

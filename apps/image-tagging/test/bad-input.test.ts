@@ -5,7 +5,7 @@ import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
 import { eventually, FakeClock } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ImageState, type Image, type ImagesClient } from '../src/generated/lab/images/v1/images.ts';
-import { channelOptions } from '../src/grpc/serve.ts';
+import { clientOptions } from '../src/grpc/channels.ts';
 import { makePicture } from '../src/pictures/make.ts';
 import { idOf } from '../src/wiring.ts';
 import { ask, chunk, download, header, headerOf, imagesAt, upload, UploadCall, type Ended } from './raw-call.ts';
@@ -267,7 +267,7 @@ describe('a list', () => {
 
 describe('a server', () => {
   it('refuses what is no message, and goes on', async () => {
-    const raw = new Client(system.observer.catalog.servers()[0]!.address!, credentials.createInsecure(), channelOptions);
+    const raw = new Client(system.observer.catalog.servers()[0]!.address!, credentials.createInsecure(), clientOptions);
     const bytes = (value: Buffer): Buffer => value;
     const { code } = await ask<Buffer>((done) =>
       raw.makeUnaryRequest('/lab.images.v1.Images/GetImage', bytes, bytes, Buffer.from([0xff, 0xff, 0xff]), done),

@@ -5,7 +5,6 @@ import { eventually } from '@lab/testing';
 import { docker } from '@lab/testing/containers';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { channelOptions } from '../src/grpc/serve.ts';
 import { makePicture } from '../src/pictures/make.ts';
 import { ImageComposeSystem, sha256Of } from './compose-system.ts';
 
@@ -100,10 +99,10 @@ const standardCalls = `
   const [address] = process.argv.slice(1);
   const { Health } = packageOf('grpc-health-check/proto/health/v1/health.proto').grpc.health.v1;
   const health = await new Promise((resolve, reject) => {
-    new Health(address, credentials.createInsecure(), channelOptions).check({}, (error, answer) => (error ? reject(error) : resolve(answer)));
+    new Health(address, credentials.createInsecure()).check({}, (error, answer) => (error ? reject(error) : resolve(answer)));
   });
   const { ServerReflection } = packageOf('@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto').grpc.reflection.v1;
-  const call = new ServerReflection(address, credentials.createInsecure(), channelOptions).ServerReflectionInfo();
+  const call = new ServerReflection(address, credentials.createInsecure()).ServerReflectionInfo();
   call.end({ list_services: '' });
   for await (const { list_services_response } of call)
     console.log(JSON.stringify({ health: health.status, services: list_services_response.service.map(({ name }) => name) }));

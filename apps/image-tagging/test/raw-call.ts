@@ -16,7 +16,7 @@ import type {
   UploadResponse,
 } from '../src/generated/lab/images/v1/images.ts';
 import { ImagesService } from '../src/generated/lab/images/v1/images.ts';
-import { channelOptions } from '../src/grpc/serve.ts';
+import { clientOptions } from '../src/grpc/channels.ts';
 
 export type Part = UploadRequest['part'];
 
@@ -34,7 +34,7 @@ const Stub = makeGenericClientConstructor(ImagesService, 'lab.images.v1.Images')
   new (address: string, creds: ReturnType<typeof credentials.createInsecure>, options: object): ImagesClient;
 };
 
-export const imagesAt = (address: string): ImagesClient => new Stub(address, credentials.createInsecure(), channelOptions);
+export const imagesAt = (address: string): ImagesClient => new Stub(address, credentials.createInsecure(), clientOptions);
 
 let keys = 0;
 /** A header that fits the bytes, with a key that no other has. */

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { Client, credentials } from '@grpc/grpc-js';
 import { eventually } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { channelOptions } from '../src/grpc/serve.ts';
+import { clientOptions } from '../src/grpc/channels.ts';
 import { collect } from './collect.ts';
 import { numbered, picture } from './pictures.ts';
 import { System, type SystemOptions } from './system.ts';
@@ -79,7 +79,7 @@ describe('the system', () => {
       [system.registry, 'lab.images.v1.Registry'],
       [system.addressOf('svc-1'), 'lab.images.v1.Images'],
     ] as const) {
-      const client = new Client(address, credentials.createInsecure(), channelOptions);
+      const client = new Client(address, credentials.createInsecure(), clientOptions);
       const health = await new Promise((resolve, reject) =>
         client.makeUnaryRequest('/grpc.health.v1.Health/Check', bytes, bytes, Buffer.alloc(0), (error, answer) =>
           error === null ? resolve(answer) : reject(error),

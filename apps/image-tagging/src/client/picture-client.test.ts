@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { status, type Deadline, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
 import { ExitError } from '@lab/process';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   ImageState,
   type DownloadRequest,
@@ -53,6 +53,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.unstubAllEnvs();
   client?.close();
   await serving?.stop(0);
   serving = undefined;
@@ -312,6 +313,13 @@ describe('every call', () => {
     expect(listed.map(({ fileName }) => fileName)).toEqual(['page ', 'page next']);
     expect(deadlines).toHaveLength(11);
     for (const deadline of deadlines) expect(Number(deadline)).toBeLessThanOrEqual(Date.now() + 24 * 3_600_000);
+  });
+
+  it('goes to the machines themselves, whatever proxy the environment names', async () => {
+    for (const name of ['grpc_proxy', 'http_proxy', 'https_proxy']) vi.stubEnv(name, 'http://127.0.0.1:1');
+    for (const name of ['no_grpc_proxy', 'no_proxy']) vi.stubEnv(name, undefined);
+    const playing = await play();
+    expect(await playing.status(id)).toMatchObject({ id });
   });
 
   it('is tried while no registry answers, then given up with an exit code that says: later', async () => {

@@ -13,22 +13,12 @@ import { ReflectionService } from '@grpc/reflection';
 import type { Logger } from '@lab/process';
 import { HealthImplementation } from 'grpc-health-check';
 import { Refusal, type RefusalKind } from '../refusal.ts';
+import { channelOptions } from './channels.ts';
 
 const protoFolder = join(import.meta.dirname, '../../proto');
 
 /** Longest message that is taken; a chunk has 1 MiB at most, and something stands around it. */
 const messageBytesMax = 1024 * 1024 + 64 * 1024;
-
-export const channelOptions = {
-  // Larger than the default of 64 KiB, which a fast line fills before its acknowledgement is back.
-  'grpc-node.flow_control_window': 4 * 1024 * 1024,
-  // A peer that hangs, or whose cable was pulled, is noticed within 8 s.
-  'grpc.keepalive_time_ms': 5_000,
-  'grpc.keepalive_timeout_ms': 3_000,
-  'grpc.keepalive_permit_without_calls': 1,
-  // These are our own services: a proxy that the environment names (`http_proxy`) leads elsewhere.
-  'grpc.enable_http_proxy': 0,
-} as const;
 
 const statusOf: Readonly<Record<RefusalKind, status>> = {
   invalid: status.INVALID_ARGUMENT,
