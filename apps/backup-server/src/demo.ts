@@ -8,11 +8,12 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { makeMemoryServer } from '@lab/middleware';
-import { ExitError, makeLogger, type ConfigSource, type HostedRole, type Role } from '@lab/process';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { ExitError, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
-import { hostedRoles, makeContentCreator, makeNode } from './hosts.ts';
+import { credentialsOf } from './channel/credentials.ts';
+import { makeContentCreator, makeNode, makeRoles } from './hosts.ts';
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];
 const path = 'notes';
@@ -81,37 +82,27 @@ class DemoSystem {
 
   async start(): Promise<void> {
     const log = makeLogger({ name: 'demo', level: 'warn' });
-    const credentials = { secret: randomBytes(32) };
+    const host = { log, clock: systemClock, nowMs: Date.now, newId: randomUUID };
     const secretFile = join(this.#folder, 'secret');
-    await writeFile(secretFile, credentials.secret.toString('hex'), { mode: 0o600 });
-    const shared = { secret: Buffer.from(credentials.secret.toString('hex')) };
+    await writeFile(secretFile, randomBytes(32).toString('hex'), { mode: 0o600 });
+    const credentials = credentialsOf({ secretFile });
     for (const name of nodeNames) {
       const root = this.rootOf(name);
       await makeContent(root);
-      const address = await freeAddress();
-      this.#addresses.set(name, address);
-      await this.#run(makeNode({ name, listen: address, root, cache: undefined }, shared, log));
-      const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, log);
+      const listen = await freeAddress();
+      this.#addresses.set(name, listen);
+      await this.#run(makeNode({ name, listen, root, cache: undefined }, credentials, host));
+      const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, host);
       await writer.start();
       this.#writers.push(writer);
     }
     this.#server = await freeAddress();
     const memory = makeMemoryServer();
-    const settings = {
-      store: join(this.#folder, 'store'),
-      listen: this.#server,
-      scrubCycle: 7 * 86_400_000,
-      sweepInterval: 600_000,
-    };
+    const times = { scrubCycle: 7 * 86_400_000, sweepInterval: 600_000 };
+    const settings = { ...times, store: join(this.#folder, 'store'), listen: this.#server };
     const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
-    const hosted = hostedRoles(names, {
-      settings,
-      log,
-      credentials: shared,
-      connect: () => Promise.resolve(memory.connect()),
-      end: () => {},
-    });
-    for (const { role } of hosted satisfies HostedRole[]) await this.#run(typeof role === 'function' ? role() : role);
+    const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
+    await this.#run(makeRoles(names, { ...host, settings, credentials, connect, end: () => {} }));
     console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);
   }
 

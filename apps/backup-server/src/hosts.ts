@@ -1,21 +1,12 @@
 /** Processes: one role on RabbitMQ, all of them on the memory broker, a node, a content creator. */
-import { randomUUID } from 'node:crypto';
 import { appendFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
-import { ExitError, exitCodes, makeLogger, runProcess, systemClock, type HostedRole, type Logger, type Role } from '@lab/process';
-import { Registry } from 'prom-client';
+import { ExitError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel/channel.ts';
-import {
-  roleNames,
-  splitAddress,
-  type ContentCreatorConfig,
-  type NodeConfig,
-  type RoleConfig,
-  type StandaloneConfig,
-} from './config.ts';
 import { credentialsOf } from './channel/credentials.ts';
+import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { FileCache } from './tree/file-cache.ts';
@@ -28,30 +19,46 @@ const connectionsMax = 50;
 
 const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.message }, 'connection refused');
 
-/** What the roles on a store share in every host. */
-function makeHost(parts: {
-  broker: Broker;
-  store: BackupStore;
-  log: Logger;
+interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'> {
+  settings: StoreTimes & { store: string; listen: string };
   credentials: Credentials;
-  listen: string;
+  connect: () => Promise<Broker>;
   end: () => void;
-}): Host {
-  const { credentials, log, listen } = parts;
+}
+
+/** The named roles on one store, each with a connection of its own: they start in this order, and stop in reverse. */
+export function makeRoles(names: readonly string[], { settings, connect, ...parts }: RolesParts): Role {
+  const stack = new AsyncDisposableStack();
+  return {
+    async start() {
+      const store = await opened(settings.store);
+      stack.defer(() => store.close());
+      for (const name of names) {
+        const broker = await connect();
+        stack.defer(() => broker.close());
+        const host = makeHost({ ...parts, log: parts.log.child({ role: name }), broker, store }, settings);
+        const role = wire(name, host, settings);
+        stack.defer(() => role.stop());
+        await role.start();
+      }
+    },
+    stop: () => stack.disposeAsync(),
+  };
+}
+
+/** What the roles on a store share in every host. */
+function makeHost(parts: Omit<Host, 'listen' | 'connect'> & { credentials: Credentials }, { listen }: { listen: string }): Host {
+  const { credentials, log } = parts;
+  const server = { name: 'server', identity: 'server', asker: 'admin' } as const;
   const listening: Listening = {
+    ...server,
     ...splitAddress(listen),
-    name: 'server',
-    identity: 'server',
-    asker: 'admin',
     credentials,
     connectionsMax,
     onRefused: onRefused(log),
   };
   return {
     ...parts,
-    clock: systemClock,
-    nowMs: Date.now,
-    newId: randomUUID,
     listen: (serve) => listenChannels(listening, serve),
     async connect({ node, address }) {
       const channel = await connectChannel({ ...splitAddress(address), identity: `node-${node}` }, 'requester', credentials);
@@ -62,70 +69,39 @@ function makeHost(parts: {
   };
 }
 
-/** As if the process had been asked to stop from outside. */
-const endProcess = (): void => void process.kill(process.pid, 'SIGTERM');
-
-/** Store, broker and the named roles, in the order to start them; stopped in reverse. */
-export function hostedRoles(
-  names: readonly string[],
-  parts: {
-    settings: StoreTimes & { store: string; listen: string };
-    log: Logger;
-    credentials: Credentials;
-    connect: () => Promise<Broker>;
-    end: () => void;
-  },
-): HostedRole[] {
-  const { settings, log, credentials, connect, end } = parts;
-  let store: BackupStore | undefined;
-  const opening: Role = {
-    start: async () => void (store = await opened(settings.store)),
-    stop: async () => store?.close(),
-  };
-  const running = names.flatMap((name) => {
-    let broker: Broker | undefined;
-    const connection: Role = { start: async () => void (broker = await connect()), stop: async () => broker?.close() };
-    const host = (): Host =>
-      makeHost({ broker: broker!, store: store!, log: log.child({ role: name }), credentials, listen: settings.listen, end });
-    return [
-      { name: `connection of ${name}`, role: connection },
-      { name, role: () => wire(name, host(), settings) },
-    ];
-  });
-  return [{ name: 'store', role: opening }, ...running];
-}
-
 async function opened(directory: string): Promise<BackupStore> {
   try {
     return await openStore(directory);
   } catch (error) {
-    throw new ExitError(`the store cannot be opened: ${(error as Error).message}`, exitCodes.failed, { cause: error });
+    throw new ExitError(`the store cannot be opened: ${(error as Error).message}`, undefined, { cause: error });
   }
 }
 
+/** As if the process had been asked to stop from outside. */
+const end = (): void => void process.kill(process.pid, 'SIGTERM');
+
 /** Server, nodes manager and backup requester in one process: for one machine, without RabbitMQ. */
-export async function runStandalone(settings: StandaloneConfig): Promise<number> {
-  const log = makeLogger({ name: 'standalone', level: settings.logLevel });
-  const memory = makeMemoryServer();
+export function runStandalone(settings: StandaloneConfig): Promise<number> {
   const credentials = credentialsOf(settings);
+  const memory = makeMemoryServer();
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-  return runProcess(hostedRoles(roleNames, { settings, log, credentials, connect, end: endProcess }), { log });
+  return runRole({ ...settings, name: 'standalone' }, (host) =>
+    makeRoles(roleNames, { ...host, settings, credentials, connect, end }),
+  );
 }
 
-export async function runRole(name: string, settings: RoleConfig): Promise<number> {
-  const log = makeLogger({ name, level: settings.logLevel });
+export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<number> {
   const credentials = credentialsOf(settings);
-  const connect = (): Promise<Broker> => connectRabbitmq({ url: settings.rabbitmqUrl, log });
-  return runProcess(hostedRoles([name], { settings, log, credentials, connect, end: endProcess }), {
-    log,
-    ...(settings.healthPort !== undefined && { health: { port: settings.healthPort, registry: new Registry() } }),
+  return runRole({ ...settings, name }, (host) => {
+    const connect = (): Promise<Broker> => connectRabbitmq({ url: settings.rabbitmqUrl, log: host.log });
+    return makeRoles([name], { ...host, settings, credentials, connect, end });
   });
 }
 
 export function makeNode(
   settings: Pick<NodeConfig, 'name' | 'listen' | 'root'> & { cache: string | undefined },
   credentials: Credentials,
-  log: Logger,
+  { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): Role {
   const { name, listen, root, cache } = settings;
   const identity = `node-${name}`;
@@ -139,28 +115,25 @@ export function makeNode(
     onRefused: onRefused(log),
   };
   const tree = new Tree(root, new FileCache(cache, root));
-  return new NodeRole({ name, tree, clock: systemClock, log, listen: (serve) => listenChannels(listening, serve) });
+  return new NodeRole({ name, tree, clock, log, listen: (serve) => listenChannels(listening, serve) });
 }
 
-export async function runNode(settings: NodeConfig): Promise<number> {
-  const log = makeLogger({ name: settings.name, level: settings.logLevel });
+export function runNode(settings: NodeConfig): Promise<number> {
   const cache = settings.cache ?? join(homedir(), '.cache', 'lab-backup-server', settings.name);
   const credentials = credentialsOf(settings);
-  return runProcess([{ name: 'node', role: () => makeNode({ ...settings, cache }, credentials, log) }], {
-    log,
-    ...(settings.healthPort !== undefined && { health: { port: settings.healthPort, registry: new Registry() } }),
-  });
+  return runRole(settings, (host) => makeNode({ ...settings, cache }, credentials, host));
 }
 
-export function makeContentCreator({ name, file, interval }: Omit<ContentCreatorConfig, 'logLevel'>, log: Logger): Role {
+export function makeContentCreator(
+  { name, file, interval }: Omit<ContentCreatorConfig, 'logLevel'>,
+  { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
+): Role {
   const append = async (line: string): Promise<void> => {
     await mkdir(dirname(file), { recursive: true });
     await appendFile(file, line);
   };
-  return new ContentCreatorRole({ name, clock: systemClock, log, append, intervalMs: interval });
+  return new ContentCreatorRole({ name, clock, log, append, intervalMs: interval });
 }
 
-export async function runContentCreator(settings: ContentCreatorConfig): Promise<number> {
-  const log = makeLogger({ name: settings.name, level: settings.logLevel });
-  return runProcess([{ name: 'content-creator', role: () => makeContentCreator(settings, log) }], { log });
-}
+export const runContentCreator = (settings: ContentCreatorConfig): Promise<number> =>
+  runRole(settings, (host) => makeContentCreator(settings, host));

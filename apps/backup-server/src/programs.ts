@@ -58,7 +58,7 @@ const commands: Record<string, Command> = {
       command({
         summary: `the role ${name}, on RabbitMQ`,
         settings: config.roleConfig,
-        run: async (settings) => (await hosts()).runRole(name, settings),
+        run: async (settings) => (await hosts()).runOnRabbitmq(name, settings),
       }),
     ]),
   ),

@@ -66,6 +66,5 @@ export function wire(name: string, host: Host, times: StoreTimes): Role {
       await role.start();
     },
     stop: () => role.stop(),
-    ...(role.failed === undefined ? {} : { failed: role.failed }),
   };
 }

@@ -1,19 +1,19 @@
 /** Server, nodes manager, requester and a node in this process, over TLS, asked as an admin asks: what damage costs, and what heals it. */
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeMemoryServer } from '@lab/middleware';
-import { silentLogger, type Role } from '@lab/process';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { silentLogger, systemClock, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { freePort } from '@lab/testing';
 import { bundleParts, hashOf } from '@lab/store/bundle';
 import { adminCommands } from '../src/admin/commands.ts';
 import { makeCertificates } from '../src/channel/certificates.ts';
 import { listenChannels, type Channel } from '../src/channel/channel.ts';
-import { checksumOf } from '../src/messages.ts';
 import { manifestText, type Entry } from '../src/domain/manifest.ts';
-import { hostedRoles, makeNode } from '../src/hosts.ts';
-import { manifestPieces, packJson, packOffer } from '../src/messages.ts';
+import { makeNode, makeRoles } from '../src/hosts.ts';
+import { checksumOf, manifestPieces, packJson, packOffer } from '../src/messages.ts';
 import type { ListedVersion } from '../src/roles/server.ts';
 
 const path = 'papers';
@@ -21,13 +21,7 @@ let folder: string;
 let server: string;
 let running: Role[];
 
-async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
@@ -39,19 +33,19 @@ beforeEach(async () => {
   server = listen;
   const settings = { store: join(folder, 'store'), listen, scrubCycle: 1e9, sweepInterval: 1e9 };
   const memory = makeMemoryServer();
-  const hosted = hostedRoles(['backup-requester', 'nodes-manager', 'server'], {
-    settings,
-    log: silentLogger,
-    credentials: { tls },
-    connect: () => Promise.resolve(memory.connect()),
-    end: () => {},
-  });
-  running = [makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, { tls }, silentLogger)];
-  await running[0]!.start();
-  for (const { role } of hosted) {
-    running.push(typeof role === 'function' ? role() : role);
-    await running.at(-1)!.start();
-  }
+  const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
+  const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
+  running = [
+    makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, { tls }, host),
+    makeRoles(['backup-requester', 'nodes-manager', 'server'], {
+      ...host,
+      settings,
+      credentials: { tls },
+      connect,
+      end: () => {},
+    }),
+  ];
+  for (const role of running) await role.start();
   await admin('register', '--node', 'desk', '--address', node, '--path', path, '--every', '1h');
   await admin('backup', '--node', 'desk', '--path', path);
 });

@@ -1,11 +1,11 @@
 /** The admin: each command is one connection to the server, and an answer. */
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { command, commandGroup, ExitError, exitCodes, type Command } from '@lab/process';
+import { command, commandGroup, ExitError, exitCodes, splitAddress, type Command } from '@lab/process';
 import { FramingError } from '@lab/protocol';
 import Table from 'cli-table3';
 import { AuthenticationError, connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
-import { adminConfigs, splitAddress, type AdminConfig } from '../config.ts';
+import { adminConfigs, type AdminConfig } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
 import { parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Task } from '../domain/registry.ts';
