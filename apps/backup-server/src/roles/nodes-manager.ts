@@ -2,7 +2,7 @@
  * Nodes manager: keeps the registry and the schedule. Each second it looks what is due and puts it into the requesters' queue; from them it hears how far
  * each try is and how it ended. What is registered is on disk before it is answered, so a restart forgets nothing; a try that was under way is due again.
  */
-import type { Broker, Consumer, Delivery } from '@lab/middleware';
+import { consumeAlone, type Broker, type Consumer, type Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import { sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
@@ -23,8 +23,7 @@ import {
 } from '../domain/registry.ts';
 import { decode, encode, packJson, type Head } from '../messages.ts';
 import { parseSchedule } from '../schedule.ts';
-import { queueOf } from '../topology.ts';
-import { consumeAlone } from './alone.ts';
+import { failureLimit, queueOf } from '../topology.ts';
 
 /** What the nodes manager keeps on disk. */
 export interface SavedRegistry {
@@ -49,6 +48,7 @@ export interface NodesManagerParts {
 }
 
 const tickMs = 1_000;
+const limits = { prefetch: 100, failureLimit };
 
 /** What `status` is told of the registry. */
 export interface RegistryView {
@@ -77,14 +77,17 @@ export class NodesManagerRole implements Role {
     const { broker, clock, file, log } = this.#parts;
     // Alone from here on: only then is the file ours.
     this.#consumers.push(
-      await consumeAlone(this.#parts, queueOf.commands, (delivery) => this.#ready.promise.then(() => this.#command(delivery))),
+      await consumeAlone(
+        this.#parts,
+        queueOf.commands,
+        (delivery) => this.#ready.promise.then(() => this.#command(delivery)),
+        limits,
+      ),
     );
     const known = await file.load();
     this.#registry = restored(known?.tasks ?? []);
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
-    this.#consumers.push(
-      await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), { prefetch: 100, failureLimit: 3 }),
-    );
+    this.#consumers.push(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
     this.#stopTicks = clock.every(
       tickMs,
       () => void this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed')),
