@@ -44,6 +44,8 @@ export class MemoryQueue {
   /** The connection that an exclusive queue belongs to. */
   readonly owner: object | undefined;
   readonly #host: QueueHost;
+  /** Messages that were not acknowledged. */
+  depth = 0;
   readonly #ready = new Fifo<Entry>();
   /** What came back goes out first, as in a quorum queue. */
   readonly #returned = new Fifo<Entry>();
@@ -63,6 +65,7 @@ export class MemoryQueue {
   }
 
   push(message: Message): void {
+    this.depth++;
     this.#host.account(sizeOf(message));
     this.#ready.push({ message, order: this.#order++, returns: 0 });
     this.#host.wake(this);
@@ -150,6 +153,7 @@ export class MemoryQueue {
   }
 
   #release(entry: Entry): void {
+    this.depth--;
     this.#host.account(-sizeOf(entry.message));
   }
 }

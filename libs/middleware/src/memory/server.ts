@@ -25,6 +25,8 @@ export interface MemoryServer {
    * Whatever the dead role's code still does is refused or ignored.
    */
   kill(broker: Broker): void;
+  /** Messages in a queue, those that consumers hold included; 0 where there is no such queue. */
+  depth(queue: string): number;
 }
 
 export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServer {
@@ -41,6 +43,7 @@ export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServe
       if (connection === undefined) throw new TypeError('kill takes a broker that connect() of this server returned');
       connection.die();
     },
+    depth: (queue) => state.queue(queue)?.depth ?? 0,
   };
 }
 

@@ -1,0 +1,78 @@
+/**
+ * Counts the words of each job. The queue is its memory: it acknowledges a job's batches when it has read the job's answer in the log, not before. If
+ * it dies, the broker gives all of them to the counter that stands by. A batch that comes after the answer is a repeat, and goes.
+ */
+import { PoisonError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
+import type { Logger, Role } from '@lab/process';
+import { WordCount } from '../domain/word-count.ts';
+import { answers, batches, decodeAnswer, decodeBatch, encode, topology, type Batch } from '../messages.ts';
+
+/** A job that has no answer yet. */
+interface Job {
+  words: WordCount;
+  /** Resolves when the answer is in the log. */
+  answered: PromiseWithResolvers<void>;
+}
+
+export class Counter implements Role {
+  readonly failed: Promise<never>;
+  readonly #fail: (reason: unknown) => void;
+  readonly #broker: Broker;
+  readonly #log: Logger;
+  readonly #jobs = new Map<string, Job>();
+  readonly #answered = new Set<string>();
+  #consumer: Consumer | undefined;
+
+  constructor({ broker, log }: { broker: Broker; log: Logger }) {
+    this.#broker = broker;
+    this.#log = log;
+    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+  }
+
+  async start(): Promise<void> {
+    await this.#broker.declare(topology);
+    this.#followAnswers().catch(this.#fail);
+    // All that one consumer may hold: a job's batches are held until it is answered.
+    const options = { prefetch: 65_535, failureLimit: 3 };
+    this.#consumer = await this.#broker.consume(batches, (delivery) => this.#take(delivery), options);
+    this.#consumer.closed.catch(this.#fail);
+  }
+
+  async stop(): Promise<void> {
+    await this.#consumer?.stop();
+  }
+
+  async #followAnswers(): Promise<void> {
+    for await (const { body } of await this.#broker.read(answers, 'first')) {
+      const { job } = decodeAnswer(body);
+      this.#answered.add(job);
+      this.#jobs.get(job)?.answered.resolve();
+      this.#jobs.delete(job);
+    }
+  }
+
+  /** Returning acknowledges. */
+  async #take({ body }: Delivery): Promise<void> {
+    const batch = decodeBatch(body);
+    if (this.#answered.has(batch.job)) return;
+    const { words, answered } = this.#job(batch);
+    try {
+      words.add(batch.number, batch.lines);
+    } catch (cause) {
+      throw new PoisonError(`batch ${batch.number} of job ${batch.job} cannot be counted`, { cause });
+    }
+    if (words.complete) await this.#answer(batch.job, words);
+    await answered.promise;
+  }
+
+  async #answer(job: string, words: WordCount): Promise<void> {
+    await this.#broker.append(answers, encode({ job, counts: words.counts }));
+    this.#log.info({ job }, 'answered');
+  }
+
+  #job({ job: name, total }: Batch): Job {
+    let job = this.#jobs.get(name);
+    if (job === undefined) this.#jobs.set(name, (job = { words: new WordCount(total), answered: Promise.withResolvers<void>() }));
+    return job;
+  }
+}

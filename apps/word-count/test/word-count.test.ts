@@ -1,0 +1,143 @@
+/** The promise, under a seed: the counts are those of a plain loop, whatever dies, and whatever comes twice or late. */
+import { join } from 'node:path';
+import { makeFaulty, makeMemoryServer, type Broker } from '@lab/middleware';
+import { silentLogger, sleep, type Clock } from '@lab/process';
+import { FakeClock, makeMutant, simulate, type Mistake, type Random } from '@lab/testing';
+import { describe, expect, it } from 'vitest';
+import { batchesOf, WordCount } from '../src/domain/word-count.ts';
+import { batchCharactersMax, batches } from '../src/messages.ts';
+import { Counter } from '../src/roles/counter.ts';
+import { countWords } from '../src/roles/reader.ts';
+
+/** The oracle: no batches, no messages, and no second look at how the system does it. */
+function plainLoop(lines: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  const words = lines.flatMap((line) => line.toLowerCase().split(/[^\p{L}]+/u));
+  for (const word of words) if (word !== '') counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
+}
+
+function randomLines(random: Random): string[] {
+  const word = (): string => random.pick(['error', 'info', 'Node', 'córdoba', 'request'.repeat(500)]);
+  return Array.from({ length: random.integer(1, 60) }, () => `${word()} ${random.integer(0, 9)} ${word()}`);
+}
+
+/** What is sent is on its way for a while: whoever sends it may die meanwhile, and what was sent later may come earlier. */
+const takingTime = (broker: Broker, clock: Clock, random: Random): Broker => ({
+  features: broker.features,
+  declare: (topology) => broker.declare(topology),
+  publish: (message) => sleep(clock, random.integer(0, 200)).then(() => broker.publish(message)),
+  consume: (queue, handler, options) => broker.consume(queue, handler, options),
+  append: (log, body) => sleep(clock, random.integer(0, 200)).then(() => broker.append(log, body)),
+  read: (log, from) => broker.read(log, from),
+  remove: (what) => broker.remove(what),
+  close: () => broker.close(),
+});
+
+/** Most turns of the event loop until there is an answer: ten times what any seed took. */
+const turnsMax = 20_000;
+
+/** One reader and two counters, which die and come back; resolves with the deaths when the answer is there and right. */
+async function runSystem(random: Random, CounterUnderTest: typeof Counter): Promise<number> {
+  const [clock, server, lines] = [new FakeClock(), makeMemoryServer(), randomLines(random)];
+  let answer: Record<string, number> | undefined;
+  let deaths = 0;
+  /** Runs something on a connection of its own that is killed now and then, and begins again later. */
+  const runMortal = (name: string, chance: (turn: number) => number, begin: (broker: Broker) => Promise<unknown>) => {
+    let inner: Broker | undefined;
+    let starts = 0;
+    const start = (): void => {
+      inner = server.connect();
+      const faults = { duplicates: 0.05, delays: 0.1, delayMsMax: 500, lostAcks: 0.02 };
+      const own = random.fork(`${name} ${starts++}`);
+      const broker = takingTime(makeFaulty(inner, { ...faults, clock, random: own }), clock, own);
+      // What a death interrupts fails; what lives must not, and is found out by its missing answer.
+      begin(broker).catch(() => undefined);
+    };
+    start();
+    return (turn: number): void => {
+      if (inner === undefined || !random.chance(chance(turn))) return;
+      deaths++;
+      server.kill(inner);
+      inner = undefined;
+      clock.after(random.integer(10, 2_000), start);
+    };
+  };
+  const counting = (broker: Broker): Promise<void> => {
+    const counter = new CounterUnderTest({ broker, log: silentLogger });
+    counter.failed.catch(() => undefined);
+    return counter.start();
+  };
+  const reading = async (broker: Broker): Promise<void> => void (answer = await countWords({ broker, job: 'job', lines }));
+  // The reader dies early or not at all: one that always comes again would make good what a counter has lost.
+  const mortals = [
+    runMortal('counter a', () => 0.01, counting),
+    runMortal('counter b', () => 0.01, counting),
+    runMortal('reader', (turn) => (turn < 20 ? 0.05 : 0), reading),
+  ];
+  // What is still held once there is an answer would be held for ever.
+  for (let turn = 0; answer === undefined || server.depth(batches) > 0; turn++) {
+    if (turn > turnsMax) throw new Error(`${answer ? 'batches are held' : 'no answer'} after ${turnsMax} turns`);
+    if (answer === undefined) for (const mayDie of mortals) mayDie(turn);
+    clock.advance(5);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(answer).toEqual(plainLoop(lines));
+  return deaths;
+}
+
+const seeds = { seeds: 200, env: process.env, file: import.meta.filename };
+
+describe('the counts are those of a plain loop', () => {
+  it('whatever dies, and whatever comes twice or late', { timeout: 120_000 }, async () => {
+    let deaths = 0;
+    await simulate(seeds, async (random) => void (deaths += await runSystem(random, Counter)));
+    if (process.env['SEED'] === undefined) expect(deaths).toBeGreaterThan(0);
+  });
+
+  const mistakes: [string, Mistake][] = [
+    ['acknowledges before the answer is safe', { file: 'roles/counter.ts', right: '    await answered.promise;\n', wrong: '' }],
+    ['counts a repeat', { file: 'domain/word-count.ts', right: '    if (this.#seen.has(number)) return;\n', wrong: '' }],
+    [
+      'takes the last number for the end',
+      { file: 'roles/counter.ts', right: 'if (words.complete)', wrong: 'if (batch.number === batch.total - 1)' },
+    ],
+    [
+      'holds what comes after the answer',
+      { file: 'roles/counter.ts', right: '    if (this.#answered.has(batch.job)) return;\n', wrong: '' },
+    ],
+  ];
+  it.each(mistakes)('but not those of a counter that %s', { timeout: 120_000 }, async (_, mistake) => {
+    using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
+    const { Counter: Mutant } = (await import(join(mutant.folder, 'roles/counter.ts'))) as { Counter: typeof Counter };
+    const run = simulate({ ...seeds, env: {} }, async (random) => void (await runSystem(random, Mutant)));
+    await expect(run).rejects.toThrow(/^seed \d+ failed/);
+  });
+});
+
+describe('a job', () => {
+  it('counts each batch once, in any order, and knows when it has all', () => {
+    const words = new WordCount(2);
+    words.add(1, ['b a']);
+    words.add(1, ['b a']);
+    expect(words.complete).toBe(false);
+    words.add(0, ['A']);
+    expect(words.complete).toBe(true);
+    expect(words.counts).toEqual({ a: 2, b: 1 });
+  });
+
+  it('is parted into batches that are bounded, with every line in one of them', () => {
+    const lines = ['a'.repeat(20_000), '', ...Array.from({ length: 9_000 }, (_, number) => `line ${number}`), ''];
+    const parts = batchesOf(lines, batchCharactersMax);
+    expect(parts.flat()).toEqual(lines);
+    const long = parts.filter((part) => part.join('\n').length > batchCharactersMax);
+    expect(long).toEqual([[lines[0]]]);
+    expect(batchesOf([], batchCharactersMax)).toEqual([]);
+  });
+
+  it('with more words than an answer holds is refused', () => {
+    const words = new WordCount(2);
+    words.add(0, ['a'.repeat(17_000_000)]);
+    expect(() => words.add(1, ['b'.repeat(17_000_000)])).toThrow('more than');
+  });
+});

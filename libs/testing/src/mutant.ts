@@ -1,0 +1,28 @@
+/** Proof that a test can fail: it must, on a copy of the sources with one mistake in it. */
+import { cpSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+export interface Mistake {
+  /** Path of the source below the folder. */
+  file: string;
+  /** Stands in the source exactly once. */
+  right: string;
+  wrong: string;
+}
+
+/**
+ * A copy of a folder of sources with one mistake, to `import()` from; dispose of it (`using`). It is made in a folder `tmp` beside the
+ * original, where imports of packages are found. Throws when `right` is not in the source once: the mistake is about code that has changed.
+ */
+export function makeMutant(folder: string, { file, right, wrong }: Mistake): { folder: string } & Disposable {
+  const parent = join(dirname(folder), 'tmp');
+  mkdirSync(parent, { recursive: true });
+  const copy = mkdtempSync(join(parent, 'mutant-'));
+  cpSync(folder, copy, { recursive: true, filter: (path) => !path.endsWith('.test.ts') });
+  const path = join(copy, file);
+  const parts = readFileSync(path, 'utf8').split(right);
+  if (parts.length !== 2)
+    throw new Error(`${file} has ${parts.length - 1} times ${JSON.stringify(right)}, not once: change the mistake`);
+  writeFileSync(path, parts.join(wrong));
+  return { folder: copy, [Symbol.dispose]: () => rmSync(copy, { recursive: true, force: true }) };
+}
