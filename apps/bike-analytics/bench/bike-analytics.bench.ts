@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { eventually, median, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq } from '@lab/testing/containers';
-import { generateDataset } from '../src/generate.ts';
+import { generateDataset } from '../data/generate.ts';
 import { roles } from '../src/wiring.ts';
 
 const { values } = parseArgs({

@@ -1,7 +1,7 @@
 /** One embedded run over the data set named: prints time, CPU and peak memory of the whole process. */
 import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
-import { runClient } from '../src/client.ts';
+import { runClient } from '../src/client/program.ts';
 import { clientLimits, demoConfig } from '../src/config.ts';
 import { startEmbedded } from '../src/embedded.ts';
 

@@ -1,7 +1,7 @@
 /** One run of the file-reader, from a data set to a running entry point: prints its time, CPU and peak memory. */
 import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
-import { runClient } from '../src/client.ts';
+import { runClient } from '../src/client/program.ts';
 import { clientLimits, fileReaderConfig } from '../src/config.ts';
 
 const config = fileReaderConfig.parse({ data: process.argv[2], entryPoint: process.argv[3] });

@@ -1,13 +1,13 @@
 /** All roles in one process on the memory broker, one run of the file-reader against them, and a check of its answers by a straight loop. */
 import { ExitError, makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
-import { runClient } from './client.ts';
+import { runClient } from './client/program.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
-import { openDataSet } from './data-files.ts';
+import { openDataSet } from './client/data-files.ts';
 import type { Answers } from './domain/answers.ts';
 import { startEmbedded } from './embedded.ts';
-import { reportText } from './report.ts';
-import { answerStraight } from './straight-loop.ts';
+import { reportText } from './client/report.ts';
+import { answerStraight } from '../data/straight-loop.ts';
 
 export async function demo(config: DemoConfig): Promise<void> {
   await openDataSet(config.data);

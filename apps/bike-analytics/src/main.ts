@@ -1,52 +1,36 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
-import { randomUUID } from 'node:crypto';
-import { connectRabbitmq, type Broker } from '@lab/middleware';
+import { connectRabbitmq } from '@lab/middleware';
 import {
   command,
   ExitError,
   exitCodes,
   makeLogger,
+  retry,
   runMain,
-  runProcess,
+  runRole,
+  splitAddress,
   systemClock,
   type Command,
   type Logger,
-  type Role,
 } from '@lab/process';
 import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@lab/protocol';
-import { Counter, Registry } from 'prom-client';
-import { runClient } from './client.ts';
+import { Counter } from 'prom-client';
+import { generateDataset } from '../data/generate.ts';
+import { runClient } from './client/program.ts';
+import { reportText } from './client/report.ts';
 import * as config from './config.ts';
 import { demo } from './demo.ts';
-import { generateDataset } from './generate.ts';
-import { reportText } from './report.ts';
-import { roles, wire, type Host } from './wiring.ts';
+import { roles, wire } from './wiring.ts';
 
-async function runRole(name: string, settings: config.RoleConfig): Promise<number> {
-  const log = makeLogger({ name, level: settings.logLevel });
-  const registry = new Registry();
-  const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
+function runOne(name: string, settings: config.RoleConfig): Promise<number> {
   const limits = config.entryPointLimits(settings.sessionTimeout);
-  const host: Omit<Host, 'broker'> = {
-    log,
-    clock: systemClock,
-    countRows: (count) => rows.inc(count),
-    newInstance: randomUUID,
-    listen: (serve) =>
-      listenFramed({ ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 }, serve),
-  };
-  let broker: Broker | undefined;
-  const connection: Role = {
-    start: async () => void (broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log })),
-    stop: async () => broker?.close(),
-  };
-  const processRoles = [
-    { name: 'connection', role: connection },
-    { name, role: () => wire(name, { ...host, broker: broker! }, settings) },
-  ];
-  return runProcess(processRoles, {
-    log,
-    ...(settings.healthPort !== undefined && { health: { port: settings.healthPort, registry } }),
+  const door = { ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 };
+  return runRole({ name, ...settings }, async (host) => {
+    const { log, clock, registry } = host;
+    const broker = await host.open(connectRabbitmq({ url: settings.rabbitmqUrl, log }));
+    const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
+    const parts = { broker, clock, log, countRows: (count: number) => rows.inc(count), newInstance: () => host.newId() };
+    return wire(name, { ...parts, listen: (serve) => listenFramed(door, serve) }, settings);
   });
 }
 
@@ -59,27 +43,18 @@ async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
 }
 
 /** Tries until the entry point is there: it may be starting, or being restarted. */
-async function connectPatiently(address: string, timeoutMs: number, log: Logger): Promise<FramedSocket> {
-  const deadlineMs = performance.now() + timeoutMs;
-  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1000)) {
-    try {
-      return await connectFramed({ ...splitAddress(address), limits: config.clientLimits });
-    } catch (error) {
-      if (!(error instanceof ConnectError)) throw error;
-      if (performance.now() > deadlineMs) {
-        throw new ExitError(`${error.message}; tried for ${timeoutMs / 1000} s. Is the system up?`, exitCodes.unavailable, {
-          cause: error,
-        });
-      }
-      log.info({ reason: error.message }, 'waiting for the entry point');
-    }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)));
+async function connectPatiently(address: string, withinMs: number, log: Logger): Promise<FramedSocket> {
+  try {
+    return await retry(() => connectFramed({ ...splitAddress(address), limits: config.clientLimits }), {
+      ...{ clock: systemClock, withinMs, firstMs: 50, mostMs: 1_000 },
+      worthwhile: (error) => error instanceof ConnectError,
+      onRetry: (error) => log.info({ reason: (error as Error).message }, 'waiting for the entry point'),
+    });
+  } catch (cause) {
+    if (!(cause instanceof ConnectError)) throw cause;
+    const message = `${cause.message}; tried for ${withinMs / 1000} s. Is the system up?`;
+    throw new ExitError(message, exitCodes.unavailable, { cause });
   }
-}
-
-function splitAddress(address: string): { host: string; port: number } {
-  const at = address.lastIndexOf(':');
-  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
 }
 
 async function generate({ output, trips, seed }: config.GenerateConfig): Promise<void> {
@@ -109,7 +84,7 @@ const commands: Record<string, Command> = {
       command({
         summary: `the role ${name}, on RabbitMQ`,
         settings: config.roleConfig,
-        run: (settings) => runRole(name, settings),
+        run: (settings) => runOne(name, settings),
       }),
     ]),
   ),

@@ -6,7 +6,7 @@ import { brokerRole } from './roles/broker.ts';
 import { EntryPointRole, beatsPerTimeout, type EntryPointParts } from './roles/entry-point.ts';
 import { eofListenerRole, eofListenerGates, eofTripsListenerGates } from './roles/eof-listeners.ts';
 import { filterRole } from './roles/filter.ts';
-import type { RoleParts } from './roles/parts.ts';
+import type { RoleParts } from './roles/stages.ts';
 import { solverRole } from './roles/solver.ts';
 import { TripsSolverRole } from './roles/trips-solver.ts';
 import { topology } from './topology.ts';

@@ -7,7 +7,7 @@ import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { ComposeSystem, queueDepths, testEnvironment } from '@lab/testing/containers';
 import { clientLimits } from '../src/config.ts';
-import { fileName, openDataSet, type DataSet } from '../src/data-files.ts';
+import { fileName, openDataSet, type DataSet } from '../src/client/data-files.ts';
 import type { Answers } from '../src/domain/answers.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, type City, type Topic } from '../src/domain/terms.ts';

@@ -1,4 +1,5 @@
 /** The system as `npx nx up` starts it, on a real RabbitMQ. */
+import { encodeTable } from '@lab/columns';
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,10 +9,9 @@ import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
 import type { Results } from '../src/domain/answers.ts';
-import { encodeTable } from '../src/domain/table.ts';
-import { generateDataset } from '../src/generate.ts';
+import { generateDataset } from '../data/generate.ts';
 import { encode, type Head } from '../src/messages.ts';
-import { answerStraight } from '../src/straight-loop.ts';
+import { answerStraight } from '../data/straight-loop.ts';
 import { BikeComposeSystem } from './compose-system.ts';
 
 const app = join(import.meta.dirname, '..');

@@ -1,12 +1,12 @@
 /** The domain without the system around it: the same batches, filters, shards and merges, with nothing in between. */
+import type { Table } from '@lab/columns';
 import { createReadStream } from 'node:fs';
 import { columnsOf, filterRows } from '../src/domain/filters.ts';
 import { joinAnswers, type Answers } from '../src/domain/answers.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { mergePartials, newSolverState } from '../src/domain/solvers.ts';
-import type { Table } from '../src/domain/table.ts';
 import { cities, filtersOf, queries, queryOf, topics, type City, type FilterName, type Topic } from '../src/domain/terms.ts';
-import { fileName, openDataSet } from '../src/data-files.ts';
+import { fileName, openDataSet } from '../src/client/data-files.ts';
 
 export interface DirectOptions {
   shards: number;

@@ -7,14 +7,17 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { seededRandom, type Random } from '@lab/testing';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
 import type { Answers } from '../src/domain/answers.ts';
-import { generateDataset } from '../src/generate.ts';
-import { answerStraight } from '../src/straight-loop.ts';
+import { generateDataset } from '../data/generate.ts';
+import { answerStraight } from '../data/straight-loop.ts';
 import { answerDirectly } from './direct.ts';
 import { answerWithDuckdb } from './oracle.ts';
 import { randomFiles, writeFiles } from './random-data.ts';
+
+/** All of it is work, and nothing waits: how long it takes is the machine's affair. */
+vi.setConfig({ testTimeout: 600_000 });
 
 let scratch: string;
 beforeAll(async () => {

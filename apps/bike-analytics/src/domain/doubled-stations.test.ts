@@ -1,6 +1,6 @@
+import { type Table, Texts } from '@lab/columns';
 import { expect, test } from 'vitest';
 import { countStarts, DoubledStations, keepComparedYears, mergeDoubledStations } from './doubled-stations.ts';
-import { Texts, type Table } from './table.ts';
 import type { City } from './terms.ts';
 
 const ints = (...values: number[]) => Int32Array.from(values);

@@ -4,10 +4,9 @@
  * A station is a city and a name, while trips are counted by code: the codes of one name, of which half of the real names have
  * several, are added up over all shards before 2016 and 2017 are compared.
  */
+import { checkIndices, ints, type Table, Texts, texts } from '@lab/columns';
 import { compareTexts, type DoubledStation, type DoubledStationsAnswer } from './answers.ts';
-import { checkIndices, ints, texts } from './columns.ts';
 import { StationBatches, stationKey } from './stations.ts';
-import { Texts, type Table } from './table.ts';
 import { cities, farCity, type City } from './terms.ts';
 
 /** Stations to `{code, name, year}`: those of the two years. */

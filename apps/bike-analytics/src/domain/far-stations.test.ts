@@ -1,6 +1,6 @@
+import { type Table, Texts } from '@lab/columns';
 import { expect, test } from 'vitest';
 import { FarStations, keepStationsOfFarCity, keepTripsOfFarCity, mergeFarStations } from './far-stations.ts';
-import { Texts, type Table } from './table.ts';
 
 /** Degrees of latitude. */
 const kmPerDegree = (Math.PI * 6371) / 180;

@@ -5,12 +5,11 @@
  * micrometres and summed as whole metres and micrometres, each exactly (up to 2^53): sums of floats would depend on the
  * order in which routes were first seen, and on the number of shards.
  */
+import { checkIndices, floats, ints, type Table, Texts, texts } from '@lab/columns';
 import { compareTexts, type FarStation, type FarStationsAnswer } from './answers.ts';
-import { checkIndices, floats, ints, texts } from './columns.ts';
 import { haversineKm, type Point } from './haversine.ts';
 import { RouteCounts } from './route-counts.ts';
 import { StationBatches, stationKey } from './stations.ts';
-import { Texts, type Table } from './table.ts';
 import { farCity, type City } from './terms.ts';
 
 /** Strictly more than this is far. */

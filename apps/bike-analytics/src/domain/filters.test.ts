@@ -1,7 +1,7 @@
+import { type Column, type Table, Texts } from '@lab/columns';
 import { describe, expect, test } from 'vitest';
 import { columnsOf, filterRows } from './filters.ts';
 import { newSolverState } from './solvers.ts';
-import { Texts, type Column, type Table } from './table.ts';
 import { filterNames, filtersOf, queryOf, topics, type FilterName, type Topic } from './terms.ts';
 
 /** Batches as the file-reader makes them. */

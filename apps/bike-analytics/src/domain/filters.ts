@@ -1,8 +1,8 @@
 /** What each filter gets of a batch, and what it makes of it. Tables are described in table.ts and reader.ts. */
+import type { Table } from '@lab/columns';
 import { countStarts, keepComparedYears } from './doubled-stations.ts';
 import { keepStationsOfFarCity, keepTripsOfFarCity } from './far-stations.ts';
 import { keepRainyDays, sumByDay } from './rainy-trips.ts';
-import type { Table } from './table.ts';
 import type { City, FilterName } from './terms.ts';
 
 /** The columns that a broker role passes to each filter, and no others. */

@@ -4,9 +4,8 @@
  * Durations are summed as whole seconds and millionths, each exactly (up to 2^53: 285 million years of riding), and divided once
  * at the end: sums add up in any order and over any number of shards to the same bits.
  */
+import { floats, ints, type Table } from '@lab/columns';
 import { compareTexts, type RainyDay, type RainyTripsAnswer } from './answers.ts';
-import { floats, ints } from './columns.ts';
-import type { Table } from './table.ts';
 import type { City } from './terms.ts';
 
 /** Strictly more than this is a rainy day. */

@@ -1,8 +1,7 @@
+import { HeaderError, type Table, Texts } from '@lab/columns';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { HeaderError } from './csv.ts';
 import { newTopicReader, type Batch, type ReaderOptions, type TopicReader } from './reader.ts';
-import { Texts, type Table } from './table.ts';
 import type { Topic } from './terms.ts';
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);

@@ -9,11 +9,10 @@
  *
  * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
  */
+import { CsvScanner, type Table, Texts } from '@lab/columns';
 import type { RejectedRow } from './answers.ts';
 import { codeProblem } from './code-numbers.ts';
-import { CsvScanner } from './csv.ts';
 import { DateReader, readNumber, readYear } from './fields.ts';
-import { Texts, type Table } from './table.ts';
 import type { Topic } from './terms.ts';
 import { TripRows } from './trip-rows.ts';
 

@@ -1,9 +1,9 @@
 /** The states of the trips-solvers and the merges of the solvers, by query. */
+import type { Table } from '@lab/columns';
 import type { AnswerOf } from './answers.ts';
 import { DoubledStations, mergeDoubledStations, type DoubledStationsPartial } from './doubled-stations.ts';
 import { FarStations, mergeFarStations, type FarStationsPartial } from './far-stations.ts';
 import { mergeRainyTrips, RainyTrips, type RainyTripsPartial } from './rainy-trips.ts';
-import type { Table } from './table.ts';
 import type { City, Query } from './terms.ts';
 
 /** What a shard of a query makes of its part in answering. */

@@ -1,6 +1,5 @@
 /** Stations of a session, as they arrive: kept by batch, and joined only when all are there. */
-import { ints, texts } from './columns.ts';
-import type { Table } from './table.ts';
+import { ints, type Table, texts } from '@lab/columns';
 import type { City } from './terms.ts';
 
 /** A trip joins a station on all three; codes are texts: `007` is not `7`. */

@@ -1,8 +1,7 @@
 /** Rows of trips on their way into columns. */
+import type { CsvScanner, Table } from '@lab/columns';
 import { CodeNumbers, codeProblem } from './code-numbers.ts';
-import type { CsvScanner } from './csv.ts';
 import { dateBytes, DateReader, isDigit, readDuration, readYear, timeEnd, yearBytes } from './fields.ts';
-import type { Table } from './table.ts';
 
 const lf = 0x0a;
 const cr = 0x0d;

@@ -1,12 +1,11 @@
 /** Broker of one topic: takes its batches and gives each filter the columns that it needs. Stateless; any number of replicas share the queue. */
+import { pickColumns } from '@lab/columns';
 import type { Role } from '@lab/process';
 import { columnsOf } from '../domain/filters.ts';
-import { pickColumns } from '../domain/table.ts';
 import { filtersOf, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { queueOf } from '../topology.ts';
-import type { RoleParts } from './parts.ts';
-import { sharedStage } from './stages.ts';
+import { type RoleParts, sharedStage } from './stages.ts';
 
 export function brokerRole(parts: RoleParts, topic: Topic): Role {
   const { broker } = parts;

@@ -15,7 +15,7 @@ import { topics, type FilterName } from '../domain/terms.ts';
 import { decode, encode, encodeParts, MalformedMessageError, type Head, type Message } from '../messages.ts';
 import { deadLetterLog, failureLimit, queueOf, sessionExchange } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
-import type { RoleParts } from './parts.ts';
+import type { RoleParts } from './stages.ts';
 
 export interface EntryPointParts extends RoleParts {
   /** Number of trips-solvers of each query. */

@@ -11,8 +11,7 @@ import type { Role } from '@lab/process';
 import { filtersOf, queries, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { everyShard, queueOf, shardExchange } from '../topology.ts';
-import { Sessions, type SessionParts } from './parts.ts';
-import { holdingStage } from './stages.ts';
+import { holdingStage, type SessionParts, Sessions } from './stages.ts';
 
 /** Where a barrier counts, and whom it tells when a topic is through. */
 export interface Gate {

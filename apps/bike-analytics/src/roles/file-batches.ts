@@ -1,5 +1,5 @@
+import { encodeTable } from '@lab/columns';
 import type { Rejections, TopicReader } from '../domain/reader.ts';
-import { encodeTable } from '../domain/table.ts';
 
 /** A batch as it is sent. */
 export interface SentBatch {

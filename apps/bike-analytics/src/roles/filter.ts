@@ -2,14 +2,13 @@
  * Filter of one topic for one query: keeps the rows that the query needs, sums what can be summed within a batch, and hands the
  * rest to the trips-solvers. Weather and stations go to every shard, a batch of trips to one. Stateless; replicas share the queue.
  */
+import { decodeTable, encodeTable } from '@lab/columns';
 import type { Role } from '@lab/process';
 import { columnsOf, filterRows } from '../domain/filters.ts';
-import { decodeTable, encodeTable } from '../domain/table.ts';
 import { queryOf, type FilterName } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { everyShard, passedExchange, queueOf, shardExchange } from '../topology.ts';
-import type { RoleParts } from './parts.ts';
-import { sharedStage } from './stages.ts';
+import { type RoleParts, sharedStage } from './stages.ts';
 
 export function filterRole(parts: RoleParts, filter: FilterName): Role {
   const { broker } = parts;

@@ -5,8 +5,7 @@ import { mergePartials } from '../domain/solvers.ts';
 import type { Query } from '../domain/terms.ts';
 import { decode, encode } from '../messages.ts';
 import { queueOf } from '../topology.ts';
-import { Sessions, type SessionParts } from './parts.ts';
-import { holdingStage } from './stages.ts';
+import { holdingStage, type SessionParts, Sessions } from './stages.ts';
 
 interface Shares {
   barrier: Barrier;

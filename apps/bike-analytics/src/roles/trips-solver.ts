@@ -3,14 +3,14 @@
  * part of the answer. Replicas divide the shards among themselves by seats: to hold a seat is to be the only consumer of that shard's queue.
  * Seats may change hands in the middle of a session: the queue is the state.
  */
+import { decodeTable } from '@lab/columns';
 import { Barrier, followLeases, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import { newSolverState, type SolverState } from '../domain/solvers.ts';
-import { decodeTable } from '../domain/table.ts';
 import { filterNames, queryOf, type Query, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head, type Message } from '../messages.ts';
 import { failureLimit, queueOf, seatExchange, sessionExchange } from '../topology.ts';
-import { Sessions, type SessionParts } from './parts.ts';
+import { Sessions, type SessionParts } from './stages.ts';
 
 /** What one shard of one session has seen so far. */
 interface ShardState {

@@ -1,4 +1,5 @@
 /** The file-reader as a program: files in, progress on stderr, answers as tables and as a file. */
+import { HeaderError } from '@lab/columns';
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -6,13 +7,12 @@ import { ExitError, exitCodes, systemClock, type Logger } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { SingleBar } from 'cli-progress';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
-import type { Answers, Results } from './domain/answers.ts';
-import { HeaderError } from './domain/csv.ts';
-import { newTopicReader, type ReaderOptions } from './domain/reader.ts';
-import { cities, topics, type City, type Topic } from './domain/terms.ts';
+import type { Answers, Results } from '../domain/answers.ts';
+import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
+import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { readInThread } from './reading-thread.ts';
-import { RefusedError } from './roles/client-session.ts';
-import { readFiles } from './roles/file-reader.ts';
+import { RefusedError } from '../roles/client-session.ts';
+import { readFiles } from '../roles/file-reader.ts';
 
 export interface ClientOptions {
   data: string;

@@ -9,7 +9,7 @@
  * with the year, trips that join no station, a few negative durations, `-999.0` for what was not measured; besides names that need quotes.
  */
 import { Random } from './random.ts';
-import { cities, topics, type City, type Topic } from './terms.ts';
+import { cities, topics, type City, type Topic } from '../src/domain/terms.ts';
 
 export interface SyntheticOptions {
   /** Of all cities together. */

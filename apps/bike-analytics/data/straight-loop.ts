@@ -5,8 +5,8 @@
  */
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import type { Answers, DoubledStation, FarStation, RainyDay } from './domain/answers.ts';
-import { cities, type City } from './domain/terms.ts';
+import type { Answers, DoubledStation, FarStation, RainyDay } from '../src/domain/answers.ts';
+import { cities, type City } from '../src/domain/terms.ts';
 
 interface Station {
   name: string;

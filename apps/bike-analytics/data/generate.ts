@@ -1,8 +1,8 @@
 /** Writes a data set made from a seed, of any size: `domain/synthetic.ts` says what is in it. */
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileName } from './data-files.ts';
-import { syntheticFiles, type SyntheticFile, type SyntheticOptions } from './domain/synthetic.ts';
+import { fileName } from '../src/client/data-files.ts';
+import { syntheticFiles, type SyntheticFile, type SyntheticOptions } from './synthetic.ts';
 
 export interface GenerateOptions extends SyntheticOptions {
   /** Made when missing; files of these names in it are overwritten. */

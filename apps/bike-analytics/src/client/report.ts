@@ -1,6 +1,6 @@
 /** The answers as tables, for people. */
 import Table from 'cli-table3';
-import type { Results } from './domain/answers.ts';
+import type { Results } from '../domain/answers.ts';
 
 /** Longer lists are cut; the file has all. */
 const rowsShown = 10;

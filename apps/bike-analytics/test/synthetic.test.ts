@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { newTopicReader } from './reader.ts';
-import { syntheticFiles } from './synthetic.ts';
+import { newTopicReader } from '../src/domain/reader.ts';
+import { syntheticFiles } from '../data/synthetic.ts';
 
 const textsOf = (trips: number, seed: number) =>
   Object.fromEntries(

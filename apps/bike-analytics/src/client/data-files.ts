@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExitError, exitCodes } from '@lab/process';
-import { cities, topics, type City, type Topic } from './domain/terms.ts';
+import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 
 /** Nine files. */
 export interface DataSet {

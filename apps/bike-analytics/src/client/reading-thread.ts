@@ -4,9 +4,9 @@
  */
 import { createReadStream } from 'node:fs';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { newTopicReader, type ReaderOptions, type Rejections } from './domain/reader.ts';
-import type { Topic } from './domain/terms.ts';
-import { readBatches, type FileBatches, type SentBatch } from './roles/file-batches.ts';
+import { newTopicReader, type ReaderOptions, type Rejections } from '../domain/reader.ts';
+import type { Topic } from '../domain/terms.ts';
+import { readBatches, type FileBatches, type SentBatch } from '../roles/file-batches.ts';
 
 /** Batches that may lie ready: enough to smooth the pace of two threads, a few megabytes. */
 const batchesAhead = 16;
