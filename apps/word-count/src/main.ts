@@ -10,7 +10,7 @@ import { Counter } from './roles/counter.ts';
 import { countWords } from './roles/reader.ts';
 
 const { rabbitmqUrl, roleSettings } = lab;
-const sample = join(import.meta.dirname, '../data/sample.log');
+const sample = join(import.meta.dirname, '../data/sample.txt');
 const file = z.string().default(sample).describe('text to count, in UTF-8');
 const patience = lab.duration({ min: 1_000 }).prefault('10m').describe('how long to wait for the answer');
 const stdout = (text: string): void => void process.stdout.write(text);
