@@ -71,7 +71,7 @@ describe('the settings of a role', () => {
 describe('the settings of a client', () => {
   it('take what a command is about without a flag', () => {
     expect(read(clientConfigs.upload, 'a.jpg --keywords lake,boats --keywords hill')).toMatchObject({
-      ...{ file: 'a.jpg', keywords: ['lake', 'boats', 'hill'], registry: '127.0.0.1:8000', patience: 60, json: false },
+      ...{ file: 'a.jpg', keywords: ['lake', 'boats', 'hill'], registry: '127.0.0.1:8000', patience: 60_000, json: false },
     });
     expect(read(clientConfigs.upload, '--keywords lake a.jpg --json')).toMatchObject({ file: 'a.jpg', json: true });
     expect(read(clientConfigs.download, 'someid --original --to there')).toMatchObject({

@@ -1,12 +1,8 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' commands have flags only. */
+import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { serverNamePrefix } from './domain/catalog.ts';
 import { defaultNames } from './topology.ts';
-
-const address = z
-  .string()
-  .regex(/^(\[[0-9a-f:]+\]|[^:\s]+):\d{1,5}$/i, { error: 'HOST:PORT', abort: true })
-  .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'HOST:PORT, with a port up to 65535');
 
 const memberName = z
   .string()
@@ -36,27 +32,16 @@ export function groupAddress(text: string): GroupAddress {
   return { name, daemon };
 }
 
-const rabbitmqUrl = z.string().default('amqp://lab:lab@127.0.0.1:5672').describe('where RabbitMQ is');
 const name = (text: string) => z.string().min(1).max(200).describe(text);
 
 const member = {
   group,
   rabbitmqUrl,
   zookeeper: z.string().default('127.0.0.1:2181').describe('where ZooKeeper is: HOST:PORT, or several with commas between'),
-  sessionTimeout: z.coerce
-    .number()
-    .min(1)
-    .max(60)
-    .default(4)
-    .describe('seconds of silence after which the group puts a member out'),
-  healthPort: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(65_535)
-    .optional()
-    .describe('port of /healthz and /metrics; without it there are none'),
-  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged'),
+  sessionTimeout: duration({ min: 1_000, max: 60_000 })
+    .prefault('4s')
+    .describe('silence after which the group puts a member out'),
+  ...roleSettings,
 };
 const store = z.string().describe('folder that all servers and workers share; made when missing');
 const limitMegapixels = z.coerce.number().min(0.01).max(1_000).default(100).describe('pictures with more pixels are refused');
@@ -75,10 +60,7 @@ export const serverConfig = z.object({
   store,
   exchange: name('where jobs are published').default(defaultNames.exchange),
   routingKey: name('what jobs are published with').default(defaultNames.routingKey),
-  limitBytes: z.coerce
-    .number()
-    .int()
-    .min(1)
+  limitBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER)
     .default(2 * 1024 ** 3)
     .describe('larger files are refused'),
   limitMegapixels,
@@ -90,7 +72,7 @@ export const workerConfig = z.object({
   name: memberName.describe('what the worker is called in the group'),
   store,
   queue: name('where jobs come from').default(defaultNames.queue),
-  jobs: z.coerce.number().int().min(1).max(64).default(2).describe('pictures at a time'),
+  jobs: wholeNumber(1, 64).default(2).describe('pictures at a time'),
   limitMegapixels,
   ...member,
 });
@@ -113,7 +95,7 @@ export type DemoConfig = z.infer<typeof demoConfig>;
 
 const client = {
   registry: address.default('127.0.0.1:8000').describe('where the registry is'),
-  patience: z.coerce.number().min(1).max(3_600).default(60).describe('seconds to go on trying while no server answers'),
+  patience: duration({ min: 1_000, max: 3_600_000 }).prefault('60s').describe('how long to go on trying while no server answers'),
   json: z.boolean().default(false).describe('answer for programs'),
 };
 const flagsOnly = <S extends z.ZodRawShape>(shape: S, operand?: keyof S & string) =>

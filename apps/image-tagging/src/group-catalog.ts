@@ -1,13 +1,13 @@
 /** The catalog, kept the same at all members by their group. */
 import { IndefiniteError, Replica, type Group, type Machine, type View } from '@lab/group';
-import type { Clock, Role } from '@lab/process';
+import { inTime, retry, type Clock, type Role } from '@lab/process';
 import { Catalog, serverNamePrefix, type CatalogEvent, type UploadOutcome } from './domain/catalog.ts';
 import { decodeEvent, encodeEvent } from './messages.ts';
 import { Refusal } from './refusal.ts';
 
 /** For an event to come back: as long as a group may need to notice a death and go on, several times over. */
 const tellMs = 30_000;
-/** Before an event is told again that may have been lost. */
+/** At most, before an event is told again that may have been lost. */
 const againMs = 100;
 
 export interface GroupCatalogOptions {
@@ -75,30 +75,19 @@ export class GroupCatalog implements Role {
    * Has all members apply an event; resolves when this one has. Told again where nobody knows what became of it, so an event may be applied twice: all of them may.
    * Refuses as `unavailable` when the group does not answer in time.
    */
-  async tell(event: CatalogEvent): Promise<UploadOutcome | undefined> {
-    const late = Promise.withResolvers<never>();
-    const given = { up: false };
-    const cancel = this.#options.clock.after(tellMs, () => {
-      given.up = true;
-      late.reject(new Refusal('unavailable', `the group did not answer within ${tellMs / 1000} s`));
-    });
-    try {
-      return await Promise.race([this.#tellUntilKnown(encodeEvent(event), given), late.promise]);
-    } finally {
-      cancel();
-    }
+  tell(event: CatalogEvent): Promise<UploadOutcome | undefined> {
+    const late = (): Refusal => new Refusal('unavailable', `the group did not answer within ${tellMs / 1000} s`);
+    return inTime(this.#options.clock, tellMs, this.#tellUntilKnown(encodeEvent(event)), late);
   }
 
-  async #tellUntilKnown(event: Buffer, given: { readonly up: boolean }): Promise<UploadOutcome | undefined> {
+  async #tellUntilKnown(event: Buffer): Promise<UploadOutcome | undefined> {
     await this.#started.promise;
-    for (;;) {
-      try {
-        return (await this.#replica.submit(event)) as UploadOutcome | undefined;
-      } catch (error) {
-        if (this.#stopped) throw new Refusal('unavailable', 'this server is stopping', { cause: error });
-        if (!(error instanceof IndefiniteError) || given.up) throw error;
-      }
-      await new Promise<void>((resolve) => void this.#options.clock.after(againMs, resolve));
+    const worthwhile = (error: unknown): boolean => error instanceof IndefiniteError && !this.#stopped;
+    const pauses = { clock: this.#options.clock, withinMs: tellMs, mostMs: againMs };
+    try {
+      return (await retry(() => this.#replica.submit(event), { ...pauses, worthwhile })) as UploadOutcome | undefined;
+    } catch (error) {
+      throw this.#stopped ? new Refusal('unavailable', 'this server is stopping', { cause: error }) : error;
     }
   }
 }

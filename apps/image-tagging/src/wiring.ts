@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Group } from '@lab/group';
 import type { Broker } from '@lab/middleware';
-import type { Clock, Logger, Role } from '@lab/process';
+import type { Logger, Role, RoleHost } from '@lab/process';
 import pLimit from 'p-limit';
 import { groupAddress, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
 import { GroupCatalog } from './group-catalog.ts';
@@ -16,13 +16,14 @@ import { WorkerRole } from './roles/worker.ts';
 import type { PictureStore } from './store/picture-store.ts';
 
 /** What a host gives to every role. */
-export interface Host {
+export interface Host extends Pick<RoleHost, 'clock' | 'nowMs' | 'newId' | 'log'> {
   readonly group: Group;
-  readonly clock: Clock;
-  /** Milliseconds since 1970. */
-  readonly nowMs: () => number;
-  readonly newId: () => string;
-  readonly log: Logger;
+}
+
+/** And to those that have to do with pictures themselves. */
+export interface StoreHost extends Host {
+  readonly store: PictureStore;
+  readonly broker: Broker;
 }
 
 /** For calls in hand when a role is told to stop. */
@@ -40,7 +41,7 @@ export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen'
 }
 
 export function makeServer(
-  host: Host & { store: PictureStore; broker: Broker },
+  host: StoreHost,
   settings: Pick<ServerConfig, 'listen' | 'group' | 'name' | 'exchange' | 'routingKey' | 'limitBytes' | 'limitMegapixels'> & {
     address: string;
   },
@@ -56,7 +57,7 @@ export function makeServer(
 }
 
 export function makeWorker(
-  host: Host & { store: PictureStore; broker: Broker },
+  host: StoreHost,
   settings: Pick<WorkerConfig, 'group' | 'name' | 'queue' | 'jobs' | 'limitMegapixels'>,
 ): Role {
   const limitPixels = settings.limitMegapixels * 1e6;

@@ -1,11 +1,12 @@
+import { Fifo } from '@lab/process/fifo';
+
 /** First in, first out, in constant time, and how many bytes it keeps alive. */
 export class SizedQueue<Item> {
-  #entries: ({ readonly item: Item; readonly bytes: number } | undefined)[] = [];
-  #taken = 0;
+  readonly #entries = new Fifo<{ readonly item: Item; readonly bytes: number }>();
   #bytes = 0;
 
   get length(): number {
-    return this.#entries.length - this.#taken;
+    return this.#entries.length;
   }
 
   get bytes(): number {
@@ -13,7 +14,8 @@ export class SizedQueue<Item> {
   }
 
   get first(): Item | undefined {
-    return this.#entries[this.#taken]?.item;
+    for (const { item } of this.#entries) return item;
+    return undefined;
   }
 
   push(item: Item, bytes: number): void {
@@ -22,22 +24,13 @@ export class SizedQueue<Item> {
   }
 
   shift(): Item | undefined {
-    const entry = this.#entries[this.#taken];
-    if (entry === undefined) return undefined;
-    // What was taken is let go of at once: it may be large.
-    this.#entries[this.#taken++] = undefined;
-    this.#bytes -= entry.bytes;
-    // Dropping the front half once it is used up costs each item one move at most.
-    if (this.#taken === this.#entries.length || (this.#taken >= 64 && this.#taken * 2 >= this.#entries.length)) {
-      this.#entries = this.#entries.slice(this.#taken);
-      this.#taken = 0;
-    }
-    return entry.item;
+    const entry = this.#entries.shift();
+    this.#bytes -= entry?.bytes ?? 0;
+    return entry?.item;
   }
 
   clear(): void {
-    this.#entries = [];
-    this.#taken = 0;
+    this.#entries.drain();
     this.#bytes = 0;
   }
 }

@@ -85,7 +85,7 @@ async function withClient(settings: ClientConfig, run: (client: PictureClient) =
     if (!told.has(reason)) process.stderr.write(`trying again: ${reason}\n`);
     told.add(reason);
   };
-  const client = new PictureClient({ registry: settings.registry, patienceMs: settings.patience * 1_000, onRetry });
+  const client = new PictureClient({ registry: settings.registry, patienceMs: settings.patience, onRetry });
   try {
     await run(client);
   } catch (error) {

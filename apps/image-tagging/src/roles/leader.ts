@@ -1,7 +1,7 @@
 /**
  * What the leader does besides serving: sees to it that nothing that was stored is forgotten. All of it may be done twice, so one that does not know yet that another leads does no harm.
  */
-import type { Clock, Logger } from '@lab/process';
+import { retry, type Clock, type Logger } from '@lab/process';
 import type { GroupCatalog } from '../group-catalog.ts';
 import { resultEvent } from '../messages.ts';
 import type { PictureStore } from '../store/picture-store.ts';
@@ -25,11 +25,12 @@ const retryMs = 5_000;
 export class Leader {
   readonly #parts: LeaderParts;
   #epoch: number | undefined;
+  /** Aborted when the epoch ends. */
+  #reign = new AbortController();
   #servers: readonly string[] = [];
   #stopErasing = (): void => {};
   #erasing = false;
   #work: Promise<void> = Promise.resolve();
-  #stopWaiting = (): void => {};
 
   constructor(parts: LeaderParts) {
     this.#parts = parts;
@@ -41,8 +42,7 @@ export class Leader {
 
   async stop(): Promise<void> {
     this.#stopErasing();
-    this.#epoch = undefined;
-    this.#stopWaiting();
+    this.#endReign();
     await this.#work;
   }
 
@@ -50,53 +50,53 @@ export class Leader {
   changed(epoch: number | undefined, servers: readonly string[]): void {
     const lost = this.#servers.some((id) => !servers.includes(id));
     this.#servers = servers;
-    // The one that is gone may have told the group of a picture, and not published its job yet.
-    if (lost && epoch !== undefined && epoch === this.#epoch) this.#work = this.#work.then(() => this.#begin(epoch));
-    if (epoch === this.#epoch) return;
+    const isNew = epoch !== this.#epoch;
+    if (isNew) this.#endReign();
+    if (epoch === undefined || !(isNew || lost)) return;
+    if (isNew) this.#parts.log.info({ epoch }, 'leads the group');
     this.#epoch = epoch;
-    if (epoch === undefined) return;
-    this.#parts.log.info({ epoch }, 'leads the group');
-    this.#work = this.#work.then(() => this.#begin(epoch));
+    // A server that is gone may have told the group of a picture, and not published its job yet.
+    const { signal } = this.#reign;
+    this.#work = this.#work.then(() => this.#begin(signal));
+  }
+
+  #endReign(): void {
+    this.#epoch = undefined;
+    this.#reign.abort();
+    this.#reign = new AbortController();
   }
 
   /** Publishes again what is pending (the one that was to publish it may have died), and tells the group what only the folder knows. */
-  async #begin(epoch: number): Promise<void> {
+  async #begin(signal: AbortSignal): Promise<void> {
     const { log, clock } = this.#parts;
-    while (this.#epoch === epoch) {
-      try {
-        await this.#republish(epoch);
-        await this.#reconcile(epoch);
-        return void this.#erase();
-      } catch (error) {
-        log.warn({ err: error }, 'what a leader begins with has failed, trying again');
-        if (this.#epoch === epoch) await this.#wait(clock);
-      }
-    }
+    const attempt = async (): Promise<void> => {
+      await this.#republish(signal);
+      await this.#reconcile(signal);
+      void this.#erase();
+    };
+    await retry(attempt, {
+      // Nobody else does it in this epoch.
+      ...{ clock, withinMs: Infinity, firstMs: retryMs, mostMs: retryMs, signal },
+      onRetry: (error) => log.warn({ err: error }, 'what a leader begins with has failed, trying again'),
+    }).catch(() => {});
   }
 
-  #wait(clock: Clock): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = clock.after(retryMs, resolve);
-      this.#stopWaiting = () => (cancel(), resolve());
-    });
-  }
-
-  async #republish(epoch: number): Promise<void> {
+  async #republish(signal: AbortSignal): Promise<void> {
     const { members, publishJob, log } = this.#parts;
     const { pending } = members.catalog;
     for (const id of pending) {
       const picture = members.catalog.picture(id);
-      if (this.#epoch === epoch && picture?.state === 'pending') await publishJob(id, picture.keywords);
+      if (!signal.aborted && picture?.state === 'pending') await publishJob(id, picture.keywords);
     }
     if (pending.length > 0) log.info({ jobs: pending.length }, 'published again what is pending');
   }
 
   /** A server that died between storing and telling, or a group that has lost its memory: the folder has the picture. */
-  async #reconcile(epoch: number): Promise<void> {
+  async #reconcile(signal: AbortSignal): Promise<void> {
     const { members, store, publishJob, log } = this.#parts;
     let found = 0;
     for await (const id of store.ids()) {
-      if (this.#epoch !== epoch) return;
+      if (signal.aborted) return;
       if (members.catalog.picture(id) !== undefined) continue;
       const upload = await store
         .stored(id)

@@ -1,6 +1,6 @@
 /** Takes jobs, marks pictures with their keywords, and tells the group. Any number of workers share the queue. */
 import { PoisonError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
-import type { Clock, Logger, Role } from '@lab/process';
+import { retry, type Clock, type Logger, type Role } from '@lab/process';
 import type { Upload } from '../domain/catalog.ts';
 import type { GroupCatalog } from '../group-catalog.ts';
 import { extensionOf } from '../pictures/inspect.ts';
@@ -34,7 +34,7 @@ const drainMs = 5_000;
 export class WorkerRole implements Role {
   readonly #parts: WorkerParts;
   #consumer: Consumer | undefined;
-  #stopping = false;
+  readonly #stopping = new AbortController();
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -52,7 +52,7 @@ export class WorkerRole implements Role {
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#stopping.abort(new Error('this worker is stopping'));
     await this.#consumer?.stop({ drainMs });
     await this.#parts.members.stop();
   }
@@ -61,17 +61,12 @@ export class WorkerRole implements Role {
     const { log, clock } = this.#parts;
     const job = decodeJob(delivery.body);
     if (job === undefined) throw new PoisonError('this is no job');
-    // Kept in hand through troubles that are not the picture's, so that the broker's count is one of deaths.
-    while (!this.#stopping) {
-      try {
-        return await this.#work(job, delivery.deliveryCount ?? 0);
-      } catch (error) {
-        if (error instanceof PoisonError) throw error;
-        log.warn({ err: error, id: job.id }, 'a job could not be done, trying again');
-      }
-      await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
-    }
-    throw new Error('this worker is stopping');
+    // Kept in hand through troubles that are not the picture's, however long, so that the broker's count is one of deaths.
+    await retry(() => this.#work(job, delivery.deliveryCount ?? 0), {
+      ...{ clock, withinMs: Infinity, firstMs: pauseMs, mostMs: pauseMs, signal: this.#stopping.signal },
+      worthwhile: (error) => !(error instanceof PoisonError),
+      onRetry: (error) => log.warn({ err: error, id: job.id }, 'a job could not be done, trying again'),
+    });
   }
 
   /** The result is safe, and known to the group, before the job is acknowledged. */
