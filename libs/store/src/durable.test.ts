@@ -1,14 +1,14 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { newFolder } from '../test/small-store.ts';
 import { createOnce, hasCode, readIfThere, replaceFile, seal, sync, unseal } from './durable.ts';
 
 let folder: string;
 let path: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'durable-'));
+  folder = newFolder();
   path = join(folder, 'file');
 });
 afterEach(() => rm(folder, { recursive: true }));

@@ -324,15 +324,14 @@ async function removePacks(store: AnyStore, { anew, before, live, written }: Rem
     if (newlyLive === undefined) return { packs: 0, bytes: 0 };
     // What a new version needs and was not copied stays where it is.
     for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');
-    let bytes = -written;
-    for (const [pack, state] of doomed) {
-      await store.disk.rm(join(folder, `${pack}.index`), { force: true });
-      await store.disk.rm(join(folder, `${pack}.pack`), { force: true });
-      bytes += state.bytes;
+    // A pack without an index can be told from one that is lost; an index without its pack cannot.
+    for (const kind of ['index', 'pack']) {
+      for (const pack of doomed.keys()) await store.disk.rm(join(folder, `${pack}.${kind}`), { force: true });
+      await sync(folder, store.disk);
     }
-    await sync(folder, store.disk);
     await store.index.refresh();
     await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
+    const bytes = [...doomed.values()].reduce((sum, state) => sum + state.bytes, -written);
     return { packs: doomed.size, bytes };
   });
 }
