@@ -14,12 +14,12 @@ const place = { name: 'demo', externalPrefix: '10.87.0', internalPrefix: '10.87.
 export async function demo(): Promise<void> {
   await ensureEngine();
   const system = await System.of(place);
-  await system.down();
+  await system.down('--volumes');
   try {
     await Promise.race([play(system), interrupted()]);
   } finally {
     console.log('removing the machines');
-    await system.down();
+    await system[Symbol.asyncDispose]();
   }
 }
 

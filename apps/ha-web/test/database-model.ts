@@ -6,7 +6,8 @@
 import type { Discovery, MemoryRegistry, SharedRecord } from '@lab/discovery';
 import { silentLogger, type Clock } from '@lab/process';
 import type { FakeClock, Random } from '@lab/testing';
-import type { Divergence, DatabaseServer, Door, Peer, PeerStatus } from '../src/database/port.ts';
+import type { PeerStatus } from '../src/database/domain/timing.ts';
+import type { Divergence, DatabaseServer, Door, Peer } from '../src/database/port.ts';
 import { leaseMs, type ServerState } from '../src/database/domain/next-step.ts';
 import { DatabaseAgent } from '../src/database/roles/db-agent.ts';
 

@@ -1,33 +1,35 @@
 /**
- * The promises of the whole system, on containers, under steady load: every line of the table once, then faults that a seed chooses. After each, what was acknowledged is
- * compared with what the primary has. `npx nx chaos ha-web` runs fifty seeds; a few, which are run with all other tests, show that nothing is broken.
+ * The promises of the whole system, on containers, under steady load: lines of the table, then faults that a seed chooses. After each, what was acknowledged is
+ * compared with what the primary has. `npx nx chaos ha-web` runs every line and fifty seeds. With all other tests, and no SEEDS, it is one line of each kind
+ * and one seed.
  */
 import { seededRandom } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { brokenPromises, faults, fillStores, sameRows, type Drill } from '../deploy/drill/faults.ts';
+import { brokenPromises, faults, fillStores, sameRows, type Drill, type Fault } from '../deploy/drill/faults.ts';
 import { Load } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
 
 const people = 4;
 /** A system that does not come back says what is missing after two minutes. */
 const timeout = 400_000;
-const seeds = Number(process.env['SEEDS'] ?? 2);
+const seeds = Number(process.env['SEEDS'] ?? 1);
 const firstSeed = Number(process.env['SEED'] ?? 1);
+const isFirstOfKind = ({ kind }: Fault, index: number): boolean => faults.findIndex((each) => each.kind === kind) === index;
+const lines = process.env['SEEDS'] === undefined ? faults.filter(isFirstOfKind) : faults;
 
 let drill: Drill;
 
 beforeAll(async () => {
   const system = await System.of({ name: 'chaos', externalPrefix: '10.88.0', internalPrefix: '10.88.1' });
   drill = { system, load: new Load(system.url) };
-  await system.down();
-  await system.up();
+  await system.startAnew();
   await fillStores({ system });
   await drill.load.start(people);
 }, 300_000);
 
 afterAll(async () => {
   await drill?.load.stop();
-  await drill?.system.down();
+  await drill?.system[Symbol.asyncDispose]();
 }, 300_000);
 
 async function ordersAreWhole(): Promise<void> {
@@ -37,7 +39,7 @@ async function ordersAreWhole(): Promise<void> {
 }
 
 describe('the promise holds when it is', () => {
-  it.each(faults.map((fault) => [fault.name, fault] as const))('%s', { timeout }, async (_, fault) => {
+  it.each(lines.map((fault) => [fault.name, fault] as const))('%s', { timeout }, async (_, fault) => {
     for (const result of await fault.run(drill)) {
       console.log(`${result.fault}: ${result.measured}${result.holds ? '' : ' (NOT within the promise)'}`);
       expect(result.holdsRoughly, `${result.fault}: ${result.promise}; measured: ${result.measured}`).toBe(true);

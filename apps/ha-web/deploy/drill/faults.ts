@@ -1,6 +1,6 @@
 /** The faults of the promise, one by one: what is done to which machine under load, what is measured, and what was promised. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { failedRetries, failures, outageMs, type Load } from './load.ts';
+import { failedRetries, failures, isGood, outageMs, type Attempt, type Load } from './load.ts';
 import type { System } from './system.ts';
 
 /** One line of the table. */
@@ -20,8 +20,16 @@ export interface Drill {
 
 export interface Fault {
   readonly name: string;
+  /** Faults of one kind are measured and promised alike. */
+  readonly kind: string;
   /** Strikes, measures and repairs; resolves when all is whole again. */
   run(drill: Drill): Promise<Result[]>;
+}
+
+/** What happens to a machine, and what ends that; what repairs itself needs nothing. */
+interface Loss {
+  readonly strike: (drill: Drill, machine: string) => Promise<unknown>;
+  readonly repair?: (drill: Drill, machine: string) => Promise<unknown>;
 }
 
 /** Before a fault and behind a repair: so long everything must just work. */
@@ -48,10 +56,11 @@ const writesGoOn = ({ system, load }: Drill, sinceMs: number): Promise<number> =
   system.until('writes go on', async () => load.acknowledgedMs > sinceMs);
 
 /** The active balancer is lost, and comes back. */
-function balancerFault(name: string, strike: (drill: Drill, active: string) => Promise<unknown>, repair?: typeof strike): Fault {
+function balancerFault(name: string, { strike, repair }: Loss): Fault {
   const promise = 'service back within 1 s; its return costs no request that a retry does not cover';
   return {
     name,
+    kind: 'balancer',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -72,10 +81,11 @@ function balancerFault(name: string, strike: (drill: Drill, active: string) => P
 }
 
 /** A web server is lost. */
-function webFault(name: string, strike: (drill: Drill, victim: string) => Promise<unknown>, repair: typeof strike): Fault {
+function webFault(name: string, { strike, repair }: Loss): Fault {
   const promise = 'retried reads do not fail; out of rotation within 2 s, gone from HAProxy within 5 s';
   return {
     name,
+    kind: 'web server',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -90,7 +100,7 @@ function webFault(name: string, strike: (drill: Drill, victim: string) => Promis
       const [rotationMs, goneMs] = await Promise.all([out, gone]);
       const failed = failures(load, ['page', 'read', 'order'], struckMs);
       const retries = failedRetries(load, ['read'], struckMs);
-      await repair(drill, victim);
+      await repair?.(drill, victim);
       await system.whole();
       const measured = `${failed.length} requests failed, ${retries.length} retried reads; out of rotation after ${seconds(rotationMs)}, gone after ${seconds(goneMs)}`;
       const limits = [
@@ -106,6 +116,7 @@ function webFault(name: string, strike: (drill: Drill, victim: string) => Promis
 function unnoticed(name: string, act: (drill: Drill) => Promise<unknown>, promise = 'no failed request'): Fault {
   return {
     name,
+    kind: 'unnoticed',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -122,14 +133,10 @@ function unnoticed(name: string, act: (drill: Drill) => Promise<unknown>, promis
 }
 
 /** The primary database is lost, and the old one returns. */
-function primaryFault(
-  name: string,
-  limitMs: number,
-  strike: (drill: Drill, primary: string) => Promise<unknown>,
-  repair: typeof strike,
-): Fault {
+function primaryFault(name: string, limitMs: number, { strike, repair }: Loss): Fault {
   return {
     name,
+    kind: 'primary',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -141,7 +148,7 @@ function primaryFault(
       await wait(calmMs);
       const outage = outageMs(load, ['order'], struckMs);
       const repairedMs = performance.now();
-      await repair(drill, primary);
+      await repair?.(drill, primary);
       await system.whole();
       const backMs = performance.now() - repairedMs;
       return [
@@ -163,9 +170,10 @@ function primaryFault(
 }
 
 /** Something happens on the primary's machine; whichever database is the primary behind it. */
-function hiccup(name: string, limitMs: number, strike: (drill: Drill, primary: string) => Promise<unknown>): Fault {
+function hiccup(name: string, limitMs: number, { strike }: Loss): Fault {
   return {
     name,
+    kind: 'hiccup',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -180,10 +188,11 @@ function hiccup(name: string, limitMs: number, strike: (drill: Drill, primary: s
   };
 }
 
-function replicaFault(name: string, strike: (drill: Drill, replica: string) => Promise<unknown>, repair: typeof strike): Fault {
+function replicaFault(name: string, { strike, repair }: Loss): Fault {
   const promise = 'writes go on within 3 s; it may not be promoted until in sync again';
   return {
     name,
+    kind: 'replica',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
@@ -194,7 +203,7 @@ function replicaFault(name: string, strike: (drill: Drill, replica: string) => P
       await wait(faultMs);
       const outage = outageMs(load, ['order'], struckMs);
       const alone = !(await inSync(system));
-      await repair(drill, replica);
+      await repair?.(drill, replica);
       await system.whole();
       return [
         {
@@ -213,43 +222,48 @@ async function inSync(system: System): Promise<boolean> {
   return databases.some(({ status }) => status?.role === 'primary' && status.replicaInSync);
 }
 
-const zookeepers = ['zookeeper-1', 'zookeeper-2', 'zookeeper-3'];
-
 /** So long is waited while a majority of ZooKeeper's servers is away. */
 const majorityAwayMs = 6_000;
 
+async function withoutMajority(system: System, meanwhile: () => Promise<unknown>): Promise<void> {
+  const lost = ['zookeeper-1', 'zookeeper-2'];
+  await Promise.all(lost.map(system.kill));
+  await meanwhile();
+  await Promise.all(lost.map(system.start));
+}
+
+/** How a machine is lost, and how it comes back. */
+const losses = {
+  killed: { strike: ({ system }, machine) => system.kill(machine), repair: ({ system }, machine) => system.start(machine) },
+  paused: { strike: ({ system }, machine) => system.pause(machine), repair: ({ system }, machine) => system.unpause(machine) },
+  'cut off': { strike: ({ system }, machine) => system.cutOff(machine), repair: ({ system }, machine) => system.heal(machine) },
+  'stopped in good order': {
+    strike: ({ system }, machine) => system.stop(machine),
+    repair: ({ system }, machine) => system.start(machine),
+  },
+} satisfies Record<string, Loss>;
+
+/** A process of the machine dies, and its supervisor starts it again. */
+const dies = (pattern: string): Loss => ({ strike: ({ system }, machine) => system.killProcess(machine, pattern) });
+const hangs = (pattern: string): Loss => ({
+  strike: ({ system }, machine) => system.inside(machine, `pkill -STOP -f '${pattern}'`),
+});
+
+/** A program of the machine that is chosen dies, and has time to come back. */
+const programKilled = (name: string, machine: (system: System) => Promise<string>): Fault =>
+  unnoticed(`${name} killed`, async ({ system }) => {
+    await system.killProcess(await machine(system), `main.ts ${name.split(' ')[0]}`);
+    await wait(faultMs);
+  });
+
 export const faults: readonly Fault[] = [
-  balancerFault(
-    'active balancer killed',
-    ({ system }, it) => system.kill(it),
-    ({ system }, it) => system.start(it),
-  ),
-  balancerFault(
-    'active balancer paused',
-    ({ system }, it) => system.pause(it),
-    ({ system }, it) => system.unpause(it),
-  ),
-  balancerFault(
-    'active balancer cut off',
-    ({ system }, it) => system.cutOff(it),
-    ({ system }, it) => system.heal(it),
-  ),
-  balancerFault("active balancer's HAProxy dies", ({ system }, it) => system.killProcess(it, '^haproxy')),
-  webFault(
-    'web server killed',
-    ({ system }, it) => system.kill(it),
-    ({ system }, it) => system.start(it),
-  ),
-  webFault(
-    'web server paused',
-    ({ system }, it) => system.pause(it),
-    ({ system }, it) => system.unpause(it),
-  ),
-  webFault(
-    'web server cut off',
-    ({ system }, it) => system.cutOff(it),
-    ({ system }, it) => system.heal(it),
-  ),
+  balancerFault('active balancer killed', losses.killed),
+  balancerFault('active balancer paused', losses.paused),
+  balancerFault('active balancer cut off', losses['cut off']),
+  balancerFault("active balancer's HAProxy dies", dies('^haproxy')),
+  webFault('web server killed', losses.killed),
+  webFault('web server paused', losses.paused),
+  webFault('web server cut off', losses['cut off']),
   unnoticed('web server stopped', async ({ system }) => {
     const victim = (await system.webServers()).at(-1)!;
     await system.stop(victim);
@@ -260,18 +274,9 @@ export const faults: readonly Fault[] = [
     await system.scale(2);
   }),
   unnoticed('rolling update of the web servers', ({ system }) => system.update()),
-  unnoticed('announcer killed', async ({ system }) => {
-    await system.killProcess((await system.webServers())[0]!, 'main.ts announcer');
-    await wait(faultMs);
-  }),
-  unnoticed('lb-sync killed', async ({ system }) => {
-    await system.killProcess(await system.activeBalancer(), 'main.ts lb-sync');
-    await wait(faultMs);
-  }),
-  unnoticed('db-agent of the primary killed', async ({ system }) => {
-    await system.killProcess(await system.primary(), 'main.ts db-agent');
-    await wait(faultMs);
-  }),
+  programKilled('announcer', async (system) => (await system.webServers())[0]!),
+  programKilled('lb-sync', (system) => system.activeBalancer()),
+  programKilled('db-agent of the primary', (system) => system.primary()),
   unnoticed("leader of ZooKeeper's servers killed", async ({ system }) => {
     const leader = await system.zookeeperLeader();
     await system.kill(leader);
@@ -280,72 +285,35 @@ export const faults: readonly Fault[] = [
   }),
   unnoticed(
     "majority of ZooKeeper's servers killed",
-    async ({ system }) => {
-      const lost = zookeepers.slice(0, 2);
-      await Promise.all(lost.map(system.kill));
-      await wait(majorityAwayMs);
-      await Promise.all(lost.map(system.start));
-    },
+    ({ system }) => withoutMajority(system, () => wait(majorityAwayMs)),
     'no failed request; changes wait until it is back',
   ),
-  primaryFault(
-    'primary killed',
-    5_000,
-    ({ system }, it) => system.kill(it),
-    ({ system }, it) => system.start(it),
-  ),
-  primaryFault(
-    'primary paused',
-    10_000,
-    ({ system }, it) => system.pause(it),
-    ({ system }, it) => system.unpause(it),
-  ),
-  primaryFault(
-    'primary cut off',
-    10_000,
-    ({ system }, it) => system.cutOff(it),
-    ({ system }, it) => system.heal(it),
-  ),
-  primaryFault(
-    'primary stopped in good order',
-    5_000,
-    ({ system }, it) => system.stop(it),
-    ({ system }, it) => system.start(it),
-  ),
-  hiccup("primary's mariadbd dies", 5_000, ({ system }, it) => system.killProcess(it, '^mariadbd')),
-  hiccup("primary's db-agent hangs", 10_000, ({ system }, it) => system.inside(it, "pkill -STOP -f 'main.ts db-agent'")),
-  hiccup("primary's keepalived dies", 5_000, ({ system }, it) => system.killProcess(it, '^keepalived')),
-  replicaFault(
-    'replica killed',
-    ({ system }, it) => system.kill(it),
-    ({ system }, it) => system.start(it),
-  ),
-  replicaFault(
-    'replica paused',
-    ({ system }, it) => system.pause(it),
-    ({ system }, it) => system.unpause(it),
-  ),
-  replicaFault(
-    'replica cut off',
-    ({ system }, it) => system.cutOff(it),
-    ({ system }, it) => system.heal(it),
-  ),
+  primaryFault('primary killed', 5_000, losses.killed),
+  primaryFault('primary paused', 10_000, losses.paused),
+  primaryFault('primary cut off', 10_000, losses['cut off']),
+  primaryFault('primary stopped in good order', 5_000, losses['stopped in good order']),
+  hiccup("primary's mariadbd dies", 5_000, dies('^mariadbd')),
+  hiccup("primary's db-agent hangs", 10_000, hangs('main.ts db-agent')),
+  hiccup("primary's keepalived dies", 5_000, dies('^keepalived')),
+  replicaFault('replica killed', losses.killed),
+  replicaFault('replica paused', losses.paused),
+  replicaFault('replica cut off', losses['cut off']),
   {
     name: "replica lost while ZooKeeper's majority is away",
+    kind: 'majority',
     async run(drill) {
       const { system, load } = drill;
       await calm(drill);
       const replica = (await system.primary()) === 'db-1' ? 'db-2' : 'db-1';
-      const lost = zookeepers.slice(0, 2);
-      await Promise.all(lost.map(system.kill));
-      await system.kill(replica);
-      const lostMs = performance.now();
-      await wait(majorityAwayMs);
-      // What was on its way when the replica died may still have been answered.
-      const written = load.attempts.filter(
-        ({ kind, status, sentMs }) => kind === 'order' && status !== undefined && status < 400 && sentMs > lostMs,
-      );
-      await Promise.all(lost.map(system.start));
+      let lostMs = Infinity;
+      let written: Attempt[] = [];
+      await withoutMajority(system, async () => {
+        await system.kill(replica);
+        // What was on its way when the replica died may still have been answered.
+        lostMs = performance.now();
+        await wait(majorityAwayMs);
+        written = load.attempts.filter((each) => each.kind === 'order' && isGood(each) && each.sentMs > lostMs);
+      });
       const tookMs = await writesGoOn(drill, performance.now());
       await system.start(replica);
       await system.whole();
@@ -361,6 +329,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'everything powered off and on',
+    kind: 'everything',
     async run(drill) {
       const { system } = drill;
       await calm(drill);

@@ -172,7 +172,7 @@ export class Load {
 
 // What it saw, of a span of time.
 
-const isGood = ({ status }: Attempt): boolean => status !== undefined && status < 400;
+export const isGood = ({ status }: Attempt): boolean => status !== undefined && status < 400;
 
 /** The longest time without any success of these kinds, in ms. */
 export function outageMs(load: Load, kinds: readonly Kind[], fromMs: number, toMs = performance.now()): number {

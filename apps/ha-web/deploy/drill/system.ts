@@ -1,14 +1,12 @@
 /** The machines of compose.yaml, as the drill and the tests handle them: containers that are killed, paused, cut off and scaled. */
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { composeEnvironment, composeUp } from '../../../../docker/compose.ts';
+import { ComposeSystem, type Container } from '@lab/testing/containers';
+import { composeEnvironment } from '../../../../docker/compose.ts';
 import { run } from '../../../../docker/engine.ts';
 import type { StatusReport } from '../../src/edge/status/report.ts';
 
 const directory = join(import.meta.dirname, '../..');
-const execute = promisify(execFile);
 const pollMs = 50;
 
 /** Everything from nothing takes a minute on a busy machine. */
@@ -22,50 +20,28 @@ export interface SystemOptions {
   readonly internalPrefix: string;
 }
 
-export class System {
-  readonly #env: Record<string, string>;
-  readonly externalPrefix: string;
-  readonly internalPrefix: string;
-
-  private constructor(env: Record<string, string>, options: SystemOptions) {
-    this.#env = env;
-    this.externalPrefix = options.externalPrefix;
-    this.internalPrefix = options.internalPrefix;
-  }
-
+export class System extends ComposeSystem {
   /** Nothing is started by this. */
-  static async of(options: SystemOptions): Promise<System> {
+  static async of({ name, externalPrefix, internalPrefix }: SystemOptions): Promise<System> {
     const env = await composeEnvironment(directory);
-    const { name, externalPrefix, internalPrefix } = options;
     const project = env['COMPOSE_PROJECT_NAME']!;
-    return new System(
-      {
-        ...env,
-        COMPOSE_PROJECT_NAME: name === undefined ? project : `${project}-${name}`,
-        EXTERNAL_PREFIX: externalPrefix,
-        INTERNAL_PREFIX: internalPrefix,
-      },
-      options,
-    );
+    return new System(directory, {
+      ...env,
+      COMPOSE_PROJECT_NAME: name === undefined ? project : `${project}-${name}`,
+      EXTERNAL_PREFIX: externalPrefix,
+      INTERNAL_PREFIX: internalPrefix,
+    });
   }
 
   /** Where clients find the page: the floating address. */
   get url(): string {
-    return `http://${this.externalPrefix}.200`;
-  }
-
-  get project(): string {
-    return this.#env['COMPOSE_PROJECT_NAME']!;
+    return `http://${this.env['EXTERNAL_PREFIX']}.200`;
   }
 
   /** Resolves when everything works: both balancers, all web servers, the replica in sync. */
-  async up(): Promise<void> {
-    await composeUp(directory, { ...process.env, ...this.#env });
+  override async up(): Promise<void> {
+    await super.up();
     await this.whole();
-  }
-
-  async down(): Promise<void> {
-    await this.compose('down', '--volumes', '--remove-orphans', '--timeout', '2');
   }
 
   /** Resolves when so many web servers take requests, or when those that are too many are gone. */
@@ -83,20 +59,16 @@ export class System {
     for (const server of servers) {
       await this.scale(servers.length + 1);
       await this.stop(server);
-      await run('docker', ['rm', this.container(server)]);
+      await run('docker', ['rm', this.machine(server).id]);
       progress(server);
     }
     await this.scale(servers.length);
   }
 
-  async compose(...args: readonly string[]): Promise<string> {
-    const options = { cwd: directory, env: { ...process.env, ...this.#env }, maxBuffer: 16 * 1024 * 1024 };
-    return (await execute('docker', ['compose', ...args], options)).stdout;
-  }
-
-  /** Of a service, or of one of its replicas. */
-  container(service: string): string {
-    return /^web-\d+$/.test(service) ? `${this.project}-${service}` : `${this.project}-${service}-1`;
+  /** A machine by its name: `db-1`, or `web-2`, which is the second replica of a service. */
+  machine(name: string): Container {
+    const [, replica] = /^web-(\d+)$/.exec(name) ?? [];
+    return replica === undefined ? this.container(name) : this.container('web', Number(replica));
   }
 
   /** The web servers that run, as `web-1`. */
@@ -111,11 +83,12 @@ export class System {
 
   // What happens to machines.
 
-  kill = (machine: string): Promise<unknown> => run('docker', ['kill', this.container(machine)]);
-  start = (machine: string): Promise<unknown> => run('docker', ['start', this.container(machine)]);
-  stop = (machine: string): Promise<unknown> => run('docker', ['stop', this.container(machine)]);
-  pause = (machine: string): Promise<unknown> => run('docker', ['pause', this.container(machine)]);
-  unpause = (machine: string): Promise<unknown> => run('docker', ['unpause', this.container(machine)]);
+  kill = (name: string): Promise<void> => this.machine(name).kill();
+  start = (name: string): Promise<void> => this.machine(name).start();
+  pause = (name: string): Promise<void> => this.machine(name).pause();
+  unpause = (name: string): Promise<void> => this.machine(name).unpause();
+  /** In good order, and in the time that the compose file gives it. */
+  stop = (name: string): Promise<unknown> => run('docker', ['stop', this.machine(name).id]);
 
   /** All its packets are lost, both ways; connections stay open. */
   cutOff = (machine: string): Promise<unknown> =>
@@ -127,11 +100,11 @@ export class System {
   killProcess = (machine: string, pattern: string): Promise<unknown> => this.inside(machine, `pkill -9 -f '${pattern}'`);
 
   async inside(machine: string, script: string, { privileged = false } = {}): Promise<string> {
-    if (!privileged) return run('docker', ['exec', this.container(machine), 'bash', '-c', script]);
+    if (!privileged) return run('docker', ['exec', this.machine(machine).id, 'bash', '-c', script]);
     // In the machine's network, by another container: web servers may not change their packet filter.
     return run('docker', [
-      ...['run', '--rm', '--network', `container:${this.container(machine)}`, '--cap-add', 'NET_ADMIN', '--user', 'root'],
-      ...['--entrypoint', 'bash', this.#env['LAB_IMAGE']!, '-c', script],
+      ...['run', '--rm', '--network', `container:${this.machine(machine).id}`, '--cap-add', 'NET_ADMIN', '--user', 'root'],
+      ...['--entrypoint', 'bash', this.env['LAB_IMAGE']!, '-c', script],
     ]);
   }
 
@@ -140,7 +113,7 @@ export class System {
   /** As a balancer that answers sees it. */
   async status(): Promise<StatusReport> {
     const asked = [11, 12].map(async (host) => {
-      const response = await fetch(`http://${this.externalPrefix}.${host}:8404/status.json`, {
+      const response = await fetch(`http://${this.env['EXTERNAL_PREFIX']}.${host}:8404/status.json`, {
         signal: AbortSignal.timeout(1_000),
       });
       return (await response.json()) as StatusReport;

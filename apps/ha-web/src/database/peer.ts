@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock, Role } from '@lab/process';
 import type { AgentStatus } from './agent-status.ts';
-import type { Peer, PeerStatus } from './port.ts';
+import type { PeerStatus } from './domain/timing.ts';
+import type { Peer } from './port.ts';
 
 export interface PeerOptions {
   /** Of its agent's status. */

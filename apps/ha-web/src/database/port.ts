@@ -1,5 +1,6 @@
 /** What an agent needs of its machine. */
 import type { ServerState } from './domain/next-step.ts';
+import type { PeerStatus } from './domain/timing.ts';
 
 /**
  * The running server of this machine, from its first connection to its end: one life. All methods reject when the server ends, or does not answer in time;
@@ -64,10 +65,4 @@ export interface Peer {
   missed(): Promise<boolean>;
   /** What its agent said last, if that is not older than two rounds of asking. */
   status(): PeerStatus | undefined;
-}
-
-export interface PeerStatus {
-  readonly bootId: string | undefined;
-  readonly lagMs: number | undefined;
-  readonly position: number | undefined;
 }
