@@ -1,7 +1,7 @@
 /** Every program of the system: the roles, the node, the admin, the demo, and what makes secrets and certificates. Each loads what it needs when it is chosen. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { command, ExitError, runMain, type Command, type ConfigSource } from '@lab/process';
+import { command, ExitError, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { adminCommands } from './admin/commands.ts';
 import * as config from './config.ts';
 import { nameFromBytes } from './domain/file-names.ts';
@@ -81,10 +81,5 @@ function exactArgs(args: readonly string[]): readonly string[] {
   }
 }
 
-export const main = ({ args, env }: ConfigSource): Promise<number> =>
-  runMain('main.ts', commands, {
-    args: exactArgs(args),
-    env,
-    stdout,
-    stderr: (text) => process.stderr.write(text),
-  });
+export const main = ({ argv, env, stdout, stderr }: ProgramProcess): Promise<number> =>
+  runProgram(commands, { argv: exactArgs(argv), env, stdout, stderr });

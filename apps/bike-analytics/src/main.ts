@@ -6,7 +6,7 @@ import {
   exitCodes,
   makeLogger,
   retry,
-  runMain,
+  runProgram,
   runRole,
   splitAddress,
   systemClock,
@@ -90,9 +90,4 @@ const commands: Record<string, Command> = {
   ),
 };
 
-process.exitCode = await runMain('main.ts', commands, {
-  args: process.argv.slice(2),
-  env: process.env,
-  stdout: (text) => process.stdout.write(text),
-  stderr: (text) => process.stderr.write(text),
-});
+process.exitCode = await runProgram(commands, process);

@@ -1,6 +1,6 @@
 /** `npx nx up ha-web`, `npx nx scale ha-web --web 5` and `npx nx rolling-update ha-web`. */
 import { join } from 'node:path';
-import { command, ExitError, exitCodes, runMain } from '@lab/process';
+import { command, ExitError, exitCodes, runProgram } from '@lab/process';
 import { z } from 'zod';
 import { up } from '../../../docker/compose.ts';
 import { ensureEngine } from '../../../docker/engine.ts';
@@ -64,9 +64,5 @@ const commands = {
   }),
 };
 
-process.exitCode = await runMain('operate.ts', commands, {
-  args: process.argv.slice(2),
-  env: {},
-  stdout: (text) => process.stdout.write(text),
-  stderr: (text) => process.stderr.write(text),
-});
+const { argv, stdout, stderr } = process;
+process.exitCode = await runProgram(commands, { argv, env: {}, stdout, stderr });

@@ -1,6 +1,6 @@
 /** The machines of compose.yaml under load, while one of each kind is lost in turn; and the table of what was promised and measured. */
-import Table from 'cli-table3';
 import { ExitError } from '@lab/process';
+import { tableText } from '@lab/process/terminal';
 import { ensureEngine } from '../../../docker/engine.ts';
 import { brokenPromises, faults, fillStores, sameRows, type Drill, type Result } from '../deploy/drill/faults.ts';
 import { Load } from '../deploy/drill/load.ts';
@@ -60,7 +60,6 @@ async function drillAll(drill: Drill): Promise<Result[]> {
 }
 
 function print(results: readonly Result[]): void {
-  const table = new Table({ head: ['fault', 'promise', 'measured', 'holds'], style: { head: [], border: [] }, wordWrap: true });
-  table.push(...results.map(({ fault, promise, measured, holds }) => [fault, promise, measured, holds ? 'yes' : 'NO']));
-  console.log(table.toString());
+  const rows = results.map(({ fault, promise, measured, holds }) => [fault, promise, measured, holds ? 'yes' : 'NO']);
+  console.log(tableText(['fault', 'promise', 'measured', 'holds'], rows));
 }

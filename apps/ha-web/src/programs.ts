@@ -1,7 +1,7 @@
 /** Every program of the machines: a line for each, with its settings. The hosts of a topic are loaded when one of its programs is chosen. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { command, commandGroup, ExitError, exitCodes, runMain, type Command, type ConfigSource } from '@lab/process';
+import { command, commandGroup, ExitError, exitCodes, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { z } from 'zod';
 import * as config from './config.ts';
 
@@ -84,10 +84,4 @@ const commands: Record<string, Command> = {
   ...shop,
 };
 
-export const main = ({ args, env }: ConfigSource): Promise<number> =>
-  runMain('main.ts', commands, {
-    args,
-    env,
-    stdout: (text) => process.stdout.write(text),
-    stderr: (text) => process.stderr.write(text),
-  });
+export const main = (host: ProgramProcess): Promise<number> => runProgram(commands, host);

@@ -1,11 +1,7 @@
-/** The entry: settings of the process itself, before anything is loaded. */
-import { enableCompileCache } from 'node:module';
-import { homedir } from 'node:os';
+/** The entry: settings of the process itself, before anything else is loaded. */
 import { join } from 'node:path';
+import { startProgram } from '@lab/process/start';
 
-// A client's command takes longer to compile than to run.
-enableCompileCache(process.env['NODE_COMPILE_CACHE'] ?? join(homedir(), '.cache', 'lab-image-tagging', 'code'));
 // The caption's font is a file of ours; without any configuration fontconfig complains that it has none.
 process.env['FONTCONFIG_FILE'] ??= join(import.meta.dirname, '../deploy/fonts.conf');
-const { main } = await import('./programs.ts');
-process.exitCode = await main({ args: process.argv.slice(2), env: process.env });
+process.exitCode = await startProgram('image-tagging', () => import('./programs.ts'), process);

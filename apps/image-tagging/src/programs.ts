@@ -1,5 +1,5 @@
 /** Every program of the system: the roles, the configurator, the client, the demo. Each loads what it needs when it is chosen. */
-import { command, runMain, type Command, type ConfigSource } from '@lab/process';
+import { command, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { clientCommands } from './client/commands.ts';
 import * as config from './config.ts';
 
@@ -35,5 +35,4 @@ const commands: Record<string, Command> = {
   client: clientCommands(stdout),
 };
 
-export const main = ({ args, env }: ConfigSource): Promise<number> =>
-  runMain('main.ts', commands, { args, env, stdout, stderr: (text) => process.stderr.write(text) });
+export const main = (host: ProgramProcess): Promise<number> => runProgram(commands, host);

@@ -1,9 +1,4 @@
-/** The entry: settings of the process itself, before anything is loaded. */
-import { enableCompileCache } from 'node:module';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+/** The entry: it loads the rest. */
+import { startProgram } from '@lab/process/start';
 
-// A client's command takes longer to compile than to run.
-enableCompileCache(process.env['NODE_COMPILE_CACHE'] ?? join(homedir(), '.cache', 'lab-news-consortium', 'code'));
-const { main } = await import('./programs.ts');
-process.exitCode = await main({ args: process.argv.slice(2), env: process.env });
+process.exitCode = await startProgram('news-consortium', () => import('./programs.ts'), process);

@@ -1,5 +1,5 @@
 /** Every program of the system: the roles, the client, the demo. Each loads what it needs when it is chosen. */
-import { command, runMain, type Command, type ConfigSource } from '@lab/process';
+import { command, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { clientCommands } from './client/commands.ts';
 import * as config from './config.ts';
 
@@ -25,10 +25,4 @@ const commands: Record<string, Command> = {
   client: clientCommands({ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr }),
 };
 
-export const main = ({ args, env }: ConfigSource): Promise<number> =>
-  runMain('main.ts', commands, {
-    args,
-    env,
-    stdout: (text) => process.stdout.write(text),
-    stderr: (text) => process.stderr.write(text),
-  });
+export const main = (host: ProgramProcess): Promise<number> => runProgram(commands, host);

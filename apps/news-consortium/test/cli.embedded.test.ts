@@ -210,7 +210,7 @@ describe('areas and news', () => {
     expect(await person.does('read', area)).toBe(`no news in ${area}\n`);
     expect(await person.does('post', area, 'It', 'rains,\nand it', 'pours')).toBe(`${area}/1\n`);
     expect(await person.does('post', area, '--', '--unread')).toBe(`${area}/2\n`);
-    expect(await person.does('my-areas')).toMatch(new RegExp(`│ ${area} +│ 2 +│`));
+    expect(await person.does('my-areas')).toMatch(new RegExp(`│ ${area} +│ +2 │`));
     const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d`;
     const first = String.raw`${area}/1  ${person.name}  ${time}  It rains,\n    and it pours\n`;
     const second = `${area}/2  ${person.name}  ${time}  --unread\n`;

@@ -7,13 +7,12 @@ export {
   command,
   commandGroup,
   runMain,
-  runProcess,
+  runProgram,
   type Command,
-  type HealthOptions,
-  type HostedRole,
+  type Commands,
   type MainIo,
-  type OsProcess,
-  type RunOptions,
-} from './run-process.ts';
+  type ProgramProcess,
+} from './program.ts';
+export { runProcess, type HealthOptions, type HostedRole, type OsProcess, type RunOptions } from './run-process.ts';
 export { runRole, type RoleHost, type RoleOptions } from './run-role.ts';
 export * from './settings.ts';

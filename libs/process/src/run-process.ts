@@ -1,13 +1,8 @@
-/**
- * Hosts roles in a process of the operating system: starts them in order, stops them in reverse order on SIGTERM or SIGINT, and turns
- * what happens into an exit code. And above that, `runMain`: a program whose subcommands do so.
- */
+/** Hosts roles in a process: starts them in order, stops them in reverse on SIGTERM or SIGINT, and turns what happens into an exit code. */
 import { createServer, type RequestListener } from 'node:http';
 import { constants } from 'node:os';
 import type { Registry } from 'prom-client';
-import { z } from 'zod';
 import { exitCodeOf, ExitError, exitCodes } from './exit-codes.ts';
-import { closest, commandFirst, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
 import type { Logger } from './logger.ts';
 import type { Role } from './role.ts';
 
@@ -232,89 +227,4 @@ class ProcessHost {
       } else response.writeHead(404).end('there are /healthz and /metrics\n');
     };
   }
-}
-
-/** One subcommand of a program; `command` makes it. */
-export interface Command {
-  /** For the list of commands; half a line. */
-  summary: string;
-  settings: z.ZodObject;
-  /** Of a group of commands, which has no settings of its own. */
-  commands?: Readonly<Record<string, Command>>;
-  /** Reads the settings and does the work; resolves with the exit code, 0 if with nothing. */
-  run(source: ConfigSource): Promise<number | void>;
-}
-
-/** Makes a command of work to do, which gets the settings that its schema describes. */
-export function command<S extends z.ZodObject>(parts: {
-  summary: string;
-  settings: S;
-  run(config: z.infer<S>): Promise<number | void>;
-}): Command {
-  const { summary, settings } = parts;
-  return { summary, settings, run: async (source) => parts.run(readConfig(settings, source)) };
-}
-
-/** Makes a command that consists of commands: `admin list`. Their flags may stand before their names, too: `admin --server HOST:PORT list`. */
-export function commandGroup(parts: { summary: string; commands: Readonly<Record<string, Command>> }): Command {
-  return {
-    ...parts,
-    settings: z.object({}),
-    run: () => Promise.reject(new Error('a group is not run, but one of its commands')),
-  };
-}
-
-/** What a main knows of its process. */
-export interface MainIo extends ConfigSource {
-  /** What stands on the command line behind node and the file. */
-  args: readonly string[];
-  stdout(text: string): void;
-  stderr(text: string): void;
-}
-
-/**
- * A program of subcommands. Without one, or with `--help`, it lists them; `--help` behind one lists its settings; a mistyped command, flag or value
- * is explained on stderr. Resolves with the exit code.
- */
-export async function runMain(program: string, commands: Readonly<Record<string, Command>>, io: MainIo): Promise<number> {
-  const [name = '--help', ...args] = io.args;
-  const chosen = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (chosen === undefined) return explainCommands(program, commands, name, io);
-  if (chosen.commands !== undefined) {
-    const schemas = Object.values(chosen.commands).map(({ settings }) => settings);
-    return runMain(`${program} ${name}`, chosen.commands, { ...io, args: commandFirst(schemas, args) });
-  }
-  if (args.some(asksForHelp)) {
-    const { usage, lines } = describeConfig(chosen.settings);
-    io.stdout(`${`Usage: ${program} ${name} ${usage}`.trimEnd()}\n\n${chosen.summary}\n\n${lines}`);
-    return exitCodes.ok;
-  }
-  try {
-    return (await chosen.run({ args, env: io.env })) ?? exitCodes.ok;
-  } catch (error) {
-    if (error instanceof ConfigError) {
-      io.stderr(`${error.problems.join('\n')}\n"${program} ${name} --help" lists the settings\n`);
-      return exitCodes.usage;
-    }
-    const code = exitCodeOf(error);
-    // Who has thought of an error has made its message say all.
-    io.stderr(`${error instanceof Error ? (code === undefined ? error.stack : error.message) : String(error)}\n`);
-    return code ?? exitCodes.failed;
-  }
-}
-
-const asksForHelp = (arg: string): boolean => arg === '--help' || arg === '-h';
-
-function explainCommands(program: string, commands: Readonly<Record<string, Command>>, name: string, io: MainIo): number {
-  const names = Object.keys(commands);
-  const width = Math.max(...names.map((each) => each.length));
-  const list = Object.entries(commands).map(([each, { summary }]) => `  ${each.padEnd(width)}  ${summary}\n`);
-  const help = `Usage: ${program} COMMAND [options]\n\n${list.join('')}\n"${program} COMMAND --help" lists a command's settings\n`;
-  if (asksForHelp(name)) {
-    io.stdout(help);
-    return exitCodes.ok;
-  }
-  const suggestion = closest(name, names);
-  io.stderr(`there is no command "${name}"${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}\n\n${help}`);
-  return exitCodes.usage;
 }

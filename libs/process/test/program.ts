@@ -1,7 +1,7 @@
 /** A program for tests to start, signal and look into from outside. */
 import { Registry } from 'prom-client';
 import { z } from 'zod';
-import { command, ExitError, exitCodes, makeLogger, runMain, runProcess, type Role } from '../src/index.ts';
+import { command, ExitError, exitCodes, makeLogger, runProcess, runProgram, type Role } from '../src/index.ts';
 
 const settings = z.object({
   behaviour: z
@@ -41,13 +41,4 @@ async function serve({ behaviour, drainMs, healthPort }: Settings): Promise<numb
   return code;
 }
 
-process.exitCode = await runMain(
-  'program.ts',
-  { serve: command({ summary: 'hosts a store and a worker', settings, run: serve }) },
-  {
-    args: process.argv.slice(2),
-    env: process.env,
-    stdout: (text) => process.stdout.write(text),
-    stderr: (text) => process.stderr.write(text),
-  },
-);
+process.exitCode = await runProgram({ serve: command({ summary: 'hosts a store and a worker', settings, run: serve }) }, process);

@@ -2,8 +2,8 @@
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { command, commandGroup, ExitError, exitCodes, splitAddress, type Command } from '@lab/process';
+import { bytesText, startBar, tableText } from '@lab/process/terminal';
 import { FramingError } from '@lab/protocol';
-import Table from 'cli-table3';
 import { AuthenticationError, connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
 import { adminConfigs, type AdminConfig } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
@@ -12,7 +12,6 @@ import type { Task } from '../domain/registry.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
 import { credentialsOf } from '../channel/credentials.ts';
 import { unpackBytes, unpackJson, type Head } from '../messages.ts';
-import { bytesText, startBar } from './progress.ts';
 import { checkEmpty, restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from '../roles/server.ts';
 import type { Version } from '../versions.ts';
@@ -279,14 +278,12 @@ function filesText(files: readonly string[]): string {
   return files.length > filesShown ? `${shown} and ${files.length - filesShown} more` : shown;
 }
 
-const newTable = (...head: string[]): Table.Table => new Table({ head, style: { head: [], border: [], compact: true } });
 const countText = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`;
 const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 
 function listText(versions: readonly ListedVersion[]): string {
   if (versions.length === 0) return 'no versions yet';
-  const table = newTable('node', 'path', 'version', 'made (UTC)', 'files', 'size', 'stored', 'state');
-  for (const version of versions) {
+  const rows = versions.map((version) => {
     const { node, path, state, damagedFiles, notes } = version;
     const remark =
       state === 'whole'
@@ -294,7 +291,7 @@ function listText(versions: readonly ListedVersion[]): string {
           ? 'whole'
           : `whole, ${countText(notes.length, 'note')}`
         : `${state}: ${filesText(damagedFiles)}`;
-    table.push([
+    return [
       node,
       printable(path),
       version.version,
@@ -303,27 +300,28 @@ function listText(versions: readonly ListedVersion[]): string {
       bytesText(version.bytes),
       bytesText(version.storedBytes),
       remark,
-    ]);
-  }
+    ];
+  });
   const notes = versions.flatMap((version) =>
     version.notes.map(
       ({ path, note }) =>
         `note on version ${version.version} of ${named(version)}: ${printable(path === '' ? version.path : path)}: ${printable(note)}`,
     ),
   );
-  return [table.toString(), ...notes].join('\n');
+  const head = ['node', 'path', 'version', 'made (UTC)', 'files', 'size', 'stored', 'state'];
+  return [tableText(head, rows), ...notes].join('\n');
 }
 
 function statusText({ tasks, nowMs, store }: StatusResult): string {
-  const table = newTable('node', 'path', 'address', 'every', 'keep', 'next', 'last');
-  for (const task of tasks) {
+  const rows = tasks.map((task) => {
     const next = task.current === undefined ? inText(task.dueMs - nowMs) : nowText(task);
     const retry = task.failures > 0 ? ` (try ${task.failures + 1})` : '';
-    table.push([task.node, printable(task.path), task.address, task.every, task.keep ?? 'all', next + retry, outcomeText(task)]);
-  }
+    return [task.node, printable(task.path), task.address, task.every, task.keep ?? 'all', next + retry, outcomeText(task)];
+  });
   const damaged = store.damaged === 0 ? 'none damaged' : `${store.damaged} damaged ("list" names the files)`;
   const held = `${countText(store.versions, 'version')}, ${damaged}; ${bytesText(store.bytes)} in ${countText(store.packs, 'pack')}`;
-  return tasks.length === 0 ? `nothing is registered\n${held}` : `${table.toString()}\n${held}`;
+  const head = ['node', 'path', 'address', 'every', 'keep', 'next', 'last'];
+  return `${tasks.length === 0 ? 'nothing is registered' : tableText(head, rows)}\n${held}`;
 }
 
 function inText(ms: number): string {

@@ -1,5 +1,5 @@
 /** The answers as tables, for people. */
-import Table from 'cli-table3';
+import { tableText } from '@lab/process/terminal';
 import type { Results } from '../domain/answers.ts';
 
 /** Longer lists are cut; the file has all. */
@@ -35,13 +35,6 @@ function count(number: number, noun: string): string {
 }
 
 function table(head: string[], rows: (string | number)[][]): string {
-  const rightAligned = rows[0]?.map((cell) => (typeof cell === 'number' || /^[\d.]+$/.test(cell) ? 'right' : 'left'));
-  const text = new Table({
-    head,
-    style: { head: [], border: [], compact: true },
-    ...(rightAligned && { colAligns: rightAligned }),
-  });
-  text.push(...rows.slice(0, rowsShown));
   const more = rows.length > rowsShown ? `\n  ... and ${rows.length - rowsShown} more (--output FILE has them all)` : '';
-  return text.toString() + more;
+  return tableText(head, rows.slice(0, rowsShown)) + more;
 }

@@ -1,10 +1,9 @@
 /** The client's commands. Results go to stdout, one line or one JSON value each; what is going on goes to stderr. */
 import { command, commandGroup, ExitError, exitCodes, type Command } from '@lab/process';
-import Table from 'cli-table3';
+import { bytesText, startBar, tableText, type Bar } from '@lab/process/terminal';
 import { clientConfigs, type ClientConfig } from '../config.ts';
 import { ImageState, type Image } from '../generated/lab/images/v1/images.ts';
 import type { PictureClient, Progress } from './picture-client.ts';
-import { bytesText, startBar, type Bar } from './progress.ts';
 
 type Print = (text: string) => void;
 
@@ -117,10 +116,14 @@ async function showList(client: PictureClient, keywords: readonly string[], asJs
   const found: ReturnType<typeof plain>[] = [];
   for await (const image of client.list(keywords)) found.push(plain(image));
   if (asJson) return line(JSON.stringify(found));
-  const table = new Table({ head: ['id', 'name', 'size', 'keywords', 'state'], style: { head: [], border: [], compact: true } });
-  for (const { id, fileName, bytes, keywords: own, state } of found)
-    table.push([id, fileName, bytesText(bytes), own.join(', '), state]);
-  line(found.length === 0 ? 'no pictures' : table.toString());
+  const rows = found.map(({ id, fileName, bytes, keywords: own, state }) => [
+    id,
+    fileName,
+    bytesText(bytes),
+    own.join(', '),
+    state,
+  ]);
+  line(found.length === 0 ? 'no pictures' : tableText(['id', 'name', 'size', 'keywords', 'state'], rows));
 }
 
 const stateNames: Readonly<Record<number, string>> = {

@@ -40,8 +40,8 @@ describe('status', () => {
       areas: [{ area: 'sports', wanted: 3, nodes: ['10.0.0.1:9000'] }],
     });
     expect(text).toMatch(/^agent-2 decides\n/);
-    expect(text).toMatch(/node-1 +│ 10\.0\.0\.1:9000 +│ 1 +│ leaving/);
-    expect(text).toMatch(/sports +│ 3 +│ 10\.0\.0\.1:9000 +│ 2 missing/);
+    expect(text).toMatch(/node-1 +│ 10\.0\.0\.1:9000 +│ +1 │ leaving/);
+    expect(text).toMatch(/sports +│ +3 │ 10\.0\.0\.1:9000 +│ 2 missing/);
   });
 
   it('says so where there is nothing yet', () => {

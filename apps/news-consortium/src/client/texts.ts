@@ -1,5 +1,5 @@
 /** Answers as people read them. Whatever others wrote in them is stripped of what would act on a terminal. */
-import Table from 'cli-table3';
+import { tableText } from '@lab/process/terminal';
 import { itemName } from '../domain/names.ts';
 import type { Item, Replies, Status } from '../messages.ts';
 import { withoutControls } from './terminal.ts';
@@ -53,11 +53,11 @@ export function heldText({ held, heldMs }: Pick<Replies['unread'], 'held' | 'hel
 }
 
 export function statusText({ decides, nodes, areas }: Status): string {
-  const nodeTable = tableText(
+  const nodeTable = table(
     ['node', 'address', 'areas', 'state'],
     nodes.map(({ name, address, areas, leaving }) => [name, address, String(areas), leaving ? 'leaving' : '']),
   );
-  const areaTable = tableText(
+  const areaTable = table(
     ['area', 'nodes', 'served by', 'state'],
     areas.map(({ area, wanted, nodes }) => [
       area,
@@ -70,8 +70,7 @@ export function statusText({ decides, nodes, areas }: Status): string {
   return `${deciding}\n${nodes.length === 0 ? 'no nodes\n' : nodeTable}${areas.length === 0 ? 'no areas\n' : areaTable}`;
 }
 
-function tableText(head: string[], rows: readonly string[][]): string {
-  const table = new Table({ head, style: { head: [], border: [], compact: true } });
-  table.push(...rows.map((row) => row.map(withoutControls)));
-  return `${table.toString()}\n`;
+function table(head: string[], rows: readonly string[][]): string {
+  const shown = rows.map((row) => row.map(withoutControls));
+  return `${tableText(head, shown)}\n`;
 }

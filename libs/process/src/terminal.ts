@@ -1,0 +1,69 @@
+/** What people see in a terminal: tables, and how far long work is. Loaded by what needs it only, as the packages behind it are heavy. */
+import { SingleBar } from 'cli-progress';
+import Table from 'cli-table3';
+import { systemClock, type Clock } from './time.ts';
+
+/** A table in a frame. Columns of numbers stand to the right. */
+export function tableText(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const isNumbers = (column: number): boolean => rows.length > 0 && rows.every((row) => /^[\d.,]+$/.test(String(row[column])));
+  const colAligns = head.map((_, column) => (isNumbers(column) ? ('right' as const) : ('left' as const)));
+  const table = new Table({ head: [...head], colAligns, style: { head: [], border: [], compact: true } });
+  table.push(...rows.map((row) => [...row]));
+  return table.toString();
+}
+
+/** Work that somebody waits for. */
+export interface Bar {
+  /** So many bytes are done by now, of that total if it is known better by now. */
+  to(done: number, total?: number): void;
+  stop(): void;
+}
+
+export interface BarOptions {
+  /** Default stderr, for stdout is for results. */
+  stream?: Pick<NodeJS.WriteStream, 'write' | 'isTTY'>;
+  clock?: Pick<Clock, 'nowMs'>;
+}
+
+/** Without a terminal a line is written this often, and only when there is something new to say. */
+const lineMs = 5_000;
+
+/** Shows how many bytes of the work are done: a bar on a terminal, a line now and then where there is none. */
+export function startBar(what: string, total: number, { stream = process.stderr, clock = systemClock }: BarOptions = {}): Bar {
+  return stream.isTTY ? drawnBar(what, total, stream as NodeJS.WriteStream) : lines(what, total, stream, clock);
+}
+
+function drawnBar(what: string, total: number, stream: NodeJS.WriteStream): Bar {
+  const format = `${what} [{bar}] {percentage} % | {doneText} of {totalText} | {eta_formatted} left`;
+  const bar = new SingleBar({ stream, format, hideCursor: true, clearOnComplete: false });
+  const texts = (done: number, all: number) => ({ doneText: bytesText(done), totalText: bytesText(all) });
+  bar.start(Math.max(1, total), 0, texts(0, total));
+  return {
+    to(done, all = total) {
+      bar.setTotal(Math.max(1, all));
+      bar.update(done, texts(done, all));
+    },
+    stop: () => bar.stop(),
+  };
+}
+
+function lines(what: string, total: number, stream: Pick<NodeJS.WriteStream, 'write'>, clock: Pick<Clock, 'nowMs'>): Bar {
+  let nextMs = clock.nowMs() + lineMs;
+  return {
+    to(done, all = total) {
+      if (clock.nowMs() < nextMs) return;
+      nextMs = clock.nowMs() + lineMs;
+      stream.write(`${what}: ${bytesText(done)} of ${bytesText(all)}\n`);
+    },
+    stop() {},
+  };
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Three digits and a unit. */
+export function bytesText(bytes: number): string {
+  let [value, unit] = [bytes, 0];
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`;
+}
