@@ -8,6 +8,7 @@ import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 export interface DataSet {
   path(city: City, topic: Topic): string;
   bytes(city: City, topic: Topic): number;
+  readonly totalBytes: number;
 }
 
 /** A file's name in messages to people. */
@@ -35,5 +36,6 @@ export async function openDataSet(directory: string): Promise<DataSet> {
   return {
     path: (city, topic) => join(directory, fileName(city, topic)),
     bytes: (city, topic) => bytes.get(fileName(city, topic)) ?? 0,
+    totalBytes: [...bytes.values()].reduce((sum, each) => sum + each, 0),
   };
 }

@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ExitError, exitCodes, systemClock, type Logger } from '@lab/process';
+import { startBar } from '@lab/process/terminal';
 import type { FramedSocket } from '@lab/protocol';
-import { SingleBar } from 'cli-progress';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
 import type { Answers, Results } from '../domain/answers.ts';
 import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
@@ -22,8 +22,6 @@ export interface ClientOptions {
   output?: string | undefined;
   log: Logger;
   connect: () => Promise<FramedSocket>;
-  /** Bytes of the input read so far; instead of a bar or lines on stderr. */
-  onProgress?: ((sentBytes: number) => void) | undefined;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
@@ -34,7 +32,6 @@ export async function runClient({
   output,
   log,
   connect,
-  onProgress,
 }: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const data = await openDataSet(directory);
   const options = (city: City, topic: Topic): ReaderOptions => ({
@@ -44,7 +41,8 @@ export async function runClient({
   });
   await checkHeaders(data, options);
   if (output !== undefined) await checkWritable(output);
-  const progress = showProgress(data, onProgress);
+  const read = readBytes(data);
+  const bar = startBar('sending', data.totalBytes);
   try {
     const outcome = await readFiles({
       clock: systemClock,
@@ -53,7 +51,7 @@ export async function runClient({
         readInThread({ path: data.path(city, topic), bytes: data.bytes(city, topic), topic, options: options(city, topic) }),
       connect,
       newSessionId: randomUUID,
-      onProgress: progress.update,
+      onProgress: (at) => bar.to(read(at)),
     });
     const { first: rejected, count: rejectedCount } = outcome.rejections;
     const results: Results = { ...(outcome.result as Answers), rejected, rejectedCount };
@@ -63,7 +61,7 @@ export async function runClient({
     if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
     throw error;
   } finally {
-    progress.stop();
+    bar.stop();
   }
 }
 
@@ -118,38 +116,13 @@ async function writeResults(
   );
 }
 
-interface Progress {
-  update: (at: { topic: Topic; city: City; bytes: number }) => void;
-  stop(): void;
-}
-
-/** Told to the caller if it asks; otherwise a bar on a terminal, and elsewhere a line for each file that is through. */
-function showProgress(data: DataSet, onProgress?: (sentBytes: number) => void): Progress {
-  const files = topics.flatMap((topic) => cities.map((city) => ({ topic, city, bytes: data.bytes(city, topic) })));
-  const total = files.reduce((sum, file) => sum + file.bytes, 0);
+/** For each file, how much of the data set is read when so much of it is. */
+function readBytes(data: DataSet): (at: { topic: Topic; city: City; bytes: number }) => number {
   const before = new Map<string, number>();
-  files.reduce((sum, { topic, city, bytes }) => (before.set(fileName(city, topic), sum), sum + bytes), 0);
-  const sent: (at: Parameters<Progress['update']>[0]) => number = ({ topic, city, bytes }) =>
-    before.get(fileName(city, topic))! + bytes;
-  if (onProgress !== undefined) return { update: (at) => onProgress(sent(at)), stop: () => {} };
-  if (!process.stderr.isTTY) {
-    const shown = new Set<string>();
-    const update: Progress['update'] = ({ topic, city, bytes }) => {
-      if (bytes < data.bytes(city, topic) || shown.has(fileName(city, topic))) return;
-      shown.add(fileName(city, topic));
-      process.stderr.write(`sent ${fileName(city, topic)} (${megabytes(bytes)} MB)\n`);
-    };
-    return { update, stop: () => {} };
+  let total = 0;
+  for (const [topic, city] of topics.flatMap((topic) => cities.map((city) => [topic, city] as const))) {
+    before.set(fileName(city, topic), total);
+    total += data.bytes(city, topic);
   }
-  const bar = new SingleBar({
-    format: 'sending {file} [{bar}] {percentage}% of {megabytes} MB | {eta_formatted} left',
-    clearOnComplete: true,
-  });
-  bar.start(total, 0, { file: '', megabytes: megabytes(total) });
-  return {
-    update: (at) => bar.update(sent(at), { file: fileName(at.city, at.topic) }),
-    stop: () => bar.stop(),
-  };
+  return ({ topic, city, bytes }) => before.get(fileName(city, topic))! + bytes;
 }
-
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
