@@ -61,13 +61,4 @@ const demoCommand = lab.command({
   run: ({ file }) => demo(readLines(file), stdout),
 });
 
-process.exitCode = await lab.runMain(
-  'main.ts',
-  { demo: demoCommand, reader, counter },
-  {
-    args: process.argv.slice(2),
-    env: process.env,
-    stdout,
-    stderr: (text) => process.stderr.write(text),
-  },
-);
+process.exitCode = await lab.runProgram({ demo: demoCommand, reader, counter }, process);

@@ -58,6 +58,13 @@ describe('readConfig', () => {
     expect(problems(given, { QUIET: 'sure' })).toEqual(['--quiet (or QUIET) is "sure": expected true or false']);
   });
 
+  it('takes words that are no flags for the operand, also behind a flag that takes no value, and all behind --', () => {
+    const copy = z.object({ files: z.array(z.string()), force: z.boolean().default(false) }).meta({ operand: 'files' });
+    const from = (...args: string[]): z.infer<typeof copy> => readConfig(copy, { args, env: {} });
+    expect(from('a', '--no-force', 'b')).toEqual({ files: ['a', 'b'], force: false });
+    expect(from('--force', '--', '--a', '-')).toEqual({ files: ['--a', '-'], force: true });
+  });
+
   it('reads lists from commas and repetition', () => {
     expect(read(['--peers', 'a:1,b:2', '--peers', 'c:3'])).toMatchObject({ peers: ['a:1', 'b:2', 'c:3'] });
     expect(read([], { PEERS: 'a:1,b:2' })).toMatchObject({ peers: ['a:1', 'b:2'] });

@@ -9,7 +9,6 @@
  * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`). In the environment a boolean is `true` or `false`, `1` or `0`, and an
  * empty variable is as good as none, for that is what compose makes of one that is not set.
  */
-import { parseArgs } from 'node:util';
 import type { z } from 'zod';
 
 /** What is wrong with the settings: all of it at once. */
@@ -141,28 +140,21 @@ type Given = Map<string, string | string[]>;
 
 /** The arguments with the first one that is neither a flag nor a flag's value in front: the subcommand, wherever it was typed. */
 export function commandFirst(schemas: readonly z.ZodObject[], args: readonly string[]): string[] {
-  const booleans = new Set(
-    schemas.flatMap(settingsOf).flatMap(({ flag, kind }) => (kind === 'boolean' ? [flag, flag.replace('--', '--no-')] : [])),
-  );
-  let at = 0;
-  while (at < args.length && args[at]!.startsWith('-')) {
-    const arg = args[at]!;
-    const alone = arg.includes('=') || booleans.has(arg) || arg === '--help' || arg === '-h' || args[at + 1]?.startsWith('--');
-    at += alone ? 1 : 2;
-  }
-  return at < args.length ? [args[at]!, ...args.slice(0, at), ...args.slice(at + 1)] : [...args];
+  for (const { at, flag } of argumentsOf(schemas.flatMap(settingsOf), args))
+    if (flag === undefined) return [args[at]!, ...args.slice(0, at), ...args.slice(at + 1)];
+  return [...args];
 }
 
 function readFlags(settings: readonly Setting[], args: readonly string[]): { given: Given; problems: string[] } {
   const given: Given = new Map();
   const problems: string[] = [];
   const operand = settings.find((setting) => setting.operand);
-  for (const { flag, value } of splitArgs(settings, args)) {
+  for (const { flag, value } of argumentsOf(settings, args)) {
     if (flag === undefined && operand !== undefined && (operand.kind === 'list' || !given.has(operand.key))) {
       given.set(operand.key, operand.kind === 'list' ? [...(given.get(operand.key) ?? []), value] : value);
       continue;
     }
-    const negated = settings.find((each) => each.kind === 'boolean' && flag === each.flag.replace('--', '--no-'));
+    const negated = flag === undefined ? undefined : settings.find((each) => flag === negationOf(each));
     const setting = negated ?? settings.find((each) => each.flag === flag);
     if (flag === undefined) problems.push(`"${value}" is not expected here: settings are flags, --name VALUE`);
     else if (setting === undefined) problems.push(unknownFlag(flag, settings));
@@ -184,27 +176,32 @@ function unknownFlag(flag: string, settings: readonly Setting[]): string {
   return `there is no ${flag}${suggestion === undefined ? '' : `; did you mean ${suggestion}?`}`;
 }
 
-type Argument = { flag: string; value: string | undefined } | { flag: undefined; value: string };
+/** What was typed, and where: a flag with its value, if it has one, or only a value. */
+type Argument = { at: number; flag: string; value: string | undefined } | { at: number; flag: undefined; value: string };
+
+const negationOf = ({ kind, flag }: Setting): string | undefined =>
+  kind === 'boolean' ? flag.replace('--', '--no-') : undefined;
+export const helpFlags = ['--help', '-h'];
 
 /**
- * Flags with their values. `parseArgs` gives each string option whatever is behind it; if that is a flag, the value was forgotten and
- * reading goes on there. Behind a flag that does not exist, what looks like its value goes with it.
+ * A flag has the word behind it for its value, unless that is a flag: then the value was forgotten. Behind a flag that does not exist, what looks
+ * like its value goes with it. Behind `--` there are no flags.
  */
-function splitArgs(settings: readonly Setting[], args: readonly string[]): Argument[] {
-  const types = settings.map(({ flag, kind }) => [flag.slice(2), { type: kind === 'boolean' ? 'boolean' : 'string' }] as const);
-  const options = Object.fromEntries(types);
-  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
-  const found: Argument[] = [];
-  let unknownAt = -2;
-  for (const token of tokens) {
-    if (token.kind === 'positional' && token.index !== unknownAt + 1) found.push({ flag: undefined, value: token.value });
-    if (token.kind !== 'option') continue;
-    const forgotten = token.inlineValue === false && token.value.startsWith('--');
-    found.push({ flag: token.rawName, value: forgotten ? undefined : token.value });
-    if (forgotten) return [...found, ...splitArgs(settings, args.slice(token.index + 1))];
-    if (!Object.hasOwn(options, token.name) && token.value === undefined) unknownAt = token.index;
+function* argumentsOf(settings: readonly Setting[], args: readonly string[]): Generator<Argument> {
+  const flagsEnd = args.includes('--') ? args.indexOf('--') : args.length;
+  for (let at = 0; at < args.length; at++) {
+    const [word, next] = [args[at]!, args[at + 1]];
+    const equals = word.indexOf('=');
+    if (at > flagsEnd || !word.startsWith('-') || word === '-') yield { at, flag: undefined, value: word };
+    else if (equals > 0) yield { at, flag: word.slice(0, equals), value: word.slice(equals + 1) };
+    else if (at < flagsEnd) {
+      const setting = settings.find((each) => word === each.flag || word === negationOf(each));
+      const takesNone = setting?.kind === 'boolean' || helpFlags.includes(word);
+      const hasValue = !takesNone && next !== undefined && !next.startsWith(setting === undefined ? '-' : '--');
+      yield { at, flag: word, value: hasValue ? next : undefined };
+      if (hasValue) at += 1;
+    }
   }
-  return found;
 }
 
 /** Whatever else is given stays as it is, for the schema to refuse. */

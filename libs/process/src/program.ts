@@ -1,7 +1,7 @@
 /** A program: a table of commands, chosen and set by the command line. */
 import { basename } from 'node:path';
 import { z } from 'zod';
-import { closest, commandFirst, ConfigError, describeConfig, readConfig, type ConfigSource } from './config.ts';
+import { closest, commandFirst, ConfigError, describeConfig, helpFlags, readConfig, type ConfigSource } from './config.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 
 /** One subcommand of a program; `command` makes it. */
@@ -94,7 +94,7 @@ export async function runMain(program: string, commands: Commands, io: MainIo): 
   }
 }
 
-const asksForHelp = (arg: string): boolean => arg === '--help' || arg === '-h';
+const asksForHelp = (arg: string): boolean => helpFlags.includes(arg);
 
 function explainCommands(program: string, commands: Commands, name: string, io: MainIo): number {
   const names = Object.keys(commands);

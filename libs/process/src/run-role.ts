@@ -1,6 +1,6 @@
 /** One role in a process of its own: what nearly every main does. */
 import { randomUUID } from 'node:crypto';
-import { Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { makeLogger, type Logger, type LoggerOptions } from './logger.ts';
 import type { Role } from './role.ts';
 import { runProcess, type RunOptions } from './run-process.ts';
@@ -33,9 +33,11 @@ export interface RoleOptions extends Pick<RunOptions, 'drainMs' | 'os'> {
 }
 
 /** Makes a role, runs it until a signal comes or it fails, and resolves with the exit code (`runProcess`). */
-export function runRole(options: RoleOptions, make: (host: RoleHost) => Role | Promise<Role>): Promise<number> {
+export async function runRole(options: RoleOptions, make: (host: RoleHost) => Role | Promise<Role>): Promise<number> {
   const { name, logLevel, healthPort: port, ...runOptions } = options;
   const log = makeLogger({ name, level: logLevel });
+  // Not for programs that are no role: it takes as long to load as all of the rest.
+  const { Registry } = await import('prom-client');
   const registry = new Registry();
   const role = new OpeningRole({ log, registry }, make);
   return runProcess([{ name, role }], { log, ...runOptions, ...(port !== undefined && { health: { port, registry } }) });
