@@ -1,10 +1,10 @@
 /** What a node is compared with: the same SQL behind a framed server that does nothing else. A request is `{"statement", "values"}`, a reply the first row. */
 import { listenFramed } from '@lab/protocol';
 import pg from 'pg';
-import { planOnce } from '../src/store/database.ts';
+import { connectionTo } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';
 
-const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL']!, max: 10, options: planOnce });
+const pool = new pg.Pool({ ...connectionTo(process.env['DATABASE_URL']!, 'bare'), max: 10 });
 
 const server = await listenFramed({ host: '127.0.0.1', port: 0 }, async (socket) => {
   for await (const frame of socket) {

@@ -13,11 +13,11 @@ import { systemClock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { compareInTurn, eventually, median, reportBench, type BenchRow } from '@lab/testing';
 import pg from 'pg';
-import { ask, connectTo } from '../src/asking.ts';
+import { ask, connectTo } from '../src/wire/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
 import { startEmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
-import { planOnce } from '../src/store/database.ts';
+import { connectionTo } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';
 
 const { values: options } = parseArgs({
@@ -134,7 +134,7 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
     await consortium.node(area, 'subscribe', { token: session.token, area, key: area });
   }
 
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 10, options: planOnce });
+  const pool = new pg.Pool({ ...connectionTo(databaseUrl, 'bench'), max: 10 });
   const sessions = await pool.query<{ id: string; node: string }>(
     'SELECT s.id, n.id AS node FROM sessions s JOIN users u ON u.id = s.user_id, nodes n ORDER BY u.name',
   );

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { isPassword, nameRule, normalName, passwordRule, textProblem } from './domain/names.ts';
-import { Refusal, refusalCodes, type RefusalDetails } from './refusal.ts';
+import { Refusal, refusalCodes, type RefusalDetails } from './wire/refusal.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
 export const frameBytesMax = 4 * 1024 * 1024;
@@ -178,9 +178,8 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 
 export const encodeReply = (reply: object): Uint8Array => encode({ ok: reply });
 
-export function encodeRefusal({ code, message, details }: Refusal): Uint8Array {
-  return encode({ error: { code, message, ...details } });
-}
+export const encodeRefusal = ({ code, message, details }: Refusal): Uint8Array =>
+  encode({ error: { code, message, ...details } });
 
 const errorSchema = z.object({
   code: z.enum(refusalCodes),
@@ -209,10 +208,6 @@ function decodeFrame(frame: Uint8Array): Record<string, unknown> {
   if (typeof value !== 'object' || value === null) throw new Refusal('malformed', 'a frame that is no object');
   const error = errorSchema.safeParse((value as { error?: unknown }).error);
   if (!error.success) return value as Record<string, unknown>;
-  const { code, message, nodes, retryAfterMs } = error.data;
-  const details: RefusalDetails = {
-    ...(nodes !== undefined && { nodes }),
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-  };
-  throw new Refusal(code, message, details);
+  const { code, message, ...details } = error.data;
+  throw new Refusal(code, message, details as RefusalDetails);
 }

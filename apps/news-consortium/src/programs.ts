@@ -1,9 +1,19 @@
 /** Every program of the system: the roles, the client, the demo. Each loads what it needs when it is chosen. */
-import { command, runProgram, type Command, type ProgramProcess } from '@lab/process';
+import { hostname } from 'node:os';
+import { command, runProgram, runRole, type Command, type ProgramProcess } from '@lab/process';
+import { ordinaryCost } from '@lab/process/passwords';
 import { clientCommands } from './client/commands.ts';
 import * as config from './config.ts';
+import type { Host, ServingRole } from './wiring.ts';
 
-const hosts = (): Promise<typeof import('./hosts.ts')> => import('./hosts.ts');
+/** One role in this process, under the name of its machine where it is given none. */
+function run<C extends config.AgentConfig | config.NodeConfig>(
+  settings: C,
+  make: (host: Host, settings: C & { name: string }) => ServingRole,
+): Promise<number> {
+  const named = { ...settings, name: settings.name ?? hostname() };
+  return runRole(named, (host) => make({ ...host, scryptCost: ordinaryCost }, named));
+}
 
 const commands: Record<string, Command> = {
   demo: command({
@@ -15,12 +25,12 @@ const commands: Record<string, Command> = {
   agent: command({
     summary: 'logs users in, registers nodes and distributes areas over them',
     settings: config.agentConfig,
-    run: async (settings) => (await hosts()).runAgent(settings),
+    run: async (settings) => run(settings, (await import('./wiring.ts')).makeAgent),
   }),
   node: command({
     summary: 'serves the news of the areas that it is assigned',
     settings: config.nodeConfig,
-    run: async (settings) => (await hosts()).runNode(settings),
+    run: async (settings) => run(settings, (await import('./wiring.ts')).makeNode),
   }),
   client: clientCommands({ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr }),
 };

@@ -1,25 +1,24 @@
 /** Which role is made of what. The same for every host: a process, the demo, a test. */
-import { ExitError, exitCodes, type Clock, type Logger, type Role } from '@lab/process';
+import { ExitError, exitCodes, retry, splitAddress, type Clock, type Logger, type Role } from '@lab/process';
 import { Passwords, type ScryptCost } from '@lab/process/passwords';
 import type { FramedServer } from '@lab/protocol';
-import { addressesOf, ask, joinAddress, splitAddress } from './asking.ts';
+import { addressesOf, ask, joinAddress } from './wire/asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal } from './wire/refusal.ts';
 import { Agent, ensureAdministrator } from './roles/agent.ts';
 import { Decider, type DeciderParts } from './roles/decider.ts';
 import { Feeds } from './roles/feeds.ts';
 import { Membership } from './roles/membership.ts';
 import { Node } from './roles/node.ts';
-import { serve, type Service } from './serving.ts';
+import { serve, type Service } from './wire/serving.ts';
 import { Accounts } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
-import { Database } from './store/database.ts';
+import { Database, DatabaseUnavailableError } from './store/database.ts';
 import { Deciding } from './store/deciding.ts';
 import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
-import { Nodes } from './store/nodes.ts';
 import { Notifications } from './store/notifications.ts';
-import { Tokens } from './tokens.ts';
+import { Tokens } from './wire/tokens.ts';
 
 /** What a host gives to every role. */
 export interface Host {
@@ -38,118 +37,133 @@ export interface ServingRole extends Role {
   readonly port: number;
 }
 
+/** What a process is told, less what only its host needs. */
+type RoleSettings<C extends AgentConfig | NodeConfig> = Omit<C, 'name' | 'healthPort' | 'logLevel'> & { name: string };
+
 /** PostgreSQL takes 200 connections in the compose file: ten nodes and ten agents are below. More would not be faster, on any machine that a lab has. */
 const nodeConnections = 10;
 const agentConnections = 5;
-/** What a role does at its start must not take longer. */
-const startMs = 10_000;
+/** As long as a role waits for the database to be there: it may go again, or be busy. */
+const startMs = 60_000;
+const statementMs = 10_000;
 const drainMs = 2_000;
 /** For what nodes ask agents. */
 const askMs = 1_000;
 /** A proof is for one request, on machines whose clocks may differ. */
 const nodeTokenMs = 300_000;
 
-export function makeAgent(
-  host: Host,
-  settings: Omit<AgentConfig, 'name' | 'healthPort' | 'logLevel'> & { name: string },
-): ServingRole {
+export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): ServingRole {
   const { clock, log } = host;
   const { databaseUrl: url, name } = settings;
-  const stops: (() => Promise<void>)[] = [];
-  let server: FramedServer | undefined;
-  return {
-    async start() {
-      await migrate({ url, clock, log });
-      const database = new Database({ url, connections: agentConnections, clock, log });
-      stops.push(() => database.close());
-      const accounts = new Accounts(database);
-      const deadline = clock.nowMs() + startMs;
-      const tokens = new Tokens(await accounts.signingKey(deadline), host.nowMs);
-      const passwords = new Passwords(host.scryptCost);
-      const newPasswords = new Passwords(host.scryptCost);
-      const parts = { accounts, areas: new Areas(database), nodes: new Nodes(database), tokens, passwords, newPasswords };
-      if (settings.adminPassword !== undefined)
-        await ensureAdministrator({ ...parts, log }, { name: settings.adminName, password: settings.adminPassword }, deadline);
-
-      const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => ask(address, 'health', {}, { timeoutMs });
-      const decider = new Decider({
-        ...{ name, clock, log, askHealth },
-        connect: () => Deciding.connect(url, name),
-        prune: () => accounts.prune(clock.nowMs() + startMs),
-      });
-      const notifications = new Notifications({
+  return servingRole(async (parts) => {
+    const database = await openDatabase(parts, host, url, agentConnections);
+    const accounts = new Accounts(database);
+    const tokens = new Tokens(await atStart(clock, (deadline) => accounts.signingKey(deadline)), host.nowMs);
+    const passwords = new Passwords(host.scryptCost);
+    const newPasswords = new Passwords(host.scryptCost);
+    if (settings.adminPassword !== undefined) {
+      const administrator = { name: settings.adminName, password: settings.adminPassword };
+      await atStart(clock, (deadline) => ensureAdministrator({ accounts, passwords, log }, administrator, deadline));
+    }
+    const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => ask(address, 'health', {}, { timeoutMs });
+    const decider = new Decider({
+      ...{ name, clock, log, askHealth },
+      connect: () => Deciding.connect(url, name),
+      prune: () => accounts.prune(clock.nowMs() + statementMs),
+    });
+    await started(
+      parts,
+      new Notifications({
         ...{ url, clock, log },
         probe: { text: 'SELECT 1', values: [] },
         channels: { topology: () => decider.topologyChanged() },
         onRenewed: () => decider.topologyChanged(),
         onProbe: () => undefined,
-      });
-      stops.push(() => notifications.stop());
-      await notifications.start();
-      const agent = new Agent({ ...parts, ...host, sessionMs: settings.session, joinAddress, askHealth });
-      server = await listen(settings.listen, agent, host);
-      stops.push(() => server!.close({ drainMs }));
-      await decider.start();
-      stops.push(() => decider.stop());
-    },
-    stop: () => stopAll(stops),
+      }),
+    );
+    const agent = new Agent({
+      ...{ ...host, accounts, tokens, passwords, newPasswords, joinAddress, askHealth },
+      ...{ areas: new Areas(database), sessionMs: settings.session },
+    });
+    const server = await listen(settings.listen, agent, host);
+    parts.defer(() => server.close({ drainMs }));
+    await started(parts, decider);
+    return server;
+  });
+}
+
+export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): ServingRole {
+  const { clock, log } = host;
+  const { databaseUrl: url, name } = settings;
+  const id = host.newId();
+  return servingRole(async (parts) => {
+    const database = await openDatabase(parts, host, url, nodeConnections);
+    const tokens = new Tokens(await atStart(clock, (deadline) => new Accounts(database).signingKey(deadline)), host.nowMs);
+    const news = new News(database, id);
+    const feeds = new Feeds({ news, clock, log });
+    const membership = new Membership({
+      ...{ id, name, clock, log },
+      agents: () => addressesOf(settings.agents),
+      ask: (agent, kind, body) => ask(agent, kind, body, { timeoutMs: askMs }),
+      newToken: () => tokens.sign({ kind: 'node', id, expiresMs: host.nowMs() + nodeTokenMs }),
+    });
+    const lookAtAll = (): void => feeds.lookAtAll();
+    const notifications = await started(
+      parts,
+      new Notifications({
+        ...{ url, clock, log },
+        probe: { text: 'SELECT 1 FROM nodes WHERE id = $1', values: [id] },
+        channels: { news: (area) => feeds.lookAt(area), sessions: lookAtAll, assignments: lookAtAll },
+        onRenewed: lookAtAll,
+        onProbe: (rows) => membership.seen(rows.length > 0),
+      }),
+    );
+    feeds.start();
+    const node = new Node({ id, news, feeds, tokens, leaseMs: settings.lease, healthy: () => notifications.healthy });
+    const server = await listen(settings.listen, node, host);
+    parts.defer(async () => {
+      feeds.stop(new Refusal('unavailable', 'the node is stopping'));
+      await server.close({ drainMs });
+    });
+    parts.defer(() => membership.leave());
+    await membership.join({ port: server.port, ...(settings.host !== undefined && { host: settings.host }) });
+    return server;
+  });
+}
+
+/** A role that is put together when it starts; when it stops, each part is taken down whatever became of the others, the last one first. */
+function servingRole(putTogether: (parts: AsyncDisposableStack) => Promise<FramedServer>): ServingRole {
+  const parts = new AsyncDisposableStack();
+  let server: FramedServer | undefined;
+  return {
+    start: async () => void (server = await putTogether(parts)),
+    stop: () => parts.disposeAsync(),
     get port() {
       return server?.port ?? 0;
     },
   };
 }
 
-export function makeNode(
-  host: Host,
-  settings: Omit<NodeConfig, 'name' | 'healthPort' | 'logLevel'> & { name: string },
-): ServingRole {
-  const { clock, log } = host;
-  const { databaseUrl: url, name } = settings;
-  const id = host.newId();
-  const stops: (() => Promise<void>)[] = [];
-  let server: FramedServer | undefined;
-  return {
-    async start() {
-      await migrate({ url, clock, log });
-      const database = new Database({ url, connections: nodeConnections, clock, log });
-      stops.push(() => database.close());
-      const tokens = new Tokens(await new Accounts(database).signingKey(clock.nowMs() + startMs), host.nowMs);
-      const news = new News(database, id);
-      const feeds = new Feeds({ news, clock, log });
-      const membership = new Membership({
-        ...{ id, name, clock, log },
-        agents: () => addressesOf(settings.agents),
-        ask: (agent, kind, body) => ask(agent, kind, body, { timeoutMs: askMs }),
-        newToken: () => tokens.sign({ kind: 'node', id, expiresMs: host.nowMs() + nodeTokenMs }),
-      });
-      const notifications = new Notifications({
-        ...{ url, clock, log },
-        probe: { text: 'SELECT 1 FROM nodes WHERE id = $1', values: [id] },
-        channels: {
-          news: (area) => feeds.lookAt(area),
-          sessions: () => feeds.lookAtAll(),
-          assignments: () => feeds.lookAtAll(),
-        },
-        onRenewed: () => feeds.lookAtAll(),
-        onProbe: (rows) => membership.seen(rows.length > 0),
-      });
-      stops.push(() => notifications.stop());
-      await notifications.start();
-      feeds.start();
-      const node = new Node({ ...{ id, news, feeds, tokens }, leaseMs: settings.lease, healthy: () => notifications.healthy });
-      server = await listen(settings.listen, node, host);
-      stops.push(async () => {
-        feeds.stop(new Refusal('unavailable', 'the node is stopping'));
-        await server!.close({ drainMs });
-      });
-      stops.push(() => membership.leave());
-      await membership.join({ port: server.port, ...(settings.host !== undefined && { host: settings.host }) });
-    },
-    stop: () => stopAll(stops),
-    get port() {
-      return server?.port ?? 0;
-    },
-  };
+async function openDatabase(
+  parts: AsyncDisposableStack,
+  { clock, log }: Host,
+  url: string,
+  connections: number,
+): Promise<Database> {
+  await migrate({ url, clock, log });
+  return parts.adopt(new Database({ url, connections, clock, log }), (database) => database.close());
+}
+
+/** What a role must have of the database before it can take requests. */
+function atStart<T>(clock: Clock, work: (deadline: number) => Promise<T>): Promise<T> {
+  const worthwhile = (error: unknown): boolean => error instanceof DatabaseUnavailableError;
+  return retry(() => work(clock.nowMs() + statementMs), { clock, withinMs: startMs, worthwhile });
+}
+
+async function started<R extends Pick<Role, 'start' | 'stop'>>(parts: AsyncDisposableStack, role: R): Promise<R> {
+  parts.defer(() => role.stop());
+  await role.start();
+  return role;
 }
 
 async function listen(address: string, service: Service, { clock, log }: Host): Promise<FramedServer> {
@@ -158,11 +172,4 @@ async function listen(address: string, service: Service, { clock, log }: Host): 
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }
-}
-
-/** In reverse order of what was started, each whatever became of the others. */
-async function stopAll(stops: (() => Promise<void>)[]): Promise<void> {
-  const errors: unknown[] = [];
-  for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop().catch((error: unknown) => errors.push(error));
-  if (errors.length > 0) throw errors[0];
 }

@@ -1,9 +1,10 @@
 /** Who served what, and when: written down by the database itself. */
 import pg from 'pg';
+import { connectionTo } from '../src/store/database.ts';
 import type { Assigned } from './history.ts';
 
 export async function query<Row extends object>(url: string, text: string, values: readonly unknown[] = []): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new pg.Client(connectionTo(url, 'test'));
   client.on('error', () => undefined);
   await client.connect();
   try {

@@ -5,19 +5,19 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ExitError, exitCodes, silentLogger, systemClock } from '@lab/process';
+import { ExitError, exitCodes, silentLogger, splitAddress, systemClock } from '@lab/process';
 import { encodeFrame, FrameTooLargeError } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ask, connectTo, splitAddress } from '../src/asking.ts';
+import { ask, connectTo } from '../src/wire/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
 import { textBytesMax } from '../src/domain/names.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { frameBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
-import { Refusal } from '../src/refusal.ts';
+import { Refusal } from '../src/wire/refusal.ts';
 import { attemptsMax, attemptWindowMs } from '../src/store/accounts.ts';
 import { migrate } from '../src/store/migrate.ts';
-import { Tokens } from '../src/tokens.ts';
+import { Tokens } from '../src/wire/tokens.ts';
 import { query } from './assignment-log.ts';
 import { administrator, ConsortiumInProcess, createDatabase } from './consortium-in-process.ts';
 
@@ -296,7 +296,7 @@ describe('a token', () => {
   const [payload, signature] = [(): string => token.split('.')[0]!, (): string => token.split('.')[1]!];
   const decoded = (): object => JSON.parse(Buffer.from(payload(), 'base64url').toString()) as object;
   const encoded = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const session = { kind: 'session', id: '00000000-0000-4000-8000-000000000000', name: 'ana', role: 'administrator' } as const;
+  const session = { kind: 'session', id: '00000000-0000-4000-8000-000000000000' } as const;
   const expiresMs = Date.now() + 3_600_000;
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
@@ -307,8 +307,9 @@ describe('a token', () => {
     ['without a signature', payload],
     ['with an empty signature', () => `${payload()}.`],
     ['with two signatures', () => `${token}.${signature()}`],
-    ["with another user's payload", () => `${encoded({ ...decoded(), name: 'root' })}.${signature()}`],
+    ["with another user's payload", () => `${encoded({ ...decoded(), id: session.id })}.${signature()}`],
     ['made an administrator', () => `${encoded({ ...decoded(), role: 'administrator' })}.${signature()}`],
+    ['made good for longer', () => `${encoded({ ...decoded(), expiresMs: Number.MAX_SAFE_INTEGER })}.${signature()}`],
     ['of no algorithm', () => `${encoded({ alg: 'none' })}.${payload()}.`],
     ['with padding', () => `${token}=`],
     // The last of 43 letters has two bits that mean nothing.

@@ -56,7 +56,8 @@ class Person {
   /** Of a command that succeeds: what it prints. */
   async does(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.run(args);
-    expect([code, stderr]).toEqual([0, '']);
+    // On a busy machine it may say that it waits.
+    expect([code, stderr.replaceAll(/^no answer yet: .*\n/gm, '')]).toEqual([0, '']);
     return stdout;
   }
 

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { systemClock } from '@lab/process';
 import { ComposeSystem, docker, testEnvironment } from '@lab/testing/containers';
-import { ask } from '../src/asking.ts';
+import { ask } from '../src/wire/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
 
 const directory = join(import.meta.dirname, '..');

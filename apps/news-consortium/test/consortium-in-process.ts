@@ -8,7 +8,7 @@ import { createServer } from 'node:net';
 import { silentLogger, systemClock, type Clock } from '@lab/process';
 import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
-import { ask, joinAddress, type Ask } from '../src/asking.ts';
+import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
 import type { EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import type { Status } from '../src/messages.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ask } from '../src/asking.ts';
+import { ask } from '../src/wire/asking.ts';
 import { nodesMax } from '../src/messages.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';
 import { Watch } from './recording-client.ts';

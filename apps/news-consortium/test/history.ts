@@ -5,7 +5,7 @@
  * All times are milliseconds of one clock.
  */
 import type { Item, Replies } from '../src/messages.ts';
-import type { RefusalCode } from '../src/refusal.ts';
+import type { RefusalCode } from '../src/wire/refusal.ts';
 
 /** What the operations are asked; the area stands beside it. */
 interface Asked {

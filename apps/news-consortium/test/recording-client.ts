@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '@lab/process';
 import { FramingError, type FramedSocket } from '@lab/protocol';
 import { eventually } from '@lab/testing';
-import { ask, connectTo, type Ask } from '../src/asking.ts';
+import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
 import { Consortium, NoAnswerError } from '../src/client/consortium.ts';
 import { silenceMs, watch, type WatchOptions } from '../src/client/watch.ts';
 import { decodeReply, type Body, type Item, type Replies } from '../src/messages.ts';
-import { Refusal } from '../src/refusal.ts';
+import { Refusal } from '../src/wire/refusal.ts';
 import type { Operation, Outcome, RecordedKind, Watched } from './history.ts';
 
 export interface RecordingOptions {

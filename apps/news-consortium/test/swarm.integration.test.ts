@@ -65,7 +65,7 @@ it('scales from 3 nodes to 5 and back while requests run, without a failed one',
 const program = `
   import { randomUUID } from 'node:crypto';
   import { systemClock } from '@lab/process';
-  import { addressesOf, ask } from './src/asking.ts';
+  import { addressesOf, ask } from './src/wire/asking.ts';
   import { Consortium } from './src/client/consortium.ts';
   const counts = { posts: 0, reads: 0, tries: 0, tookMsMax: 0 };
   const report = () => console.log(JSON.stringify(counts));

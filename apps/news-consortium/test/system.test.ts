@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { eventually } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
-import { ask } from '../src/asking.ts';
+import { ask } from '../src/wire/asking.ts';
 import { administrator } from './consortium-in-process.ts';
 import { Watch } from './recording-client.ts';
 import {

@@ -3,11 +3,11 @@
  * those for the rest, follows when a node names others, and tries again, elsewhere, as long as its patience lasts. To try again does no harm, for
  * requests that must not be done twice carry a key.
  */
-import type { Clock } from '@lab/process';
+import { exitCodes, retry, type Clock } from '@lab/process';
 import { FrameTooLargeError, FramingError } from '@lab/protocol';
-import type { Ask } from '../asking.ts';
+import type { Ask } from '../wire/asking.ts';
 import type { Body, Kind, Replies } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 
 export interface ConsortiumOptions {
   /** Where agents are, asked anew when none of those known answers. */
@@ -25,6 +25,7 @@ export interface ConsortiumOptions {
 /** Nobody answered in all that time, and what was tried last went wrong in this way. It may have been done all the same. */
 export class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
+  readonly exitCode = exitCodes.unavailable;
 }
 
 /** A peer that hangs is left after so long: with the time in which agents notice a hung node, it is less than 2 s until another serves. */
@@ -63,16 +64,30 @@ export class Consortium {
   /** Does something with a node that serves the area; where that fails for want of an answer, again with the same or another node. */
   async withNode<T>(area: string | undefined, work: (address: string, timeoutMs: number) => Promise<T>): Promise<T> {
     return this.#patiently(async (leftMs) => {
-      const address = await this.#nodeOf(area, leftMs);
       try {
-        return await work(address, Math.min(nodeAttemptMs, leftMs));
+        return await this.#tryNode(area, work, leftMs);
       } catch (error) {
-        this.#nodes.delete(area ?? '');
-        if (error instanceof Refusal && error.code === 'not-served') this.#remember(area, error.details.nodes ?? []);
-        else if (error instanceof FramingError) this.#suspectedMs.set(address, this.#options.clock.nowMs());
-        throw error;
+        // Who names others has answered: those are asked at once, but not round and round.
+        if (!namesNodes(error)) throw error;
+        return this.#tryNode(area, work, leftMs);
       }
     });
+  }
+
+  async #tryNode<T>(
+    area: string | undefined,
+    work: (address: string, timeoutMs: number) => Promise<T>,
+    leftMs: number,
+  ): Promise<T> {
+    const address = await this.#nodeOf(area, leftMs);
+    try {
+      return await work(address, Math.min(nodeAttemptMs, leftMs));
+    } catch (error) {
+      this.#nodes.delete(area ?? '');
+      if (error instanceof Refusal && error.code === 'not-served') this.#remember(area, error.details.nodes ?? []);
+      else if (error instanceof FramingError) this.#suspectedMs.set(address, this.#options.clock.nowMs());
+      throw error;
+    }
   }
 
   async #askAgent<K extends Kind>(kind: K, body: Body<K>, leftMs: number): Promise<Replies[K]> {
@@ -107,28 +122,20 @@ export class Consortium {
   async #patiently<T>(attempt: (leftMs: number) => Promise<T>): Promise<T> {
     const { clock, patienceMs, signal, onTrouble } = this.#options;
     const lateMs = clock.nowMs() + patienceMs;
-    for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
-      try {
-        signal?.throwIfAborted();
-        return await attempt(Math.max(1, lateMs - clock.nowMs()));
-      } catch (error) {
-        if (!triesAgain(error)) throw error;
-        if (clock.nowMs() + pauseMs > lateMs)
-          throw new NoAnswerError(`no answer in ${patienceMs / 1000} s: ${error.message}`, { cause: error });
-        onTrouble?.(error);
-        // Who names others has answered: those are asked at once, but not round and round.
-        if (pauseMs === pauseMsMin && namesNodes(error)) continue;
-      }
-      await this.#pause(pauseMs);
+    try {
+      return await retry(() => attempt(Math.max(1, lateMs - clock.nowMs())), {
+        ...{ clock, withinMs: patienceMs, firstMs: pauseMsMin, mostMs: pauseMsMax, worthwhile: triesAgain },
+        onRetry: (error) => onTrouble?.(error as Error),
+        ...(signal !== undefined && { signal }),
+      });
+    } catch (error) {
+      if (!triesAgain(error)) throw error;
+      throw new NoAnswerError(`no answer in ${patienceMs / 1000} s: ${error.message}`, { cause: error });
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#options.clock.after(ms, resolve));
   }
 }
 
-const namesNodes = (error: Error): boolean => error instanceof Refusal && (error.details.nodes?.length ?? 0) > 0;
+const namesNodes = (error: unknown): boolean => error instanceof Refusal && (error.details.nodes?.length ?? 0) > 0;
 
 /** Whether the same request may fare better with another peer, or later. */
 export function triesAgain(error: unknown): error is Error {

@@ -1,7 +1,7 @@
 import { ConfigError, ExitError } from '@lab/process';
 import { FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import { NoAnswerError } from './consortium.ts';
 import { explained, troubleTeller } from './desk.ts';
 

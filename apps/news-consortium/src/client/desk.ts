@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, ExitError, exitCodes, systemClock, type Clock } from '@lab/process';
-import { addressesOf, ask, connectTo } from '../asking.ts';
-import type { ClientConfig } from '../config.ts';
-import { Refusal } from '../refusal.ts';
+import { addressesOf, ask, connectTo } from '../wire/asking.ts';
+import { Refusal } from '../wire/refusal.ts';
+import type { ClientConfig } from './commands.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { Member } from './member.ts';
 import { SessionFile, SessionFileError, type Kept } from './session-file.ts';
@@ -13,6 +13,9 @@ import { exitBrokenPipe, jsonLine, withoutControls, write, type Streams } from '
 import { silenceMs, watch, type WatchOptions } from './watch.ts';
 
 export interface Desk {
+  readonly streams: Streams;
+  /** Answers are for programs. */
+  readonly json: boolean;
   readonly member: Member;
   /** Answers: for programs the value as JSON, for people the text. Resolves when it was written. */
   readonly answer: (value: object, text: string) => Promise<void>;
@@ -43,6 +46,7 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
     ...(options.signal !== undefined && { signal: options.signal }),
   });
   return {
+    ...{ streams, json: settings.json },
     member: new Member({ consortium, sessionFile, agents, newId: randomUUID }, kept),
     answer: (value, text) => write(streams.stdout, settings.json ? jsonLine(value) : text),
     say,

@@ -1,19 +1,20 @@
-/** A user's side of the system: every operation, with the session that is kept between commands. */
-import { pageItemsMax, type Item, type Replies, type Session, type Status } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+/** A user's side of the system: every request with the session, which is kept between commands. */
+import { pageItemsMax, type Body, type Item, type Kind, type Replies, type Session } from '../messages.ts';
+import { Refusal } from '../wire/refusal.ts';
 import type { Consortium } from './consortium.ts';
 import type { Kept, SessionFile } from './session-file.ts';
 
 export interface MemberParts {
   readonly consortium: Consortium;
-  readonly sessionFile: SessionFile;
+  readonly sessionFile: Pick<SessionFile, 'save' | 'remove'>;
   /** Kept with the session, so that later commands find them. */
   readonly agents: readonly string[];
   /** A random UUID, the key of what must not be done twice. */
   readonly newId: () => string;
 }
 
-export type UnreadPage = Replies['unread'];
+/** What the member says of a request; the session's token, and a key of its own where none is given, are added. */
+type Said<K extends Kind> = Omit<Body<K>, 'token' | 'key'> & { readonly key?: string | undefined };
 
 export class Member {
   readonly consortium: Consortium;
@@ -36,7 +37,7 @@ export class Member {
     return this.#kept;
   }
 
-  register(name: string, password: string): Promise<{ name: string }> {
+  register(name: string, password: string): Promise<Replies['register']> {
     return this.consortium.agent('register', { name, password, key: this.#parts.newId() });
   }
 
@@ -49,7 +50,7 @@ export class Member {
 
   /** The session is closed everywhere before it is forgotten here. Says whether it was over already. */
   async logout(): Promise<{ wasOver: boolean }> {
-    const wasOver = await this.consortium.agent('logout', { token: this.kept.token }).then(
+    const wasOver = await this.agent('logout', {}).then(
       () => false,
       (error: unknown) => {
         if (isSessionOver(error)) return true;
@@ -66,28 +67,19 @@ export class Member {
     this.#kept = undefined;
   }
 
-  areas(): Promise<Replies['areas']> {
-    return this.consortium.node(undefined, 'areas', { token: this.kept.token });
+  /** Asks an agent. However often it takes: what has a key is done once. */
+  async agent<K extends Kind>(kind: K, said: Said<K>): Promise<Replies[K]> {
+    return this.consortium.agent(kind, this.#body(said));
   }
 
-  myAreas(): Promise<Replies['myAreas']> {
-    return this.consortium.node(undefined, 'myAreas', { token: this.kept.token });
+  /** Asks a node: one that serves the area of which it is, or any. */
+  async node<K extends Kind>(kind: K, said: Said<K>): Promise<Replies[K]> {
+    const { area } = said as { area?: string };
+    return this.consortium.node(area, kind, this.#body(said));
   }
 
-  subscribe(area: string): Promise<Replies['subscribe']> {
-    return this.consortium.node(area, 'subscribe', { token: this.kept.token, area, key: this.#parts.newId() });
-  }
-
-  unsubscribe(area: string): Promise<Replies['unsubscribe']> {
-    return this.consortium.node(area, 'unsubscribe', { token: this.kept.token, area, key: this.#parts.newId() });
-  }
-
-  post(area: string, text: string, key = this.#parts.newId()): Promise<Replies['post']> {
-    return this.consortium.node(area, 'post', { token: this.kept.token, area, text, key });
-  }
-
-  delete(area: string, number: number): Promise<Replies['delete']> {
-    return this.consortium.node(area, 'delete', { token: this.kept.token, area, number });
+  #body<K extends Kind>({ key = this.#parts.newId(), ...said }: Said<K>): Body<K> {
+    return { token: this.kept.token, key, ...said } as unknown as Body<K>;
   }
 
   /** The newest items, all of them without a number, oldest first. */
@@ -96,7 +88,7 @@ export class Member {
     let [count, before] = [0, undefined as number | undefined];
     while (count < last) {
       const limit = Math.min(pageItemsMax, last - count);
-      const { items } = await this.consortium.node(area, 'read', { token: this.kept.token, area, before, limit });
+      const { items } = await this.node('read', { area, before, limit });
       pages.unshift(items);
       count += items.length;
       before = items[0]?.number;
@@ -106,38 +98,16 @@ export class Member {
   }
 
   /** The oldest unread items; they are held for whoever asked, and offered again later unless they are marked. */
-  unread(area: string): Promise<UnreadPage> {
-    return this.consortium.node(area, 'unread', { token: this.kept.token, area, limit: pageItemsMax });
+  unread(area: string, limit = pageItemsMax): Promise<Replies['unread']> {
+    return this.node('unread', { area, limit });
   }
 
   /** Marks items as read: call it AFTER they were shown. */
   async mark(area: string, items: readonly Item[]): Promise<void> {
     for (let at = 0; at < items.length; at += pageItemsMax) {
       const numbers = items.slice(at, at + pageItemsMax).map(({ number }) => number);
-      await this.consortium.node(area, 'mark', { token: this.kept.token, area, numbers });
+      await this.node('mark', { area, numbers });
     }
-  }
-
-  // For administrators.
-
-  addArea(area: string, nodes: number): Promise<Replies['addArea']> {
-    return this.consortium.agent('addArea', { token: this.kept.token, area, nodes, key: this.#parts.newId() });
-  }
-
-  setArea(area: string, nodes: number): Promise<Replies['setArea']> {
-    return this.consortium.agent('setArea', { token: this.kept.token, area, nodes, key: this.#parts.newId() });
-  }
-
-  removeArea(area: string): Promise<Replies['removeArea']> {
-    return this.consortium.agent('removeArea', { token: this.kept.token, area, key: this.#parts.newId() });
-  }
-
-  promote(name: string): Promise<Replies['promote']> {
-    return this.consortium.agent('promote', { token: this.kept.token, name });
-  }
-
-  status(): Promise<Status> {
-    return this.consortium.agent('status', {});
   }
 }
 

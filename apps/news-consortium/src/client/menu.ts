@@ -1,22 +1,22 @@
 /** The menus: guests log in or register, users read and post, administrators see to areas, too. Each operation leads back to its menu. */
 import { confirm, input, number, password, select } from '@inquirer/prompts';
 import { ExitError, exitCodes } from '@lab/process';
-import type { ClientConfig } from '../config.ts';
-import { isPassword, itemName, nameRule, normalName, passwordRule, textProblem } from '../domain/names.ts';
+import { isPassword, nameRule, normalName, passwordRule, textProblem, type ItemName } from '../domain/names.ts';
 import { nodesMax, pageItemsMax, type Item } from '../messages.ts';
-import { describeError, openDesk, sentence, watchAs } from './desk.ts';
-import { isSessionOver, type Member } from './member.ts';
-import { showUnread } from './reading.ts';
+import type { ClientConfig } from './commands.ts';
+import { describeError, openDesk, sentence, watchAs, type Desk } from './desk.ts';
+import { isSessionOver } from './member.ts';
+import { accountOperations, administratorOperations, areaOperations, newsOperations } from './operations.ts';
 import { LeftError, prompted, withoutControls, write, type PromptContext, type Streams } from './terminal.ts';
-import { areasText, counted, heldText, itemsText, itemText, myAreasText, statusText, unreadText } from './texts.ts';
+import { counted, itemText, unreadText } from './texts.ts';
 
 /** Shows menus until whoever sits there leaves, or the signal ends it. */
 export async function runMenu(streams: Streams, settings: ClientConfig, signal: AbortSignal): Promise<void> {
   if (streams.stdin.isTTY !== true || streams.stdout.isTTY !== true)
     throw new ExitError('the menu needs a terminal; elsewhere use the commands, which "client --help" lists', exitCodes.usage);
-  const { member } = await openDesk(streams, settings, { anybody: true, signal });
+  const desk = await openDesk(streams, { ...settings, json: false }, { anybody: true, signal });
   try {
-    await new Menu(streams, member, signal).run();
+    await new Menu(desk, signal).run();
   } catch (error) {
     if (!(error instanceof LeftError)) throw error;
   }
@@ -31,17 +31,18 @@ interface Choice<T> {
   readonly value: T;
 }
 
+/** Nothing is done, and the menu comes again; the message says why, where that is no choice of who was asked. */
+class BackError extends Error {}
+
 /** Of items to choose from or to look at; a longer list does not fit on a screen. */
 const newestItems = pageItemsMax;
 
 class Menu {
-  readonly #streams: Streams;
-  readonly #member: Member;
+  readonly #desk: Desk;
   readonly #signal: AbortSignal;
 
-  constructor(streams: Streams, member: Member, signal: AbortSignal) {
-    this.#streams = streams;
-    this.#member = member;
+  constructor(desk: Desk, signal: AbortSignal) {
+    this.#desk = desk;
     this.#signal = signal;
   }
 
@@ -59,8 +60,9 @@ class Menu {
   }
 
   #menu(): { title: string; entries: readonly Entry[] } {
-    if (!this.#member.isLoggedIn) return { title: 'News consortium', entries: this.#guestEntries };
-    const { name, role } = this.#member.kept;
+    const { member } = this.#desk;
+    if (!member.isLoggedIn) return { title: 'News consortium', entries: this.#guestEntries };
+    const { name, role } = member.kept;
     if (role === 'user') return { title: `User menu of ${name}`, entries: this.#userEntries };
     return { title: `Administrator menu of ${name}`, entries: [...this.#userEntries, ...this.#administratorEntries] };
   }
@@ -73,16 +75,21 @@ class Menu {
     try {
       await Promise.race([run(), interrupted.promise]);
     } catch (error) {
+      if (error instanceof BackError) return await this.#show(error.message);
       const known = describeError(error);
       if (error instanceof LeftError || known === undefined) throw error;
       await this.#show(`${sentence(known)}\n`);
-      if (isSessionOver(error)) await this.#member.forget();
+      if (isSessionOver(error)) await this.#desk.member.forget();
     } finally {
       this.#signal.removeEventListener('abort', interrupt);
     }
   }
 
-  // What each menu has.
+  // What each menu has: an operation, and what it needs to be told.
+
+  #entry<T>(name: string, operation: { run(desk: Desk, settings: T): Promise<void> }, ask: () => T | Promise<T>): Entry {
+    return { name, run: async () => operation.run(this.#desk, await ask()) };
+  }
 
   readonly #guestEntries: readonly Entry[] = [
     { name: 'Log in', run: () => this.#logIn() },
@@ -90,31 +97,43 @@ class Menu {
   ];
 
   readonly #userEntries: readonly Entry[] = [
-    { name: 'Read what is unread', run: () => this.#withMine('Read', (area) => this.#readUnread(area)) },
-    { name: 'Read the newest', run: () => this.#withMine('Read', (area) => this.#readNewest(area)) },
+    this.#entry('Read what is unread', newsOperations.read, async () => ({ area: await this.#mine('Read'), unread: true })),
+    this.#entry('Read the newest', newsOperations.read, async () => {
+      return { area: await this.#mine('Read'), unread: false, last: newestItems };
+    }),
     { name: 'Watch what is posted', run: () => this.#watch() },
-    { name: 'Post', run: () => this.#withMine('Post to', (area) => this.#post(area)) },
-    { name: 'Delete an item of mine', run: () => this.#withMine('Delete from', (area) => this.#delete(area)) },
-    { name: 'My areas', run: async () => this.#show(myAreasText(await this.#member.myAreas())) },
-    { name: 'All areas', run: async () => this.#show(areasText(await this.#member.areas())) },
-    { name: 'Subscribe', run: () => this.#subscribe() },
-    { name: 'Unsubscribe', run: () => this.#withMine('Unsubscribe from', (area) => this.#unsubscribe(area)) },
-    { name: 'Log out', run: () => this.#logOut() },
+    this.#entry('Post', newsOperations.post, async () => ({
+      words: { area: await this.#mine('Post to'), text: await this.#text() },
+    })),
+    this.#entry('Delete an item of mine', newsOperations.delete, async () => ({ item: await this.#myItem() })),
+    this.#entry('My areas', newsOperations['my-areas'], () => ({})),
+    this.#entry('All areas', newsOperations.areas, () => ({})),
+    this.#entry('Subscribe', newsOperations.subscribe, async () => ({ area: await this.#another('Subscribe to') })),
+    this.#entry('Unsubscribe', newsOperations.unsubscribe, async () => {
+      const area = await this.#mine('Unsubscribe from');
+      await this.#confirm('What is unread is forgotten. Unsubscribe?');
+      return { area };
+    }),
+    this.#entry('Log out', accountOperations.logout, () => ({})),
   ];
 
   readonly #administratorEntries: readonly Entry[] = [
-    { name: 'Add an area', run: () => this.#addArea() },
-    { name: 'Set the nodes of an area', run: () => this.#withAny('Set the nodes of', (area) => this.#setArea(area)) },
-    { name: 'Remove an area', run: () => this.#withAny('Remove', (area) => this.#removeArea(area)) },
-    { name: 'Promote a user', run: () => this.#promote() },
-    { name: 'Status', run: async () => this.#show(statusText(await this.#member.status())) },
+    this.#entry('Add an area', areaOperations.add, async () => ({ name: await this.#name('Area'), nodes: await this.#nodes() })),
+    this.#entry('Set the nodes of an area', areaOperations.set, async () => {
+      return { name: await this.#any('Set the nodes of'), nodes: await this.#nodes() };
+    }),
+    this.#entry('Remove an area', areaOperations.remove, async () => {
+      const name = await this.#any('Remove');
+      await this.#confirm(`Remove ${name} with its news and subscriptions, for good?`);
+      return { name };
+    }),
+    this.#entry('Promote a user', administratorOperations.promote, async () => ({ name: await this.#name('User') })),
+    this.#entry('Status', administratorOperations.status, () => ({})),
   ];
-
-  // Guests.
 
   async #logIn(): Promise<void> {
     const name = await this.#name('Name');
-    await this.#member.login(name, await this.#ask((context) => password({ message: 'Password:' }, context)));
+    await this.#desk.member.login(name, await this.#ask((context) => password({ message: 'Password:' }, context)));
   }
 
   async #register(): Promise<void> {
@@ -122,33 +141,19 @@ class Menu {
     const validate = (text: string): true | string => isPassword(text) || `a password has ${passwordRule}`;
     const chosen = await this.#ask((context) => password({ message: 'Password:', validate }, context));
     const repeated = await this.#ask((context) => password({ message: 'Once more:' }, context));
-    if (repeated !== chosen) return this.#show('the two passwords differ: nothing was done\n');
-    await this.#member.register(name, chosen);
-    await this.#member.login(name, chosen);
-  }
-
-  // Users.
-
-  async #readUnread(area: string): Promise<void> {
-    const { count, ...held } = await showUnread(this.#member, area, (items) => this.#show(itemsText(area, items)));
-    if (count === 0) await this.#show(`nothing unread in ${area}\n`);
-    const more = heldText(held);
-    if (more !== undefined) await this.#show(`${more}\n`);
-  }
-
-  async #readNewest(area: string): Promise<void> {
-    const items = await this.#member.read(area, newestItems);
-    await this.#show(items.length === 0 ? `no news in ${area}\n` : itemsText(area, items));
+    if (repeated !== chosen) throw new BackError('the two passwords differ: nothing was done\n');
+    await this.#desk.member.register(name, chosen);
+    await this.#desk.member.login(name, chosen);
   }
 
   async #watch(): Promise<void> {
-    const { stdin } = this.#streams;
+    const { stdin } = this.#desk.streams;
     const enough = new AbortController();
     const end = (): void => enough.abort();
     await this.#show('watching your areas; Enter ends it\n');
     stdin.once('data', end).once('end', end).resume();
     try {
-      await watchAs(this.#member, {
+      await watchAs(this.#desk.member, {
         areas: [],
         onItem: (area, item) => this.#show(itemText(area, item)),
         signal: AbortSignal.any([enough.signal, this.#signal]),
@@ -158,87 +163,37 @@ class Menu {
     }
   }
 
-  async #post(area: string): Promise<void> {
-    const text = await this.#ask((context) =>
-      input({ message: 'Text:', validate: (text) => textProblem(text) ?? true }, context),
-    );
-    await this.#show(`${itemName(await this.#member.post(area, text))}\n`);
-  }
+  // Questions.
 
-  async #delete(area: string): Promise<void> {
-    const { name } = this.#member.kept;
-    const mine = (await this.#member.read(area, newestItems)).filter(({ author }) => author === name).reverse();
-    if (mine.length === 0) return this.#show(`of the newest ${newestItems} items in ${area} none is yours\n`);
-    const choiceOf = (item: Item): Choice<number> => ({ name: firstLine(itemText(area, item)), value: item.number });
-    const number = await this.#chooseOrBack('Delete', mine.map(choiceOf));
-    if (number === undefined || !(await this.#confirm('Delete it for everyone?'))) return;
-    await this.#member.delete(area, number);
-    await this.#show(`deleted ${itemName({ area, number })}\n`);
-  }
-
-  async #subscribe(): Promise<void> {
-    const { areas } = await this.#member.areas();
-    const others = areas.filter(({ subscribed }) => !subscribed).map(({ area }) => choice(area));
-    if (others.length === 0) return this.#show('there is no area that you are not subscribed to\n');
-    const area = await this.#chooseOrBack('Subscribe to', others);
-    if (area === undefined) return;
-    await this.#member.subscribe(area);
-    await this.#show(`subscribed to ${area}\n`);
-  }
-
-  async #unsubscribe(area: string): Promise<void> {
-    if (!(await this.#confirm('What is unread is forgotten. Unsubscribe?'))) return;
-    await this.#member.unsubscribe(area);
-    await this.#show(`unsubscribed from ${area}\n`);
-  }
-
-  async #logOut(): Promise<void> {
-    await this.#member.logout();
-    await this.#show('logged out\n');
-  }
-
-  // Administrators.
-
-  async #addArea(): Promise<void> {
-    const area = await this.#name('Area');
-    const nodes = await this.#nodes();
-    await this.#member.addArea(area, nodes);
-    await this.#show(`added ${area}, for ${counted(nodes, 'node')}\n`);
-  }
-
-  async #setArea(area: string): Promise<void> {
-    const nodes = await this.#nodes();
-    await this.#member.setArea(area, nodes);
-    await this.#show(`${area} is for ${counted(nodes, 'node')}\n`);
-  }
-
-  async #removeArea(area: string): Promise<void> {
-    if (!(await this.#confirm(`Remove ${area} with its news and subscriptions, for good?`))) return;
-    const { news, subscriptions } = await this.#member.removeArea(area);
-    await this.#show(`removed ${area}, with ${counted(news, 'item')} and ${counted(subscriptions, 'subscription')}\n`);
-  }
-
-  async #promote(): Promise<void> {
-    const { name } = await this.#member.promote(await this.#name('User'));
-    await this.#show(`${name} is an administrator\n`);
-  }
-
-  // Questions and answers.
-
-  async #withMine(message: string, run: (area: string) => Promise<void>): Promise<void> {
-    const { areas } = await this.#member.myAreas();
-    if (areas.length === 0) return this.#show('you are subscribed to no area\n');
+  /** An area of the user's. */
+  async #mine(message: string): Promise<string> {
+    const { areas } = await this.#desk.member.node('myAreas', {});
     const choices = areas.map(({ area, unread }) => ({ name: `${area}, ${unreadText(unread)} unread`, value: area }));
-    const area = await this.#chooseOrBack(message, choices);
-    if (area !== undefined) await run(area);
+    return this.#chooseOrBack(message, choices, 'you are subscribed to no area\n');
   }
 
-  async #withAny(message: string, run: (area: string) => Promise<void>): Promise<void> {
-    const { areas } = await this.#member.status();
-    if (areas.length === 0) return this.#show('there are no areas\n');
+  /** An area that is none of the user's. */
+  async #another(message: string): Promise<string> {
+    const { areas } = await this.#desk.member.node('areas', {});
+    const others = areas.filter(({ subscribed }) => !subscribed).map(({ area }) => ({ name: area, value: area }));
+    return this.#chooseOrBack(message, others, 'there is no area that you are not subscribed to\n');
+  }
+
+  async #any(message: string): Promise<string> {
+    const { areas } = await this.#desk.member.consortium.agent('status', {});
     const choices = areas.map(({ area, wanted }) => ({ name: `${area}, for ${counted(wanted, 'node')}`, value: area }));
-    const area = await this.#chooseOrBack(message, choices);
-    if (area !== undefined) await run(area);
+    return this.#chooseOrBack(message, choices, 'there are no areas\n');
+  }
+
+  async #myItem(): Promise<ItemName> {
+    const { member } = this.#desk;
+    const area = await this.#mine('Delete from');
+    const mine = (await member.read(area, newestItems)).filter(({ author }) => author === member.kept.name).reverse();
+    const choiceOf = (item: Item): Choice<number> => ({ name: firstLine(itemText(area, item)), value: item.number });
+    const none = `of the newest ${newestItems} items in ${area} none is yours\n`;
+    const number = await this.#chooseOrBack('Delete', mine.map(choiceOf), none);
+    await this.#confirm('Delete it for everyone?');
+    return { area, number };
   }
 
   #choose<T>(message: string, choices: readonly Choice<T>[]): Promise<T> {
@@ -248,8 +203,11 @@ class Menu {
     );
   }
 
-  #chooseOrBack<T>(message: string, choices: readonly Choice<T>[]): Promise<T | undefined> {
-    return this.#choose<T | undefined>(message, [...choices, { name: 'Back', value: undefined }]);
+  async #chooseOrBack<T>(message: string, choices: readonly Choice<T>[], none: string): Promise<T> {
+    if (choices.length === 0) throw new BackError(none);
+    const chosen = await this.#choose<T | undefined>(message, [...choices, { name: 'Back', value: undefined }]);
+    if (chosen === undefined) throw new BackError();
+    return chosen;
   }
 
   async #name(what: string): Promise<string> {
@@ -257,23 +215,28 @@ class Menu {
     return (await this.#ask((context) => input({ message: `${what}:`, validate }, context))).trim();
   }
 
+  #text(): Promise<string> {
+    return this.#ask((context) => input({ message: 'Text:', validate: (text) => textProblem(text) ?? true }, context));
+  }
+
   #nodes(): Promise<number> {
     const limits = { min: 1, max: nodesMax, default: 1, required: true } as const;
     return this.#ask((context) => number({ message: 'How many nodes serve it?', ...limits }, context));
   }
 
-  #confirm(message: string): Promise<boolean> {
-    return this.#ask((context) => confirm({ message: withoutControls(message), default: false }, context));
+  async #confirm(message: string): Promise<void> {
+    const question = { message: withoutControls(message), default: false };
+    if (!(await this.#ask((context) => confirm(question, context)))) throw new BackError();
   }
 
   #ask<T>(prompt: (context: PromptContext) => Promise<T>): Promise<T> {
-    return prompted({ input: this.#streams.stdin, output: this.#streams.stdout }, prompt, this.#signal);
+    const { stdin, stdout } = this.#desk.streams;
+    return prompted({ input: stdin, output: stdout }, prompt, this.#signal);
   }
 
   #show(text: string): Promise<void> {
-    return write(this.#streams.stdout, text);
+    return write(this.#desk.streams.stdout, text);
   }
 }
 
-const choice = (area: string): Choice<string> => ({ name: area, value: area });
 const firstLine = (text: string): string => text.split('\n', 1)[0]!;

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Item } from '../messages.ts';
-import type { UnreadPage } from './member.ts';
-import { showUnread, takeUnread } from './reading.ts';
+import { showUnread, takeUnread, type UnreadPage } from './reading.ts';
 
 const item = (number: number): Item => ({ number, author: 'ana', text: `news ${number}`, postedAt: '2026-11-21T18:38:00.000Z' });
 

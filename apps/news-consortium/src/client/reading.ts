@@ -1,7 +1,8 @@
 /** Reads what is unread: taken page by page, and marked only AFTER it was shown. What is not marked is offered again. */
-import type { Item } from '../messages.ts';
-import type { Member, UnreadPage } from './member.ts';
+import type { Item, Replies } from '../messages.ts';
+import type { Member } from './member.ts';
 
+export type UnreadPage = Replies['unread'];
 type Reader = Pick<Member, 'unread' | 'mark'>;
 /** What other readers of the same user hold. */
 export type Held = Pick<UnreadPage, 'held' | 'heldMs'>;

@@ -3,9 +3,9 @@ import { systemClock } from '@lab/process';
 import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ask, connectTo } from '../asking.ts';
+import { ask, connectTo } from '../wire/asking.ts';
 import { decodeRequest, encode, encodeRefusal, encodeReply, type Item, type Request } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { silenceMs, watch, type WatchOptions } from './watch.ts';
 

@@ -5,7 +5,7 @@
 import type { Clock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { decodeReply, decodeWatchFrame, encode, encodeRequest, type Item } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import { triesAgain, type Consortium } from './consortium.ts';
 
 /** Two signs of life and a bit: with the time to notice it and to reach another node, less than 2 s. */

@@ -18,13 +18,13 @@ export interface Assignment {
 /**
  * All assignments from now on, sorted by area and node. Areas have distinct ids. `current` may name areas and nodes that are gone, and more nodes than an area wants.
  *
- * Guaranteed, whatever `current` is:
+ * Promised, whatever `current` is:
  * - An area is on min(wanted, live nodes) distinct nodes.
  * - No node carries more than ceil(mean) areas, or ceil(mean) + 1 where some area wants several nodes. Balancing ends no sooner, and never
  *   gets stuck: of two nodes, the one with more areas has one that the other lacks.
  * - A plan is its own plan: where nothing has changed, nothing moves.
  *
- * Guaranteed from the first plan on, where every area wants one node: a node that joins or leaves moves at most ceil(assignments / nodes before) areas. Loads
+ * Promised from the first plan on, where every area wants one node: a node that joins or leaves moves at most ceil(assignments / nodes before) areas. Loads
  * are within 1 of each other; a leaver's areas, at most ceil(mean), go to the least loaded, which keeps them so; a joiner takes one at a time
  * from the fullest until it has floor(mean).
  *
@@ -180,7 +180,7 @@ function give(draft: Draft, area: string, node: string): void {
   draft.fresh.get(node)!.add(area);
 }
 
-/** Moves areas from the fullest to the emptiest node until they are within 1, or within what is guaranteed when no more moves are left. */
+/** Moves areas from the fullest to the emptiest node until they are within 1, or within what is promised when no more moves are left. */
 function balance(draft: Draft, moves: number): void {
   const { nodes } = draft;
   const mean = nodes.reduce((sum, node) => sum + draft.load(node), 0) / nodes.length;

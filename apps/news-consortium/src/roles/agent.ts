@@ -3,17 +3,15 @@ import type { Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
 import { isPassword } from '../domain/names.ts';
 import type { Replies, Request, Session } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
-import type { Call, Service } from '../serving.ts';
+import { Refusal } from '../wire/refusal.ts';
+import type { Call, Service } from '../wire/serving.ts';
 import type { Accounts } from '../store/accounts.ts';
-import type { Areas } from '../store/areas.ts';
-import type { Nodes } from '../store/nodes.ts';
-import type { Tokens } from '../tokens.ts';
+import type { AreaChange, Areas } from '../store/areas.ts';
+import type { Tokens } from '../wire/tokens.ts';
 
 export interface AgentParts {
   readonly accounts: Accounts;
   readonly areas: Areas;
-  readonly nodes: Nodes;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
   /** For registrations, apart: however many there are, they do not keep users from logging in. */
@@ -44,18 +42,15 @@ export class Agent implements Service {
     },
     where: (call) => this.#where(call),
     addArea: async ({ request, deadline }) => {
-      const { area, nodes, key } = request;
-      await this.#parts.areas.add({ session: this.#session(request), area, key }, nodes, deadline);
-      return { area, nodes };
+      await this.#parts.areas.add(this.#change(request), request.nodes, deadline);
+      return { area: request.area, nodes: request.nodes };
     },
     setArea: async ({ request, deadline }) => {
-      const { area, nodes, key } = request;
-      await this.#parts.areas.set({ session: this.#session(request), area, key }, nodes, deadline);
-      return { area, nodes };
+      await this.#parts.areas.set(this.#change(request), request.nodes, deadline);
+      return { area: request.area, nodes: request.nodes };
     },
     removeArea: async ({ request, deadline }) => {
-      const { area, key } = request;
-      return { area, ...(await this.#parts.areas.remove({ session: this.#session(request), area, key }, deadline)) };
+      return { area: request.area, ...(await this.#parts.areas.remove(this.#change(request), deadline)) };
     },
     promote: async ({ request, deadline }) => {
       await this.#parts.accounts.promote(this.#session(request), request.name, deadline);
@@ -64,7 +59,7 @@ export class Agent implements Service {
     status: ({ deadline }) => this.#parts.areas.status(deadline),
     join: (call) => this.#join(call),
     leave: async ({ request, deadline }) => {
-      await this.#parts.nodes.leave(this.#parts.tokens.check('node', request.token).id, deadline);
+      await this.#parts.areas.leave(this.#parts.tokens.check('node', request.token), deadline);
       return {};
     },
   };
@@ -80,7 +75,11 @@ export class Agent implements Service {
   }
 
   #session({ token }: { token: string }): string {
-    return this.#parts.tokens.check('session', token).id;
+    return this.#parts.tokens.check('session', token);
+  }
+
+  #change({ token, area, key }: { token: string; area: string; key: string }): AreaChange {
+    return { session: this.#session({ token }), area, key };
   }
 
   async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
@@ -105,7 +104,7 @@ export class Agent implements Service {
     await accounts.openSession({ id, user, name, lifetimeMs: sessionMs }, deadline);
     const { role } = user;
     return {
-      token: tokens.sign({ kind: 'session', id, name, role, expiresMs }),
+      token: tokens.sign({ kind: 'session', id, expiresMs }),
       name,
       role,
       expiresAt: new Date(expiresMs).toISOString(),
@@ -121,10 +120,10 @@ export class Agent implements Service {
 
   async #join({ request, deadline, peer }: Call<Request<'join'>>): Promise<Replies['join']> {
     const { token, id, name, host, port } = request;
-    if (this.#parts.tokens.check('node', token).id !== id) throw new Refusal('unauthenticated', 'the token is of another node');
+    if (this.#parts.tokens.check('node', token) !== id) throw new Refusal('unauthenticated', 'the token is of another node');
     const address = this.#parts.joinAddress(host ?? peer, port);
     await this.#checkReachable(id, address);
-    await this.#parts.nodes.join({ id, name, address }, deadline);
+    await this.#parts.areas.join({ id, name, address }, deadline);
     this.#parts.log.info({ node: name, address }, 'a node joined');
     return { address };
   }

@@ -5,7 +5,7 @@
  */
 import type { Clock, Logger } from '@lab/process';
 import { encode, encodeReply, pageItemsMax } from '../messages.ts';
-import type { Refusal } from '../refusal.ts';
+import type { Refusal } from '../wire/refusal.ts';
 import { unknownArea } from '../store/areas.ts';
 import type { Access, News } from '../store/news.ts';
 

@@ -1,6 +1,7 @@
 /** A node among the nodes: it registers with an agent, again whenever it finds itself forgotten, and leaves in good order. */
-import type { Clock, Logger } from '@lab/process';
+import { retry, type Clock, type Logger } from '@lab/process';
 import type { Body, Replies } from '../messages.ts';
+import { Refusal } from '../wire/refusal.ts';
 
 export interface MembershipParts {
   readonly id: string;
@@ -16,7 +17,7 @@ export interface MembershipParts {
 
 const againMs = 250;
 /** Agents need a moment to assign a leaver's areas to others; who waits longer for that waits in vain. */
-const leaveMs = 3_000;
+const leaveMs = 5_000;
 
 export class Membership {
   readonly #parts: MembershipParts;
@@ -48,44 +49,40 @@ export class Membership {
     if (this.#listening === undefined) return;
     const gone = Promise.withResolvers<void>();
     this.#gone = gone.resolve;
-    if (!(await this.#tellAnAgent())) return;
+    // Where no agent knows that this node wants to leave, all will notice.
+    const told = await this.#askAnAgent('leave', {}).then(
+      () => true,
+      () => false,
+    );
+    if (!told) return;
     const cancel = this.#parts.clock.after(leaveMs, gone.resolve);
     await gone.promise;
     cancel();
   }
 
-  /** Whether an agent knows that this node wants to leave; if none does, all will notice. */
-  async #tellAnAgent(): Promise<boolean> {
-    const { agents, ask, newToken, log } = this.#parts;
-    for (const agent of await agents()) {
-      try {
-        await ask(agent, 'leave', { token: newToken() });
-        return true;
-      } catch (error) {
-        log.warn({ err: error, agent }, 'an agent did not let this node leave');
-      }
-    }
-    return false;
-  }
-
   async #register(): Promise<void> {
-    this.#joining ??= this.#tryAgents().finally(() => (this.#joining = undefined));
+    const { clock, id, name, log } = this.#parts;
+    // A node without an agent has nothing else to do.
+    const limits = { withinMs: Infinity, firstMs: againMs, mostMs: againMs, worthwhile: () => !this.#leaving };
+    const join = (): Promise<{ address: string }> => this.#askAnAgent('join', { id, name, ...this.#listening! });
+    this.#joining ??= retry(join, { clock, ...limits })
+      .then(({ address }) => log.info({ address }, 'registered'))
+      // It leaves.
+      .catch(() => undefined)
+      .finally(() => (this.#joining = undefined));
     await this.#joining;
   }
 
-  async #tryAgents(): Promise<void> {
-    const { agents, ask, newToken, id, name, clock, log } = this.#parts;
-    while (!this.#leaving) {
-      for (const agent of await agents()) {
-        try {
-          const { address } = await ask(agent, 'join', { token: newToken(), id, name, ...this.#listening! });
-          log.info({ agent, address }, 'registered');
-          return;
-        } catch (error) {
-          log.warn({ err: error, agent }, 'an agent did not register this node');
-        }
+  /** Asks one agent after the other. */
+  async #askAnAgent<K extends 'join' | 'leave'>(kind: K, body: Omit<Body<K>, 'token'>): Promise<Replies[K]> {
+    const { agents, ask, newToken, log } = this.#parts;
+    for (const agent of await agents()) {
+      try {
+        return await ask(agent, kind, { token: newToken(), ...body } as Body<K>);
+      } catch (error) {
+        log.warn({ err: error, agent, kind }, 'an agent did not do what this node asked');
       }
-      await new Promise<void>((resolve) => clock.after(againMs, resolve));
     }
+    throw new Refusal('unavailable', 'no agent did what this node asked');
   }
 }

@@ -1,9 +1,9 @@
 /** The node: posts, deletes, subscribes, reads and follows news of the areas that it is assigned. It keeps nothing: the database knows all. */
 import type { Kind, Replies, Request } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
-import type { Call, Service } from '../serving.ts';
+import { Refusal } from '../wire/refusal.ts';
+import type { Call, Service } from '../wire/serving.ts';
 import type { Access, News } from '../store/news.ts';
-import type { Tokens } from '../tokens.ts';
+import type { Tokens } from '../wire/tokens.ts';
 import type { Feeds, WatcherSocket } from './feeds.ts';
 
 export interface NodeParts {
@@ -51,7 +51,7 @@ export class Node implements Service {
   }
 
   #session(token: string): string {
-    return this.#parts.tokens.check('session', token).id;
+    return this.#parts.tokens.check('session', token);
   }
 
   #access({ token, area }: { token: string; area: string }): Access {

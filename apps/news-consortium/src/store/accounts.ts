@@ -1,5 +1,5 @@
 /** Users, their sessions, and how often somebody tried a password. */
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import type { UserRole } from '../messages.ts';
 import type { Database, Deadline, Statement } from './database.ts';
 

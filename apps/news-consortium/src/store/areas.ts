@@ -1,6 +1,6 @@
-/** Areas, as administrators and everybody else see them. */
+/** Areas, as administrators and everybody else see them, and nodes as agents register them. Who serves what is decided elsewhere (deciding.ts). */
 import type { Status, UserRole } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import { checkAdministrator } from './accounts.ts';
 import { triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
 
@@ -40,6 +40,14 @@ const statements = {
       WHERE a.name = $1 AND a.removed_at IS NULL ORDER BY random()`,
   },
   anywhere: { name: 'anywhere', text: `SELECT address FROM nodes WHERE NOT leaving ORDER BY random()` },
+  // An address serves one node: whatever was there before has ended.
+  join: {
+    name: 'join',
+    text: `WITH before AS (DELETE FROM nodes WHERE address = $3 AND id <> $1::uuid RETURNING 1)
+      INSERT INTO nodes (id, name, address) SELECT $1::uuid, $2, $3 FROM (SELECT count(*) FROM before) AS first
+      ON CONFLICT (id) DO UPDATE SET address = excluded.address`,
+  },
+  leave: { name: 'leave', text: `UPDATE nodes SET leaving = true WHERE id = $1` },
   status: {
     name: 'status',
     text: `SELECT
@@ -117,6 +125,15 @@ export class Areas {
     const rows = await this.#database.run<{ address: string | null }>(statements.where, [name], deadline);
     if (rows.length === 0) throw unknownArea(name);
     return rows.flatMap(({ address }) => (address === null ? [] : [address]));
+  }
+
+  async join(node: { id: string; name: string; address: string }, deadline: Deadline): Promise<void> {
+    await this.#database.run(statements.join, [node.id, node.name, node.address], deadline);
+  }
+
+  /** The node's areas go to others; when they have, it is gone from the list. */
+  async leave(node: string, deadline: Deadline): Promise<void> {
+    await this.#database.run(statements.leave, [node], deadline);
   }
 
   async status(deadline: Deadline): Promise<Status> {

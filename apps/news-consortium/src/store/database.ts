@@ -2,7 +2,7 @@
  * PostgreSQL with deadlines. A statement that is not done in time gives up its connection, for nobody knows what state that is in; whoever asked learns that
  * it is indefinite. Statements are prepared once for each connection.
  */
-import type { Clock, Logger } from '@lab/process';
+import { exitCodes, inTime, type Clock, type Logger } from '@lab/process';
 import pg from 'pg';
 
 /** A statement under a name, which must not be given to two texts. */
@@ -14,6 +14,7 @@ export interface Statement {
 /** The database did not do it, or nobody knows: it does not answer, restarts, or is too busy. */
 export class DatabaseUnavailableError extends Error {
   override readonly name = 'DatabaseUnavailableError';
+  readonly exitCode = exitCodes.unavailable;
 }
 
 export interface DatabaseOptions {
@@ -28,13 +29,35 @@ export interface DatabaseOptions {
 /** When a request must be answered, on the clock. */
 export type Deadline = number;
 
+/** To begin a process and to check a password takes a database 10 ms, and on a very busy machine a second or two. */
+const connectMs = 3_000;
 /** Longer, and the server ends the statement: whoever asked has gone. */
 const statementTimeoutMs = 10_000;
 /**
  * A prepared statement is planned once for a connection. By itself PostgreSQL would plan those with a LIMIT anew each time, which takes longer than to carry
  * them out: not knowing the limit it expects a tenth of all rows. Every statement here finds its rows by an index.
  */
-export const planOnce = '-c plan_cache_mode=force_generic_plan';
+const planOnce = '-c plan_cache_mode=force_generic_plan';
+/** How to reach the database. The URL says all of it: the PG* variables of whoever started this process say nothing. */
+export const connectionTo = (url: string, name: string) => ({
+  ...({ connectionString: url, ssl: false, sslnegotiation: 'postgres', client_encoding: 'UTF8' } as const),
+  ...{ options: planOnce, keepAlive: true, application_name: name.slice(0, 63) },
+});
+
+/** A connection of its own, for what goes on as long as it lasts; each of its answers takes at most `answerMs`. Rejects as `run` does. */
+export async function connectAlone(url: string, name: string, answerMs: number): Promise<pg.Client> {
+  const client = new pg.Client({ ...connectionTo(url, name), connectionTimeoutMillis: connectMs, query_timeout: answerMs });
+  // Whoever uses it sees that it broke.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return client;
+  } catch (cause) {
+    void client.end().catch(() => undefined);
+    throw unavailable(cause) ?? cause;
+  }
+}
+
 /** More would wait longer than anybody does. */
 const waitingMax = 1_000;
 
@@ -45,14 +68,11 @@ export class Database {
   constructor({ url, connections, clock, log }: DatabaseOptions) {
     this.#clock = clock;
     this.#pool = new pg.Pool({
-      connectionString: url,
+      ...connectionTo(url, 'news-consortium'),
       max: connections,
-      connectionTimeoutMillis: 1_000,
-      keepAlive: true,
+      connectionTimeoutMillis: connectMs,
       statement_timeout: statementTimeoutMs,
       idle_in_transaction_session_timeout: statementTimeoutMs,
-      options: planOnce,
-      application_name: 'news-consortium',
     });
     // Whoever uses a connection that breaks sees it; without listeners the process would end.
     this.#pool.on('error', (error) => log.debug({ err: error }, 'lost an idle connection to the database'));
@@ -88,15 +108,8 @@ export class Database {
 
   async #withClient<T>(deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     if (this.#pool.waitingCount >= waitingMax) throw new DatabaseUnavailableError('too many requests wait for the database');
-    const timeout = Promise.withResolvers<never>();
     let client: pg.PoolClient | undefined;
     let late = false;
-    const cancel = this.#clock.after(Math.max(0, deadline - this.#clock.nowMs()), () => {
-      late = true;
-      // Nobody knows what state it is in: it is closed.
-      client?.release(true);
-      timeout.reject(new DatabaseUnavailableError('the database did not answer in time'));
-    });
     const working = async (): Promise<T> => {
       const acquired = await this.#connect();
       if (late) {
@@ -111,11 +124,14 @@ export class Database {
       }
     };
     try {
-      return await Promise.race([working(), timeout.promise]);
+      return await inTime(this.#clock, Math.max(0, deadline - this.#clock.nowMs()), working(), () => {
+        late = true;
+        // Nobody knows what state it is in: it is closed.
+        client?.release(true);
+        return new DatabaseUnavailableError('the database did not answer in time');
+      });
     } catch (error) {
       throw unavailable(error) ?? error;
-    } finally {
-      cancel();
     }
   }
 
@@ -153,7 +169,8 @@ const isOfConnection = (error: Error & { syscall?: unknown }): boolean =>
   error.syscall !== undefined ||
   /^Connection terminated|^timeout exceeded|connection (is )?(closed|lost|error)|not queryable/i.test(error.message);
 
-const messageOf = (error: unknown): string =>
+/** In words, also where `pg` has a code only. */
+export const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error);
 
 /** Of two requests with one key at once, one finds the key taken when it notes it, and nothing of it is done: again, it sees that it was done. */

@@ -5,9 +5,9 @@
  * PostgreSQL gives the lock free when its holder's connection ends. A holder that hangs keeps its connection: its beat stands still, and whoever sees
  * that ends the connection for it.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type { Assignment, Area } from '../domain/assignment.ts';
-import { DatabaseUnavailableError } from './database.ts';
+import { connectAlone } from './database.ts';
 
 /** The advisory lock; the number means nothing. */
 const lock = 710_002;
@@ -44,20 +44,7 @@ export class Deciding {
   }
 
   static async connect(url: string, agent: string): Promise<Deciding> {
-    const client = new pg.Client({
-      connectionString: url,
-      connectionTimeoutMillis: answerMs,
-      query_timeout: answerMs,
-      keepAlive: true,
-      application_name: `news-consortium ${agent}`.slice(0, 63),
-    });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-    } catch (cause) {
-      throw new DatabaseUnavailableError(`no connection to the database: ${String(cause)}`, { cause });
-    }
-    return new Deciding(client);
+    return new Deciding(await connectAlone(url, `news-consortium ${agent}`, answerMs));
   }
 
   /** Whether the lock is this connection's now. */

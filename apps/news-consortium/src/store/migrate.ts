@@ -3,10 +3,10 @@
  * a time. A file that was released is never changed: what comes after is another file, and a changed one is refused.
  */
 import { join } from 'node:path';
-import { ExitError, exitCodes, type Clock, type Logger } from '@lab/process';
-import pg from 'pg';
+import { ExitError, exitCodes, retry, type Clock, type Logger } from '@lab/process';
+import type pg from 'pg';
 import Postgrator from 'postgrator';
-import { unavailable } from './database.ts';
+import { connectAlone, messageOf, unavailable } from './database.ts';
 
 const migrationPattern = join(import.meta.dirname, 'migrations/*.sql');
 /** The advisory lock of whoever migrates; the number means nothing. */
@@ -15,25 +15,21 @@ const migrationLock = 710_001;
 /** How long a database may take to be there: it is often started together with the agents. */
 const patienceMs = 60_000;
 const againMs = 500;
+/** Behind others who migrate, too, each statement is done by then. */
+const migrationMs = 30_000;
 
 /** Resolves when the schema is of this program's version; waits for a database that is not there yet, and says so. */
 export async function migrate({ url, clock, log }: { url: string; clock: Clock; log: Logger }): Promise<void> {
-  const lateMs = clock.nowMs() + patienceMs;
-  for (;;) {
-    try {
-      return await migrateNow(url, log);
-    } catch (error) {
-      if (unavailable(error) === undefined || clock.nowMs() > lateMs) throw explained(error, url);
-      log.warn({ err: error }, 'the database is not there; trying again');
-    }
-    await new Promise<void>((resolve) => clock.after(againMs, resolve));
-  }
+  const onRetry = (error: unknown): void => log.warn({ err: error }, 'the database is not there; trying again');
+  const worthwhile = (error: unknown): boolean => unavailable(error) !== undefined;
+  const options = { clock, withinMs: patienceMs, firstMs: againMs, mostMs: againMs, worthwhile, onRetry };
+  await retry(() => migrateNow(url, log), options).catch((error: unknown) => {
+    throw explained(error, url);
+  });
 }
 
 async function migrateNow(url: string, log: Logger): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => undefined);
-  await client.connect();
+  const client = await connectAlone(url, 'news-consortium migration', migrationMs);
   try {
     await client.query('BEGIN');
     await client.query('SELECT pg_advisory_xact_lock($1)', [migrationLock]);
@@ -56,12 +52,7 @@ async function migrateNow(url: string, log: Logger): Promise<void> {
 /** What an operator can do about it: a wrong password, a database that does not exist, an address where there is none. */
 function explained(error: unknown, url: string): Error {
   if (error instanceof ExitError) return error;
-  const address = URL.canParse(url) ? new URL(url) : undefined;
-  const where = address === undefined ? 'the database' : `${address.username}@${address.host}${address.pathname}`;
+  const { username, host, pathname } = new URL(url);
   const code = unavailable(error) === undefined ? exitCodes.failed : exitCodes.unavailable;
-  return new ExitError(
-    `${where}: ${error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error)}`,
-    code,
-    { cause: error },
-  );
+  return new ExitError(`${username}@${host}${pathname}: ${messageOf(error)}`, code, { cause: error });
 }

@@ -3,7 +3,7 @@
  * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
  */
 import type { Item, Replies } from '../messages.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
 import { unknownArea } from './areas.ts';
 import { DatabaseUnavailableError, triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';

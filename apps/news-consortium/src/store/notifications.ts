@@ -2,8 +2,9 @@
  * LISTEN on a connection of its own. What was notified while there was none is lost, so `onRenewed` says when to look for oneself; and a connection that does
  * not answer a question every so often is replaced: a database that was cut off never says so.
  */
-import type { Clock, Logger } from '@lab/process';
-import pg from 'pg';
+import { retry, type Clock, type Logger } from '@lab/process';
+import type pg from 'pg';
+import { connectAlone } from './database.ts';
 
 export interface NotificationsOptions {
   readonly url: string;
@@ -23,10 +24,11 @@ const againMs = 200;
 
 export class Notifications {
   readonly #options: NotificationsOptions;
+  readonly #over = new AbortController();
   #client: pg.Client | undefined;
-  #stopped = false;
   #heardMs = -Infinity;
-  #cancel: () => void = () => undefined;
+  /** It probes, or makes another connection. */
+  #busy = false;
 
   constructor(options: NotificationsOptions) {
     this.#options = options;
@@ -37,71 +39,60 @@ export class Notifications {
     return this.#options.clock.nowMs() - this.#heardMs < probeMs + answerMs;
   }
 
-  /** Resolves with the first connection, however long that takes, or when it is stopped. */
+  /** Resolves with the first connection, however long that takes. */
   async start(): Promise<void> {
-    while (!this.#stopped && !(await this.#connect())) await this.#pause(againMs);
-    if (!this.#stopped) void this.#keep();
+    await this.#connect();
+    const stopProbing = this.#options.clock.every(probeMs, () => void this.#keep());
+    this.#over.signal.addEventListener('abort', stopProbing);
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#cancel();
+    this.#over.abort();
     await this.#client?.end().catch(() => undefined);
   }
 
+  /** Makes another connection where this one does not answer. */
   async #keep(): Promise<void> {
-    while (!this.#stopped) {
-      await this.#pause(probeMs);
-      while (!this.#stopped && !(await this.#probe()) && !(await this.#connect())) await this.#pause(againMs);
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      await this.#probe();
+    } catch (error) {
+      if (this.#over.signal.aborted) return;
+      this.#options.log.warn({ err: error }, 'the listening connection does not answer; making another');
+      // Rejects only when it is stopped.
+      await this.#connect().catch(() => undefined);
+    } finally {
+      this.#busy = false;
     }
   }
 
-  async #connect(): Promise<boolean> {
-    const { url, channels, onRenewed, log } = this.#options;
+  #connect(): Promise<void> {
+    const { clock, log } = this.#options;
+    const warn = (error: unknown): void => log.warn({ err: error }, 'the database cannot be listened to; trying again');
+    // Without it a role has nothing to say, so it waits for as long as it lives.
+    const limits = { withinMs: Infinity, firstMs: againMs, mostMs: againMs, signal: this.#over.signal };
+    return retry(() => this.#listen(), { clock, ...limits, onRetry: warn });
+  }
+
+  async #listen(): Promise<void> {
+    const { url, channels, onRenewed, clock } = this.#options;
     void this.#client?.end().catch(() => undefined);
-    const client = new pg.Client({
-      connectionString: url,
-      connectionTimeoutMillis: answerMs,
-      query_timeout: answerMs,
-      keepAlive: true,
-      application_name: 'news-consortium listener',
-    });
-    client.on('error', (error) => log.debug({ err: error }, 'lost the listening connection'));
+    const client = await connectAlone(url, 'news-consortium listener', answerMs);
     client.on('notification', ({ channel, payload }) => channels[channel]?.(payload ?? ''));
     this.#client = client;
-    try {
-      await client.connect();
-      for (const channel of Object.keys(channels)) await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
-    } catch (error) {
-      log.warn({ err: error }, 'the database cannot be listened to; trying again');
-      return false;
-    }
-    this.#heardMs = this.#options.clock.nowMs();
+    if (this.#over.signal.aborted) return void client.end().catch(() => undefined);
+    for (const channel of Object.keys(channels)) await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
+    this.#heardMs = clock.nowMs();
     onRenewed();
-    return this.#probe();
+    await this.#probe();
   }
 
-  async #probe(): Promise<boolean> {
-    const { probe, onProbe, clock, log } = this.#options;
+  async #probe(): Promise<void> {
+    const { probe, onProbe, clock } = this.#options;
     const askedMs = clock.nowMs();
-    try {
-      const { rows } = await this.#client!.query<Record<string, unknown>>(probe.text, [...probe.values]);
-      this.#heardMs = askedMs;
-      onProbe(rows);
-      return true;
-    } catch (error) {
-      log.warn({ err: error }, 'the listening connection does not answer; making another');
-      return false;
-    }
-  }
-
-  #pause(ms: number): Promise<void> {
-    const over = Promise.withResolvers<void>();
-    const cancel = this.#options.clock.after(ms, over.resolve);
-    this.#cancel = () => {
-      cancel();
-      over.resolve();
-    };
-    return over.promise;
+    const { rows } = await this.#client!.query<Record<string, unknown>>(probe.text, [...probe.values]);
+    this.#heardMs = askedMs;
+    onProbe(rows);
   }
 }

@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
 import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { decodeRequest, encodeRefusal, encodeReply, frameBytesMax, type Request } from './messages.ts';
+import { decodeRequest, encodeRefusal, encodeReply, frameBytesMax, type Request } from '../messages.ts';
 import { Refusal } from './refusal.ts';
-import { DatabaseUnavailableError } from './store/database.ts';
+import { DatabaseUnavailableError } from '../store/database.ts';
 
 /** A request and what it came with. */
 export interface Call<R extends Request = Request> {

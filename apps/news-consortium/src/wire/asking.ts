@@ -1,15 +1,11 @@
 /** The client side of the protocol: one request over a connection of its own. Agents ask nodes in this way, nodes ask agents, and clients ask both. */
 import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { splitAddress } from '@lab/process';
 import { connectFramed, type FramedSocket } from '@lab/protocol';
-import { decodeReply, encodeRequest, frameBytesMax, type Body, type Kind, type Replies } from './messages.ts';
+import { decodeReply, encodeRequest, frameBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
 
-/** `HOST:PORT`, an IPv6 address in brackets. */
-export function splitAddress(text: string): { host: string; port: number } {
-  const at = text.lastIndexOf(':');
-  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
-}
-
+/** The inverse of `splitAddress`: an IPv6 address in brackets. */
 export const joinAddress = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 
 /** A machine on the same network answers a SYN within milliseconds, or it is not there. */

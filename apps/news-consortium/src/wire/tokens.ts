@@ -1,23 +1,15 @@
 /** Signed tokens: whoever has the database's key can tell, without asking anybody, that an agent made one, for whom and until when. Whether a session was closed since, only the database knows. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import type { UserRole } from './messages.ts';
 import { Refusal } from './refusal.ts';
 
-export interface SessionToken {
-  readonly kind: 'session';
-  /** Of the session. */
+export interface Token {
+  /** Who has one of a node knows the key, and so may join as that node. */
+  readonly kind: 'session' | 'node';
+  /** Of the session, or the node. */
   readonly id: string;
-  readonly name: string;
-  readonly role: UserRole;
+  /** Milliseconds since 1970. */
   readonly expiresMs: number;
 }
-/** Who has it knows the key, and so may join as a node. */
-export interface NodeToken {
-  readonly kind: 'node';
-  readonly id: string;
-  readonly expiresMs: number;
-}
-export type Token = SessionToken | NodeToken;
 
 /** Tokens that were found good are remembered, as many as may be in use at a time; a signature costs more than a look-up. */
 const rememberedMax = 10_000;
@@ -39,15 +31,13 @@ export class Tokens {
     return `${payload}.${this.#signature(payload).toString('base64url')}`;
   }
 
-  /** What the token says; a refusal where it is forged, of another kind, or has expired. */
-  check<K extends Token['kind']>(kind: K, text: string): Extract<Token, { kind: K }> {
+  /** Whose token it is; a refusal where it is forged, of another kind, or has expired. */
+  check(kind: Token['kind'], text: string): string {
     const token = this.#good.get(text) ?? this.#verified(text);
     if (token?.kind !== kind) throw new Refusal('unauthenticated', 'the token is not of this system: log in again');
-    if (token.expiresMs <= this.#nowMs()) {
-      this.#good.delete(text);
-      throw new Refusal('unauthenticated', `the session expired at ${new Date(token.expiresMs).toISOString()}: log in again`);
-    }
-    return token as Extract<Token, { kind: K }>;
+    if (token.expiresMs > this.#nowMs()) return token.id;
+    this.#good.delete(text);
+    throw new Refusal('unauthenticated', `the session expired at ${new Date(token.expiresMs).toISOString()}: log in again`);
   }
 
   #verified(text: string): Token | undefined {

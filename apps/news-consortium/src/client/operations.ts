@@ -1,0 +1,197 @@
+/** What members do, each once: commands and menus ask for the settings, and run it. */
+import { ConfigError, wholeNumber } from '@lab/process';
+import { z } from 'zod';
+import { nameSetting } from '../config.ts';
+import { itemName, nameRule, normalName, parseItemName } from '../domain/names.ts';
+import { nodesMax } from '../messages.ts';
+import type { Desk, DeskOptions } from './desk.ts';
+import { showUnread, takeUnread } from './reading.ts';
+import { readPassword } from './terminal.ts';
+import { areasText, counted, heldText, itemsText, myAreasText, statusText, timeText } from './texts.ts';
+
+export interface Operation<S extends z.ZodRawShape> extends DeskOptions {
+  /** Half a line. */
+  readonly summary: string;
+  /** The first one is a command's operand. */
+  readonly settings: S;
+  readonly run: (desk: Desk, settings: z.infer<z.ZodObject<S>>) => Promise<void>;
+}
+
+const operation = <S extends z.ZodRawShape>(parts: Operation<S>): Operation<S> => parts;
+
+const area = nameSetting.describe('of the area');
+const password = z
+  .string()
+  .optional()
+  .describe('others on this machine may see it; without it you are asked, or the first line of standard input is taken');
+const nodes = wholeNumber(1, nodesMax);
+const words = z.array(z.string()).transform(([first = '', ...text], context) => {
+  const area = normalName(first);
+  if (area === undefined) context.addIssue({ code: 'custom', message: `first comes the area: ${nameRule}` });
+  else if (text.length === 0) context.addIssue({ code: 'custom', message: 'behind the area comes the text' });
+  return { area: area ?? '', text: text.join(' ') };
+});
+const item = z.string().transform((text, context) => {
+  const parsed = parseItemName(text);
+  if (parsed === undefined) context.addIssue({ code: 'custom', message: 'an item is named as it is shown: sports/42' });
+  return parsed ?? z.NEVER;
+});
+
+export const accountOperations = {
+  register: operation({
+    summary: 'makes a user',
+    settings: { name: nameSetting.describe('of the new user'), password },
+    anybody: true,
+    run: async ({ member, answer, streams }, { name, password }) => {
+      const registered = await member.register(name, password ?? (await readPassword(streams, { twice: true })));
+      await answer(registered, `registered ${name}; next: client login ${name}\n`);
+    },
+  }),
+  login: operation({
+    summary: 'opens a session, which is kept for the commands that follow',
+    settings: { name: nameSetting.describe('of the user'), password },
+    anybody: true,
+    run: async ({ member, answer, streams }, { name, password }) => {
+      const { role, expiresAt } = await member.login(name, password ?? (await readPassword(streams, { twice: false })));
+      await answer({ name, role, expiresAt }, `${name}, ${role}, until ${timeText(expiresAt)}\n`);
+    },
+  }),
+  logout: operation({
+    summary: 'closes the session, for every node at once',
+    settings: {},
+    run: async ({ member, answer }) => {
+      const { wasOver } = await member.logout();
+      await answer({ wasOver }, wasOver ? 'the session was over already\n' : 'logged out\n');
+    },
+  }),
+  whoami: operation({
+    summary: 'whose session is kept here, and until when it is good',
+    settings: {},
+    run: async ({ member, answer }) => {
+      const { name, role, expiresAt, agents } = member.kept;
+      await answer({ name, role, expiresAt, agents }, `${name}, ${role}, until ${timeText(expiresAt)}\n`);
+    },
+  }),
+};
+
+export const newsOperations = {
+  areas: operation({
+    summary: 'lists all areas',
+    settings: {},
+    run: async ({ member, answer }) => {
+      const found = await member.node('areas', {});
+      await answer(found, areasText(found));
+    },
+  }),
+  'my-areas': operation({
+    summary: 'lists the areas that you are subscribed to, and how much is unread',
+    settings: {},
+    run: async ({ member, answer }) => {
+      const found = await member.node('myAreas', {});
+      await answer(found, myAreasText(found));
+    },
+  }),
+  subscribe: operation({
+    summary: 'begins to read an area: what is posted from now on is unread',
+    settings: { area },
+    run: async ({ member, answer }, { area }) => {
+      const done = await member.node('subscribe', { area });
+      await answer(done, done.changed ? `subscribed to ${area}\n` : `was subscribed to ${area} already\n`);
+    },
+  }),
+  unsubscribe: operation({
+    summary: 'ends that; what was unread is forgotten',
+    settings: { area },
+    run: async ({ member, answer }, { area }) => {
+      const done = await member.node('unsubscribe', { area });
+      await answer(done, done.changed ? `unsubscribed from ${area}\n` : `was not subscribed to ${area}\n`);
+    },
+  }),
+  post: operation({
+    summary: 'posts an item to an area that you are subscribed to',
+    settings: {
+      words: words.describe('the area, and the text: sports It rains'),
+      key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
+    },
+    run: async ({ member, answer }, { words, key }) => {
+      const posted = await member.node('post', { ...words, key });
+      await answer(posted, `${itemName(posted)}\n`);
+    },
+  }),
+  delete: operation({
+    summary: 'deletes an item of yours, for everyone',
+    settings: { item: item.describe('as it is shown: sports/42') },
+    run: async ({ member, answer }, { item }) => {
+      const deleted = await member.node('delete', item);
+      await answer(deleted, `deleted ${itemName(deleted)}\n`);
+    },
+  }),
+  read: operation({
+    summary: 'shows the news of an area, oldest first; all, the newest, or what is unread',
+    settings: {
+      area,
+      unread: z.boolean().default(false).describe('only what is unread; it is marked as read when it was printed'),
+      last: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().describe('only the newest so many'),
+    },
+    run: async (desk, { area, unread, last }) => {
+      if (unread && last !== undefined) throw new ConfigError(['--unread shows all that is unread: leave out --last']);
+      if (unread) return desk.json ? answerUnread(desk, area) : printUnread(desk, area);
+      const items = await desk.member.read(area, last);
+      await desk.answer({ area, items }, items.length === 0 ? `no news in ${area}\n` : itemsText(area, items));
+    },
+  }),
+};
+
+async function answerUnread({ member, answer }: Desk, area: string): Promise<void> {
+  const { items, held, heldMs } = await takeUnread(member, area);
+  await answer({ area, items, held, heldMs }, '');
+  await member.mark(area, items);
+}
+
+async function printUnread({ member, answer, say }: Desk, area: string): Promise<void> {
+  const { count, ...held } = await showUnread(member, area, (items) => answer({ area, items }, itemsText(area, items)));
+  if (count === 0) await answer({}, `nothing unread in ${area}\n`);
+  const more = heldText(held);
+  if (more !== undefined) await say(more);
+}
+
+export const administratorOperations = {
+  status: operation({
+    summary: 'shows nodes and areas, who serves what, and which agent decides',
+    settings: {},
+    anybody: true,
+    run: async ({ member, answer }) => {
+      const status = await member.consortium.agent('status', {});
+      await answer(status, statusText(status));
+    },
+  }),
+  promote: operation({
+    summary: 'for administrators: makes a user an administrator',
+    settings: { name: nameSetting.describe('of the user who becomes an administrator') },
+    run: async ({ member, answer }, { name }) => answer(await member.agent('promote', { name }), `${name} is an administrator\n`),
+  }),
+};
+
+export const areaOperations = {
+  add: operation({
+    summary: 'adds an area',
+    settings: { name: area, nodes: nodes.default(1).describe('how many nodes serve it') },
+    run: async ({ member, answer }, { name, nodes }) =>
+      answer(await member.agent('addArea', { area: name, nodes }), `added ${name}, for ${counted(nodes, 'node')}\n`),
+  }),
+  set: operation({
+    summary: 'sets how many nodes serve an area',
+    settings: { name: area, nodes: nodes.describe('how many nodes serve it') },
+    run: async ({ member, answer }, { name, nodes }) =>
+      answer(await member.agent('setArea', { area: name, nodes }), `${name} is for ${counted(nodes, 'node')}\n`),
+  }),
+  remove: operation({
+    summary: 'removes an area with its news and its subscriptions, for good',
+    settings: { name: area },
+    run: async ({ member, answer }, { name }) => {
+      const { news, subscriptions, ...removed } = await member.agent('removeArea', { area: name });
+      const text = `removed ${name}, with ${counted(news, 'item')} and ${counted(subscriptions, 'subscription')}\n`;
+      await answer({ ...removed, news, subscriptions }, text);
+    },
+  }),
+};
