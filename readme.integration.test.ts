@@ -1,4 +1,4 @@
-/** The READMEs' commands that need a Docker engine print what is written below them. */
+/** The documents' commands that need a Docker engine print what is written below them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,10 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { consoleCommands } from './tools/console-blocks.ts';
+import { repositoryFiles } from './tools/repository-files.ts';
+
+const root = import.meta.dirname;
 
 /**
  * Kinds of suites, by the end of a file's name. What needs nothing but the checkout:
  * - `*.test.ts` (unit): pure code, ports on their fakes, simulations. Answers within seconds, so `npm test` runs it all.
  * - `*.embedded.test.ts`: takes tens of seconds with real processes: an embedded database, an app's own commands. `npm run test:all`
  *   runs it; the same promise has a quick test in unit.
+ * - `readme:<folder>`: the commands in the folder's documents. One project for each folder, so that they run side by side.
  * - `*.copy.test.ts`: a copy of each app under another name.
  *
  * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
@@ -15,6 +22,14 @@ const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 /** Of all cores, which is one more than Vitest would take: of two, that is twice as fast. */
 const maxWorkers = '100%';
 
+/** The documents that have commands, by their folders. */
+const documents = Map.groupBy(
+  repositoryFiles(root).filter(
+    (file) => file.endsWith('.md') && consoleCommands(file, readFileSync(join(root, file), 'utf8'), '').length > 0,
+  ),
+  dirname,
+);
+
 export default defineConfig({
   test: {
     projects: [
@@ -22,7 +37,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: [...ignored, '**/*.{embedded,integration,chaos,copy}.test.ts'],
+          exclude: [...ignored, 'readme.test.ts', '**/*.{embedded,integration,chaos,copy}.test.ts'],
           testTimeout: 20_000,
           maxWorkers,
         },
@@ -37,6 +52,9 @@ export default defineConfig({
           maxWorkers,
         },
       },
+      ...[...documents].map(([folder, documents]) => ({
+        test: { name: `readme:${folder}`, include: ['readme.test.ts'], provide: { documents }, maxWorkers },
+      })),
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },

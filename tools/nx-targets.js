@@ -1,0 +1,50 @@
+/**
+ * The targets that every package has, for Nx, by what is in its folder: a package writes down only what it alone has. The root is a project too,
+ * `workspace`: its lint and typecheck are those of all packages in one go, which takes a third of the time of one after another.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import './node-24.js';
+
+export const name = 'lab-targets';
+
+/** Kinds of suites that vitest.config.ts tells apart by the end of a file's name; `test` are all others. */
+const kinds = ['embedded', 'integration', 'chaos'];
+const root = join(import.meta.dirname, '..');
+
+/** @type {import('@nx/devkit').CreateNodes} */
+export const createNodes = [
+  '{package.json,apps/*/package.json,libs/*/package.json}',
+  (manifests) =>
+    manifests.map((manifest) => {
+      const folder = dirname(manifest);
+      const project = folder === '.' ? { name: 'workspace', targets: workspaceTargets() } : { targets: packageTargets(folder) };
+      return [manifest, { projects: { [folder]: project } }];
+    }),
+];
+
+/** @param {string} folder of a package, relative to the workspace's root */
+export function packageTargets(folder) {
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
+  const suites = kinds.filter((kind) => files.some((file) => file.endsWith(`.${kind}.test.ts`)));
+  const documents = files
+    .filter((file) => /^[^/]+\.md$/.test(file))
+    .map((file) => readFileSync(join(root, folder, file), 'utf8'));
+  return {
+    test: command(`vitest run --project unit ${folder}/`),
+    lint: command(`eslint ${folder} --max-warnings 0`),
+    typecheck: command(`node tools/typecheck.ts ${folder}`),
+    ...Object.fromEntries(suites.map((kind) => [kind, command(`vitest run --project ${kind} ${folder}/`)])),
+    ...(documents.some((text) => /^```console$/m.test(text)) ? { readme: command(`vitest run --project readme:${folder}`) } : {}),
+  };
+}
+
+const workspaceTargets = () => ({
+  test: command('vitest run --project unit tidy docker/ tools/'),
+  copy: command('vitest run --project copy'),
+  lint: command('eslint . --max-warnings 0'),
+  typecheck: command('node tools/typecheck.ts .'),
+});
+
+/** @param {string} line run in the workspace's root */
+const command = (line) => ({ executor: 'nx:run-commands', options: { command: line, cwd: '{workspaceRoot}' } });
