@@ -119,6 +119,26 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         expect(sums).toEqual([3]);
       });
 
+      test('what comes again to its own holder is held in the first copy’s place, and not lost when that dies later', async () => {
+        const [doomed, heir] = [await connect(), await connect()];
+        const queue = await declareQueue(heir);
+        const lost = new Adder(() => Promise.reject(new Error('never complete')));
+        const before = await doomed.consume(queue, lost.take, { prefetch: heldMax });
+        for (const body of ['1', '2']) await send(heir, queue, body);
+        await eventually(() => lost.taken >= 2, patience);
+        await before.stop();
+        await doomed.consume(queue, lost.take, { prefetch: heldMax });
+        await eventually(() => lost.taken >= 4, patience);
+        expect(lost.spares).toBe(0);
+        await kill(doomed);
+        const sums: number[] = [];
+        const adder = new Adder(async (sum) => void sums.push(sum));
+        await heir.consume(queue, adder.take, { prefetch: heldMax });
+        for (const body of ['0', 'end 3']) await send(heir, queue, body);
+        await adder.held.settled;
+        expect(sums).toEqual([3]);
+      });
+
       test('an answer that fails lets go of nothing, and is tried again by the delivery that comes again', async () => {
         const broker = await connect();
         const queue = await declareQueue(broker);
@@ -204,6 +224,7 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         const other = await sitDown(clock, exchange, queues);
         await eventually(() => (clock.advance(100), other.seats.held.length === 1), patience);
         expect(one.seats.held).toHaveLength(2);
+        expect([...one.adders.keys()].sort()).toEqual([...one.seats.held].sort());
         await fixture.disturb?.();
         for (const queue of queues) await send(sender, queue, '3');
         await one.seats.stop();
