@@ -30,18 +30,18 @@ async function withStore(host: RoleHost, settings: ServerConfig | WorkerConfig):
 
 type MemberSettings = Pick<RegistryConfig, 'group' | 'rabbitmqUrl' | 'zookeeper' | 'sessionTimeout' | 'name'>;
 
-const openBroker = ({ open, log }: RoleHost, { rabbitmqUrl, name }: MemberSettings): Promise<Broker> =>
-  open(connectRabbitmq({ url: rabbitmqUrl, log, name }));
+const openBroker = (host: RoleHost, { rabbitmqUrl, name }: MemberSettings): Promise<Broker> =>
+  host.open(connectRabbitmq({ url: rabbitmqUrl, log: host.log, name }));
 
 /** A group of Spread needs neither RabbitMQ nor ZooKeeper. */
 async function openGroup(host: RoleHost, settings: MemberSettings, jobs?: Broker): Promise<Group> {
-  const { open, log, clock } = host;
+  const { log, clock } = host;
   const { daemon } = groupAddress(settings.group);
-  if (daemon !== undefined) return open(makeSpreadGroup({ daemon, log }));
+  if (daemon !== undefined) return host.open(makeSpreadGroup({ daemon, log }));
   const broker = jobs ?? (await openBroker(host, settings));
   const { zookeeper: servers, sessionTimeout: sessionTimeoutMs } = settings;
-  const discovery = await open(connectZookeeper({ servers, sessionTimeoutMs, log }));
-  return open(makeLogGroup({ broker, discovery, clock, newToken: () => host.newId().slice(0, 13), log }));
+  const discovery = await host.open(connectZookeeper({ servers, sessionTimeoutMs, log }));
+  return host.open(makeLogGroup({ broker, discovery, clock, newToken: () => host.newId().slice(0, 13), log }));
 }
 
 /** Declares what servers and workers meet at; where it is there already, nothing happens. */
