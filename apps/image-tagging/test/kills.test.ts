@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { systemClock } from '@lab/process';
-import { eventually, FakeClock, seededRandom } from '@lab/testing';
+import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { mebibyte, numbered, picture } from './pictures.ts';
 import { chunk, download, header, headerOf, imagesAt, upload, UploadCall } from './raw-call.ts';
@@ -132,39 +131,4 @@ describe('a worker that is killed', () => {
     expect(system.observer.catalog.picture(id)).toMatchObject({ state: 'tagged' });
     expect(failures).toBeGreaterThan(15);
   });
-});
-
-describe('with chance in charge of what dies', () => {
-  it('all uploads that were answered are tagged in the end', async () => {
-    await start({ servers: 3, workers: 2 });
-    const random = seededRandom(11);
-    let done = false;
-    const kills: string[] = [];
-    const killing = (async () => {
-      while (!done) {
-        await new Promise<void>((resolve) => void systemClock.after(random.integer(50, 300), resolve));
-        const name = random.pick(system.names);
-        kills.push(name);
-        await system.kill(name);
-        if (name === 'registry') await system.startRegistry();
-        else if (name.startsWith('svc')) await system.startServer(name);
-        else await system.startWorker(name);
-      }
-    })();
-    const client = system.client();
-    const ids: string[] = [];
-    for (let number = 0; number < 24; number += 4) {
-      const files = await Promise.all(
-        [0, 1, 2, 3].map((offset) => system.file(numbered(number + offset, 2 * mebibyte), `${number + offset}.jpg`)),
-      );
-      const uploads = await Promise.all(files.map((file) => client.upload(file, keywords)));
-      ids.push(...uploads.map(({ id }) => id));
-    }
-    done = true;
-    await killing;
-    expect(kills.length).toBeGreaterThan(3);
-    for (const id of ids) await system.tagged(id);
-    expect((await system.storedIds()).toSorted()).toEqual(ids.toSorted());
-    await system.idle();
-  }, 60_000);
 });

@@ -5,7 +5,7 @@ import { eventually } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { clientOptions } from '../src/grpc/channels.ts';
 import { collect } from './collect.ts';
-import { numbered, picture } from './pictures.ts';
+import { picture } from './pictures.ts';
 import { System, type SystemOptions } from './system.ts';
 
 const keywords = ['lake', 'boats'];
@@ -45,18 +45,6 @@ describe('the system', () => {
     await system.tagged(id);
     expect(await system.storedIds()).toEqual([id]);
   });
-
-  it('takes 200 uploads at once', async () => {
-    await start({ workers: 2 });
-    const client = system.client();
-    const files = await Promise.all(Array.from({ length: 200 }, (_, index) => system.file(numbered(index), `${index}.jpg`)));
-    const uploads = await Promise.all(files.map((file) => client.upload(file, keywords)));
-    const ids = uploads.map(({ id }) => id);
-    expect(new Set(ids).size).toBe(200);
-    expect((await system.storedIds()).toSorted()).toEqual(ids.toSorted());
-    for (const id of ids) await system.tagged(id);
-    await system.idle();
-  }, 60_000);
 
   it('lists pictures with all the keywords that there may be, a page that a client takes at a time', async () => {
     await start({ servers: 1, workers: 0 });

@@ -12,6 +12,7 @@ import { makeLogGroup, type Group } from '@lab/group';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, systemClock, type Clock, type Role } from '@lab/process';
 import { eventually, startTcpProxy, type TcpProxy } from '@lab/testing';
+import { vi } from 'vitest';
 import { PictureClient, type PictureClientOptions } from '../src/client/picture-client.ts';
 import { GroupCatalog } from '../src/group-catalog.ts';
 import { PictureStore, type PartialUpload } from '../src/store/picture-store.ts';
@@ -46,6 +47,9 @@ export interface SystemOptions {
   readonly limitBytes?: number;
   readonly limitMegapixels?: number;
 }
+
+// gRPC and folders are real: on a busy machine what takes no time may take seconds.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 /** Far shorter than real ones: nothing in one process is late but what is dead. */
 const sessionTimeoutMs = 200;
@@ -96,7 +100,7 @@ export class System implements AsyncDisposable {
 
   /** Given up after a while in which nothing moves, well before the test is. */
   client(options: Partial<PictureClientOptions> = {}): PictureClient {
-    const client = new PictureClient({ registry: this.registry, patienceMs: 12_000, ...options });
+    const client = new PictureClient({ registry: this.registry, patienceMs: 50_000, ...options });
     this.#closing.push(() => client.close());
     return client;
   }

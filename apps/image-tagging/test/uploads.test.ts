@@ -1,8 +1,7 @@
 /** Uploads that are cut, left, or tried twice at once. */
 import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import { systemClock } from '@lab/process';
-import { eventually, FakeClock, seededRandom } from '@lab/testing';
+import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { mebibyte, numbered, picture } from './pictures.ts';
 import { chunk, download, header, headerOf, imagesAt, upload, UploadCall } from './raw-call.ts';
@@ -79,34 +78,6 @@ describe('two uploads with one key at once', () => {
 });
 
 describe('an upload', () => {
-  it('of 64 MiB that is cut 10 times goes on each time, and sends at most 4 MiB again', async () => {
-    await start();
-    // As slow as a disk: what is under way is in buffers then, and a cut loses it.
-    for (const name of system.servers)
-      system.fault(name, (point) => {
-        if (point === 'append') return new Promise((resolve) => void systemClock.after(1, resolve));
-      });
-    const bytes = numbered(0, 64 * mebibyte);
-    const random = seededRandom(7);
-    const cuts = Array.from({ length: 10 }, () => random.integer(1, 63) * mebibyte).sort((a, b) => a - b);
-    const retries: string[] = [];
-    const client = system.client({ onRetry: (reason) => retries.push(reason) });
-    const file = await system.file(bytes);
-    let cutCount = 0;
-    const { id, sentBytes } = await client.upload(file, keywords, undefined, (stored, _total, what) => {
-      if (what === 'hashing' || cuts[0] === undefined || stored < cuts[0]) return;
-      cuts.shift();
-      cutCount++;
-      for (const name of system.servers) system.proxyOf(name).reset();
-    });
-    expect(cutCount).toBe(10);
-    expect(retries.length).toBeGreaterThanOrEqual(10);
-    expect(sentBytes - bytes.length).toBeLessThanOrEqual(retries.length * 4 * mebibyte);
-    const { bytes: back } = await download(imagesAt(system.addressOf('svc-1')), { id, original: true });
-    expect(sha256(back)).toBe(sha256(bytes));
-    await system.idle();
-  }, 60_000);
-
   it('that nobody goes on with is erased after a day', async () => {
     const clock = new FakeClock();
     let dayMs = 0;

@@ -39,7 +39,7 @@ describe('groups in memory', () => {
       for await (const event of membership) seen.push(event);
     })();
     const until = (probe: () => boolean): Promise<boolean> =>
-      eventually(async () => (await clock.advanceAsync(50), probe()), { intervalMs: 5 });
+      eventually(async () => (await clock.advanceAsync(50), probe()), { intervalMs: 0 });
     const members = (): string => {
       const view = seen.findLast((event) => event.type === 'view');
       return `${view?.cause} ${view?.members.map(({ name }) => name).join(' ')}`;

@@ -46,7 +46,7 @@ export class MemoryWorld {
   }
 
   until(probe: () => boolean): Promise<boolean> {
-    return eventually(async () => (await this.passTime(), probe()), { intervalMs: 5 });
+    return eventually(async () => (await this.passTime(), probe()), { intervalMs: 0 });
   }
 
   async stop(): Promise<void> {

@@ -36,7 +36,7 @@ describe('replicas', () => {
   afterEach(() => Promise.all(copies.map(({ group }) => group.close())));
 
   const until = (probe: () => boolean): Promise<boolean> =>
-    eventually(async () => (await clock.advanceAsync(50), probe()), { intervalMs: 5 });
+    eventually(async () => (await clock.advanceAsync(50), probe()), { intervalMs: 0 });
   const settle = async <Value>(promise: Promise<Value>): Promise<Value> => {
     let isSettled = false;
     const done = (): void => void (isSettled = true);

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { status, type Deadline, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
-import { ExitError } from '@lab/process';
+import { ExitError, systemClock, type Clock } from '@lab/process';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   ImageState,
@@ -35,6 +35,21 @@ type Uploading = ServerDuplexStream<UploadRequest, UploadResponse>;
 type Downloading = ServerWritableStream<DownloadRequest, DownloadResponse>;
 /** What a server does with its first call, its second...; the last one for all that follow. */
 type Script<Call> = readonly ((call: Call) => unknown)[];
+
+/** Pauses take no time, and yet count. */
+class HastyClock implements Clock {
+  #nowMs = 0;
+  nowMs(): number {
+    return this.#nowMs;
+  }
+  after(delayMs: number, run: () => void): () => void {
+    this.#nowMs += delayMs;
+    return systemClock.after(0, run);
+  }
+  every(intervalMs: number, run: () => void): () => void {
+    return systemClock.every(intervalMs, run);
+  }
+}
 
 let folder: string;
 let file: string;
@@ -96,6 +111,7 @@ async function play({
   client = new PictureClient({
     registry: `127.0.0.1:${serving.port}`,
     patienceMs: 1_500,
+    clock: new HastyClock(),
     onRetry: (reason) => retries.push(reason),
   });
   return client;
@@ -323,7 +339,7 @@ describe('every call', () => {
   });
 
   it('is tried while no registry answers, then given up with an exit code that says: later', async () => {
-    client = new PictureClient({ registry: '127.0.0.1:1', patienceMs: 500 });
+    client = new PictureClient({ registry: '127.0.0.1:1', patienceMs: 500, clock: new HastyClock() });
     const { message, exitCode } = await failure(client.servers());
     expect(message).toMatch(/^nothing has moved for 0.5 s; /);
     expect(exitCode).toBe(3);

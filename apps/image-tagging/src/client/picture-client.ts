@@ -5,7 +5,7 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { status, type Client } from '@grpc/grpc-js';
-import { retry, systemClock } from '@lab/process';
+import { retry, systemClock, type Clock } from '@lab/process';
 import type {
   FindServerResponse,
   Image,
@@ -56,6 +56,8 @@ export interface PictureClientOptions {
   readonly patienceMs: number;
   /** Told why something is tried again. */
   readonly onRetry?: (reason: string) => void;
+  /** Of the pauses and the patience. Default `systemClock`. */
+  readonly clock?: Clock;
 }
 
 export class PictureClient {
@@ -154,21 +156,21 @@ export class PictureClient {
 
   /** Again and again, until nothing has moved for too long; bytes that come damaged a third time are not waited for. */
   async #patiently<T>(run: (moved: () => void) => Promise<T>): Promise<T> {
-    const { patienceMs, onRetry = () => {} } = this.#options;
-    let movedMs = systemClock.nowMs();
+    const { patienceMs, onRetry = () => {}, clock = systemClock } = this.#options;
+    let movedMs = clock.nowMs();
     let damaged = 0;
     let impatient = '';
     const worthwhile = (error: unknown): boolean => {
       if (isFinal(error) || (codeOf(error) === status.DATA_LOSS && ++damaged > 2)) return false;
-      const stillMs = systemClock.nowMs() - movedMs;
+      const stillMs = clock.nowMs() - movedMs;
       // Whoever was dead may be back.
       if (stillMs > 10 * pauseMs) this.#avoid.clear();
       if (stillMs > patienceMs) impatient = `nothing has moved for ${patienceMs / 1000} s; `;
       return impatient === '';
     };
     try {
-      return await retry(() => run(() => (movedMs = systemClock.nowMs())), {
-        ...{ clock: systemClock, withinMs: Infinity, firstMs: 2 * pauseMs, mostMs: 2 * pauseMs, worthwhile },
+      return await retry(() => run(() => (movedMs = clock.nowMs())), {
+        ...{ clock, withinMs: Infinity, firstMs: 2 * pauseMs, mostMs: 2 * pauseMs, worthwhile },
         onRetry: (error) => onRetry(detailsOf(error)),
       });
     } catch (error) {
