@@ -32,18 +32,16 @@ export class WordCount {
     this.#total = total;
   }
 
-  /** Throws a RangeError when the job has more distinct words than an answer can hold. */
+  /** Throws a RangeError when the job has more distinct words than an answer can hold; it is never complete then. */
   add(number: number, lines: readonly string[]): void {
     if (this.#seen.has(number)) return;
-    this.#seen.add(number);
-    for (const line of lines) for (const word of wordsOf(line)) this.#count(word);
-  }
-
-  #count(word: string): void {
-    const count = this.#counts.get(word) ?? 0;
-    if (count === 0) this.#characters += word.length;
+    for (const word of lines.flatMap(wordsOf)) {
+      const count = this.#counts.get(word) ?? 0;
+      if (count === 0) this.#characters += word.length;
+      this.#counts.set(word, count + 1);
+    }
     if (this.#characters > answerCharactersMax) throw new RangeError(`more than ${answerCharactersMax} characters of words`);
-    this.#counts.set(word, count + 1);
+    this.#seen.add(number);
   }
 
   get complete(): boolean {

@@ -15,8 +15,8 @@ interface Job {
 }
 
 export class Counter implements Role {
-  readonly failed: Promise<never>;
-  readonly #fail: (reason: unknown) => void;
+  readonly #failure = Promise.withResolvers<never>();
+  readonly failed = this.#failure.promise;
   readonly #broker: Broker;
   readonly #log: Logger;
   readonly #jobs = new Map<string, Job>();
@@ -26,16 +26,15 @@ export class Counter implements Role {
   constructor({ broker, log }: { broker: Broker; log: Logger }) {
     this.#broker = broker;
     this.#log = log;
-    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
   }
 
   async start(): Promise<void> {
     await this.#broker.declare(topology);
-    this.#followAnswers().catch(this.#fail);
+    this.#followAnswers().catch(this.#failure.reject);
     // All that one consumer may hold: a job's batches are held until it is answered.
     const options = { prefetch: 65_535, failureLimit: 3 };
     this.#consumer = await this.#broker.consume(batches, (delivery) => this.#take(delivery), options);
-    this.#consumer.closed.catch(this.#fail);
+    this.#consumer.closed.catch(this.#failure.reject);
   }
 
   async stop(): Promise<void> {
