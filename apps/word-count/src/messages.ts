@@ -4,11 +4,10 @@ import { z } from 'zod';
 
 export const batches = 'word-count.counter.batches';
 export const answers = 'word-count.answers';
-const dead = `${batches}.dead`;
 
 /** One queue of work and one log of answers. One counter is active, the others stand by. */
 export const topology: Topology = {
-  queues: [{ name: dead }, { name: batches, singleActiveConsumer: true, deadLetterQueue: dead }],
+  queues: [{ name: `${batches}.dead` }, { name: batches, singleActiveConsumer: true, deadLetterQueue: `${batches}.dead` }],
   logs: [{ name: answers }],
 };
 

@@ -7,33 +7,25 @@ import type { Logger, Role } from '@lab/process';
 import { WordCount } from '../domain/word-count.ts';
 import { answers, batches, decodeAnswer, decodeBatch, encode, topology, type Batch } from '../messages.ts';
 
-/** A job that has no answer yet. */
-interface Job {
-  words: WordCount;
-  /** Resolves when the answer is in the log. */
-  answered: PromiseWithResolvers<void>;
-}
-
 export class Counter implements Role {
   readonly #failure = Promise.withResolvers<never>();
   readonly failed = this.#failure.promise;
-  readonly #broker: Broker;
-  readonly #log: Logger;
-  readonly #jobs = new Map<string, Job>();
+  readonly #parts: { broker: Broker; log: Logger };
+  /** Jobs without an answer; `answered` resolves when it is in the log. */
+  readonly #jobs = new Map<string, { words: WordCount; answered: PromiseWithResolvers<void> }>();
   readonly #answered = new Set<string>();
   #consumer: Consumer | undefined;
 
-  constructor({ broker, log }: { broker: Broker; log: Logger }) {
-    this.#broker = broker;
-    this.#log = log;
+  constructor(parts: { broker: Broker; log: Logger }) {
+    this.#parts = parts;
   }
 
   async start(): Promise<void> {
-    await this.#broker.declare(topology);
+    await this.#parts.broker.declare(topology);
     this.#followAnswers().catch(this.#failure.reject);
     // All that one consumer may hold: a job's batches are held until it is answered.
     const options = { prefetch: 65_535, failureLimit: 3 };
-    this.#consumer = await this.#broker.consume(batches, (delivery) => this.#take(delivery), options);
+    this.#consumer = await this.#parts.broker.consume(batches, (delivery) => this.#take(delivery), options);
     this.#consumer.closed.catch(this.#failure.reject);
   }
 
@@ -42,7 +34,7 @@ export class Counter implements Role {
   }
 
   async #followAnswers(): Promise<void> {
-    for await (const { body } of await this.#broker.read(answers, 'first')) {
+    for await (const { body } of await this.#parts.broker.read(answers, 'first')) {
       const { job } = decodeAnswer(body);
       this.#answered.add(job);
       this.#jobs.get(job)?.answered.resolve();
@@ -60,18 +52,16 @@ export class Counter implements Role {
     } catch (cause) {
       throw new PoisonError(`batch ${batch.number} of job ${batch.job} cannot be counted`, { cause });
     }
-    if (words.complete) await this.#answer(batch.job, words);
+    if (words.complete) {
+      await this.#parts.broker.append(answers, encode({ job: batch.job, counts: words.counts }));
+      this.#parts.log.info({ job: batch.job }, 'answered');
+    }
     await answered.promise;
   }
 
-  async #answer(job: string, words: WordCount): Promise<void> {
-    await this.#broker.append(answers, encode({ job, counts: words.counts }));
-    this.#log.info({ job }, 'answered');
-  }
-
-  #job({ job: name, total }: Batch): Job {
-    let job = this.#jobs.get(name);
-    if (job === undefined) this.#jobs.set(name, (job = { words: new WordCount(total), answered: Promise.withResolvers<void>() }));
+  #job({ job: name, total }: Batch) {
+    const job = this.#jobs.get(name) ?? { words: new WordCount(total), answered: Promise.withResolvers<void>() };
+    this.#jobs.set(name, job);
     return job;
   }
 }
