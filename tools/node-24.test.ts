@@ -1,0 +1,30 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { expect, it } from 'vitest';
+
+const check = join(import.meta.dirname, 'node-24.js');
+const checkUrl = pathToFileURL(check).href;
+
+it('lets this Node pass', () => {
+  expect(execFileSync(process.execPath, ['--import', checkUrl, '--print', '1 + 1'], { encoding: 'utf8' })).toBe('2\n');
+});
+
+it('says one sentence on an older Node, before anything is loaded', () => {
+  const older = `data:text/javascript,Object.defineProperty(process,'versions',{value:{node:'20.20.2'}})`;
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', older, '--import', checkUrl, 'no-such-file.ts'], {
+    encoding: 'utf8',
+  });
+  expect([status, stdout]).toEqual([1, '']);
+  expect(stderr).toMatch(/^This is Node 20\.20\.2; .* Node 24\..*\.\n$/);
+});
+
+it('stands before every demo, and before what runs them and the tests', () => {
+  const root = join(import.meta.dirname, '..');
+  const scriptsOf = (folder: string): Record<string, string> =>
+    (JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as { scripts: Record<string, string> }).scripts;
+  const demos = readdirSync(join(root, 'apps')).map((app) => scriptsOf(join('apps', app))['demo']);
+  const all = [...demos, ...Object.values(scriptsOf('.'))].filter((script) => script !== undefined);
+  expect(all.filter((script) => !/^node --import (\.|\.\.\/\.\.)\/tools\/node-24\.js /.test(script))).toEqual([]);
+});
