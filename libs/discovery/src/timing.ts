@@ -13,7 +13,7 @@ export const beatMs = (sessionTimeoutMs: number): number => sessionTimeoutMs / 6
  * How long one request may wait for its answer before the server is given up for another. A server that hangs is so noticed after half the timeout, and two more can be
  * tried before the session is lost.
  */
-export const answerMs = (sessionTimeoutMs: number): number => sessionTimeoutMs / 3;
+export const answerMs = (sessionTimeoutMs: number): number => Math.round(sessionTimeoutMs / 3);
 
 /** How long a call is tried before it fails with `UnavailableError`: as long as the old session may last, and as long again for what follows. */
 export const callMs = (sessionTimeoutMs: number): number => sessionTimeoutMs * 2;

@@ -11,16 +11,16 @@ export interface RoleHost {
   readonly log: Logger;
   readonly clock: Clock;
   /** Milliseconds since 1970, on a clock that may be set. */
-  nowMs(): number;
+  nowMs(this: void): number;
   /** A random UUID. */
-  newId(): string;
+  newId(this: void): string;
   /** The role's own metrics are registered here; `/metrics` shows them. */
   readonly registry: Registry;
   /**
    * Waits for something that the role needs: a connection, a store. It is closed when the role has stopped, or could not start; what was opened last
    * is closed first.
    */
-  open<T extends { close(): Promise<unknown> }>(opening: T | Promise<T>): Promise<T>;
+  open<T extends { close(): Promise<unknown> }>(this: void, opening: T | Promise<T>): Promise<T>;
 }
 
 export interface RoleOptions extends Pick<RunOptions, 'drainMs' | 'os'> {

@@ -11,7 +11,7 @@ import type { ProgramProcess } from './program.ts';
  */
 export async function startProgram(
   name: string,
-  load: () => Promise<{ main(host: ProgramProcess): Promise<number> }>,
+  load: () => Promise<{ main: (host: ProgramProcess) => Promise<number> }>,
   host: ProgramProcess,
 ): Promise<number> {
   enableCompileCache(host.env['NODE_COMPILE_CACHE'] ?? join(homedir(), '.cache', `lab-${name}`, 'code'));

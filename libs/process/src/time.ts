@@ -2,7 +2,7 @@
 export interface Clock {
   /** Milliseconds on a clock that never goes back; its zero means nothing. */
   nowMs(): number;
-  /** Calls `run` once after `delayMs`; the returned function cancels it. */
+  /** Calls `run` once after `delayMs`, which is 0 or more; the returned function cancels it. */
   after(delayMs: number, run: () => void): () => void;
   /** Calls `run` every `intervalMs`, the first time after one interval; the returned function stops it. It does not keep the process alive. */
   every(intervalMs: number, run: () => void): () => void;

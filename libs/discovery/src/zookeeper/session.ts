@@ -180,7 +180,7 @@ export class Session {
   #trust(untilMs: number): void {
     this.#failures = 0;
     this.#trustedUntilMs = Math.max(this.#trustedUntilMs, untilMs);
-    this.#fence ??= setTimeout(() => this.#checkTrust(), this.#trustedUntilMs - performance.now());
+    this.#fence ??= setTimeout(() => this.#checkTrust(), Math.max(0, this.#trustedUntilMs - performance.now()));
   }
 
   #checkTrust(): void {
@@ -196,7 +196,7 @@ export class Session {
     if (performance.now() > untilMs) throw this.#unreachable(what, limitMs);
     if (this.#connection) return this.#connection;
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const leftMs = untilMs - performance.now();
+    const leftMs = Math.max(0, untilMs - performance.now());
     const timer = limitMs === Infinity ? undefined : setTimeout(() => reject(this.#unreachable(what, limitMs)), leftMs);
     try {
       return await Promise.race([this.#up.promise, late]);
