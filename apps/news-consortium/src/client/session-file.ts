@@ -1,6 +1,6 @@
 /** The file that keeps a session between commands. Whoever reads it is its user, so nobody else may. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ExitError, exitCodes } from '@lab/process';
 import { z } from 'zod';
@@ -49,13 +49,7 @@ export class SessionFile {
     const temporary = `${this.#path}.${randomUUID()}`;
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(`${JSON.stringify(kept)}\n`);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
+      await writeFile(temporary, `${JSON.stringify(kept)}\n`, { flag: 'wx', mode: 0o600, flush: true });
       await rename(temporary, this.#path);
     } catch (cause) {
       await rm(temporary, { force: true }).catch(() => undefined);
@@ -69,14 +63,9 @@ export class SessionFile {
 
   async #read(): Promise<string | undefined> {
     try {
-      const file = await open(this.#path);
-      try {
-        const { mode, uid, size } = await file.stat();
-        this.#check({ mode, uid, size });
-        return await file.readFile('utf8');
-      } finally {
-        await file.close();
-      }
+      await using file = await open(this.#path);
+      this.#check(await file.stat());
+      return await file.readFile('utf8');
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       if (cause instanceof SessionFileError) throw cause;
