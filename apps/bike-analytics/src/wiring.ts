@@ -4,9 +4,9 @@ import { filterNames, queries, topics, type FilterName, type Query, type Topic }
 import type { SystemConfig } from './config.ts';
 import { brokerRole } from './roles/broker.ts';
 import { EntryPointRole, beatsPerTimeout, type EntryPointParts } from './roles/entry-point.ts';
-import { eofListenerRole, eofListenerGates, eofTripsListenerGates } from './roles/eof-listeners.ts';
+import { eofListenerRole, eofListenerGates, eofTripsListenerGates, type Gate } from './roles/eof-listeners.ts';
 import { filterRole } from './roles/filter.ts';
-import type { RoleParts } from './roles/stages.ts';
+import type { RoleParts, SessionParts } from './roles/stages.ts';
 import { solverRole } from './roles/solver.ts';
 import { TripsSolverRole } from './roles/trips-solver.ts';
 import { topology } from './topology.ts';
@@ -19,64 +19,55 @@ export interface Host extends RoleParts {
   listen: EntryPointParts['listen'];
 }
 
-type Make = (host: Host, config: SystemConfig) => Role;
+interface Row {
+  make(host: Host, config: SystemConfig): Role;
+  replicas(config: SystemConfig): number;
+}
 
 /** Deliveries that one consumer may hold are 65,535; ends, and redeliveries under way, take a little of that. */
 const batchesMax = 60_000;
 
-const sessionParts = (host: Host, config: SystemConfig) => ({
+const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
   ...host,
   instance: host.newInstance(),
   // Two beats longer than the entry point waits: who is renewed on its last beat is still here.
   leaseMs: config.sessionTimeout * (1 + 2 / beatsPerTimeout),
 });
 
-const makeEntryPoint: Make = (host, { tripsSolvers, sessionTimeout, windowBytes, sessionsMax }) =>
-  new EntryPointRole({
-    ...host,
-    shards: tripsSolvers,
-    sessionTimeoutMs: sessionTimeout,
-    limits: { windowBytes, batchesMax, sessionsMax },
-  });
+function makeEntryPoint(host: Host, { tripsSolvers, sessionTimeout, windowBytes, sessionsMax }: SystemConfig): Role {
+  const limits = { windowBytes, batchesMax, sessionsMax };
+  return new EntryPointRole({ ...host, shards: tripsSolvers, sessionTimeoutMs: sessionTimeout, limits });
+}
 
-const makeBroker =
-  (topic: Topic): Make =>
-  (host) =>
-    brokerRole(host, topic);
-const makeFilter =
-  (filter: FilterName): Make =>
-  (host) =>
-    filterRole(host, filter);
-const makeTripsSolver =
-  (query: Query): Make =>
-  (host, config) =>
-    new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers);
-const makeSolver =
-  (query: Query): Make =>
-  (host, config) =>
-    solverRole(sessionParts(host, config), query);
+const solver = (query: Query): Row => ({
+  make: (host, config) => solverRole(sessionParts(host, config), query),
+  replicas: () => 1,
+});
+const tripsSolver = (query: Query): Row => ({
+  make: (host, config) => new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers),
+  replicas: (config) => config.tripsSolvers,
+});
+const eofListener = (gates: readonly Gate[]): Row => ({
+  make: (host, config) => eofListenerRole(sessionParts(host, config), gates),
+  replicas: () => 1,
+});
+const filter = (name: FilterName): Row => ({
+  make: (host) => filterRole(host, name),
+  replicas: (config) => config.filters,
+});
+const broker = (topic: Topic): Row => ({
+  make: (host) => brokerRole(host, topic),
+  replicas: (config) => config.brokers,
+});
 
 /** Every role by name, the last stage first: who starts them in this order has someone at each queue before it fills. */
-export const roles: ReadonlyMap<string, { make: Make; replicas: (config: SystemConfig) => number }> = new Map([
-  ...queries.map((query) => [`solver-${query}`, { make: makeSolver(query), replicas: () => 1 }] as const),
-  ...queries.map(
-    (query) =>
-      [
-        `trips-solver-${query}`,
-        { make: makeTripsSolver(query), replicas: (config: SystemConfig) => config.tripsSolvers },
-      ] as const,
-  ),
-  [
-    'eof-trips-listener',
-    { make: (host, config) => eofListenerRole(sessionParts(host, config), eofTripsListenerGates), replicas: () => 1 },
-  ],
-  ['eof-listener', { make: (host, config) => eofListenerRole(sessionParts(host, config), eofListenerGates), replicas: () => 1 }],
-  ...filterNames.map(
-    (filter) => [`filter-${filter}`, { make: makeFilter(filter), replicas: (config: SystemConfig) => config.filters }] as const,
-  ),
-  ...topics.map(
-    (topic) => [`broker-${topic}`, { make: makeBroker(topic), replicas: (config: SystemConfig) => config.brokers }] as const,
-  ),
+export const roles: ReadonlyMap<string, Row> = new Map([
+  ...queries.map((query) => [`solver-${query}`, solver(query)] as const),
+  ...queries.map((query) => [`trips-solver-${query}`, tripsSolver(query)] as const),
+  ['eof-trips-listener', eofListener(eofTripsListenerGates)],
+  ['eof-listener', eofListener(eofListenerGates)],
+  ...filterNames.map((name) => [`filter-${name}`, filter(name)] as const),
+  ...topics.map((topic) => [`broker-${topic}`, broker(topic)] as const),
   ['entry-point', { make: makeEntryPoint, replicas: () => 1 }],
 ]);
 
