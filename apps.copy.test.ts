@@ -1,6 +1,6 @@
 /**
- * An app is a template: its folder is copied under a new name, nothing outside it is touched but the lock file, and the copy's own tests and demo pass. It
- * happens in a scratch copy of the workspace.
+ * An app is a template: its folder is copied under a new name, nothing outside it is touched but the lock file, and the copy's types, demo and first
+ * system test pass; what else the app promises does not hang on its name. It happens in a scratch copy of the workspace.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -45,6 +45,12 @@ function needsEngine(app: string): boolean {
 const nameOf = (app: string): string => `${app}-copied`;
 const folderOf = (app: string): string => join(scratch, 'apps', nameOf(app));
 
+/** The test of the whole system: `system.test.ts`, or where there is only one, that. */
+function systemTest(app: string): string {
+  const tests = readdirSync(join(folderOf(app), 'test')).filter((file) => /^[^.]+\.test\.ts$/.test(file));
+  return `apps/${nameOf(app)}/test/${tests.includes('system.test.ts') ? 'system.test.ts' : tests[0]!}`;
+}
+
 beforeAll(async () => {
   rmSync(scratch, { recursive: true, force: true });
   for (const file of repositoryFiles(root)) {
@@ -65,8 +71,9 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 describe.each(apps)('a copy of %s under another name', (app) => {
   const name = nameOf(app);
 
-  it('passes its tests and its demo, with nothing else changed', { timeout: 240_000 }, async () => {
-    expect(await run('npx', 'nx', 'test', name)).toMatch(/Tests .*\d+ passed/);
+  it('has right types, passes a system test and its demo, with nothing else changed', { timeout: 240_000 }, async () => {
+    await run('npx', 'nx', 'typecheck', name);
+    expect(await run('npx', 'vitest', 'run', '--project', 'unit', systemTest(app))).toMatch(/Tests .*\d+ passed/);
     if (!needsEngine(app)) expect(await run('npx', 'nx', 'demo', name)).toContain('Checked:');
     expect(treeOutsideCopies()).toEqual(before);
   });

@@ -55,7 +55,7 @@ export default defineConfig({
       ...[...documents].map(([folder, documents]) => ({
         test: { name: `readme:${folder}`, include: ['readme.test.ts'], provide: { documents }, maxWorkers },
       })),
-      { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...engineSuite } },
+      { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },
     ],

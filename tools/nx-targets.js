@@ -39,12 +39,15 @@ export function packageTargets(folder) {
   };
 }
 
-const workspaceTargets = () => ({
-  test: command('vitest run --project unit tidy docker/ tools/'),
-  copy: command('vitest run --project copy'),
-  lint: command('eslint . --max-warnings 0'),
-  typecheck: command('node tools/typecheck.ts .'),
-});
+/** These read the files of all packages. */
+const workspaceTargets = () => {
+  const inputs = ['{workspaceRoot}/**/*', { runtime: 'node --version' }];
+  return {
+    test: { ...command('vitest run --project unit tidy docker/ tools/'), inputs },
+    lint: { ...command('eslint . --max-warnings 0'), inputs },
+    typecheck: { ...command('node tools/typecheck.ts .'), inputs },
+  };
+};
 
 /** @param {string} line run in the workspace's root */
 const command = (line) => ({ executor: 'nx:run-commands', options: { command: line, cwd: '{workspaceRoot}' } });

@@ -1,7 +1,7 @@
 /**
- * Runs every check and every test of the workspace, and counts them: `npm run test:all`. With `--no-engine` only what needs no Docker engine: `npm test`.
+ * Runs every check and every test of the workspace, and counts them: `npm run test:all`. With `--no-engine` only what answers within a minute: `npm test`.
  *
- * What is quick runs side by side. What takes long runs after that, one suite after the other: two at once would measure each other.
+ * What is quick runs side by side. What needs an engine runs after that, one suite after the other: two at once would measure each other.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -19,6 +19,12 @@ interface Counts {
   skipped: number;
   /** A line or more for each failure: said again at the end, where somebody looks first after a long run. */
   failures: readonly string[];
+  files: readonly FileTime[];
+}
+
+interface FileTime {
+  file: string;
+  seconds: number;
 }
 
 interface Step {
@@ -26,51 +32,49 @@ interface Step {
   run: () => Promise<Counts>;
 }
 
-/** Formatting, rules and types count as one test each. */
+/** Formatting, rules and types count as one test each. Nx answers at once where nothing has changed since the last time. */
 const checks: readonly Step[] = [
   check('format', 'prettier', ['--check', '.', '--cache', '--log-level', 'warn']),
-  // The rule of module boundaries reads Nx's project graph from its cache, and holds nothing where there is none; so the graph comes first.
-  // ESLint keeps no cache: a rule that knows types can find fault with a file because another one has changed.
-  check('lint', 'bash', ['-c', 'nx show projects > /dev/null && eslint . --max-warnings 0']),
-  check('types', 'tsc', ['--noEmit', '-p', '.']),
+  check('lint', 'nx', ['lint', 'workspace']),
+  check('types', 'nx', ['typecheck', 'workspace']),
 ];
 
-/** Projects of vitest.config.ts. The long ones show their own progress. */
-const unit = suite('unit', 'quiet');
-const longSuites = ['embedded', 'copy', 'integration', 'chaos'].map((project) => suite(project, 'shown'));
+/** Projects of vitest.config.ts. */
+const unit = suite('unit', 'unit');
+const longSuites = [
+  suite('no engine', 'embedded', 'readme:*', 'copy'),
+  suite('integration', 'integration'),
+  suite('chaos', 'chaos'),
+];
 
 function check(name: string, program: string, args: readonly string[]): Step {
   return {
     name,
     async run() {
-      const { code, output } = await runQuietly(program, args);
-      if (code === 0) return { passed: 1, failed: 0, skipped: 0, failures: [] };
-      process.stderr.write(`\n${output}\n`);
-      return { passed: 0, failed: 1, skipped: 0, failures: [name] };
+      const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+      const [code, output, complaints] = await Promise.all([ended(child), text(child.stdout), text(child.stderr)]);
+      if (code === 0) return { passed: 1, failed: 0, skipped: 0, failures: [], files: [] };
+      process.stderr.write(`\n${output}${complaints}\n`);
+      return { passed: 0, failed: 1, skipped: 0, failures: [name], files: [] };
     },
   };
 }
 
-function suite(project: string, progress: 'quiet' | 'shown'): Step {
+/** Vitest names each file when it is done, so that a long run shows where it is. */
+function suite(name: string, ...projects: readonly string[]): Step {
   return {
-    name: project,
+    name,
     async run() {
       const folder = await mkdtemp(join(tmpdir(), 'lab-tests-'));
       const report = join(folder, 'report.json');
-      const args = [
-        'run',
-        '--passWithNoTests',
-        '--project',
-        project,
-        '--reporter=default',
-        '--reporter=json',
-        `--outputFile.json=${report}`,
-      ];
+      const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+      // For a server that shows results.
+      const junit = process.env['JUNIT_FOLDER'];
+      if (junit !== undefined) reporters.push('--reporter=junit', `--outputFile.junit=${join(junit, `${name}.xml`)}`);
       try {
-        const { code, output } = await (progress === 'shown' ? runShown : runQuietly)('vitest', args);
-        const counts = await countsOf(project, report, code);
-        if (counts.failed > 0) process.stderr.write(`\n${output}\n`);
-        return counts;
+        const args = ['run', ...projects.map((project) => `--project=${project}`), ...reporters];
+        const child = spawn('vitest', args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+        return await countsOf(name, report, await ended(child));
       } finally {
         await rm(folder, { recursive: true });
       }
@@ -78,54 +82,52 @@ function suite(project: string, progress: 'quiet' | 'shown'): Step {
   };
 }
 
-interface Report {
-  numPassedTests: number;
-  numFailedTests: number;
-  numPendingTests: number;
-  numTodoTests: number;
-  testResults: { name: string; status: string; message: string; assertionResults: AssertionResult[] }[];
+async function ended(child: ReturnType<typeof spawn>): Promise<number> {
+  return new Promise((resolve, reject) => child.once('error', reject).once('close', (code) => resolve(code ?? 1)));
 }
 
-interface AssertionResult {
+interface Report {
+  numPassedTests: number;
+  numPendingTests: number;
+  numTodoTests: number;
+  testResults: FileResult[];
+}
+
+interface FileResult {
+  name: string;
   status: string;
-  fullName: string;
-  failureMessages: string[];
+  message: string;
+  startTime: number;
+  endTime: number;
+  assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
 }
 
 /** Counts a report of Vitest. A file that cannot be loaded has no tests, and yet has failed; so has a run without a report. */
-async function countsOf(project: string, file: string, code: number): Promise<Counts> {
-  const content = await readFile(file, 'utf8').catch(() => undefined);
-  if (content === undefined) return { passed: 0, failed: 1, skipped: 0, failures: [`${project}: vitest wrote no report`] };
+async function countsOf(suite: string, reportFile: string, code: number): Promise<Counts> {
+  const content = await readFile(reportFile, 'utf8').catch(() => undefined);
+  if (content === undefined)
+    return { passed: 0, failed: 1, skipped: 0, failures: [`${suite}: vitest wrote no report`], files: [] };
   const report = JSON.parse(content) as Report;
-  const failures = report.testResults.flatMap(({ name, status, message, assertionResults }) => {
-    const file = relative(root, name);
-    if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${message}`];
-    return assertionResults
-      .filter((result) => result.status === 'failed')
-      .map(({ fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.join('\n').slice(0, 2000)}`);
-  });
-  if (failures.length === 0 && code !== 0) failures.push(`${project}: an error outside of a test; vitest ended with ${code}`);
+  const failures = report.testResults.flatMap(failuresOf);
+  if (failures.length === 0 && code !== 0) failures.push(`${suite}: an error outside of a test; vitest ended with ${code}`);
   return {
     passed: report.numPassedTests,
     failed: failures.length,
     skipped: report.numPendingTests + report.numTodoTests,
     failures,
+    files: report.testResults.map(({ name, startTime, endTime }) => ({
+      file: relative(root, name),
+      seconds: (endTime - startTime) / 1000,
+    })),
   };
 }
 
-async function runQuietly(program: string, args: readonly string[]): Promise<{ code: number; output: string }> {
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
-  const ended = new Promise<number>((resolve, reject) => child.once('error', reject).once('close', (code) => resolve(code ?? 1)));
-  const [code, output, complaints] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
-  return { code, output: output + complaints };
-}
-
-async function runShown(program: string, args: readonly string[]): Promise<{ code: number; output: string }> {
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  const code = await new Promise<number>((resolve, reject) =>
-    child.once('error', reject).once('close', (code) => resolve(code ?? 1)),
-  );
-  return { code, output: '' };
+function failuresOf({ name, status, message, assertionResults }: FileResult): string[] {
+  const file = relative(root, name);
+  if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${message}`];
+  return assertionResults
+    .filter((result) => result.status === 'failed')
+    .map(({ fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.join('\n').slice(0, 2000)}`);
 }
 
 async function timed({ name, run }: Step): Promise<Counts> {
@@ -147,7 +149,14 @@ function sum(all: readonly Counts[]): Counts {
     failed: total('failed'),
     skipped: total('skipped'),
     failures: all.flatMap(({ failures }) => failures),
+    files: all.flatMap(({ files }) => files),
   };
+}
+
+function printSlowest(files: readonly FileTime[]): void {
+  console.log('\nthe slowest files:');
+  for (const { file, seconds } of files.toSorted((a, b) => b.seconds - a.seconds).slice(0, 10))
+    console.log(`${seconds.toFixed(1).padStart(7)} s  ${file}`);
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -166,6 +175,7 @@ async function main(args: readonly string[]): Promise<number> {
     all.push(await timed(step));
   }
   const total = sum(all);
+  printSlowest(total.files);
   for (const failure of total.failures) console.log(`\n✗ ${failure}`);
   console.log(`\n${sentence(total)}`);
   // Everything can run here, so what was skipped has not passed.
