@@ -180,7 +180,7 @@ describe('documents', () => {
     const findings = documents.flatMap((file) => {
       const text = read(file);
       const npmScripts = [...text.matchAll(/npm run ([\w:]+)/g)].filter(([, name]) => !(name! in rootScripts));
-      const targets = [...text.matchAll(/npx nx (\w+) ([\w-]+)/g)].filter(
+      const targets = [...text.matchAll(/npx nx (?!affected )(\w+) ([\w-]+)/g)].filter(
         // `yours` stands for the reader's own app.
         ([, target, project]) => project !== 'yours' && !(target! in (scripts.get(project!) ?? {})),
       );
