@@ -1,12 +1,14 @@
-/** What people see in a terminal: tables, and how far long work is. Loaded by what needs it only, as the packages behind it are heavy. */
-import { SingleBar } from 'cli-progress';
-import Table from 'cli-table3';
+/** What people see in a terminal: tables, and how far long work is. The packages behind them are loaded by the first of each. */
+import { createRequire } from 'node:module';
 import { systemClock, type Clock } from './time.ts';
+
+const require = createRequire(import.meta.url);
 
 /** A table in a frame. Columns of numbers stand to the right. */
 export function tableText(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const isNumbers = (column: number): boolean => rows.length > 0 && rows.every((row) => /^[\d.,]+$/.test(String(row[column])));
   const colAligns = head.map((_, column) => (isNumbers(column) ? ('right' as const) : ('left' as const)));
+  const Table = require('cli-table3') as typeof import('cli-table3');
   const table = new Table({ head: [...head], colAligns, style: { head: [], border: [], compact: true } });
   table.push(...rows.map((row) => [...row]));
   return table.toString();
@@ -34,6 +36,7 @@ export function startBar(what: string, total: number, { stream = process.stderr,
 }
 
 function drawnBar(what: string, total: number, stream: NodeJS.WriteStream): Bar {
+  const { SingleBar } = require('cli-progress') as typeof import('cli-progress');
   const format = `${what} [{bar}] {percentage} % | {doneText} of {totalText} | {eta_formatted} left`;
   const bar = new SingleBar({ stream, format, hideCursor: true, clearOnComplete: false });
   const texts = (done: number, all: number) => ({ doneText: bytesText(done), totalText: bytesText(all) });
