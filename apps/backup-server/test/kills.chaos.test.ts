@@ -335,18 +335,27 @@ class Siege implements AsyncDisposable {
     }
     await this.#note(strike.victim === 'standalone' ? names : [strike.victim], newBytes, lacking);
     await (strike.victim === 'standalone' ? this.system.startStandalone() : this.system.restartNode(strike.victim));
-    await Promise.all(names.map((name) => this.system.backUp(name)));
+    const failures = new Map(await Promise.all(names.map(async (name) => [name, await this.#backUpAgain(name)] as const)));
     for (const name of names) {
       await this.expectNewest(name);
+      // On a busy machine a try may fail of its own, and cost a chunk as any interruption.
+      const spareBytes = framingBytesMax + failures.get(name)! * (chunkBytesMax + framingBytesMax);
       const again = this.relay(name).bytes;
       if (strike.victim !== 'standalone' && strike.victim !== name) {
-        expect(again).toBeLessThanOrEqual(newBytes.get(name)! + framingBytesMax);
+        expect(again).toBeLessThanOrEqual(newBytes.get(name)! + spareBytes);
         continue;
       }
-      expect(again, 'what was kept is sent again').toBeLessThanOrEqual(lacking.get(name)! + framingBytesMax);
-      const most = newBytes.get(name)! + chunkBytesMax + 2 * framingBytesMax;
+      expect(again, 'what was kept is sent again').toBeLessThanOrEqual(lacking.get(name)! + spareBytes);
+      const most = newBytes.get(name)! + chunkBytesMax + framingBytesMax + spareBytes;
       expect(sentBytes.get(name)! + again, 'more than a chunk is sent again').toBeLessThanOrEqual(most);
     }
+  }
+
+  /** Backs up until it succeeds; how many tries failed. */
+  async #backUpAgain(name: string): Promise<number> {
+    const { attempts: before } = await this.system.taskOf(name);
+    await this.system.backUp(name);
+    return (await this.system.taskOf(name)).attempts - before - 1;
   }
 
   /** The last change is so old that nodes remember what they read: what was interrupted is offered again without being read. */
@@ -515,7 +524,7 @@ describe.concurrent('a server or a node is killed while it makes a version', () 
 });
 
 describe('a server is killed while it writes packs anew', () => {
-  it('every version that is listed restores byte for byte', { timeout: 300_000 }, async () => {
+  it('every version that is listed restores byte for byte', { timeout: 600_000 }, async () => {
     const rounds = 5;
     await using siege = await Siege.start({ settings: ['--sweep-interval', '1s'] });
     const { system, store } = siege;
@@ -534,7 +543,7 @@ describe('a server is killed while it writes packs anew', () => {
       // Old packs go last: when one is missing, the moment was missed.
       const areThere = (): boolean => packs.every((pack) => existsSync(join(store.directory, 'packs', pack)));
       const isTime = (): boolean => unfinishedBytes(store.directory) >= bytes || !areThere();
-      await eventually(isTime, { intervalMs: 1, timeoutMs: 20_000 });
+      await eventually(isTime, { intervalMs: 1, timeoutMs: 60_000 });
       await system.standalone.kill();
       if (areThere()) struck++;
       await system.startStandalone();

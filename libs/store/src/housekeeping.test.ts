@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { eventually, seededRandom, type Random } from '@lab/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
+  afterGrace,
   backUp,
   blobOf,
   bytesIn,
@@ -25,7 +26,6 @@ import { ownRecord } from './record.ts';
 import { MissingBlobsError, type Store, type Version } from './store.ts';
 
 const name = 'docs';
-const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
 
 let folders: string[] = [];
 let stores: Store<Version>[] = [];

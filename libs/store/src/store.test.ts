@@ -1,13 +1,14 @@
 import { readdirSync, linkSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { seededRandom, type Random } from '@lab/testing';
-import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { seededRandom, simulate } from '@lab/testing';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { anythingHappens, killedInTheMiddle } from '../test/life.ts';
 import {
+  afterGrace,
   backUp,
   blobOf,
   copyOf,
-  cutUnfinished,
   keepBlobs,
   manifestFor,
   newFolder,
@@ -22,11 +23,10 @@ import {
   type Files,
 } from '../test/small-store.ts';
 import { encodeBundle, MalformedBundleError } from './bundle.ts';
-import { scrub, sweep } from './housekeeping.ts';
+import { sweep } from './housekeeping.ts';
 import { MissingBlobsError, SupersededError, type Store, type Version } from './store.ts';
 
 const name = 'docs';
-const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
 
 let folders: string[] = [];
 let stores: Store<Version>[] = [];
@@ -396,137 +396,13 @@ describe('a folder', () => {
   });
 });
 
-/** What should be listed: for each name, versions by number. */
-type Model = Map<string, Map<number, Files>>;
-
-const names = ['docs', 'docs/sub', 'other'];
-
-/** A store and what should be in it, through anything that may happen to it. */
-class Life {
-  readonly random: Random;
-  readonly contents: Buffer[];
-  directory = folder();
-  store!: Store<Version>;
-  model: Model = new Map();
-  readonly log: string[] = [];
-
-  constructor(seed: number) {
-    this.random = seededRandom(seed);
-    this.contents = Array.from({ length: 12 }, (_, index) =>
-      (index % 2 === 0 ? noise : text)(this.random, this.random.pick([0, 1, 50, 400, 1000, 2600])),
-    );
-  }
-
-  someFiles(): Files {
-    const count = this.random.integer(0, 6);
-    return new Map(Array.from({ length: count }, (_, index) => [`f${index}`, this.random.pick(this.contents)]));
-  }
-
-  /** Every step: what it is called, and what it does to the store and the model. */
-  readonly steps: Record<string, () => Promise<void>> = {
-    backUp: async () => void (await this.#backUp(this.someFiles(), undefined)),
-    backUpAndRetain: async () => void (await this.#backUp(this.someFiles(), this.random.integer(1, 3))),
-    breakOff: () => keepBlobs(this.store, this.someFiles()),
-    forget: async () => {
-      const name = this.random.pick(names);
-      expect(await this.store.forget(name)).toBe(this.model.get(name)?.size ?? 0);
-      this.model.delete(name);
-    },
-    sweep: async () => void (await sweep(this.store, afterGrace)),
-    scrub: async () => expect((await scrub(this.store, undefined)).findings).toEqual([]),
-    reopen: async () => {
-      await this.store.close();
-      this.store = await open(this.directory);
-    },
-    crash: async () => {
-      this.directory = copyOf(this.directory);
-      folders.push(this.directory);
-      if (this.random.chance(0.5)) cutUnfinished(this.directory, this.random);
-      this.store = await open(this.directory);
-    },
-    other: async () => {
-      // The next steps are another process's.
-      this.store = await open(this.directory);
-    },
-  };
-
-  async #backUp(files: Files, keep: number | undefined): Promise<void> {
-    const name = this.random.pick(names);
-    const number = await backUp(this.store, name, files, { keep, blobsInBundle: this.random.integer(1, 4) });
-    const versions = new Map(this.model.get(name)).set(number, files);
-    const surplus = keep === undefined ? [] : [...versions.keys()].slice(0, -keep);
-    surplus.forEach((each) => versions.delete(each));
-    this.model.set(name, versions);
-  }
-
-  async check(): Promise<void> {
-    const listed = await versionsIn(this.store);
-    const expected = [...this.model].flatMap(([name, versions]) => [...versions.keys()].map((number) => `${name} ${number}`));
-    expect(listed.map((each) => `${each.name} ${each.version}`).toSorted()).toEqual(expected.toSorted());
-    const known = new Map<string, Uint8Array>();
-    for (const version of listed)
-      expect(await readBack(this.store, version, known)).toEqual(this.model.get(version.name)!.get(version.version));
-  }
-
-  async step(name: string): Promise<void> {
-    this.log.push(name);
-    await this.steps[name]!();
-    await this.check();
-  }
-}
-
 describe('a store', () => {
-  const lives = Array.from({ length: 60 }, (_, seed) => seed);
+  // Hundreds of seeds: lives.chaos.test.ts.
+  const options = { env: process.env, file: import.meta.filename };
 
-  it.each(lives)('has all that is listed, byte for byte, after anything that happens to it (seed %d)', async (seed) => {
-    const life = new Life(seed);
-    onTestFailed(() => life.log);
-    life.store = await open(life.directory);
-    const steps = [...Object.keys(life.steps), 'backUp', 'backUp', 'backUpAndRetain', 'sweep'];
-    for (let count = 0; count < 7; count++) await life.step(life.random.pick(steps));
-  });
+  it('has all that is listed, byte for byte, after anything that happens to it', () =>
+    simulate({ ...options, seeds: 20 }, anythingHappens));
 
-  it.each(lives.slice(0, 16))('has all that was listed when its process is killed in the middle (seed %d)', async (seed) => {
-    const life = new Life(1000 + seed);
-    onTestFailed(() => life.log);
-    life.store = await open(life.directory);
-    for (let count = 0; count < 3; count++) await life.step('backUp');
-    for (let count = 0; count < 3; count++) {
-      const before = new Map([...life.model].map(([name, versions]) => [name, new Map(versions)]));
-      const name = life.random.pick(['backUp', 'backUpAndRetain', 'forget', 'sweep', 'breakOff']);
-      life.log.push(`${name}, killed`);
-      const step = life.steps[name]!();
-      for (let turn = life.random.integer(0, 60); turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve));
-      const copy = copyOf(life.directory);
-      folders.push(copy);
-      await step;
-      life.directory = copy;
-      if (life.random.chance(0.3)) cutUnfinished(copy, life.random);
-      life.store = await open(copy);
-      await settle(life, before);
-    }
-  });
+  it('has all that was listed when its process is killed in the middle', () =>
+    simulate({ ...options, seeds: 8 }, killedInTheMiddle));
 });
-
-/** The step that was broken off has happened, or not, or to the oldest versions only; what it did not concern is there. */
-async function settle(life: Life, before: Model): Promise<void> {
-  const found: Model = new Map();
-  for (const version of await versionsIn(life.store)) {
-    const { name } = version;
-    const candidates = [before, life.model].flatMap((model) => model.get(name)?.get(version.version) ?? []);
-    expect(candidates).toContainEqual(await readBack(life.store, version));
-    found.set(name, new Map(found.get(name)).set(version.version, candidates.at(-1)!));
-  }
-  for (const [name, versions] of before)
-    for (const number of versions.keys())
-      if (life.model.get(name)?.has(number) === true) expect(found.get(name)?.has(number)).toBe(true);
-  life.model = found;
-  await life.check();
-}
-
-/** What had happened, beside the error. */
-function onTestFailed(log: () => readonly string[]): void {
-  onTestFinished(({ task }) => {
-    if (task.result?.state === 'fail') process.stderr.write(`${task.name}: ${log().join(', ')}\n`);
-  });
-}

@@ -32,6 +32,9 @@ const options: StoreOptions = {
 
 export const openStore = (directory: string): Promise<Store<Version>> => Store.open(directory, options);
 
+/** For `sweep`: everything is old enough. */
+export const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
+
 /** In memory where there is such a folder: thousands of syncs cost nothing there. */
 export const newFolder = (): string => mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'backup-store-'));
 export const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true });
