@@ -13,6 +13,7 @@ const root = import.meta.dirname;
  *   runs it; the same promise has a quick test in unit.
  * - `readme:<folder>`: the commands in the folder's documents. One project for each folder, so that they run side by side.
  * - `*.copy.test.ts`: a copy of each app under another name.
+ * - `*.hostile.test.ts`: demos, a bench and tests on a host where everything is unusual that may be.
  *
  * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
  * `*.chaos.test.ts`.
@@ -30,14 +31,20 @@ const documents = Map.groupBy(
   dirname,
 );
 
+// Tests compare what programs print. Either would colour it, and with both Node adds a warning.
+delete process.env['NO_COLOR'];
+delete process.env['FORCE_COLOR'];
+
 export default defineConfig({
   test: {
+    // Vite takes these characters of a path for its own; where the checkout has them, Node loads the tests itself.
+    ...(/[#%?]/.test(root) && { experimental: { viteModuleRunner: false } }),
     projects: [
       {
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: [...ignored, 'readme.test.ts', '**/*.{embedded,integration,chaos,copy}.test.ts'],
+          exclude: [...ignored, 'readme.test.ts', '**/*.{embedded,integration,chaos,copy,hostile}.test.ts'],
           testTimeout: 20_000,
           maxWorkers,
         },
@@ -55,6 +62,7 @@ export default defineConfig({
       ...[...documents].map(([folder, documents]) => ({
         test: { name: `readme:${folder}`, include: ['readme.test.ts'], provide: { documents }, maxWorkers },
       })),
+      { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },

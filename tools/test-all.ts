@@ -42,7 +42,7 @@ const checks: readonly Step[] = [
 /** Projects of vitest.config.ts. */
 const unit = suite('unit', 'unit');
 const longSuites = [
-  suite('no engine', 'embedded', 'readme:*', 'copy'),
+  suite('no engine', 'embedded', 'readme:*', 'copy', 'hostile'),
   suite('integration', 'integration'),
   suite('chaos', 'chaos'),
 ];
