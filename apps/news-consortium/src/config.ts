@@ -14,7 +14,7 @@ export const agentsSetting = z.array(address).min(1);
 const process = {
   databaseUrl: z
     .string()
-    .regex(/^postgres(ql)?:\/\/./, 'postgres://USER:PASSWORD@HOST:PORT/DATABASE')
+    .refine((text) => /^postgres(ql)?:/.test(text) && URL.canParse(text), 'postgres://USER:PASSWORD@HOST:PORT/DATABASE')
     .default('postgres://lab:lab@127.0.0.1:5432/lab')
     .describe('where PostgreSQL is'),
   ...roleSettings,

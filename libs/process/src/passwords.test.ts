@@ -33,4 +33,11 @@ describe('passwords', () => {
     expect(refused).toEqual(Array.from({ length: 25 - 2 - 20 }, () => expect.any(PasswordsBusyError) as unknown));
     expect(await passwords.matches('wrong horse', await passwords.hash('correct horse'))).toBe(false);
   });
+
+  it('of those who have given up are not hashed when their turn comes', async () => {
+    const stored = await passwords.hash('correct horse');
+    await expect(passwords.hash('correct horse', () => true)).rejects.toThrow(PasswordsBusyError);
+    await expect(passwords.matches('correct horse', stored, () => true)).rejects.toThrow(PasswordsBusyError);
+    expect(await passwords.matches('correct horse', stored, () => false)).toBe(true);
+  });
 });

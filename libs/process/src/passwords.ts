@@ -41,27 +41,34 @@ export class Passwords {
     this.#nobody = written(cost, Buffer.alloc(16), Buffer.alloc(hashBytes));
   }
 
-  /** What to store of a password: never the same text twice. Rejects with `PasswordsBusyError`. */
-  async hash(password: string): Promise<string> {
+  /**
+   * What to store of a password: never the same text twice. Rejects with `PasswordsBusyError`, also where `isAbandoned` says at its turn that nobody
+   * waits for it any more: whoever gives up and tries again on a slow machine would otherwise queue up behind their own tries.
+   */
+  async hash(password: string, isAbandoned?: () => boolean): Promise<string> {
     const salt = randomBytes(16);
-    return written(this.#cost, salt, await this.#derive(password, salt, this.#cost));
+    return written(this.#cost, salt, await this.#derive(password, salt, this.#cost, isAbandoned));
   }
 
   /**
    * Whether it is the password of which `stored` was made, whatever that cost. Never so without one, which takes as long to find out.
-   * Rejects with `PasswordsBusyError`.
+   * Rejects as `hash` does.
    */
-  async matches(password: string, stored: string | null | undefined): Promise<boolean> {
+  async matches(password: string, stored: string | null | undefined, isAbandoned?: () => boolean): Promise<boolean> {
     const [, N, r, p, salt = '', hash = ''] = (stored ?? this.#nobody).split('$');
     const right = Buffer.from(hash, 'base64');
-    const given = await this.#derive(password, Buffer.from(salt, 'base64'), { N: Number(N), r: Number(r), p: Number(p) });
+    const cost = { N: Number(N), r: Number(r), p: Number(p) };
+    const given = await this.#derive(password, Buffer.from(salt, 'base64'), cost, isAbandoned);
     return timingSafeEqual(given, right) && typeof stored === 'string';
   }
 
-  async #derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
+  async #derive(password: string, salt: Buffer, cost: ScryptCost, isAbandoned = (): boolean => false): Promise<Buffer> {
     const { activeCount, pendingCount } = this.#lanes;
     if (activeCount + pendingCount >= atOnce + waitingMax) throw new PasswordsBusyError();
-    return this.#lanes(() => derive(password.normalize('NFC'), salt, hashBytes, { ...cost }));
+    return this.#lanes(async () => {
+      if (isAbandoned()) throw new PasswordsBusyError();
+      return derive(password.normalize('NFC'), salt, hashBytes, { ...cost });
+    });
   }
 }
 

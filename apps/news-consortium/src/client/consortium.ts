@@ -32,6 +32,8 @@ export class NoAnswerError extends Error {
 const nodeAttemptMs = 800;
 /** Agents hash passwords, which takes 0.2 s of a core. */
 const agentAttemptMs = 1_200;
+/** How long a try may take that would usually take so long. */
+type Within = (attemptMs: number) => number;
 const pauseMsMin = 50;
 const pauseMsMax = 200;
 /** A node that did not answer is asked again only then: by that time agents name others. One that answered, if only that the database is away, may be asked again soon. */
@@ -53,7 +55,7 @@ export class Consortium {
    * (`onTrouble` was told), that one may have been done, and the session closed since.
    */
   async agent<K extends Kind>(kind: K, body: Body<K>): Promise<Replies[K]> {
-    return this.#patiently((leftMs) => this.#askAgent(kind, body, leftMs));
+    return this.#patiently((within) => this.#askAgent(kind, body, within));
   }
 
   /** Asks a node that serves the area, or any node where none is given. Throws the refusal, or `NoAnswerError`. */
@@ -63,13 +65,13 @@ export class Consortium {
 
   /** Does something with a node that serves the area; where that fails for want of an answer, again with the same or another node. */
   async withNode<T>(area: string | undefined, work: (address: string, timeoutMs: number) => Promise<T>): Promise<T> {
-    return this.#patiently(async (leftMs) => {
+    return this.#patiently(async (within) => {
       try {
-        return await this.#tryNode(area, work, leftMs);
+        return await this.#tryNode(area, work, within);
       } catch (error) {
         // Who names others has answered: those are asked at once, but not round and round.
         if (!namesNodes(error)) throw error;
-        return this.#tryNode(area, work, leftMs);
+        return this.#tryNode(area, work, within);
       }
     });
   }
@@ -77,11 +79,11 @@ export class Consortium {
   async #tryNode<T>(
     area: string | undefined,
     work: (address: string, timeoutMs: number) => Promise<T>,
-    leftMs: number,
+    within: Within,
   ): Promise<T> {
-    const address = await this.#nodeOf(area, leftMs);
+    const address = await this.#nodeOf(area, within);
     try {
-      return await work(address, Math.min(nodeAttemptMs, leftMs));
+      return await work(address, within(nodeAttemptMs));
     } catch (error) {
       this.#nodes.delete(area ?? '');
       if (error instanceof Refusal && error.code === 'not-served') this.#remember(area, error.details.nodes ?? []);
@@ -90,12 +92,12 @@ export class Consortium {
     }
   }
 
-  async #askAgent<K extends Kind>(kind: K, body: Body<K>, leftMs: number): Promise<Replies[K]> {
+  async #askAgent<K extends Kind>(kind: K, body: Body<K>, within: Within): Promise<Replies[K]> {
     if (this.#agents.length === 0) this.#agents = [...(await this.#options.agents())];
     const agent = this.#agents[0];
     if (agent === undefined) throw new Refusal('unavailable', 'no agent is known');
     try {
-      return await this.#options.ask(agent, kind, body, { timeoutMs: Math.min(agentAttemptMs, leftMs) });
+      return await this.#options.ask(agent, kind, body, { timeoutMs: within(agentAttemptMs) });
     } catch (error) {
       // The next one, and after the last one all of them, looked up again.
       if (triesAgain(error)) this.#agents.shift();
@@ -103,8 +105,8 @@ export class Consortium {
     }
   }
 
-  async #nodeOf(area: string | undefined, leftMs: number): Promise<string> {
-    const known = this.#nodes.get(area ?? '') ?? (await this.#askAgent('where', { area }, leftMs)).nodes;
+  async #nodeOf(area: string | undefined, within: Within): Promise<string> {
+    const known = this.#nodes.get(area ?? '') ?? (await this.#askAgent('where', { area }, within)).nodes;
     this.#remember(area, known);
     const nowMs = this.#options.clock.nowMs();
     const trusted = known.find((address) => nowMs - (this.#suspectedMs.get(address) ?? -Infinity) > suspectMs);
@@ -119,15 +121,20 @@ export class Consortium {
   }
 
   /** Tries until it works, is refused for good, or takes too long. */
-  async #patiently<T>(attempt: (leftMs: number) => Promise<T>): Promise<T> {
+  async #patiently<T>(attempt: (within: Within) => Promise<T>): Promise<T> {
     const { clock, patienceMs, signal, onTrouble } = this.#options;
     const lateMs = clock.nowMs() + patienceMs;
+    let unanswered = 0;
+    // Where even the third one does not answer, the machine may be slow for all: the next ones get more time, up to eight times as much.
+    const slack = (): number => 2 ** Math.min(3, Math.max(0, unanswered - 2));
+    const within: Within = (attemptMs) => Math.max(1, Math.min(attemptMs * slack(), lateMs - clock.nowMs()));
+    const onRetry = (error: unknown): void => {
+      if (error instanceof FramingError && !error.definite) unanswered++;
+      onTrouble?.(error as Error);
+    };
+    const limits = { withinMs: patienceMs, firstMs: pauseMsMin, mostMs: pauseMsMax, worthwhile: triesAgain };
     try {
-      return await retry(() => attempt(Math.max(1, lateMs - clock.nowMs())), {
-        ...{ clock, withinMs: patienceMs, firstMs: pauseMsMin, mostMs: pauseMsMax, worthwhile: triesAgain },
-        onRetry: (error) => onTrouble?.(error as Error),
-        ...(signal !== undefined && { signal }),
-      });
+      return await retry(() => attempt(within), { clock, ...limits, onRetry, ...(signal !== undefined && { signal }) });
     } catch (error) {
       if (!triesAgain(error)) throw error;
       throw new NoAnswerError(`no answer in ${patienceMs / 1000} s: ${error.message}`, { cause: error });

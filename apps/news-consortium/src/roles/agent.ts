@@ -1,7 +1,6 @@
 /** The agent: whom clients ask first, and nodes register with. Any number of them, all alike; what they know is in the database. */
-import type { Logger } from '@lab/process';
+import type { Clock, Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
-import { isPassword } from '../domain/names.ts';
 import type { Replies, Request, Session } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Call, Service } from '../wire/serving.ts';
@@ -16,6 +15,7 @@ export interface AgentParts {
   readonly passwords: Passwords;
   /** For registrations, apart: however many there are, they do not keep users from logging in. */
   readonly newPasswords: Pick<Passwords, 'hash'>;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly newId: () => string;
   /** Milliseconds since 1970. */
@@ -78,16 +78,18 @@ export class Agent implements Service {
     return this.#parts.tokens.check('session', token);
   }
 
+  #isOver(deadline: number): boolean {
+    return this.#parts.clock.nowMs() > deadline;
+  }
+
   #change({ token, area, key }: { token: string; area: string; key: string }): AreaChange {
     return { session: this.#session({ token }), area, key };
   }
 
   async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
-    const { name, password, key } = request;
-    await this.#parts.accounts.register(
-      { name, password: await this.#parts.newPasswords.hash(password), role: 'user', key },
-      deadline,
-    );
+    const { name, key } = request;
+    const password = await this.#parts.newPasswords.hash(request.password, () => this.#isOver(deadline));
+    await this.#parts.accounts.register({ name, password, role: 'user', key }, deadline);
     return { name };
   }
 
@@ -97,18 +99,13 @@ export class Agent implements Service {
     const { name, password } = request;
     await accounts.countAttempt(name, deadline);
     const user = await accounts.find(name, deadline);
-    if (!(await passwords.matches(password, user?.password)) || user === undefined)
+    if (!(await passwords.matches(password, user?.password, () => this.#isOver(deadline))) || user === undefined)
       throw new Refusal('wrong-password', `no user has the name ${name} and this password`);
     const id = newId();
     const expiresMs = nowMs() + sessionMs;
     await accounts.openSession({ id, user, name, lifetimeMs: sessionMs }, deadline);
-    const { role } = user;
-    return {
-      token: tokens.sign({ kind: 'session', id, expiresMs }),
-      name,
-      role,
-      expiresAt: new Date(expiresMs).toISOString(),
-    };
+    const token = tokens.sign({ kind: 'session', id, expiresMs });
+    return { token, name, role: user.role, expiresAt: new Date(expiresMs).toISOString() };
   }
 
   async #where({ request, deadline }: Call<Request<'where'>>): Promise<Replies['where']> {
@@ -138,22 +135,4 @@ export class Agent implements Service {
     }
     if (found !== id) throw new Refusal('unavailable', `another node answers at ${address}`);
   }
-}
-
-/** Makes sure that there is an administrator to begin with. One that is there stays as it is, its password too. */
-export async function ensureAdministrator(
-  { accounts, passwords, log }: Pick<AgentParts, 'accounts' | 'passwords' | 'log'>,
-  { name, password }: { name: string; password: string },
-  deadline: number,
-): Promise<void> {
-  const known = await accounts.find(name, deadline);
-  if (known !== undefined && known.role !== 'administrator')
-    log.warn({ name }, 'the name of the first administrator is a user already, who stays one: choose another name');
-  if (known !== undefined) return;
-  if (!isPassword(password)) throw new RangeError("the first administrator's password is too short or too long");
-  await accounts.register(
-    { name, password: await passwords.hash(password), role: 'administrator', key: `first:${name}` },
-    deadline,
-  );
-  log.info({ name }, 'made the first administrator');
 }

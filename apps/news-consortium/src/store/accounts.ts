@@ -1,4 +1,7 @@
 /** Users, their sessions, and how often somebody tried a password. */
+import type { Logger } from '@lab/process';
+import type { Passwords } from '@lab/process/passwords';
+import { isPassword } from '../domain/names.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { UserRole } from '../messages.ts';
 import type { Database, Deadline, Statement } from './database.ts';
@@ -111,6 +114,24 @@ export class Accounts {
   async prune(deadline: Deadline): Promise<void> {
     await this.#database.run(statements.prune, [], deadline);
   }
+}
+
+/** Makes sure that there is an administrator to begin with. One that is there stays as it is, its password too. */
+export async function ensureAdministrator(
+  { accounts, passwords, log }: { accounts: Accounts; passwords: Passwords; log: Logger },
+  { name, password }: { name: string; password: string },
+  deadline: Deadline,
+): Promise<void> {
+  const known = await accounts.find(name, deadline);
+  if (known !== undefined && known.role !== 'administrator')
+    log.warn({ name }, 'the name of the first administrator is a user already, who stays one: choose another name');
+  if (known !== undefined) return;
+  if (!isPassword(password)) throw new RangeError("the first administrator's password is too short or too long");
+  await accounts.register(
+    { name, password: await passwords.hash(password), role: 'administrator', key: `first:${name}` },
+    deadline,
+  );
+  log.info({ name }, 'made the first administrator');
 }
 
 /** `role` is that of an open session's user, as the database has it now. */
