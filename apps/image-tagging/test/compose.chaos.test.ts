@@ -182,7 +182,7 @@ async function inMidTransfer(): Promise<Transfer> {
     const pendingJobs = (await system.list()).filter(({ state }) => state === 'pending').length;
     const now = await whereIs(idOf(key));
     if (now !== undefined && pendingJobs > 0) return { ...now, pendingJobs, uploads };
-    missed.push(`${now === undefined ? 'over' : 'under way'} with ${pendingJobs} jobs pending`);
+    missed.push(`${now === undefined ? 'over' : 'in flight'} with ${pendingJobs} jobs pending`);
   }
   throw new Error(`no large upload was in mid-transfer with jobs pending: ${missed.join(', ')}`);
 }

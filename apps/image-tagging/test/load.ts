@@ -25,7 +25,7 @@ export async function uploadAtOnce({ uploads }: { uploads: number }): Promise<vo
 /** It goes on each time, sends at most 4 MiB again, and comes back as it was sent. */
 export async function uploadThroughCuts({ mebibytes, cutCount }: { mebibytes: number; cutCount: number }): Promise<void> {
   await using system = await System.start();
-  // As slow as a disk: what is under way is in buffers then, and a cut loses it.
+  // As slow as a disk: what is in flight is in buffers then, and a cut loses it.
   for (const name of system.servers)
     system.fault(name, (point) => {
       if (point === 'append') return new Promise((resolve) => void systemClock.after(1, resolve));

@@ -175,7 +175,7 @@ async function measureMulticasts(): Promise<BenchRow[]> {
   ];
 }
 
-/** So many messages, 200 under way. */
+/** So many messages, 200 in flight. */
 function windows(membership: Membership, body: Buffer, messages: number): Promise<void>[] {
   let left = Math.floor(messages);
   const run = async (): Promise<void> => {

@@ -472,7 +472,7 @@ function testDying(stage: Stage): void {
       const doomed = followers[index]!;
       const survivors = followers.filter((each) => each !== doomed);
       await stage.settle(doomed.multicastAll(numbered('done', 50)));
-      void doomed.tryAll(numbered('under way', 50));
+      void doomed.tryAll(numbered('in flight', 50));
       await stage.kill(doomed);
       await stage.until(() => survivors.every(({ view }) => view?.members.length === 2));
       expect(survivors.map(({ view }) => view?.cause)).toEqual(['disconnect', 'disconnect']);
@@ -526,7 +526,7 @@ function testHistory(stage: Stage): void {
       const followers = await stage.joinAll(groupName, ['a', 'b']);
       await stage.haveAll(followers, resolved);
       await stage.settle(Promise.all(followers.map((each, index) => each.multicastAll(numbered(`${round}.${index}.done`, 50)))));
-      for (const [index, follower] of followers.entries()) void follower.tryAll(numbered(`${round}.${index}.under way`, 50));
+      for (const [index, follower] of followers.entries()) void follower.tryAll(numbered(`${round}.${index}.in flight`, 50));
       await Promise.all(followers.map((follower) => stage.kill(follower)));
       resolved.push(...followers.flatMap((follower) => follower.resolved));
     }

@@ -57,7 +57,7 @@ interface Pending {
 }
 
 /** Messages sent and not read back; later ones wait. */
-const underWayMax = 1_000;
+const inFlightMax = 1_000;
 /** What this member waits for is written again after so long: the copy may have met a dying broker, and a second one does no harm. */
 const againMs = 2_000;
 
@@ -350,7 +350,7 @@ export class Member {
     if (ledger?.begun !== true || ledger.closed || id === undefined || this.#left) return;
     let number = ledger.lastOf(id);
     let awaited = false;
-    for (const item of this.#pending.slice(0, underWayMax)) {
+    for (const item of this.#pending.slice(0, inFlightMax)) {
       // Of a former self that is still in the view: whether it counted is not known yet.
       if (item.sent !== undefined && item.sent.id !== id) return;
       number++;

@@ -76,7 +76,7 @@ class World {
   async kill(victim: MemberProcess): Promise<void> {
     this.living = this.living.filter((member) => member !== victim);
     await victim.kill();
-    expect(victim.underWay).toBeGreaterThan(0);
+    expect(victim.inFlight).toBeGreaterThan(0);
     await this.agree();
     await this.goOn(this.living, 5);
     this.add();
@@ -88,7 +88,7 @@ class World {
     victim.signal('SIGSTOP');
     const others = this.living.filter((member) => member !== victim);
     await this.agree(others);
-    expect(victim.underWay).toBeGreaterThan(0);
+    expect(victim.inFlight).toBeGreaterThan(0);
     await this.goOn(others, 5);
     victim.signal('SIGCONT');
     await eventually(() => victim.self !== undefined && victim.self !== before, patience);

@@ -7,7 +7,7 @@ import { EventQueue } from '../src/event-queue.ts';
 import { IndefiniteError, type Cause, type Features, type Group, type GroupEvent, type Membership } from '../src/port.ts';
 
 /** How many multicasts of one member are on their way; the others wait in the member, and survive the loss of its session. */
-const underWayMax = 3;
+const inFlightMax = 3;
 
 interface Multicast {
   readonly body: Buffer;
@@ -52,7 +52,7 @@ export class HubMembership implements Membership {
   #basesTaken = 0;
   #stalled: PromiseWithResolvers<void> | undefined;
   readonly waiting: Multicast[] = [];
-  readonly underWay: Multicast[] = [];
+  readonly inFlight: Multicast[] = [];
 
   constructor(name: string, hub: Hub) {
     this.id = `#${name}#d`;
@@ -76,8 +76,8 @@ export class HubMembership implements Membership {
   }
 
   send(): void {
-    while (this.component !== undefined && this.underWay.length < underWayMax && this.waiting.length > 0)
-      this.underWay.push(this.waiting.shift()!);
+    while (this.component !== undefined && this.inFlight.length < inFlightMax && this.waiting.length > 0)
+      this.inFlight.push(this.waiting.shift()!);
   }
 
   /** The connection to the daemon is lost. */
@@ -85,7 +85,7 @@ export class HubMembership implements Membership {
     this.component = undefined;
     this.#isNew = true;
     this.isUpToDate = false;
-    for (const { came } of this.underWay.splice(0)) came.reject(new IndefiniteError('lost'));
+    for (const { came } of this.inFlight.splice(0)) came.reject(new IndefiniteError('lost'));
   }
 
   /** The process takes no events until `go`. */
@@ -165,10 +165,10 @@ export class Hub {
 
   /** One message reaches its place in the order of its component. */
   deliver(): boolean {
-    const senders = this.memberships.filter(({ underWay }) => underWay.length > 0);
+    const senders = this.memberships.filter(({ inFlight }) => inFlight.length > 0);
     if (senders.length === 0) return false;
     const sender = this.#random.pick(senders);
-    const { body, came } = sender.underWay.shift()!;
+    const { body, came } = sender.inFlight.shift()!;
     const { id, name } = sender;
     for (const member of sender.component!.members) {
       member.show({ type: 'message', sender: { id, name }, service: 'agreed', body });

@@ -60,7 +60,7 @@ export class MemberProcess {
     return this.view?.self;
   }
   /** Submitted, and not settled. */
-  get underWay(): number {
+  get inFlight(): number {
     return this.submitted.length - this.resolved.length - this.fenced.length - this.indefinite.length;
   }
 

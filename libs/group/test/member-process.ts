@@ -84,7 +84,7 @@ async function say(replica: Replica, name: string): Promise<void> {
   }
 }
 
-/** Commands under way at a time: so many that wherever a fault strikes there is one. */
+/** Commands in flight at a time: so many that wherever a fault strikes there is one. */
 const talkers = 3;
 
 async function main({ rabbitmq, zookeeper, groupName, name, sessionTimeoutMs, isSilent }: MemberSettings): Promise<void> {

@@ -121,7 +121,7 @@ class World {
     this.count('rewired');
   }
 
-  /** All that is under way arrives, and all who stall go on. */
+  /** All that is in flight arrives, and all who stall go on. */
   async settle(): Promise<void> {
     for (const process of this.processes) {
       this.enter(process);

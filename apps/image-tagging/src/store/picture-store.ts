@@ -58,7 +58,7 @@ export class PictureStore {
       (best, each) => (best !== undefined && best.bytes >= each.bytes ? best : each),
       undefined,
     );
-    // The longest may be under way still; of the others nobody needs the bytes.
+    // The longest may still be going on; of the others nobody needs the bytes.
     this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
     const own = join(folder, `${name}${randomUUID()}`);
     const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };

@@ -6,8 +6,8 @@ import { Outbox } from './outbox.ts';
 const lost = new Error('the daemon died');
 
 /** An outbox, and what it has sent. */
-function start({ underWayMax = 2, underWayBytesMax = 10_000, waitingBytesMax = 10_000 } = {}) {
-  const outbox = new Outbox({ underWayMax, underWayBytesMax, waitingBytesMax });
+function start({ inFlightMax = 2, inFlightBytesMax = 10_000, waitingBytesMax = 10_000 } = {}) {
+  const outbox = new Outbox({ inFlightMax, inFlightBytesMax, waitingBytesMax });
   const sent: string[] = [];
   const open = (): void => outbox.open((service, body) => void sent.push(`${service} ${String(body)}`));
   const add = (text: string): Promise<void> => outbox.add('fifo', Buffer.from(text));
@@ -15,7 +15,7 @@ function start({ underWayMax = 2, underWayBytesMax = 10_000, waitingBytesMax = 1
 }
 
 describe('an outbox', () => {
-  it('sends in order, as many as may be under way, and the next when one has come back', async () => {
+  it('sends in order, as many as may be in flight, and the next when one has come back', async () => {
     const { outbox, sent, open, add } = start();
     const [one, two, three] = [add('1'), add('2'), add('3')];
     expect(sent).toEqual([]);
@@ -27,11 +27,11 @@ describe('an outbox', () => {
     outbox.cameBack('fifo', Buffer.from('2'));
     outbox.cameBack('fifo', Buffer.from('3'));
     await Promise.all([two, three]);
-    expect(outbox.underWay).toBe(0);
+    expect(outbox.inFlight).toBe(0);
   });
 
-  it('has a bound on the bytes under way too, which one message may pass', () => {
-    const { outbox, sent, open, add } = start({ underWayMax: 64, underWayBytesMax: 1 });
+  it('has a bound on the bytes in flight too, which one message may pass', () => {
+    const { outbox, sent, open, add } = start({ inFlightMax: 64, inFlightBytesMax: 1 });
     for (const text of ['1', '2']) void add(text);
     open();
     expect(sent).toEqual(['fifo 1']);
@@ -46,7 +46,7 @@ describe('an outbox', () => {
     void add('x'.repeat(50));
   });
 
-  it('cannot tell of what was under way when the session is lost, and sends the rest in the next', async () => {
+  it('cannot tell of what was in flight when the session is lost, and sends the rest in the next', async () => {
     const { outbox, sent, open, add } = start();
     open();
     const settled = Promise.allSettled([add('1'), add('2')]);
@@ -63,21 +63,21 @@ describe('an outbox', () => {
     await three;
   });
 
-  it('fails loudly when what comes back is not the oldest under way', () => {
+  it('fails loudly when what comes back is not the oldest in flight', () => {
     const { outbox, open, add } = start();
     open();
     expect(() => outbox.cameBack('fifo', Buffer.from('1'))).toThrow(
-      new ProtocolError('a message of ours came back that is not under way'),
+      new ProtocolError('a message of ours came back that is not in flight'),
     );
     for (const text of ['1', '2']) void add(text);
     expect(() => outbox.cameBack('fifo', Buffer.from('2'))).toThrow('it was changed or overtaken');
     expect(() => outbox.cameBack('safe', Buffer.from('1'))).toThrow(
-      'came back as 1 bytes, safe; the oldest under way has 1 bytes, fifo',
+      'came back as 1 bytes, safe; the oldest in flight has 1 bytes, fifo',
     );
   });
 
-  it('when closed takes nothing, sends nothing, and still hears of what is under way', async () => {
-    const { outbox, sent, open, add } = start({ underWayMax: 1 });
+  it('when closed takes nothing, sends nothing, and still hears of what is in flight', async () => {
+    const { outbox, sent, open, add } = start({ inFlightMax: 1 });
     open();
     const [one, two] = [add('1'), add('2')];
     const reason = new Error('left');

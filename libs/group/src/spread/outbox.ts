@@ -9,9 +9,9 @@ interface Outgoing {
 }
 
 export interface OutboxLimits {
-  /** Most multicasts under way, and their bytes; one may go over. */
-  readonly underWayMax: number;
-  readonly underWayBytesMax: number;
+  /** Most multicasts in flight, and their bytes; one may go over. */
+  readonly inFlightMax: number;
+  readonly inFlightBytesMax: number;
   /** Most bytes that wait for their turn. */
   readonly waitingBytesMax: number;
 }
@@ -22,13 +22,13 @@ const outgoingBytes = 256;
 const bytesOf = ({ body }: Outgoing): number => body.length + outgoingBytes;
 
 /**
- * The multicasts of one member, in order: some under way, the others waiting for those to come back. Those under way are lost with their session; those that
+ * The multicasts of one member, in order: some in flight, the others waiting for those to come back. Those in flight are lost with their session; those that
  * wait have never left, and go out in the next one.
  */
 export class Outbox {
   readonly #limits: OutboxLimits;
   readonly #waiting = new SizedQueue<Outgoing>();
-  readonly #underWay = new SizedQueue<Outgoing>();
+  readonly #inFlight = new SizedQueue<Outgoing>();
   #send: ((service: Service, body: Uint8Array) => void) | undefined;
   #closed: Error | undefined;
 
@@ -37,8 +37,8 @@ export class Outbox {
   }
 
   /** Multicasts that the daemon owes us. */
-  get underWay(): number {
-    return this.#underWay.length;
+  get inFlight(): number {
+    return this.#inFlight.length;
   }
 
   /** Settles when the multicast has come back, or cannot anymore. */
@@ -66,22 +66,22 @@ export class Outbox {
    * that a message was lost or changed, and throws a `ProtocolError`.
    */
   cameBack(service: string, body: Buffer): void {
-    const oldest = this.#underWay.first;
-    if (oldest === undefined) throw new ProtocolError('a message of ours came back that is not under way');
+    const oldest = this.#inFlight.first;
+    if (oldest === undefined) throw new ProtocolError('a message of ours came back that is not in flight');
     if (oldest.service !== service || !body.equals(oldest.body))
       throw new ProtocolError(
-        `a message of ours came back as ${body.length} bytes, ${service}; the oldest under way has ${oldest.body.length} bytes, ${oldest.service}: it was changed or overtaken`,
+        `a message of ours came back as ${body.length} bytes, ${service}; the oldest in flight has ${oldest.body.length} bytes, ${oldest.service}: it was changed or overtaken`,
       );
-    this.#underWay.shift();
+    this.#inFlight.shift();
     oldest.came.resolve();
     this.#sendMore();
   }
 
-  /** The session is lost: of what is under way nobody here can tell. */
+  /** The session is lost: of what is in flight nobody here can tell. */
   lose(reason: Error): void {
     this.#send = undefined;
     const lost = `the session with Spread was lost before this message came back, which may have been ordered or not: ${reason.message}`;
-    for (let next = this.#underWay.shift(); next; next = this.#underWay.shift())
+    for (let next = this.#inFlight.shift(); next; next = this.#inFlight.shift())
       next.came.reject(new IndefiniteError(lost, { cause: reason }));
   }
 
@@ -95,12 +95,12 @@ export class Outbox {
   #sendMore(): void {
     while (this.#send !== undefined && this.#waiting.length > 0 && this.#hasRoom()) {
       const next = this.#waiting.shift()!;
-      this.#underWay.push(next, bytesOf(next));
+      this.#inFlight.push(next, bytesOf(next));
       this.#send(next.service, next.body);
     }
   }
 
   #hasRoom(): boolean {
-    return this.#underWay.length < this.#limits.underWayMax && this.#underWay.bytes < this.#limits.underWayBytesMax;
+    return this.#inFlight.length < this.#limits.inFlightMax && this.#inFlight.bytes < this.#limits.inFlightBytesMax;
   }
 }

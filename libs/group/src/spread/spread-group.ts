@@ -64,10 +64,10 @@ const features: Features = {
 };
 
 /**
- * A daemon drops a client that has 1,000 messages waiting, so no member may have many more under way than it has read: 64 keep a connection busy, and fifteen
+ * A daemon drops a client that has 1,000 messages waiting, so no member may have many more in flight than it has read: 64 keep a connection busy, and fifteen
  * members that send all they can still do not harm the slowest.
  */
-const limits = { underWayMax: 64, underWayBytesMax: 1024 * 1024, waitingBytesMax: 64 * 1024 * 1024 };
+const limits = { inFlightMax: 64, inFlightBytesMax: 1024 * 1024, waitingBytesMax: 64 * 1024 * 1024 };
 /** For a leave, and again for the end of the session. */
 const leaveTimeoutMs = 5_000;
 /** The longest that a timer of Node can wait. */
@@ -296,7 +296,7 @@ class SpreadMembership implements Membership {
   #expectReply(session: Session): void {
     this.#cancelDeadline?.();
     this.#cancelDeadline = undefined;
-    if (this.#inGroup && this.#outbox.underWay === 0) return;
+    if (this.#inGroup && this.#outbox.inFlight === 0) return;
     const { daemon, replyTimeoutMs, clock } = this.#options;
     this.#cancelDeadline = clock.after(replyTimeoutMs, () =>
       session.drop(

@@ -231,7 +231,7 @@ describe('a member', () => {
     ],
     ['a number of groups that cannot be', hugeLength(36), /names 4294967295 groups/],
     ['a length of data that cannot be', hugeLength(44), /has 4294967295 bytes of data/],
-    ['a message of its own that it has not sent', multicast(alice, 'forged'), /came back that is not under way/],
+    ['a message of its own that it has not sent', multicast(alice, 'forged'), /came back that is not in flight/],
     ['a view that lacks it', withBobFor(aliceJoins[6]!.bytes), /the view 1cc59726-6b013ed8-1 does not have its receiver/],
     ['a confirmation of a leave that it has not asked for', left.bytes, /a leave that was not asked for/],
   ])('leaves a daemon that sends %s, and begins anew', async (_, bytes, reason) => {
@@ -322,7 +322,7 @@ describe('a member', () => {
     await daemon.played();
   });
 
-  it('has 64 multicasts under way, no more', async () => {
+  it('has 64 multicasts in flight, no more', async () => {
     const frames = Array.from({ length: 65 }, (_, number) => multicast(alice, `m${number}`, 'fifo'));
     const [first, ...rest] = frames;
     const { daemon, join } = await start([
