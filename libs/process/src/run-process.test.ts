@@ -205,7 +205,10 @@ describe('the health port', () => {
   });
 });
 
-describe('a process', () => {
+/** A busy machine takes many seconds to start a process. */
+const startMs = 100_000;
+
+describe('a process', { timeout: startMs + 20_000 }, () => {
   const running = new Set<ChildProcess>();
   afterEach(() => running.forEach((child) => child.kill('SIGKILL')));
 
@@ -224,7 +227,7 @@ describe('a process', () => {
   }
 
   const started = (output: { err: string }): Promise<boolean> =>
-    eventually(() => output.err.includes('"role":"worker","msg":"started"'));
+    eventually(() => output.err.includes('"role":"worker","msg":"started"'), { timeoutMs: startMs });
 
   it('drains on SIGTERM, tells its story as JSON on stderr, and exits with 0', async () => {
     const { child, output, code } = run('serve');
@@ -279,7 +282,8 @@ describe('a process', () => {
   it('answers on its health port while it runs', async () => {
     const port = await freePort();
     const { child, code } = run('serve', '--health-port', String(port));
-    expect(await eventually(async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok)).toBe(true);
+    const answers = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok;
+    expect(await eventually(answers, { timeoutMs: startMs })).toBe(true);
     child.kill('SIGTERM');
     expect(await code).toBe(0);
   });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import fc from 'fast-check';
 import { eventually, FakeClock } from '@lab/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrame, encodeHeader } from './codec.ts';
 import { connectFramed, listenFramed, type FramedServer } from './connect.ts';
 import * as errors from './errors.ts';
@@ -12,6 +12,9 @@ import { FramedSocket, unsentBytes } from './framed-socket.ts';
 import type { Limits } from './limits.ts';
 
 const pem = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../test', name));
+// Megabytes through real sockets: only what hangs takes so long.
+vi.setConfig({ testTimeout: 120_000 });
+
 /** Stands still unless a test moves it: nothing is too late because the machine is busy. */
 let clock: FakeClock;
 beforeEach(() => void (clock = new FakeClock()));
