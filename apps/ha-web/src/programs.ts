@@ -45,7 +45,7 @@ const shop = programs(() => import('./shop/hosts.ts'), {
 });
 
 /** What the original's scripts did, by hand. They run on a database's machine. */
-const operations = programs(() => import('./operate/hosts.ts'), {
+const operations = programs(() => import('./operate/operator.ts'), {
   verify: ['says what the record, this database and the other one are', config.agent],
   takeover: ['makes this database the primary, if it is in sync', config.agent],
   newMaster: ['the same; with --force also where acknowledged orders may be lost', config.newMaster],

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { setTimeout as wait } from 'node:timers/promises';
 import { appImage, serviceImage } from '../../../docker/images.ts';
-import type { AgentStatus } from '../src/database/agent-status.ts';
+import type { AgentStatus } from '../src/database/domain/agent-status.ts';
 
 const execute = promisify(execFile);
 

@@ -6,7 +6,7 @@ import { systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { AgentStatus } from '../src/database/agent-status.ts';
+import type { AgentStatus } from '../src/database/domain/agent-status.ts';
 import type { HeldServer } from '../src/edge/domain/reconcile.ts';
 import { Observer } from '../src/edge/status/observer.ts';
 import { StatusServer } from '../src/edge/status/server.ts';

@@ -6,7 +6,7 @@ import { ExitError, makeLogger, retry, runProcess, runRole, systemClock, type Lo
 import type { z } from 'zod';
 import type * as config from '../config.ts';
 import { connectDiscovery } from '../discovery.ts';
-import type { AgentEvent } from './agent-status.ts';
+import type { AgentEvent } from './domain/agent-status.ts';
 import { Fence } from './fence.ts';
 import { FloatingAddress } from './floating-address.ts';
 import { foldersOf } from './folders.ts';

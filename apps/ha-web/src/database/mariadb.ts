@@ -5,7 +5,6 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '@lab/process';
-import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import type { Replication, ServerState } from './domain/next-step.ts';
 import { sequenceOf } from './domain/history.ts';
 import { ended, inTurn } from './command.ts';
@@ -14,6 +13,7 @@ import { killServer } from './fence.ts';
 import { pidFile, socketFile, type Folders } from './folders.ts';
 import type { DatabaseServer, Divergence } from './port.ts';
 import { clientTransactions } from './printed-log.ts';
+import { Session } from './session.ts';
 
 export interface MariadbOptions {
   readonly folders: Folders;
@@ -24,20 +24,19 @@ export interface MariadbOptions {
   readonly clock: Clock;
 }
 
-/** They take milliseconds; longer, and the server hangs. Less than the lease. */
-const statementMs = 3_000;
 /** Two agents would undo each other's work. */
 const lockName = 'ha-web.agent';
 
 /** Resolves when the server takes statements and no other agent does; rejects where it does not now. */
 export async function connectMariadb(options: MariadbOptions): Promise<DatabaseServer> {
-  const session = await Session.connect(options.clock);
+  const connect = (): Promise<Session> => Session.connect({ socketPath: socketFile, user: 'root' }, options.clock);
+  const session = await connect();
   const [lock] = await session.rows<{ held: number | null }>(`SELECT GET_LOCK('${lockName}', 0) AS held`);
   if (lock?.held !== 1) {
     session.close();
     throw new Error('another agent has this database');
   }
-  return new Mariadb(session, await Session.connect(options.clock), options);
+  return new Mariadb(session, await connect(), options);
 }
 
 class Mariadb implements DatabaseServer {
@@ -130,16 +129,13 @@ class Mariadb implements DatabaseServer {
   /** In their order; none while it does not answer. */
   async #primarysEpochs(): Promise<{ epoch: number; common: string }[]> {
     const { peerAddress, replicationPassword, clock } = this.#options;
-    let primary: Session | undefined;
     try {
-      primary = await Session.connectTo({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
+      using primary = await Session.connect({ host: peerAddress, user: 'repl', password: replicationPassword }, clock);
       return await primary.rows('SELECT epoch, began_after AS common FROM ha.epochs ORDER BY epoch');
     } catch (error) {
       // What the server itself refuses does not pass by waiting; a machine that is away comes back.
       if (String((error as { code?: string }).code).startsWith('ER_')) throw error;
       return [];
-    } finally {
-      primary?.close();
     }
   }
 
@@ -242,59 +238,4 @@ function replicationOf(slave: SlaveStatus, applied: string, status: ReadonlyMap<
     sign: `${status.get('SLAVE_RECEIVED_HEARTBEATS')} ${slave.Master_Log_File} ${slave.Read_Master_Log_Pos}`,
     differs: Number(slave.Last_IO_Errno) === fatalReadError || Number(slave.Last_SQL_Errno) !== 0,
   };
-}
-
-type Login = { socketPath: string; user: string } | { host: string; user: string; password: string };
-
-/** One connection. */
-class Session {
-  readonly ended: Promise<never>;
-  readonly #connection: Connection;
-  readonly #clock: Clock;
-
-  private constructor(connection: Connection, clock: Clock) {
-    this.#connection = connection;
-    this.#clock = clock;
-    const end = Promise.withResolvers<never>();
-    this.ended = end.promise;
-    this.ended.catch(() => undefined);
-    connection.on('error', (error: Error) => end.reject(new Error(`lost the server: ${error.message}`, { cause: error })));
-    connection.on('end', () => end.reject(new Error('lost the server')));
-  }
-
-  static connect(clock: Clock): Promise<Session> {
-    return Session.connectTo({ socketPath: socketFile, user: 'root' }, clock);
-  }
-
-  static async connectTo(login: Login, clock: Clock): Promise<Session> {
-    return new Session(await createConnection({ ...login, connectTimeout: statementMs, supportBigNumbers: true }), clock);
-  }
-
-  async rows<Row>(statement: string, timeoutMs = statementMs): Promise<Row[]> {
-    const [rows] = await this.#inTime(this.#connection.query<RowDataPacket[]>(statement), statement, timeoutMs);
-    return rows as Row[];
-  }
-
-  /** Without a limit where it waits for the replica. */
-  async run(statement: string, timeoutMs = statementMs): Promise<void> {
-    await this.#inTime(this.#connection.query(statement), statement, timeoutMs);
-  }
-
-  close(): void {
-    this.#connection.destroy();
-  }
-
-  async #inTime<T>(asked: Promise<T>, statement: string, timeoutMs: number): Promise<T> {
-    if (timeoutMs === Infinity) return asked;
-    const late = Promise.withResolvers<never>();
-    const cancel = this.#clock.after(timeoutMs, () => {
-      this.close();
-      late.reject(new Error(`no answer within ${timeoutMs} ms to ${statement.slice(0, 60)}`));
-    });
-    try {
-      return await Promise.race([asked, late.promise]);
-    } finally {
-      cancel();
-    }
-  }
 }

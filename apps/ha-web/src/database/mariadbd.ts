@@ -105,12 +105,13 @@ async function prepareFolders(folders: Folders): Promise<void> {
   await mkdir(dirname(folders.emptyFile), { recursive: true });
   await writeFile(folders.emptyFile, '');
   await makeFolder(folders.server);
-  const options = ['--skip-test-db', '--auth-root-authentication-method=socket'];
-  await run(
-    'mariadb-install-db',
-    [`--defaults-file=${configFile}`, '--user=mysql', `--datadir=${folders.server}`, ...options],
-    installMs,
-  );
+  await installDatabase(folders.server, `--defaults-file=${configFile}`);
+}
+
+/** Makes MariaDB's own tables in a folder that is empty and its user's. */
+export async function installDatabase(folder: string, defaults: string): Promise<void> {
+  const options = ['--user=mysql', `--datadir=${folder}`, '--skip-test-db', '--auth-root-authentication-method=socket'];
+  await run('mariadb-install-db', [defaults, ...options], installMs);
 }
 
 async function makeFolder(path: string): Promise<void> {

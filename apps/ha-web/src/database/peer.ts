@@ -1,7 +1,8 @@
 /** What else tells how the other database's machine is: its agent, and VRRP. */
 import { readFile } from 'node:fs/promises';
 import type { Clock, Role } from '@lab/process';
-import type { AgentStatus } from './agent-status.ts';
+import { askJson } from '../looking.ts';
+import type { AgentStatus } from './domain/agent-status.ts';
 import type { PeerStatus } from './domain/timing.ts';
 import type { Peer } from './port.ts';
 
@@ -44,12 +45,8 @@ export class NetworkPeer implements Peer, Role {
   }
 
   async #ask(): Promise<void> {
-    try {
-      const answer = await fetch(this.#options.url, { signal: AbortSignal.timeout(answerMs) });
-      const { bootId, lagMs, position } = (await answer.json()) as AgentStatus;
-      this.#last = { atMs: this.#options.clock.nowMs(), status: { bootId, lagMs, position } };
-    } catch {
-      // It is not there: after a while its last answer counts no more.
-    }
+    const status = await askJson<AgentStatus>(this.#options.url, answerMs);
+    // Where it is not there, after a while its last answer counts no more.
+    if (status !== undefined) this.#last = { atMs: this.#options.clock.nowMs(), status };
   }
 }

@@ -1,7 +1,7 @@
 /** `GET /status` of a db-agent, as JSON; `POST /takeover` from this machine only: its operator wants it to be the primary. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Role } from '@lab/process';
-import type { AgentStatus } from './agent-status.ts';
+import type { AgentStatus } from './domain/agent-status.ts';
 
 export interface StatusServerOptions {
   readonly port: number;

@@ -3,6 +3,7 @@
  * database is open: a process of its own, for either may be what hangs.
  */
 import type { Clock, Logger, Role } from '@lab/process';
+import { keepLooking } from '../looking.ts';
 import { leaseMs } from './domain/next-step.ts';
 import { agentSilentMs, isOpen, killAgent, killServer } from './fence.ts';
 import type { FloatingAddress } from './floating-address.ts';
@@ -24,8 +25,7 @@ const misplacedMs = 3_000;
 
 export class Watchdog implements Role {
   readonly #parts: WatchdogParts;
-  #stop: () => void = () => undefined;
-  #looking: Promise<void> | undefined;
+  #stop = async (): Promise<void> => undefined;
   #misplacedSinceMs: number | undefined;
 
   constructor(parts: WatchdogParts) {
@@ -33,16 +33,12 @@ export class Watchdog implements Role {
   }
 
   async start(): Promise<void> {
-    this.#stop = this.#parts.clock.every(lookMs, () => {
-      this.#looking ??= this.#look()
-        .catch((err: unknown) => this.#parts.log.error({ err }, 'cannot look'))
-        .finally(() => (this.#looking = undefined));
-    });
+    const { clock, log } = this.#parts;
+    this.#stop = keepLooking(clock, lookMs, () => this.#look().catch((err: unknown) => log.error({ err }, 'cannot look')));
   }
 
-  async stop(): Promise<void> {
-    this.#stop();
-    await this.#looking;
+  stop(): Promise<void> {
+    return this.#stop();
   }
 
   async #look(): Promise<void> {

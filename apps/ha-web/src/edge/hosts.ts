@@ -8,8 +8,7 @@ import type { z } from 'zod';
 import type * as config from '../config.ts';
 import { connectDiscovery } from '../discovery.ts';
 import { adminSocket, readyFile } from '../operate/machine/paths.ts';
-import { askHealth } from './health.ts';
-import { Announcer, type AnnouncedServer } from './roles/announcer.ts';
+import { Announcer, type AnnouncedServer, type Health } from './roles/announcer.ts';
 import { LbSync } from './roles/lb-sync.ts';
 import { makeRuntimeApi } from './runtime-api.ts';
 
@@ -68,6 +67,19 @@ async function tellKeepalived(canServe: boolean): Promise<void> {
 function asked(setting: string): { name: string; at: string } {
   const [name = '', at = ''] = setting.split('=');
   return { name, at };
+}
+
+/** A server that is alive answers within some milliseconds, on a busy machine within some hundred. */
+const answerMs = 900;
+
+async function askHealth(port: number): Promise<Health> {
+  try {
+    const { ok, body } = await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(answerMs) });
+    await body?.cancel();
+    return ok ? 'serving' : 'refusing';
+  } catch {
+    return 'silent';
+  }
 }
 
 /** This machine's address on the network of these servers. Nothing is sent: a UDP socket is bound when it is told where it would send to. */

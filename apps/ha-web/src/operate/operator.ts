@@ -1,12 +1,15 @@
 /** What an operator does by hand on a database machine: shows how things are, and asks for what the agents do by themselves only after a fault. */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { UnavailableError, type Discovery } from '@lab/discovery';
-import { ExitError, exitCodes, type Clock } from '@lab/process';
+import { connectZookeeper, UnavailableError, type Discovery } from '@lab/discovery';
+import { ExitError, exitCodes, retry, systemClock, type Clock } from '@lab/process';
+import type { z } from 'zod';
+import type * as config from '../config.ts';
 import type { DatabaseRecord } from '../database/domain/next-step.ts';
-import { takeoverMs, type AgentStatus } from '../database/agent-status.ts';
+import { takeoverMs, type AgentStatus } from '../database/domain/agent-status.ts';
 import { killServer } from '../database/fence.ts';
-import { pidFile, type Folders } from '../database/folders.ts';
+import { askJson } from '../looking.ts';
+import { foldersOf, pidFile, type Folders } from '../database/folders.ts';
 
 export interface OperatorParts {
   readonly name: string;
@@ -126,29 +129,56 @@ export class Operator {
   /** Waits until this database is it, in another life than the given one. */
   async #until(role: AgentStatus['role'], timeoutMs: number, notIn?: string): Promise<void> {
     const { clock, ownAgent, name, print } = this.#parts;
-    const deadlineMs = clock.nowMs() + timeoutMs;
-    for (;;) {
-      const status = await statusOf(ownAgent);
-      if (status?.role === role && status.bootId !== notIn) return print(describe(status, ownAgent));
-      if (clock.nowMs() > deadlineMs)
-        throw new ExitError(`${name} is no ${role}: ${describe(status, ownAgent)}`, exitCodes.unavailable);
-      await new Promise<void>((resolve) => void clock.after(askMs, resolve));
-    }
+    const status = await retry(
+      async () => {
+        const found = await statusOf(ownAgent);
+        if (found?.role === role && found.bootId !== notIn) return found;
+        throw new ExitError(`${name} is no ${role}: ${describe(found, ownAgent)}`, exitCodes.unavailable);
+      },
+      { clock, withinMs: timeoutMs, firstMs: askMs, mostMs: askMs },
+    );
+    print(describe(status, ownAgent));
   }
 }
 
-async function statusOf(url: string): Promise<AgentStatus | undefined> {
-  try {
-    const answer = await fetch(`${url}/status`, { signal: AbortSignal.timeout(answerMs) });
-    return (await answer.json()) as AgentStatus;
-  } catch {
-    return undefined;
-  }
-}
+const statusOf = (agent: string): Promise<AgentStatus | undefined> => askJson(`${agent}/status`, answerMs);
 
 function describe(status: AgentStatus | undefined, url: string): string {
   if (status === undefined) return `${url} does not answer`;
   const { name, role, lagMs, position, events } = status;
   const lag = lagMs === undefined ? '' : `, ${Math.round(lagMs)} ms late`;
   return `${name}: ${role}${lag}, at transaction ${position ?? 'unknown'}; last: ${events[0]?.text ?? 'nothing'}`;
+}
+
+type AgentSettings = z.infer<typeof config.agent>;
+
+export const hosts = {
+  verify: (settings: AgentSettings) => operate(settings, (operator) => operator.verify()),
+  takeover: (settings: AgentSettings) => operate(settings, (operator) => operator.takeover()),
+  newMaster: (settings: z.infer<typeof config.newMaster>) => operate(settings, (operator) => operator.newMaster(settings.force)),
+  newSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.newSlave()),
+  initSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.initSlave()),
+};
+
+/** An operator would rather know soon that ZooKeeper is away. */
+const operatorMs = 10_000;
+
+async function operate(settings: AgentSettings, work: (operator: Operator) => Promise<void>): Promise<void> {
+  const { name, peerName, peerAddress, agentPort, dataFolder, zookeeper } = settings;
+  const discovery = connectZookeeper({ servers: zookeeper, connectTimeoutMs: operatorMs });
+  discovery.catch(() => undefined);
+  const operator = new Operator({
+    ...{ name, peerName, discovery, folders: foldersOf(dataFolder), clock: systemClock },
+    ownAgent: `http://127.0.0.1:${agentPort}`,
+    peerAgent: `http://${peerAddress}:${agentPort}`,
+    print: (line) => void process.stdout.write(`${line}\n`),
+  });
+  try {
+    await work(operator);
+  } finally {
+    await discovery.then(
+      (connected) => connected.close(),
+      () => undefined,
+    );
+  }
 }

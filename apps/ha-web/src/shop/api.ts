@@ -1,6 +1,6 @@
 /** The REST API. Any web server answers any request: all state is in the database. Every request may be sent again when its answer was lost. */
 import swaggerUi from '@fastify/swagger-ui';
-import type { Clock, Logger, Role } from '@lab/process';
+import { retry, type Clock, type Logger, type Role } from '@lab/process';
 import { PasswordsBusyError, type Passwords } from '@lab/process/passwords';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, Registry } from 'prom-client';
@@ -43,8 +43,7 @@ export async function makeApi(options: ApiOptions): Promise<Role & { readonly po
   const metrics = makeMetrics();
   const mariadb = new Mariadb({ ...options.mariadb, ...pick(options), onRetry: () => metrics.retries.inc() });
   await addRoutes(serving, options, mariadb, metrics);
-  const newDatabase = (): Database => mariadb.for(requestMsMax, () => undefined);
-  const tables = new Tables(newDatabase, options, () => (serving.isReady = true));
+  const stopping = new AbortController();
   serving.isReady = false;
   return {
     get port() {
@@ -53,45 +52,27 @@ export async function makeApi(options: ApiOptions): Promise<Role & { readonly po
     async start() {
       mariadb.open();
       await serving.start();
-      tables.start();
+      makeTables(mariadb, options, stopping.signal).then(
+        () => (serving.isReady = true),
+        () => undefined,
+      );
     },
     async stop() {
-      tables.stop();
+      stopping.abort();
       await serving.stop();
       mariadb.close();
     },
   };
 }
 
+/** Brings the tables up to date, however long the database is not there; rejects only when it is told to stop. */
+const makeTables = (mariadb: Mariadb, { clock, log }: ApiOptions, signal: AbortSignal): Promise<void> =>
+  retry(() => migrate(mariadb.for(requestMsMax, () => undefined)), {
+    ...{ clock, signal, withinMs: Infinity, firstMs: migrateAgainMs, mostMs: migrateAgainMs },
+    onRetry: (error) => log.warn({ err: error }, 'the tables are not ready yet'),
+  });
+
 const pick = ({ clock, log }: { clock: Clock; log: Logger }): { clock: Clock; log: Logger } => ({ clock, log });
-
-/** Brings the tables up to date, however long the database is not there. */
-class Tables {
-  readonly #newDatabase: () => Database;
-  readonly #host: { clock: Clock; log: Logger };
-  readonly #onReady: () => void;
-  #cancel: (() => void) | undefined;
-  #isStopped = false;
-
-  constructor(newDatabase: () => Database, host: { clock: Clock; log: Logger }, onReady: () => void) {
-    this.#newDatabase = newDatabase;
-    this.#host = host;
-    this.#onReady = onReady;
-  }
-
-  start(): void {
-    migrate(this.#newDatabase()).then(this.#onReady, (error: unknown) => {
-      if (this.#isStopped) return;
-      this.#host.log.warn({ err: error }, 'the tables are not ready yet');
-      this.#cancel = this.#host.clock.after(migrateAgainMs, () => this.start());
-    });
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-    this.#cancel?.();
-  }
-}
 
 interface Metrics {
   registry: Registry;

@@ -15,7 +15,8 @@
  * fencing token: once a later one was seen here, a new connection to an older one is refused.
  */
 import { connect, type Socket } from 'node:net';
-import type { Clock, Logger } from '@lab/process';
+import { inTime, retry, type Clock, type Logger } from '@lab/process';
+import { keepLooking } from '../looking.ts';
 import { createConnection, type Connection, type ResultSetHeader, type RowDataPacket } from 'mysql2/promise';
 
 export type Value = string | number | null | Date | Buffer | readonly (string | number)[];
@@ -48,7 +49,7 @@ export interface MariadbOptions {
   clock: Clock;
   log: Logger;
   /** Told of each try that failed in a way that passes. */
-  onRetry?: (error: Error) => void;
+  onRetry: (error: unknown) => void;
 }
 
 /** The longest that a request may take. Longer than a new primary needs after one was killed, 5 s; shorter than HAProxy's `timeout server`, 10 s. */
@@ -86,9 +87,8 @@ export class Mariadb {
   /** The latest that any connection has seen. */
   #epoch = 0;
   #lookout: Session | undefined;
-  #looking = false;
   #isClosed = false;
-  #stopLooking: () => void = () => undefined;
+  #stopLooking: () => unknown = () => undefined;
 
   constructor(options: MariadbOptions) {
     this.#options = options;
@@ -97,7 +97,7 @@ export class Mariadb {
   /** From now on it looks out; connections for work are made when they are needed. */
   open(): void {
     void this.#look();
-    this.#stopLooking = this.#options.clock.every(lookoutMs, () => void this.#look());
+    this.#stopLooking = keepLooking(this.#options.clock, lookoutMs, () => this.#look());
   }
 
   /** Drops all connections: what is under way fails. */
@@ -120,32 +120,25 @@ export class Mariadb {
   }
 
   /** The answer, or the error at the deadline; the try that is under way then goes on alone, until the server or the lookout ends it. */
-  async #until<T>(endMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
+  #until<T>(endMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
     const { clock } = this.#options;
-    const deadline = Promise.withResolvers<never>();
-    const late = (): void => deadline.reject(new DatabaseUnavailableError('the database did not answer in time'));
-    const cancel = clock.after(Math.max(0, endMs - clock.nowMs()), late);
-    try {
-      return await Promise.race([this.#tryOn(endMs, places, work), deadline.promise]);
-    } finally {
-      cancel();
-    }
+    const late = (): Error => new DatabaseUnavailableError('the database did not answer in time');
+    return inTime(clock, Math.max(0, endMs - clock.nowMs()), this.#tryOn(endMs, places, work), late);
   }
 
-  async #tryOn<T>(deadlineMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
+  async #tryOn<T>(endMs: number, places: Places, work: (session: Session) => Promise<T>): Promise<T> {
     const { clock, onRetry } = this.#options;
-    for (;;) {
-      try {
-        return await places.use(async (idle) => {
-          if (clock.nowMs() > deadlineMs) throw new DatabaseUnavailableError('the database is too busy');
-          return this.#with(idle, work);
-        });
-      } catch (error) {
-        if (!passes(error)) throw error;
-        onRetry?.(error);
-        if (clock.nowMs() + pauseMs > deadlineMs) throw new DatabaseUnavailableError(error.message, { cause: error });
-      }
-      await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+    const attempt = (): Promise<T> =>
+      places.use(async (idle) => {
+        if (clock.nowMs() > endMs) throw new DatabaseUnavailableError('the database is too busy');
+        return this.#with(idle, work);
+      });
+    try {
+      const withinMs = endMs - clock.nowMs();
+      return await retry(attempt, { clock, withinMs, firstMs: pauseMs, mostMs: pauseMs, worthwhile: passes, onRetry });
+    } catch (error) {
+      if (passes(error)) throw new DatabaseUnavailableError(error.message, { cause: error });
+      throw error;
     }
   }
 
@@ -181,8 +174,6 @@ export class Mariadb {
 
   /** One connection that is asked all the time vouches for those that are silent. */
   async #look(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
     try {
       if (this.#lookout?.isLost !== false) {
         // A new one says nothing of those that are older: they may lead to where the address was before.
@@ -195,8 +186,6 @@ export class Mariadb {
     } catch (error) {
       // A server that refuses by a number is there.
       if (((error as { errno?: number }).errno ?? 0) <= 0) this.#drop([...this.#sessions], error as Error);
-    } finally {
-      this.#looking = false;
     }
   }
 

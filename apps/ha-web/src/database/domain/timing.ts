@@ -1,14 +1,9 @@
 /** Times that an agent keeps: how long something has been as it is, and how late a replica is. Pure: the time is an argument, in ms on a clock that never goes back. */
+import type { AgentStatus } from './agent-status.ts';
 import type { ServerState, Situation } from './next-step.ts';
 
-/** What the other database's agent says of its server. */
-export interface PeerStatus {
-  readonly bootId: string | undefined;
-  /** Undefined where it is no replica that applies what it receives. */
-  readonly lagMs: number | undefined;
-  /** Sequence number of its last transaction. */
-  readonly position: number | undefined;
-}
+/** What the other database's agent says of its server, as far as it matters here. */
+export type PeerStatus = Pick<AgentStatus, 'bootId' | 'lagMs' | 'position'>;
 
 /** The part of a situation that an agent measures, from one look to the next. It begins anew with each agent. */
 type Measured = Pick<

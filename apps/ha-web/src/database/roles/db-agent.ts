@@ -4,7 +4,7 @@
  */
 import type { Discovery } from '@lab/discovery';
 import type { Clock, Logger, Role } from '@lab/process';
-import { takeoverMs, type AgentEvent, type AgentStatus } from '../agent-status.ts';
+import { takeoverMs, type AgentEvent, type AgentStatus } from '../domain/agent-status.ts';
 import type { DatabaseServer, Divergence, Door, Peer } from '../port.ts';
 import { nextStep, type ServerState, type Situation, type Step } from '../domain/next-step.ts';
 import { Timing } from '../domain/timing.ts';

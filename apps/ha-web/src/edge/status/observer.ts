@@ -2,9 +2,10 @@
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Clock, Role } from '@lab/process';
-import type { AgentStatus } from '../../database/agent-status.ts';
+import type { AgentStatus } from '../../database/domain/agent-status.ts';
 import type { RuntimeApi } from '../haproxy.ts';
 import type { HeldServer } from '../domain/reconcile.ts';
+import { askJson, keepLooking } from '../../looking.ts';
 import { interfaceOf } from '../../operate/machine/template.ts';
 import {
   changesBetween,
@@ -46,8 +47,7 @@ export class Observer implements Role {
   readonly #parts: ObserverParts;
   #events: StatusEvent[] = [];
   #topology: Topology | undefined;
-  #stopLooking = (): void => undefined;
-  #looking = false;
+  #stopLooking = async (): Promise<void> => undefined;
 
   constructor(parts: ObserverParts) {
     this.#parts = parts;
@@ -55,11 +55,11 @@ export class Observer implements Role {
 
   async start(): Promise<void> {
     await this.#look();
-    this.#stopLooking = this.#parts.clock.every(lookMs, () => void this.#look());
+    this.#stopLooking = keepLooking(this.#parts.clock, lookMs, () => this.#look());
   }
 
-  async stop(): Promise<void> {
-    this.#stopLooking();
+  stop(): Promise<void> {
+    return this.#stopLooking();
   }
 
   /** From its start on. */
@@ -75,22 +75,23 @@ export class Observer implements Role {
   }
 
   async #look(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
     const after = await this.#observe();
     const { at } = after;
     const texts = this.#topology === undefined ? [`${after.observer} began to look`] : changesBetween(this.#topology, after);
     this.#events = [...texts.map((text) => ({ at, text })), ...this.#events].slice(0, eventsMax);
     this.#topology = after;
-    this.#looking = false;
   }
 
   async #observe(): Promise<Topology> {
     const { name, balancers, databases, zookeeper, nowMs } = this.#parts;
     const [held, states, statuses, modes] = await Promise.all([
       this.#heldServers(),
-      Promise.all(balancers.map((each) => (each.name === name ? this.local() : ask<BalancerState>(each, '/local.json')))),
-      Promise.all(databases.map((each) => ask<AgentStatus>(each, '/status'))),
+      Promise.all(
+        balancers.map((each) =>
+          each.name === name ? this.local() : askJson<BalancerState>(`http://${each.at}/local.json`, answerMs),
+        ),
+      ),
+      Promise.all(databases.map((each) => askJson<AgentStatus>(`http://${each.at}/status`, answerMs))),
       Promise.all(zookeeper.map(modeOf)),
     ]);
     return {
@@ -116,16 +117,6 @@ function serverReport({ backend, name, address, port, state, draining }: HeldSer
     address: `${address}:${port}`,
     state: state === 'down' && draining ? 'draining' : state,
   };
-}
-
-/** Undefined for who does not answer in time, or not what was asked. */
-async function ask<T>({ at }: Asked, path: string): Promise<T | undefined> {
-  try {
-    const response = await fetch(`http://${at}${path}`, { signal: AbortSignal.timeout(answerMs) });
-    return response.ok ? ((await response.json()) as T) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** By ZooKeeper's `srvr`, which only a server that serves clients answers with a mode. */

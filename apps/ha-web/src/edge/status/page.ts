@@ -1,4 +1,4 @@
-/** The status page: HTML made of a report, and the few lines of script that keep it up to date. */
+/** The status page: HTML made of a report, which page.js keeps up to date. */
 import {
   balancerWords,
   databaseWords,
@@ -182,58 +182,3 @@ function missing(report: StatusReport): string[] {
 const summary = (report: StatusReport): string =>
   `${activeOf(report)[0]} is active, ${primariesOf(report)[0]!.name} is primary, its replica is in sync; ` +
   `servers up: ${upOf(report, 'web-servers')} for pages, ${upOf(report, 'api-servers')} for the API.`;
-
-/** Asks each second, and touches the page only where it has something new: who reads it, or has it read, is left alone otherwise. */
-export const pageScript = `'use strict';
-const connection = document.getElementById('connection');
-function show(part, html) {
-  if (part.innerHTML !== html) part.innerHTML = html;
-}
-async function update() {
-  try {
-    const response = await fetch('/', { signal: AbortSignal.timeout(2000) });
-    const page = new DOMParser().parseFromString(await response.text(), 'text/html');
-    for (const part of document.querySelectorAll('[data-live]')) show(part, page.getElementById(part.id).innerHTML);
-    document.title = page.title;
-    show(connection, '');
-  } catch {
-    document.title = 'Out of date · Marketplace status';
-    show(connection, 'This balancer does not answer: what is below is out of date. The other balancer has this page, too.');
-  }
-  setTimeout(update, 1000);
-}
-setTimeout(update, 1000);
-`;
-
-export const pageStyle = `:root {
-  color-scheme: light dark;
-  --paper: light-dark(#fbfaf4, #171a14);
-  --ink: light-dark(#1d2417, #e8eadf);
-  --quiet: light-dark(#4d5a42, #a9b39c);
-  --line: light-dark(#c4cbb8, #444c3b);
-  --good: light-dark(#17692d, #6fd08c);
-  --bad: light-dark(#b3261e, #ff8a80);
-  font: 1rem/1.4 system-ui, sans-serif;
-  background: var(--paper);
-  color: var(--ink);
-}
-body { max-width: 72rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.4rem; margin: 0; }
-h2 { font-size: 1.1rem; margin: 0 0 0.3rem; }
-a { color: inherit; }
-.good, .idle, .bad { white-space: nowrap; }
-.good span { color: var(--good); }
-.bad { color: var(--bad); font-weight: bold; }
-#connection { color: var(--bad); font-weight: bold; margin: 0.5rem 0; }
-#verdict { margin: 1rem 0 1.5rem; }
-#verdict p { margin: 0; }
-#verdict strong { font-size: 1.25rem; }
-#verdict ul { margin: 0.2rem 0 0; padding-left: 1.5rem; }
-#tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)); gap: 1.5rem 2.5rem; margin-bottom: 1.5rem; }
-section { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.2rem 1rem 0.2rem 0; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
-thead th { color: var(--quiet); font-size: 0.85rem; font-weight: normal; }
-#events td:first-child { width: 11rem; white-space: nowrap; }
-footer { color: var(--quiet); margin-top: 1.5rem; }
-`;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AgentStatus } from '../../database/agent-status.ts';
+import type { AgentStatus } from '../../database/domain/agent-status.ts';
 import { renderPage } from './page.ts';
 import { changesBetween, mergeEvents, type StatusReport, type Topology } from './report.ts';
 

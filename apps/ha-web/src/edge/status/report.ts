@@ -1,5 +1,5 @@
 /** What is known of the whole system at one moment, as the status page shows it and `GET /status.json` gives it. */
-import type { AgentStatus } from '../../database/agent-status.ts';
+import type { AgentStatus } from '../../database/domain/agent-status.ts';
 
 export interface StatusReport {
   /** Milliseconds since 1970. */

@@ -1,9 +1,11 @@
 /** Serves the status page, and the same for programs. For operators: it changes nothing, and shows addresses and names of machines. */
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Role } from '@lab/process';
 import type { Observer } from './observer.ts';
-import { pageScript, pageStyle, renderPage } from './page.ts';
+import { renderPage } from './page.ts';
 
 /** Two balancers and a few people ask, each once a second. */
 const connectionsMax = 200;
@@ -43,8 +45,10 @@ function makeApp(observer: Observer): FastifyInstance {
     done();
   });
   app.get('/', async (_, reply) => reply.type('text/html; charset=utf-8').send(renderPage(observer.report)));
-  app.get('/page.js', async (_, reply) => reply.type('text/javascript; charset=utf-8').send(pageScript));
-  app.get('/page.css', async (_, reply) => reply.type('text/css; charset=utf-8').send(pageStyle));
+  for (const [file, type] of Object.entries({ 'page.js': 'text/javascript', 'page.css': 'text/css' })) {
+    const text = readFileSync(join(import.meta.dirname, file), 'utf8');
+    app.get(`/${file}`, async (_, reply) => reply.type(`${type}; charset=utf-8`).send(text));
+  }
   app.get('/favicon.ico', async (_, reply) => reply.code(204).send());
   app.get('/status.json', async () => observer.report);
   app.get('/local.json', async () => observer.local());

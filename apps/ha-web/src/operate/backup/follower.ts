@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Clock, Logger } from '@lab/process';
 import { ended } from '../../database/command.ts';
 import { sequenceOf, type History } from '../../database/domain/history.ts';
+import { keepLooking } from '../../looking.ts';
 import type { Archive } from './archive.ts';
 import { fetchChanges, firstLog, primaryOf, type FirstLog, type LogPlace, type SourceOptions } from './source.ts';
 
@@ -61,10 +62,9 @@ export class Follower {
   }
 
   /** Ends the program when another database is the primary, and when it receives nothing while the primary goes on. */
-  #look(child: ChildProcess, primary: string, folder: string): () => void {
+  #look(child: ChildProcess, primary: string, folder: string): () => Promise<void> {
     const { source, clock, log } = this.#parts;
     let before: Look = { primary: undefined, received: undefined };
-    let looking = false;
     const look = async (): Promise<void> => {
       const present = await primaryOf(source);
       const now = { primary: present?.place, received: await newestIn(folder) };
@@ -75,13 +75,8 @@ export class Follower {
       }
       before = now;
     };
-    return clock.every(lookMs, () => {
-      if (looking) return;
-      looking = true;
-      look()
-        .catch((error: unknown) => log.warn({ err: error }, 'cannot compare what was received'))
-        .finally(() => (looking = false));
-    });
+    const failed = (error: unknown): void => log.warn({ err: error }, 'cannot compare what was received');
+    return keepLooking(clock, lookMs, () => look().catch(failed));
   }
 }
 

@@ -18,7 +18,7 @@ export const hosts = {
         dump: () => makeDump(archive, settings, log),
         hasDump: async () => (await archive.list()).length > 0,
         follow: (missed) => {
-          const follower = new Follower({ archive, source: settings, clock, nowMs: Date.now, log, missed });
+          const follower = new Follower({ archive, source: { ...settings, clock }, clock, nowMs: Date.now, log, missed });
           return { ended: follower.run(), stop: () => follower.stop() };
         },
         daily: (run) => {

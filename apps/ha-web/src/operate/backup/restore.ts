@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { ExitError, type Clock } from '@lab/process';
-import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
-import { ended, run, inTurn } from '../../database/command.ts';
-import { userOfMariadb } from '../../database/mariadbd.ts';
+import { ExitError, retry, type Clock } from '@lab/process';
+import { ended, inTurn } from '../../database/command.ts';
+import { installDatabase, userOfMariadb } from '../../database/mariadbd.ts';
+import { Session } from '../../database/session.ts';
 import { gtidOf, sequenceOf, type History, type Run } from '../../database/domain/history.ts';
 import type { Archive, Manifest } from './archive.ts';
 import { transactionsOf } from './binary-log.ts';
@@ -32,7 +32,6 @@ export interface Restored {
   readonly checksums: Readonly<Record<string, string>>;
 }
 
-const installMs = 120_000;
 /** A server with an empty folder starts within seconds. */
 const startMs = 60_000;
 
@@ -118,7 +117,7 @@ class Instance implements AsyncDisposable {
   readonly #server: ChildProcess;
   readonly #ended: Promise<void>;
   readonly #runFolder: string;
-  #connection: Connection | undefined;
+  #session: Session | undefined;
 
   private constructor(into: string, runFolder: string) {
     const options = [`--datadir=${into}`, '--skip-networking', `--pid-file=${join(runFolder, 'pid')}`];
@@ -136,8 +135,7 @@ class Instance implements AsyncDisposable {
     const [uid, gid] = await userOfMariadb();
     await mkdir(into, { recursive: true });
     await chown(into, uid, gid);
-    const how = ['--skip-test-db', '--auth-root-authentication-method=socket'];
-    await run('mariadb-install-db', ['--no-defaults', '--user=mysql', `--datadir=${into}`, ...how], installMs);
+    await installDatabase(into, '--no-defaults');
     const runFolder = await mkdtemp(join(tmpdir(), 'restore-'));
     await chown(runFolder, uid, gid);
     const instance = new Instance(into, runFolder);
@@ -156,7 +154,8 @@ class Instance implements AsyncDisposable {
 
   async #connect(clock: Clock): Promise<void> {
     const end = this.#ended.then(() => Promise.reject(new Error('mariadbd has ended')));
-    this.#connection = await Promise.race([connectPatiently(this.#socketPath, clock), end]);
+    const connect = (): Promise<Session> => Session.connect({ socketPath: this.#socketPath, user: 'root' }, clock);
+    this.#session = await Promise.race([retry(connect, { clock, withinMs: startMs, mostMs: 200 }), end]);
   }
 
   /** Carries out statements: the last stream's, which gets what the ones before it give. */
@@ -173,37 +172,25 @@ class Instance implements AsyncDisposable {
   }
 
   async checksums(databaseName: string): Promise<Record<string, string>> {
-    const connection = this.#connection!;
-    const [tables] = await connection.query<RowDataPacket[]>(
-      "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE' ORDER BY 1",
-      [databaseName],
+    const session = this.#session!;
+    const tables = await session.rows<{ name: string }>(
+      `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = '${databaseName}' AND table_type = 'BASE TABLE' ORDER BY 1`,
     );
     const sums: Record<string, string> = {};
-    for (const { name } of tables as { name: string }[]) {
-      const [[row]] = await connection.query<RowDataPacket[]>('CHECKSUM TABLE ??.??', [databaseName, name]);
-      sums[name] = String(row?.['Checksum']);
+    for (const { name } of tables) {
+      const [row] = await session.rows<{ Checksum: number }>(
+        `CHECKSUM TABLE ${databaseName}.\`${name.replaceAll('`', '``')}\``,
+        Infinity,
+      );
+      sums[name] = String(row?.Checksum);
     }
     return sums;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#connection?.destroy();
+    this.#session?.close();
     this.#server.kill('SIGTERM');
     await this.#ended.catch(() => undefined);
     await rm(this.#runFolder, { recursive: true, force: true });
-  }
-}
-
-async function connectPatiently(socketPath: string, clock: Clock): Promise<Connection> {
-  const deadlineMs = clock.nowMs() + startMs;
-  for (;;) {
-    try {
-      const connection = await createConnection({ socketPath, user: 'root' });
-      connection.on('error', () => undefined);
-      return connection;
-    } catch (error) {
-      if (clock.nowMs() > deadlineMs) throw error;
-      await new Promise<void>((resolve) => void clock.after(100, resolve));
-    }
   }
 }

@@ -5,9 +5,9 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { ExitError, type Clock } from '@lab/process';
-import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { environmentWith } from '../../database/command.ts';
 import { dumpDatabase } from '../../database/dump.ts';
+import { Session } from '../../database/session.ts';
 import { gtidOf, sequenceOf, type Gtid, type History } from '../../database/domain/history.ts';
 import type { Archive, Manifest } from './archive.ts';
 
@@ -15,27 +15,11 @@ export interface SourceOptions {
   readonly databases: readonly string[];
   readonly backupPassword: string;
   readonly databaseName: string;
+  readonly clock: Clock;
 }
 
-/** Milliseconds for a connection, and for each answer: whoever takes longer is away. */
-const patienceMs = 2_000;
-
-type Ask = (statement: string, values?: readonly (string | number)[]) => Promise<RowDataPacket[]>;
-
-/** One connection to a database, for some questions. */
-async function ask<T>(address: string, password: string, questions: (ask: Ask) => Promise<T>): Promise<T> {
-  const connection = await createConnection({ host: address, user: 'backup', password, connectTimeout: patienceMs });
-  // The question that it breaks rejects, too.
-  connection.on('error', () => undefined);
-  try {
-    return await questions(async (sql, values = []) => {
-      const [rows] = await connection.query<RowDataPacket[]>({ sql, values: [...values], timeout: patienceMs });
-      return rows;
-    });
-  } finally {
-    connection.destroy();
-  }
-}
+const connectTo = (host: string, { backupPassword: password, clock }: SourceOptions): Promise<Session> =>
+  Session.connect({ host, user: 'backup', password }, clock);
 
 /** How far a log of changes goes. Names of logs are in their order. */
 export interface LogPlace {
@@ -53,24 +37,26 @@ interface State {
   readonly place: LogPlace;
 }
 
-async function stateOf(address: string, password: string): Promise<State> {
-  return ask(address, password, async (ask) => {
-    const [variables] = await ask('SELECT @@read_only AS readOnly, @@gtid_current_pos AS position');
-    const [slave] = await ask('SHOW SLAVE STATUS');
-    const [place] = await ask('SHOW MASTER STATUS');
-    return {
-      address,
-      readOnly: variables?.['readOnly'] === 1,
-      replicates: slave?.['Slave_IO_Running'] === 'Yes' && slave['Slave_SQL_Running'] === 'Yes',
-      position: String(variables?.['position']),
-      place: { log: String(place?.['File']), bytes: Number(place?.['Position']) },
-    };
-  });
+async function stateOf(address: string, options: SourceOptions): Promise<State> {
+  using session = await connectTo(address, options);
+  const [variables] = await session.rows<{ readOnly: number; position: string }>(
+    'SELECT @@read_only AS readOnly, @@gtid_current_pos AS position',
+  );
+  const [slave] = await session.rows<Record<'Slave_IO_Running' | 'Slave_SQL_Running', string>>('SHOW SLAVE STATUS');
+  const [place] = await session.rows<{ File: string; Position: number }>('SHOW MASTER STATUS');
+  return {
+    address,
+    readOnly: variables!.readOnly === 1,
+    replicates: slave?.Slave_IO_Running === 'Yes' && slave.Slave_SQL_Running === 'Yes',
+    position: variables!.position,
+    place: { log: String(place?.File), bytes: Number(place?.Position) },
+  };
 }
 
 /** How those are that answer, and why the others do not. */
-async function statesOf({ databases, backupPassword }: SourceOptions): Promise<{ states: State[]; problems: string[] }> {
-  const asked = await Promise.allSettled(databases.map((address) => stateOf(address, backupPassword)));
+async function statesOf(options: SourceOptions): Promise<{ states: State[]; problems: string[] }> {
+  const { databases } = options;
+  const asked = await Promise.allSettled(databases.map((address) => stateOf(address, options)));
   const problems = asked.flatMap((answer, index) =>
     answer.status === 'rejected' ? [`${databases[index]}: ${(answer.reason as Error).message}`] : [],
   );
@@ -82,14 +68,11 @@ export async function primaryOf(options: SourceOptions): Promise<Pick<State, 'ad
   return (await statesOf(options)).states.find(({ readOnly }) => !readOnly);
 }
 
-export interface DumpClocks {
-  readonly clock: Clock;
-  /** Milliseconds since 1970. */
-  readonly nowMs: () => number;
-}
+/** Milliseconds since 1970. */
+type NowMs = { readonly nowMs: () => number };
 
 /** Dumps a replica, so that the primary does not feel it; where none is fit for it, the primary. Rejects where no database is. */
-export async function dump(archive: Archive, options: SourceOptions & DumpClocks): Promise<Manifest> {
+export async function dump(archive: Archive, options: SourceOptions & NowMs): Promise<Manifest> {
   const { states, problems } = await statesOf(options);
   states.sort((a, b) => Number(b.readOnly) - Number(a.readOnly));
   const newest = Math.max(0, ...states.map(({ position }) => sequenceOf(position)));
@@ -115,7 +98,7 @@ const behindMax = 10_000;
 async function dumpOne(
   { address, position }: State,
   file: string,
-  { backupPassword: password, databaseName, clock, nowMs }: SourceOptions & DumpClocks,
+  { backupPassword: password, databaseName, clock, nowMs }: SourceOptions & NowMs,
 ): Promise<Pick<Manifest, 'takenAt' | 'source' | 'position'>> {
   const dump = dumpDatabase({ host: address, user: 'backup', password, databaseName, position: 'comment', clock });
   const facts = new DumpFacts(nowMs);
@@ -170,28 +153,27 @@ export interface FirstLog {
  * The newest of its logs that begins with what the history holds: a later one might leave something out, or continue what a former primary had logged last and
  * that is of no history. Where there is none, the oldest.
  */
-export async function firstLog(address: string, history: History, { backupPassword }: SourceOptions): Promise<FirstLog> {
-  return ask(address, backupPassword, async (ask) => {
-    const names = (await ask('SHOW BINARY LOGS')).map((row) => String(row['Log_name']));
-    let oldest: FirstLog | undefined;
-    for (const name of names.toReversed()) {
-      const { first, after } = await beginningOf(name, ask);
-      oldest = { name, joins: first !== undefined && history.has(first), after };
-      if (oldest.joins) return oldest;
-    }
-    if (oldest === undefined) throw new Error(`${address} keeps no log of changes`);
-    return oldest;
-  });
+export async function firstLog(address: string, history: History, options: SourceOptions): Promise<FirstLog> {
+  using session = await connectTo(address, options);
+  const logs = await session.rows<{ Log_name: string }>('SHOW BINARY LOGS');
+  let oldest: FirstLog | undefined;
+  for (const { Log_name: name } of logs.toReversed()) {
+    const { first, after } = await beginningOf(name, session);
+    oldest = { name, joins: first !== undefined && history.has(first), after };
+    if (oldest.joins) return oldest;
+  }
+  if (oldest === undefined) throw new Error(`${address} keeps no log of changes`);
+  return oldest;
 }
 
 /** Before its first transaction stand the file's format, what is before it, and which logs a crash would need. */
 const headEvents = 50;
 
-async function beginningOf(log: string, ask: Ask): Promise<{ first: Gtid | undefined; after: number }> {
-  const events = await ask('SHOW BINLOG EVENTS IN ? LIMIT ?', [log, headEvents]);
+async function beginningOf(log: string, session: Session): Promise<{ first: Gtid | undefined; after: number }> {
+  const events = await session.rows<Record<'Event_type' | 'Info', string>>(`SHOW BINLOG EVENTS IN '${log}' LIMIT ${headEvents}`);
   const gtidsOf = (type: string): Gtid[] => {
-    const event = events.find((row) => row['Event_type'] === type);
-    return (String(event?.['Info'] ?? '').match(/\b0-\d+-\d+/g) ?? []).map(gtidOf);
+    const event = events.find(({ Event_type }) => Event_type === type);
+    return ((event?.Info ?? '').match(/\b0-\d+-\d+/g) ?? []).map(gtidOf);
   };
   const [first] = gtidsOf('Gtid');
   // Of each server that has written, its last transaction.
