@@ -55,11 +55,13 @@ export class DatabaseMachines implements AsyncDisposable {
     const { name, prefix } = this.#options;
     await docker('network', 'create', '--subnet', `${prefix}.0/24`, '--ip-range', `${prefix}.128/26`, name);
     const servers = [31, 32, 33].map((host) => `${prefix}.${host}`);
-    for (const [index, { id }] of this.zookeepers.entries()) {
+    const image = await serviceImage('zookeeper');
+    const zookeepers = this.zookeepers.map(({ id }, index) => {
       const env = [`ZOO_MY_ID=${index + 1}`, `ZOO_SERVERS=${servers.join(' ')}`];
-      await this.#run(id, [...this.#at(31 + index), ...env.flatMap((each) => ['-e', each]), await serviceImage('zookeeper')]);
-    }
-    for (const each of databaseNames) await this.#run(this.databases[each].id, await this.#databaseArguments(each));
+      return this.#run(id, [...this.#at(31 + index), ...env.flatMap((each) => ['-e', each]), image]);
+    });
+    const databases = databaseNames.map(async (each) => this.#run(this.databases[each].id, await this.#databaseArguments(each)));
+    await Promise.all([...zookeepers, ...databases]);
   }
 
   /** A machine of its own on the same network. */
@@ -155,8 +157,8 @@ export class DatabaseMachines implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const id of this.#made) await docker('rm', '--force', '--volumes', id).catch(() => undefined);
-    for (const id of this.#made) await docker('volume', 'rm', '--force', id).catch(() => undefined);
+    await docker('rm', '--force', '--volumes', ...this.#made).catch(() => undefined);
+    await docker('volume', 'rm', '--force', ...this.#made).catch(() => undefined);
     await docker('network', 'rm', this.#options.name).catch(() => undefined);
   }
 }

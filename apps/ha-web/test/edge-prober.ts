@@ -10,10 +10,15 @@ export class Prober implements AsyncDisposable {
   #longestMs = 0;
   #asked = 0;
   #failures: string[] = [];
+  #tickMs = performance.now();
+  #stoodStillMs = 0;
 
   /** `probe` rejects, or says `false`, when there is no good answer. */
   constructor(probe: () => Promise<boolean>) {
     this.#timer = setInterval(() => {
+      const nowMs = performance.now();
+      this.#stoodStillMs = Math.max(this.#stoodStillMs, nowMs - this.#tickMs - intervalMs);
+      this.#tickMs = nowMs;
       const asked = this.#ask(probe).finally(() => this.#waiting.delete(asked));
       this.#waiting.add(asked);
     }, intervalMs);
@@ -47,6 +52,11 @@ export class Prober implements AsyncDisposable {
   /** Requests that began since the mark. */
   get asked(): number {
     return this.#asked;
+  }
+
+  /** The longest time that this process was kept from running, and whatever it serves with it. */
+  get stoodStillMs(): number {
+    return this.#stoodStillMs;
   }
 
   /** Why requests failed since the mark. */

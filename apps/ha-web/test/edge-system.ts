@@ -5,7 +5,8 @@
 import { once } from 'node:events';
 import { createServer, request, type Agent, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { connectZookeeper, type Announcement, type Discovery } from '@lab/discovery';
+import { connectZookeeper, UnavailableError, type Announcement, type Discovery } from '@lab/discovery';
+import { retry, systemClock } from '@lab/process';
 import { Container } from '@lab/testing/containers';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -26,6 +27,9 @@ const balancers = [
   { name: 'lb-1', host: 11, peer: 12, priority: 150 },
   { name: 'lb-2', host: 12, peer: 11, priority: 100 },
 ];
+
+/** Two ZooKeeper servers that were killed need a second to start, and minutes on a very busy machine. */
+const announceMs = 100_000;
 
 export class EdgeSystem implements AsyncDisposable {
   readonly discovery: Discovery;
@@ -193,12 +197,15 @@ export class WebServer {
     return server;
   }
 
+  /** However long it takes until ZooKeeper serves again. */
   async announce(): Promise<void> {
-    const endpoint = { name: this.name, address: bridge };
-    this.#announcements = await Promise.all([
-      this.#discovery.announce('web-servers', { ...endpoint, port: this.ports.web }),
-      this.#discovery.announce('api-servers', { ...endpoint, port: this.ports.api }),
-    ]);
+    const announce = (service: string, port: number): Promise<Announcement> =>
+      retry(() => this.#discovery.announce(service, { name: this.name, address: bridge, port }), {
+        ...{ clock: systemClock, withinMs: announceMs },
+        worthwhile: (error) => error instanceof UnavailableError,
+      });
+    const { web, api } = this.ports;
+    this.#announcements = await Promise.all([announce('web-servers', web), announce('api-servers', api)]);
   }
 
   get ports(): { web: number; api: number } {

@@ -16,13 +16,30 @@ const isUp = async (balancer: string, count: number): Promise<boolean> => {
   const { servers } = await system.status(balancer);
   return servers.length === count && servers.every(({ state }) => state === 'up');
 };
-/** A client that waits: it fails only if its request was lost. */
-const patientClient = (): Prober => new Prober(async () => (await ask('/')).status === 200);
-const lostNothing = async (client: Prober): Promise<void> => {
-  await client.stop();
-  expect(client.asked).toBeGreaterThan(0);
-  expect(client.failures).toEqual([]);
-};
+/** Of HAProxy's checks two must fail; a server that stands still for longer than between two of them is not one that serves. */
+const checkMs = 200;
+/** What is done again is done by a machine that is too busy for its own servers: after so many times it is too busy for this suite. */
+const triesMax = 3;
+
+/**
+ * Does what no request may notice, while a client waits for each answer. The web servers are this process' own: where it stood still it proves nothing that
+ * HAProxy found them dead, and it is done again.
+ */
+async function unnoticed(act: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await using client = new Prober(async () => {
+      const { status } = await ask('/');
+      if (status !== 200) throw new Error(`answered with ${status}`);
+      return true;
+    });
+    await act();
+    await client.stop();
+    expect(client.asked).toBeGreaterThan(0);
+    if (client.failures.length > 0 && client.stoodStillMs > checkMs && tries < triesMax) continue;
+    expect(client.failures, `this process stood still for ${client.stoodStillMs} ms`).toEqual([]);
+    return;
+  }
+}
 
 /** Whoever answers at the floating address is the active one; both say so, too, a second later. */
 const serves = async (balancer: string): Promise<void> => {
@@ -240,14 +257,14 @@ describe('two balancers', () => {
   });
 
   test('lose no request when a server leaves in good order', async () => {
-    const leaving = await system.addWebServer('web-7');
-    await eventually(async () => (await isUp('lb-1', 6)) && (await isUp('lb-2', 6)), patience);
-    await using client = patientClient();
-    await leaving.withdraw();
-    leaving.health = 503;
-    await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
-    await leaving.stop();
-    await lostNothing(client);
+    await unnoticed(async () => {
+      const leaving = await system.addWebServer('web-7');
+      await eventually(async () => (await isUp('lb-1', 6)) && (await isUp('lb-2', 6)), patience);
+      await leaving.withdraw();
+      leaving.health = 503;
+      await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
+      await leaving.stop();
+    });
   });
 
   test('ask servers that are there, when others have come and gone while clients kept their connections', async () => {
@@ -275,58 +292,58 @@ describe('two balancers', () => {
   });
 
   test('keep what passes its checks, though no one is announced anymore', async () => {
-    await using client = patientClient();
-    await Promise.all(webServers.map((server) => server.withdraw()));
-    const { at } = await system.status('lb-1');
-    await eventually(async () => (await system.status('lb-1')).at > at + 2_000, patience);
-    expect(await isUp('lb-1', 4)).toBe(true);
-    await Promise.all(webServers.map((server) => server.announce()));
-    await lostNothing(client);
+    await unnoticed(async () => {
+      await Promise.all(webServers.map((server) => server.withdraw()));
+      const { at } = await system.status('lb-1');
+      await eventually(async () => (await system.status('lb-1')).at > at + 2_000, patience);
+      expect(await isUp('lb-1', 4)).toBe(true);
+      await Promise.all(webServers.map((server) => server.announce()));
+    });
   });
 
   test('hold only the living after 300 servers came and went', async () => {
-    await using client = patientClient();
-    for (let round = 0; round < 10; round++) {
-      const many = await Promise.all(Array.from({ length: 30 }, (_, index) => system.addWebServer(`web-${100 + index}`)));
-      await eventually(() => isUp('lb-1', 64), patience);
-      await Promise.all(many.map((server) => server.withdraw()));
-      many.forEach((server) => (server.health = 503));
-      await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
-      await Promise.all(many.map((server) => server.stop()));
-    }
-    await lostNothing(client);
+    await unnoticed(async () => {
+      for (let round = 0; round < 10; round++) {
+        const many = await Promise.all(Array.from({ length: 30 }, (_, index) => system.addWebServer(`web-${100 + index}`)));
+        await eventually(() => isUp('lb-1', 64), patience);
+        await Promise.all(many.map((server) => server.withdraw()));
+        many.forEach((server) => (server.health = 503));
+        await eventually(async () => (await isUp('lb-1', 4)) && (await isUp('lb-2', 4)), patience);
+        await Promise.all(many.map((server) => server.stop()));
+      }
+    });
   });
 
   test('lose no request when lb-sync is killed', async () => {
-    const pid = (): Promise<string> => system.inside('lb-1', 'pgrep -f "main[.]ts lb-sync" || true');
-    const before = await pid();
-    await using client = patientClient();
-    await system.inside('lb-1', `kill -9 ${before}`);
-    await eventually(async () => !['', before].includes(await pid()), patience);
-    const late = await system.addWebServer('web-6');
-    await eventually(() => isUp('lb-1', 6), patience);
-    await late.withdraw();
-    late.health = 503;
-    await eventually(() => isUp('lb-1', 4), patience);
-    await late.stop();
-    await lostNothing(client);
+    await unnoticed(async () => {
+      const pid = (): Promise<string> => system.inside('lb-1', 'pgrep -f "main[.]ts lb-sync" || true');
+      const before = await pid();
+      await system.inside('lb-1', `kill -9 ${before}`);
+      await eventually(async () => !['', before].includes(await pid()), patience);
+      const late = await system.addWebServer('web-6');
+      await eventually(() => isUp('lb-1', 6), patience);
+      await late.withdraw();
+      late.health = 503;
+      await eventually(() => isUp('lb-1', 4), patience);
+      await late.stop();
+    });
   });
 
   test('lose no request while the majority of ZooKeeper is away, and when it comes back; changes wait for it', async () => {
-    await using client = patientClient();
-    const away = [system.container('zookeeper-1'), system.container('zookeeper-2')];
-    await Promise.all(away.map((server) => server.kill()));
-    await eventually(async () => (await system.status('lb-1')).zookeeper.every(({ mode }) => mode === undefined), patience);
-    const waiting = system.addWebServer('web-5');
-    await settled();
-    await Promise.all(away.map((server) => server.start()));
-    const late = await waiting;
-    await eventually(() => isUp('lb-1', 6), patience);
-    late.health = 503;
-    await late.withdraw();
-    await eventually(() => isUp('lb-1', 4), patience);
-    await late.stop();
-    await lostNothing(client);
+    await unnoticed(async () => {
+      const away = [system.container('zookeeper-1'), system.container('zookeeper-2')];
+      await Promise.all(away.map((server) => server.kill()));
+      await eventually(async () => (await system.status('lb-1')).zookeeper.every(({ mode }) => mode === undefined), patience);
+      const waiting = system.addWebServer('web-5');
+      await settled();
+      await Promise.all(away.map((server) => server.start()));
+      const late = await waiting;
+      await eventually(() => isUp('lb-1', 6), patience);
+      late.health = 503;
+      await late.withdraw();
+      await eventually(() => isUp('lb-1', 4), patience);
+      await late.stop();
+    });
   });
 
   test('restore the servers after a reload of HAProxy', async () => {

@@ -3,9 +3,10 @@
  * compared with what the primary has. `npx nx chaos ha-web` runs every line and fifty seeds. With all other tests, and no SEEDS, it is one line of each kind
  * and one seed.
  */
+import { availableParallelism, loadavg } from 'node:os';
 import { seededRandom } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { brokenPromises, faults, fillStores, sameRows, type Drill, type Fault } from '../deploy/drill/faults.ts';
+import { brokenPromises, faults, fillStores, sameRows, type Drill, type Fault, type Result } from '../deploy/drill/faults.ts';
 import { Load } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
 
@@ -32,6 +33,20 @@ afterAll(async () => {
   await drill?.system[Symbol.asyncDispose]();
 }, 300_000);
 
+/** More processes than this wait for each core: then a request in time is not to be had, whatever this system does. */
+const loadMax = 3;
+const triesMax = 3;
+
+/** What was measured; on a machine that is too busy to tell, what was measured at last. Orders are counted all the same. */
+async function fairly(fault: Fault): Promise<Result[]> {
+  for (let tries = 1; ; tries++) {
+    const results = await fault.run(drill);
+    const isBusy = loadavg()[0]! > loadMax * availableParallelism();
+    if (results.every(({ holdsRoughly }) => holdsRoughly) || !isBusy || tries === triesMax) return results;
+    console.log(`${fault.name}: again, as the machine is busy`);
+  }
+}
+
 async function ordersAreWhole(): Promise<void> {
   await drill.system.whole();
   expect(await brokenPromises(drill)).toEqual([]);
@@ -40,7 +55,7 @@ async function ordersAreWhole(): Promise<void> {
 
 describe('the promise holds when it is', () => {
   it.each(lines.map((fault) => [fault.name, fault] as const))('%s', { timeout }, async (_, fault) => {
-    for (const result of await fault.run(drill)) {
+    for (const result of await fairly(fault)) {
       console.log(`${result.fault}: ${result.measured}${result.holds ? '' : ' (NOT within the promise)'}`);
       expect(result.holdsRoughly, `${result.fault}: ${result.promise}; measured: ${result.measured}`).toBe(true);
     }
