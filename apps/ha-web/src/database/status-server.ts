@@ -1,4 +1,5 @@
 /** `GET /status` of a db-agent, as JSON; `POST /takeover` from this machine only: its operator wants it to be the primary. */
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Role } from '@lab/process';
 import type { AgentStatus } from './domain/agent-status.ts';
@@ -22,9 +23,7 @@ export class AgentStatusServer implements Role {
   }
 
   async start(): Promise<void> {
-    const listening = Promise.withResolvers<void>();
-    this.#server.once('error', listening.reject).listen(this.#options.port, listening.resolve);
-    await listening.promise;
+    await once(this.#server.listen(this.#options.port), 'listening');
   }
 
   async stop(): Promise<void> {

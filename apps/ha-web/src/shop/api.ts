@@ -1,6 +1,6 @@
 /** The REST API. Any web server answers any request: all state is in the database. Every request may be sent again when its answer was lost. */
 import swaggerUi from '@fastify/swagger-ui';
-import { retry, type Clock, type Logger, type Role } from '@lab/process';
+import { retry, type Logger, type Role } from '@lab/process';
 import { PasswordsBusyError, type Passwords } from '@lab/process/passwords';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, Registry } from 'prom-client';
@@ -40,8 +40,9 @@ const migrateAgainMs = 1_000;
 /** A web server of the API. It takes requests when it has started, and is ready (200 at `/health`) when the tables are up to date. */
 export async function makeApi(options: ApiOptions): Promise<Role & { readonly port: number }> {
   const serving = new Serving(options);
+  const { clock, log } = options;
   const metrics = makeMetrics();
-  const mariadb = new Mariadb({ ...options.mariadb, ...pick(options), onRetry: () => metrics.retries.inc() });
+  const mariadb = new Mariadb({ ...options.mariadb, clock, log, onRetry: () => metrics.retries.inc() });
   await addRoutes(serving, options, mariadb, metrics);
   const stopping = new AbortController();
   serving.isReady = false;
@@ -71,8 +72,6 @@ const makeTables = (mariadb: Mariadb, { clock, log }: ApiOptions, signal: AbortS
     ...{ clock, signal, withinMs: Infinity, firstMs: migrateAgainMs, mostMs: migrateAgainMs },
     onRetry: (error) => log.warn({ err: error }, 'the tables are not ready yet'),
   });
-
-const pick = ({ clock, log }: { clock: Clock; log: Logger }): { clock: Clock; log: Logger } => ({ clock, log });
 
 interface Metrics {
   registry: Registry;

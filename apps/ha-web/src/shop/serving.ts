@@ -4,7 +4,7 @@
  * on a connection that ends with it, and only then the port is closed.
  */
 import type { AddressInfo } from 'node:net';
-import type { Clock, Logger, Role } from '@lab/process';
+import { sleep, type Clock, type Logger, type Role } from '@lab/process';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 
 export interface ServingOptions {
@@ -77,7 +77,7 @@ export class Serving implements Role {
   async stop(): Promise<void> {
     const { clock, lameDuckMs, log } = this.#options;
     this.#isDraining = true;
-    await new Promise<void>((resolve) => clock.after(lameDuckMs, resolve));
+    await sleep(clock, lameDuckMs);
     const cancel = clock.after(drainMs, () => {
       log.warn('requests were not answered in time: their connections are cut');
       this.app.server.closeAllConnections();

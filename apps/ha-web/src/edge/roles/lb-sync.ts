@@ -1,6 +1,6 @@
 /** Keeps HAProxy's servers as discovery lists them, and tells keepalived whether HAProxy can serve. */
 import type { Discovery, Instance } from '@lab/discovery';
-import type { Clock, Logger, Role } from '@lab/process';
+import { sleep, type Clock, type Logger, type Role } from '@lab/process';
 import { canServe, reconcile, type HeldServer, type ListedServer } from '../domain/reconcile.ts';
 import { HaproxyError, type RuntimeApi } from '../haproxy.ts';
 
@@ -81,7 +81,7 @@ export class LbSync implements Role {
   async #keepLooking(): Promise<void> {
     while (!this.#stopped) {
       await this.#look().catch((error: unknown) => this.#parts.log.error({ err: error }, 'cannot tell keepalived'));
-      await this.#pause();
+      await Promise.race([sleep(this.#parts.clock, lookMs), this.#stopping.promise]);
     }
   }
 
@@ -120,13 +120,6 @@ export class LbSync implements Role {
     const complaint = `${words}: ${String(fields.err)}`;
     if (!this.#lastComplaints.has(complaint)) this.#parts.log.warn(fields, words);
     this.#complaints.add(complaint);
-  }
-
-  async #pause(): Promise<void> {
-    const over = Promise.withResolvers<void>();
-    const cancel = this.#parts.clock.after(lookMs, over.resolve);
-    await Promise.race([over.promise, this.#stopping.promise]);
-    cancel();
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Clock, Logger, Role } from '@lab/process';
+import { sleep, type Clock, type Logger, type Role } from '@lab/process';
 
 /** A program that is meant to run for ever. It gets the machine's environment, and is the leader of a process group of its own. */
 export interface Service {
@@ -94,7 +94,7 @@ class UnitRunner {
       const first = this.#running.findIndex((running) => running.hasEnded);
       if (first < 0) continue;
       await this.#stopFrom(first);
-      await this.#pause();
+      await Promise.race([sleep(this.#parts.clock, restartMs), this.#stopping.promise]);
       await this.#startMissing();
     }
   }
@@ -111,13 +111,6 @@ class UnitRunner {
       await this.#running.at(-1)!.stop();
       this.#running.pop();
     }
-  }
-
-  async #pause(): Promise<void> {
-    const over = Promise.withResolvers<void>();
-    const cancel = this.#parts.clock.after(restartMs, over.resolve);
-    await Promise.race([over.promise, this.#stopping.promise]);
-    cancel();
   }
 }
 
