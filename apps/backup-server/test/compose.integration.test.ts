@@ -51,7 +51,7 @@ it('says in status why a node is not backed up, and when it is tried again', asy
 
 it('refuses a second nodes manager, with the reason', async () => {
   const refused = await system.compose('run', '--rm', '--no-deps', 'nodes-manager').catch((error: Error) => error);
-  expect(JSON.stringify(refused)).toContain('the nodes manager runs once');
+  expect(JSON.stringify(refused)).toContain('has one consumer only, and another instance is it');
 });
 
 it('keeps what is registered over a restart of the nodes manager', async () => {

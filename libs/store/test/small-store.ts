@@ -15,6 +15,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Random } from '@lab/testing';
+import { systemDisk, type Disk } from '../src/disk.ts';
 import { encodeBundle, hashOf, type Blob } from '../src/bundle.ts';
 import { isLost, Store, type Stored, type StoreOptions, type Version } from '../src/store.ts';
 
@@ -30,7 +31,8 @@ const options: StoreOptions = {
   hashesIn: (manifest) => parse(manifest).flatMap(([, hashes]) => hashes),
 };
 
-export const openStore = (directory: string): Promise<Store<Version>> => Store.open(directory, options);
+export const openStore = (directory: string, disk: Disk = systemDisk): Promise<Store<Version>> =>
+  Store.open(directory, { ...options, disk });
 
 /** For `sweep`: everything is old enough. */
 export const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
