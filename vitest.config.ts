@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 import { consoleCommands } from './tools/console-blocks.ts';
 import { repositoryFiles } from './tools/repository-files.ts';
 
@@ -35,8 +35,14 @@ const documents = Map.groupBy(
 delete process.env['NO_COLOR'];
 delete process.env['FORCE_COLOR'];
 
+/** For a server that shows results; each run has a file of its own. */
+const junitFolder = process.env['JUNIT_FOLDER'];
+const reporters: NonNullable<ViteUserConfig['test']>['reporters'] & unknown[] = ['default'];
+if (junitFolder !== undefined) reporters.push(['junit', { outputFile: join(junitFolder, `${process.pid}.xml`) }]);
+
 export default defineConfig({
   test: {
+    reporters,
     // Vite takes these characters of a path for its own; where the checkout has them, Node loads the tests itself.
     ...(/[#%?]/.test(root) && { experimental: { viteModuleRunner: false } }),
     projects: [
@@ -47,6 +53,8 @@ export default defineConfig({
           exclude: [...ignored, 'readme.test.ts', '**/*.{embedded,integration,chaos,copy,hostile}.test.ts'],
           testTimeout: 20_000,
           maxWorkers,
+          // One process for many files: a new one for each took as long as the tests. A test undoes what it does to its process.
+          isolate: false,
         },
       },
       {
