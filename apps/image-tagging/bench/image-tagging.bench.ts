@@ -22,7 +22,7 @@ import { clientOptions, imagesAt, registryAt } from '../src/grpc/channels.ts';
 import { encodeJob } from '../src/messages.ts';
 import { captionBand } from '../src/pictures/caption.ts';
 import { exifFields } from '../src/pictures/exif.ts';
-import { makePicture } from '../src/pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 import { xmpPacket } from '../src/pictures/xmp.ts';
 import { PictureStore } from '../src/store/picture-store.ts';
 import { defaultNames, topologyOf } from '../src/topology.ts';

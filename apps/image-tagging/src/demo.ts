@@ -12,7 +12,7 @@ import sharp from 'sharp';
 import { PictureClient } from './client/picture-client.ts';
 import type { DemoConfig } from './config.ts';
 import { ImageState } from './generated/lab/images/v1/images.ts';
-import { makePicture } from './pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { defaultNames, topologyOf } from './topology.ts';
 import { makeRegistry, makeServer, makeWorker, type Host } from './wiring.ts';

@@ -6,7 +6,7 @@ import { eventually, FakeClock } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ImageState, type Image, type ImagesClient } from '../src/generated/lab/images/v1/images.ts';
 import { clientOptions } from '../src/grpc/channels.ts';
-import { makePicture } from '../src/pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 import { idOf } from '../src/wiring.ts';
 import { ask, chunk, download, header, headerOf, imagesAt, upload, UploadCall, type Ended } from './raw-call.ts';
 import { System } from './system.ts';

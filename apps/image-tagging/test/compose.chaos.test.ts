@@ -11,7 +11,7 @@ import { eventually } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Uploaded } from '../src/client/picture-client.ts';
-import { makePicture } from '../src/pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 import { idOf } from '../src/wiring.ts';
 import { ImageComposeSystem, here, sha256Of } from './compose-system.ts';
 
@@ -89,7 +89,7 @@ const load = `
   import { writeFile } from 'node:fs/promises';
   import { setTimeout as wait } from 'node:timers/promises';
   import { PictureClient } from './src/client/picture-client.ts';
-  import { makePicture } from './src/pictures/make.ts';
+  import { makePicture } from './data/make.ts';
   const [folder, firstSeed] = process.argv.slice(1);
   let seed = Number(firstSeed);
   let ended = false;

@@ -5,7 +5,7 @@ import { eventually } from '@lab/testing';
 import { docker } from '@lab/testing/containers';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makePicture } from '../src/pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 import { ImageComposeSystem, sha256Of } from './compose-system.ts';
 
 const data = join(import.meta.dirname, '../data');

@@ -1,4 +1,4 @@
-import { makePicture } from '../src/pictures/make.ts';
+import { makePicture } from '../data/make.ts';
 
 export const mebibyte = 1024 * 1024;
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { formatOf, headBytes, inspect, pictureFormats, type FormatName } from './inspect.ts';
-import { makePicture } from './make.ts';
+import { makePicture } from '../../data/make.ts';
 
 const names = Object.keys(pictureFormats) as FormatName[];
 const picture = (format: FormatName, width = 70, height = 50): Promise<Buffer> => makePicture({ seed: 1, width, height, format });

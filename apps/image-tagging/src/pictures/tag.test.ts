@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { formatOf, pictureFormats, type FormatName } from './inspect.ts';
-import { makePicture } from './make.ts';
+import { makePicture } from '../../data/make.ts';
 import { PictureError, tagPicture, type TaggedPicture } from './tag.ts';
 
 const names = Object.keys(pictureFormats) as FormatName[];

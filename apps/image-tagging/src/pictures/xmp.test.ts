@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { cleanKeywords } from './keywords.ts';
-import { makePicture } from './make.ts';
+import { makePicture } from '../../data/make.ts';
 import { xmpPacket } from './xmp.ts';
 
 const rdf = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"';

@@ -1,6 +1,6 @@
 /** Pictures that nobody took: landscapes for the demo, the tests and the bench. */
 import sharp from 'sharp';
-import type { FormatName, Size } from './inspect.ts';
+import type { FormatName, Size } from '../src/pictures/inspect.ts';
 
 export interface Scene extends Size {
   /** A whole number; its lower 32 bits count. Another seed is another landscape. */
