@@ -4,17 +4,17 @@
  * nothing drops the page cache. `--files N`, `--mib N` and `--rounds N` make it smaller, `--json FILE` writes the rows. It needs about 7 times
  * the tree's size in the folder for temporary files (`TMPDIR`).
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { eventually, median, reportBench, type BenchRow } from '@lab/testing';
+import { freePort, median, reportBench, type BenchRow } from '@lab/testing';
+import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { install } from '../../../docker/engine.ts';
 import { makeTree, type Tree } from './tree.ts';
 
@@ -97,61 +97,16 @@ async function run(
 
 const runOurs = (args: readonly string[]): Promise<Ended> => run(process.execPath, [program, ...args]);
 
-interface Service extends AsyncDisposable {
-  peakMb(): number;
-}
-
-/** How long a process of ours may take from the signal to its end: none has work left when it gets it. */
-const stopTimeoutMs = 10_000;
-
-/** Starts a process of ours that listens; resolves when it does. */
-async function startService(address: string, args: readonly string[]): Promise<Service> {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-outputTailMax)));
-  const ended = once(child, 'close');
-  const died = ended.then(() => Promise.reject(new Error(`${args[0]} ended early, exit code ${child.exitCode}: ${said.trim()}`)));
-  died.catch(() => undefined);
+/** Starts a process of ours that listens on the port; resolves when it does. */
+async function startService(port: number, args: readonly string[]): Promise<RunningProcess> {
+  const service = startProcess([program, ...args]);
   try {
-    await Promise.race([died, eventually(() => answers(address), { timeoutMs: 30_000 })]);
+    await service.listening(port);
+    return service;
   } catch (error) {
-    await stop(child, ended);
-    throw new Error(`${args[0]} does not listen on ${address}`, { cause: error });
+    await service.kill();
+    throw error;
   }
-  return {
-    peakMb: () => {
-      if (child.exitCode === null && child.signalCode === null) return peakMbOf(child.pid!);
-      throw new Error(`${args[0]} ended during the round, exit code ${child.exitCode}: ${said.trim()}`);
-    },
-    [Symbol.asyncDispose]: () => stop(child, ended),
-  };
-}
-
-async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
-  child.kill();
-  const deadline = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
-  await ended.finally(() => clearTimeout(deadline));
-}
-
-async function answers(address: string): Promise<boolean> {
-  const [host = '', port] = address.split(':');
-  const socket = connect(Number(port), host);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } finally {
-    socket.destroy();
-  }
-}
-
-/** Addresses that nobody listens on, all different. */
-async function freeAddresses(count: number): Promise<string[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports.map((port) => `127.0.0.1:${port}`);
 }
 
 // ---- Ours
@@ -179,20 +134,21 @@ interface Ours extends AsyncDisposable {
   backup(path: string, outcomes: readonly string[]): Promise<Backup & { seconds: number }>;
   restore(path: string, to: string): Promise<Ended>;
   query(path: string, file: string): Promise<Ended>;
-  standalone: Service;
-  node: Service;
+  standalone: RunningProcess;
+  node: RunningProcess;
 }
 
 async function startOurs(place: string, root: string): Promise<Ours> {
-  const [server, node] = (await freeAddresses(2)) as [string, string];
+  const [serverPort, nodePort] = [await freePort(), await freePort()];
+  const [server, node] = [`127.0.0.1:${serverPort}`, `127.0.0.1:${nodePort}`];
   const [store, cache, secretFile] = [join(place, 'store'), join(place, 'cache'), join(place, 'secret')];
   for (const folder of [store, cache]) await mkdir(folder);
   await writeFile(secretFile, randomBytes(32).toString('hex'), { mode: 0o600 });
   const secret = ['--secret-file', secretFile];
   await using started = new AsyncDisposableStack();
-  const standalone = started.use(await startService(server, ['standalone', '--listen', server, '--store', store, ...secret]));
+  const standalone = started.use(await startService(serverPort, ['standalone', '--listen', server, '--store', store, ...secret]));
   const nodeArgs = ['node', '--name', 'bench', '--listen', node, '--root', root, ...secret, '--cache', cache];
-  const nodeService = started.use(await startService(node, nodeArgs));
+  const nodeService = started.use(await startService(nodePort, nodeArgs));
   const admin = (command: string, path: string, args: readonly string[]): Promise<Ended> =>
     runOurs(['admin', '--server', server, ...secret, command, '--node', 'bench', '--path', path, ...args]);
   const services = started.move();
@@ -348,8 +304,8 @@ async function measureRound({ root, tree, recheckTree }: Bench, round: number, p
     query: queried.times,
     recheck,
     peaksMb: {
-      standalone: ours.standalone.peakMb(),
-      node: ours.node.peakMb(),
+      standalone: ours.standalone.peakMb,
+      node: ours.node.peakMb,
       'admin restore': restored.peakMb,
       'admin query': queried.peakMb,
     },

@@ -1,7 +1,6 @@
 /** A MariaDB of a test, of the version that the database machines have, with the application's account and its empty database. */
-import { createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { hostname } from 'node:os';
+import { freePort } from '@lab/testing';
 import { Container } from '@lab/testing/containers';
 import { run } from '../../../docker/engine.ts';
 import { appImage } from '../../../docker/images.ts';
@@ -90,13 +89,4 @@ export async function startMariadb(name = 'db-1'): Promise<MariadbServer> {
   const server = new MariadbServer(id, port);
   await server.healthy();
   return server;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

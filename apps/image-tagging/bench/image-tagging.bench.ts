@@ -2,20 +2,19 @@
  * Transfers through a server against a bare grpc-js stream that also hashes, writes and syncs; the registry's answers; tagging against a bare sharp loop; and how thirty clients are spread.
  * `--mib N` is the size of a transfer, `--rounds N` and `--pictures N` how much is measured, `--json FILE` writes the rows.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes, randomUUID, type Hash } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, open, readFile, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Client, credentials, Metadata, type ClientReadableStream, type ClientWritableStream } from '@grpc/grpc-js';
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { makeLogger, systemClock } from '@lab/process';
 import { compareInTurn, reportBench, type BenchRow } from '@lab/testing';
+import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import sharp from 'sharp';
 import type { DownloadResponse, ImagesClient, RegistryClient, UploadResponse } from '../src/generated/lab/images/v1/images.ts';
 import { clientOptions, imagesAt, registryAt } from '../src/grpc/channels.ts';
@@ -43,25 +42,20 @@ const pictures = Number(values.pictures);
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 const folder = await mkdtemp(join(tmpdir(), 'lab-image-bench-'));
-const children: ChildProcess[] = [];
+const processes: RunningProcess[] = [];
 interface Peer {
   readonly registry: string;
   readonly servers: readonly string[];
-  readonly pid: number;
+  readonly process: RunningProcess;
 }
 
 async function start(kind: 'ours' | 'bare'): Promise<Peer> {
   const store = join(folder, kind);
   await mkdir(store);
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'server-process.ts'), kind, store], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  children.push(child);
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return { ...(JSON.parse(line) as Omit<Peer, 'pid'>), pid: child.pid! };
+  const peer = startProcess([join(import.meta.dirname, 'server-process.ts'), kind, store]);
+  processes.push(peer);
+  return { ...(JSON.parse(await peer.line()) as Omit<Peer, 'process'>), process: peer };
 }
-
-const peakMbOf = (pid: number): number => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 
 async function transfers(): Promise<BenchRow[]> {
   const [ours, bare] = [await start('ours'), await start('bare')];
@@ -87,7 +81,7 @@ async function transfers(): Promise<BenchRow[]> {
     ours: () => timed(bytes, () => downloadOurs(images, id)),
     theirs: () => timed(bytes, () => downloadBare(bareClient, join(folder, 'bare', 'bare-0'))),
   });
-  const peakMb = peakMbOf(ours.pid);
+  const { peakMb } = ours.process;
   const spread = await spreadOf(ours);
   const [p50, p99] = await registryTimes(ours.registry);
   return [
@@ -367,6 +361,6 @@ try {
   const rows = [...(await transfers()), ...(await tagging())];
   await reportBench(rows, process.argv.slice(2));
 } finally {
-  for (const child of children) child.kill('SIGKILL');
+  for (const each of processes) await each.kill();
   await rm(folder, { recursive: true, force: true });
 }

@@ -6,7 +6,6 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import {
   Server,
@@ -18,6 +17,7 @@ import {
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { makeLogger, systemClock } from '@lab/process';
+import { freePort } from '@lab/testing';
 import { channelOptions } from '../src/grpc/channels.ts';
 import { PictureStore } from '../src/store/picture-store.ts';
 import { defaultNames, topologyOf } from '../src/topology.ts';
@@ -26,13 +26,7 @@ import { bareService, chunkBytesDown } from './bare.ts';
 
 const [kind, folder = '.'] = process.argv.slice(2);
 
-async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 async function ours(): Promise<object> {
   const groups = makeMemoryGroups({ clock: systemClock, newToken: randomUUID });

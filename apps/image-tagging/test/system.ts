@@ -4,14 +4,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeMemoryRegistry, type Discovery } from '@lab/discovery';
 import { makeLogGroup, type Group } from '@lab/group';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, systemClock, type Clock, type Role } from '@lab/process';
-import { eventually, startTcpProxy, type TcpProxy } from '@lab/testing';
+import { eventually, freePort, startTcpProxy, type TcpProxy } from '@lab/testing';
 import { vi } from 'vitest';
 import { PictureClient, type PictureClientOptions } from '../src/client/picture-client.ts';
 import { GroupCatalog } from '../src/group-catalog.ts';
@@ -368,14 +368,7 @@ function targetOf(listen: string): { host: string; port: number } {
   return { host: '127.0.0.1', port: Number(listen.slice(listen.lastIndexOf(':') + 1)) };
 }
 
-/** A free port, which the system gave a moment ago and nobody has taken since. */
-async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 async function isFree(listen: string): Promise<boolean> {
   const probe = createServer();

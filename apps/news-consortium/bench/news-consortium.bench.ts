@@ -3,15 +3,13 @@
  * with the same connections and as much at a time. Node, bare server and PostgreSQL are processes of their own; the load comes from this one. Who goes first
  * changes from round to round. `--seconds N` is how long each is measured in a round, `--rounds N` how often, `--json FILE` writes the rows.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
-import { compareInTurn, eventually, median, reportBench, type BenchRow } from '@lab/testing';
+import { compareInTurn, freePort, median, reportBench, type BenchRow } from '@lab/testing';
+import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import pg from 'pg';
 import { ask, connectTo } from '../src/wire/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
@@ -39,21 +37,15 @@ const text = 'It rains in the north and in the south, and in the west there is w
 const timeoutMs = 10_000;
 const main = join(import.meta.dirname, '../src/main.ts');
 
-const started: ChildProcess[] = [];
+const started: RunningProcess[] = [];
 
-function startProgram(args: readonly string[], env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, [...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
-  started.push(child);
-  return child;
+function startProgram(args: readonly string[], env: Record<string, string>): RunningProcess {
+  const program = startProcess(args, { ...process.env, ...env });
+  started.push(program);
+  return program;
 }
 
-async function freeAddress(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 /** What a lane does again and again; `lane` says which one it is. */
 type Step = (lane: number) => Promise<unknown>;
@@ -118,7 +110,7 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
   startProgram([main, 'agent', '--listen', agentAddress], env);
   startProgram([main, 'node', '--listen', nodeAddress, '--agents', agentAddress], env);
   const bare = startProgram([join(import.meta.dirname, 'bare.ts')], env);
-  const [port] = (await once(bare.stdout!, 'data')) as [Buffer];
+  const port = Number(await bare.line());
   const consortium = new Consortium({
     agents: () => Promise.resolve([agentAddress]),
     ...{ ask, clock: systemClock, patienceMs: 30_000 },
@@ -146,7 +138,7 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
   };
   const steps = {
     node: stepsOfNode(await connections(nodeAddress), users),
-    bare: stepsOfBare(await connections(`127.0.0.1:${port.toString().trim()}`), valuesOf),
+    bare: stepsOfBare(await connections(`127.0.0.1:${port}`), valuesOf),
     pg: stepsOfPg(pool, valuesOf),
   };
 
@@ -194,8 +186,7 @@ const postgres = await startEmbeddedPostgres();
 try {
   await reportBench(await measure(postgres.url), process.argv.slice(2));
 } finally {
-  for (const child of started) child.kill();
-  await eventually(() => started.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null));
+  await Promise.all(started.map((program) => program.stop()));
   await postgres.stop();
 }
 process.exit();

@@ -1,8 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { eventually } from '@lab/testing';
+import { eventually, freePort } from '@lab/testing';
+import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { Counter, Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import { silentLogger } from './logger.ts';
@@ -42,15 +42,6 @@ function host(parts: Record<string, Partial<Role>>, drainMs = 5_000): { os: Fake
   const os = new FakeOs();
   const trace: string[] = [];
   return { os, trace, code: runProcess(tracedRoles(trace, parts), { log: silentLogger, os, drainMs }) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('runProcess', () => {
@@ -209,33 +200,25 @@ describe('the health port', () => {
 const startMs = 100_000;
 
 describe('a process', { timeout: startMs + 20_000 }, () => {
-  const running = new Set<ChildProcess>();
-  afterEach(() => running.forEach((child) => child.kill('SIGKILL')));
+  const running: RunningProcess[] = [];
+  afterEach(() => Promise.all(running.splice(0).map((program) => program.kill())));
 
-  /** Starts the test program and gathers what it prints. */
-  function run(...args: string[]): { child: ChildProcess; output: { out: string; err: string }; code: Promise<number | null> } {
-    const child = spawn(process.execPath, [join(import.meta.dirname, '../test/program.ts'), ...args]);
-    running.add(child);
-    const output = { out: '', err: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (output.out += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (output.err += text));
-    const code = once(child, 'close').then(([exitCode]) => {
-      running.delete(child);
-      return exitCode as number | null;
-    });
-    return { child, output, code };
+  function run(...args: string[]): RunningProcess {
+    const program = startProcess([join(import.meta.dirname, '../test/program.ts'), ...args]);
+    running.push(program);
+    return program;
   }
 
-  const started = (output: { err: string }): Promise<boolean> =>
-    eventually(() => output.err.includes('"role":"worker","msg":"started"'), { timeoutMs: startMs });
+  const started = (program: RunningProcess): Promise<boolean> =>
+    eventually(() => program.stderr.includes('"role":"worker","msg":"started"'), { timeoutMs: startMs });
 
   it('drains on SIGTERM, tells its story as JSON on stderr, and exits with 0', async () => {
-    const { child, output, code } = run('serve');
-    await started(output);
-    child.kill('SIGTERM');
-    expect(await code).toBe(0);
-    expect(output.out).toBe('left in good order\n');
-    const story = output.err
+    const program = run('serve');
+    await started(program);
+    program.signal('SIGTERM');
+    expect(await program.ended()).toBe(0);
+    expect(program.stdout).toBe('left in good order\n');
+    const story = program.stderr
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -257,12 +240,12 @@ describe('a process', { timeout: startMs + 20_000 }, () => {
     ['SIGTERM', 143],
     ['SIGINT', 130],
   ] as const)('is gone by the deadline after %s when a role hangs, with code %i', async (signal, expected) => {
-    const { child, output, code } = run('serve', '--behaviour', 'stubborn', '--drain-ms', '50');
-    await started(output);
-    child.kill(signal);
-    expect(await code).toBe(expected);
-    expect(output.err).toContain('"roles":["store","worker"],"msg":"not stopped in time"');
-    expect(output.out).toBe('');
+    const program = run('serve', '--behaviour', 'stubborn', '--drain-ms', '50');
+    await started(program);
+    program.signal(signal);
+    expect(await program.ended()).toBe(expected);
+    expect(program.stderr).toContain('"roles":["store","worker"],"msg":"not stopped in time"');
+    expect(program.stdout).toBe('');
   });
 
   it.each([
@@ -271,26 +254,26 @@ describe('a process', { timeout: startMs + 20_000 }, () => {
     ['throws', exitCodes.internal, '"role":"process"', 'Cannot read properties of undefined'],
     ['rejects', exitCodes.internal, '"role":"process"', 'nobody waits for this'],
   ])('whose worker %s exits with code %i and says whose fault it was', async (behaviour, expected, role, message) => {
-    const { output, code } = run('serve', '--behaviour', behaviour);
-    expect(await code).toBe(expected);
-    const line = output.err.split('\n').find((each) => each.includes('"msg":"failed"'));
+    const program = run('serve', '--behaviour', behaviour);
+    expect(await program.ended()).toBe(expected);
+    const line = program.stderr.split('\n').find((each) => each.includes('"msg":"failed"'));
     expect(line).toContain(role);
     expect(line).toContain(message);
-    expect(output.err).toContain('"role":"store","msg":"stopped"');
+    expect(program.stderr).toContain('"role":"store","msg":"stopped"');
   });
 
   it('answers on its health port while it runs', async () => {
     const port = await freePort();
-    const { child, code } = run('serve', '--health-port', String(port));
+    const program = run('serve', '--health-port', String(port));
     const answers = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/healthz`)).ok;
     expect(await eventually(answers, { timeoutMs: startMs })).toBe(true);
-    child.kill('SIGTERM');
-    expect(await code).toBe(0);
+    program.signal('SIGTERM');
+    expect(await program.ended()).toBe(0);
   });
 
   it('explains a wrong flag on stderr and exits with 2', async () => {
-    const { output, code } = run('serve', '--drain', '5');
-    expect(await code).toBe(exitCodes.usage);
-    expect(output.err).toBe('there is no --drain\n"program.ts serve --help" lists the settings\n');
+    const program = run('serve', '--drain', '5');
+    expect(await program.ended()).toBe(exitCodes.usage);
+    expect(program.stderr).toBe('there is no --drain\n"program.ts serve --help" lists the settings\n');
   });
 });

@@ -2,11 +2,11 @@
  * Our frames against a hand-rolled loop over `net`, in the same run: 64 KiB both ways, and small requests with 32 in flight. Each has a peer of its own,
  * in another process, that echoes frames the same way.
  */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { median, reportBench, type BenchRow } from '@lab/testing';
+import { startProcess } from '@lab/testing/processes';
 import { connectFramed } from '../src/index.ts';
 import { RawFrames } from './raw.ts';
 
@@ -60,10 +60,9 @@ async function raw(port: number): Promise<Contestant> {
   return { exchange, close: () => socket.destroy() };
 }
 
-async function startPeer(kind: 'framed' | 'raw'): Promise<{ port: number; stop(): void }> {
-  const peer = spawn(process.execPath, [join(import.meta.dirname, 'peer.ts'), kind], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = (await once(peer.stdout, 'data')) as [Buffer];
-  return { port: Number(String(line)), stop: () => peer.kill() };
+async function startPeer(kind: 'framed' | 'raw'): Promise<{ port: number; stop(): Promise<unknown> }> {
+  const peer = startProcess([join(import.meta.dirname, 'peer.ts'), kind]);
+  return { port: Number(await peer.line()), stop: () => peer.stop() };
 }
 
 async function timed(contestant: Contestant, load: Load): Promise<number> {
@@ -81,7 +80,7 @@ async function compare(load: Load): Promise<{ ours: number; theirs: number; rati
     times.push({ oursMs: await timed(ours, load), theirsMs: await timed(theirs, load) });
   }
   for (const contestant of [ours, theirs]) contestant.close();
-  for (const peer of peers) peer.stop();
+  for (const peer of peers) await peer.stop();
   const counted = times.slice(warmUpRounds);
   return {
     ours: (load.frames / median(counted.map(({ oursMs }) => oursMs))) * 1000,
