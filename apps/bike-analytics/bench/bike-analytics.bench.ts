@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { eventually, median, reportBench, type BenchRow } from '@lab/testing';
+import { eventually, freePort, median, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq } from '@lab/testing/containers';
 import { generateDataset } from '../data/generate.ts';
 import { roles } from '../src/wiring.ts';
@@ -45,31 +45,29 @@ function usageOf(pid: number): Omit<Usage, 'seconds'> {
   return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond, peakMb: Number(peakKb) / 1024 };
 }
 
-async function startRole(name: string, index: number, rabbitmqUrl: string): Promise<{ name: string; child: ChildProcess }> {
-  const healthPort = 17_400 + index;
-  const args = [
-    join(app, 'src/main.ts'),
-    name,
-    '--rabbitmq-url',
-    rabbitmqUrl,
-    '--listen',
-    '127.0.0.1:17399',
-    '--health-port',
-    String(healthPort),
-    '--log-level',
-    'warn',
-  ];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  await eventually(async () => (await fetch(`http://127.0.0.1:${healthPort}/healthz`)).ok, { timeoutMs: 30_000 });
-  return { name, child };
+interface RoleProcess {
+  name: string;
+  child: ChildProcess;
+}
+
+async function startRole(name: string, listen: string, rabbitmqUrl: string, processes: RoleProcess[]): Promise<void> {
+  const healthPort = await freePort();
+  const settings = { 'rabbitmq-url': rabbitmqUrl, listen, 'health-port': String(healthPort), 'log-level': 'warn' };
+  const flags = Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
+  const child = spawn(process.execPath, [join(app, 'src/main.ts'), name, ...flags], { stdio: ['ignore', 'inherit', 'inherit'] });
+  processes.push({ name, child });
+  const healthy = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${healthPort}/healthz`)).ok;
+  await eventually(healthy, { timeoutMs: 120_000 });
 }
 
 async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole: Map<string, Omit<Usage, 'seconds'>> }> {
   await using rabbitmq = await startRabbitmq();
-  const processes = await Promise.all([...roles.keys()].map((name, index) => startRole(name, index, rabbitmq.url)));
+  const listen = `127.0.0.1:${await freePort()}`;
+  const processes: RoleProcess[] = [];
   try {
+    await Promise.all([...roles.keys()].map((name) => startRole(name, listen, rabbitmq.url, processes)));
     const runs: Usage[] = [];
-    for (let round = 0; round < rounds; round++) runs.push(await measure('file-reader-run.ts', [data, '127.0.0.1:17399']));
+    for (let round = 0; round < rounds; round++) runs.push(await measure('file-reader-run.ts', [data, listen]));
     const perRole = new Map(processes.map(({ name, child }) => [name, usageOf(child.pid!)]));
     perRole.set('file-reader', {
       cpuSeconds: runs.reduce((sum, run) => sum + run.cpuSeconds, 0),
@@ -77,8 +75,9 @@ async function throughRabbitmq(rounds: number): Promise<{ runs: Usage[]; perRole
     });
     return { runs, perRole };
   } finally {
+    // Also where one of them did not start: what is left would answer the next run.
     for (const { child } of processes) child.kill();
-    for (const { child } of processes) if (child.exitCode === null) await once(child, 'exit');
+    for (const { child } of processes) if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   }
 }
 
