@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { makeMemoryRegistry, type Discovery } from '@lab/discovery';
 import { makeLogGroup, type Group } from '@lab/group';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
-import { silentLogger, systemClock, type Clock, type Role } from '@lab/process';
+import { silentLogger, splitAddress, systemClock, type Clock, type Role } from '@lab/process';
 import { eventually, freePort, startTcpProxy, type TcpProxy } from '@lab/testing';
 import { vi } from 'vitest';
 import { PictureClient, type PictureClientOptions } from '../src/client/picture-client.ts';
@@ -84,7 +84,7 @@ export class System implements AsyncDisposable {
     const { servers = 3, workers = 1 } = options;
     const folder = await mkdtemp(join(tmpdir(), 'image-tagging-'));
     const listen = await freeAddress();
-    const entry = await startTcpProxy({ target: targetOf(listen) });
+    const entry = await startTcpProxy({ target: splitAddress(listen) });
     const system = new System(options, folder, await PictureStore.open(join(folder, 'store')), listen, entry);
     await system.#connect().broker.declare(topologyOf(defaultNames));
     await system.observer.start();
@@ -115,7 +115,7 @@ export class System implements AsyncDisposable {
   async startServer(name: string): Promise<void> {
     const { limitBytes = 2 ** 31, limitMegapixels = 100 } = this.#options;
     const listen = await freeAddress();
-    const proxy = await startTcpProxy({ target: targetOf(listen) });
+    const proxy = await startTcpProxy({ target: splitAddress(listen) });
     const address = `${proxy.host}:${proxy.port}`;
     const process = new Process(name, this.#connect(), proxy);
     await this.#start(process, (host) =>
@@ -364,16 +364,12 @@ function overriding<T extends object>(target: T, methods: Partial<T>): T {
   });
 }
 
-function targetOf(listen: string): { host: string; port: number } {
-  return { host: '127.0.0.1', port: Number(listen.slice(listen.lastIndexOf(':') + 1)) };
-}
-
 const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 async function isFree(listen: string): Promise<boolean> {
   const probe = createServer();
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  probe.once('error', () => resolve(false)).listen(targetOf(listen), () => resolve(true));
+  probe.once('error', () => resolve(false)).listen(splitAddress(listen), () => resolve(true));
   const free = await promise;
   if (free) await new Promise((done) => probe.close(done));
   return free;
