@@ -4,7 +4,10 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import './node-24.js';
+import { problem } from './node-version.js';
+
+// Nx prints the message of an error, and nothing else that a plugin says.
+if (problem !== undefined) throw new Error(problem);
 
 export const name = 'lab-targets';
 
