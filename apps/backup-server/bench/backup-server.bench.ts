@@ -1,8 +1,8 @@
 /**
- * The system against restic with a local repository, and its archives against tar, on the same tree in the same run: 20,000 files and 1 GiB, of
- * which one file has a quarter. Each round has a new store, a new cache and a new repository; who goes first changes from round to round, and
- * nothing drops the page cache. `--files N`, `--mib N` and `--rounds N` make it smaller, `--json FILE` writes the rows. It needs about 7 times
- * the tree's size in the folder for temporary files (`TMPDIR`).
+ * The system against restic with a local repository, and its archives against tar, on the same tree in the same run: 20,000
+ * files and 1 GiB, of which one file has a quarter. Each round has a new store, a new cache and a new repository; who goes
+ * first changes from round to round, and nothing drops the page cache. `--files N`, `--mib N` and `--rounds N` make it smaller,
+ * `--json FILE` writes the rows. It needs about 7 times the tree's size in the folder for temporary files (`TMPDIR`).
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

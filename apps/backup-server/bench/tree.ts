@@ -1,4 +1,7 @@
-/** Trees of files that a seed fixes: the same names, sizes and bytes on every machine. About half of the bytes is text-like, half random. */
+/**
+ * Trees of files that a seed fixes: the same names, sizes and bytes on every machine. About half of the bytes is text-like,
+ * half random.
+ */
 import { createCipheriv, createHash } from 'node:crypto';
 import { mkdir, open, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -22,8 +25,8 @@ export interface Tree {
   readonly files: number;
   readonly bytes: number;
   /**
-   * Edits every hundredth small file and appends a sixteenth to the big one. Resolves with the bytes changed: the whole new size of the small
-   * files edited, and what was appended.
+   * Edits every hundredth small file and appends a sixteenth to the big one. Resolves with the bytes changed: the whole new
+   * size of the small files edited, and what was appended.
    */
   change(): Promise<number>;
   /** Puts contents back to what they were when the tree was made; times of modification stay new. */

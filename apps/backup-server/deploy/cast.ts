@@ -1,6 +1,7 @@
 /**
- * The demo in containers, in the original's two parts: `up` starts one node to follow, `eight` all eight nodes and ten content creators, each registered.
- * While it runs: `add-node NAME`, `add-content-creators FILE ...`, `stop-content-creators`, and `admin COMMAND ...` from this machine.
+ * The demo in containers, in the original's two parts: `up` starts one node to follow, `eight` all eight nodes and ten content
+ * creators, each registered. While it runs: `add-node NAME`, `add-content-creators FILE ...`, `stop-content-creators`, and
+ * `admin COMMAND ...` from this machine.
  */
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -23,7 +24,10 @@ interface Registered {
 }
 
 const first: Registered = { node: 'node-1', path: 'a', every: '3s' };
-/** What the eight back up: folders, single files, a name with digits and a space, one path twice; intervals and a cron expression. */
+/**
+ * What the eight back up: folders, single files, a name with digits and a space, one path twice; intervals and a cron
+ * expression.
+ */
 const eight: readonly Registered[] = [
   first,
   { node: 'node-2', path: 'b', every: '4s' },

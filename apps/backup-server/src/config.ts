@@ -1,4 +1,7 @@
-/** All settings of the system, in one place; passed in by main.ts from flags and the environment. Admins' commands have flags only. */
+/**
+ * All settings of the system, in one place; passed in by main.ts from flags and the environment. Admins' commands have flags
+ * only.
+ */
 import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { nodeNamePattern } from './domain/paths.ts';

@@ -1,6 +1,7 @@
 /**
- * The whole system in one process: three nodes with changing content, a server, a nodes manager and two requesters on the memory broker. Versions are made,
- * one is restored over the wire and compared with what the node has, and one is saved as a .tgz.
+ * The whole system in one process: three nodes with changing content, a server, a nodes manager and two requesters on the
+ * memory broker. Versions are made, one is restored over the wire and compared with what the node has, and one is saved as a
+ * .tgz.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';

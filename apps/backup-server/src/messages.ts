@@ -172,7 +172,7 @@ export function unpackBytes(body: Buffer): Buffer {
   }
 }
 
-/** The checksum of a tree: by it a node knows whether the newest version is what it has, and a requester that a manifest came as it was sent. */
+/** Of a tree: by it a node knows whether the newest version is what it has, and a requester that a manifest came whole. */
 export const checksumOf = (entries: readonly Entry[]): string => digest('sha256', checksumText(entries), 'hex');
 
 /** Manifests travel in pieces: a frame holds a few megabytes. */

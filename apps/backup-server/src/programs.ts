@@ -1,4 +1,7 @@
-/** Every program of the system: the roles, the node, the admin, the demo, and what makes secrets and certificates. Each loads what it needs when it is chosen. */
+/**
+ * Every program of the system: the roles, the node, the admin, the demo, and what makes secrets and certificates. Each loads
+ * what it needs when it is chosen.
+ */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { command, ExitError, runProgram, type Command, type ProgramProcess } from '@lab/process';

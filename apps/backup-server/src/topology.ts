@@ -1,6 +1,6 @@
 /**
- * Every exchange and queue of the system, as data. Quorum queues keep what they hold over a restart of RabbitMQ; replies and the order to stop concern
- * processes that run now, and go with them.
+ * Every exchange and queue of the system, as data. Quorum queues keep what they hold over a restart of RabbitMQ; replies and
+ * the order to stop concern processes that run now, and go with them.
  */
 import type { Topology } from '@lab/middleware';
 

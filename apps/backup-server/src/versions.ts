@@ -1,4 +1,4 @@
-/** What the store of this system has: versions of the paths of nodes, each with a manifest of its tree. Server and requesters share it, as a folder. */
+/** What is in the store, which server and requesters share: versions of the paths of nodes, each with a manifest of its tree. */
 import { Store, type Stored } from '@lab/store';
 import { hashesOf, parseManifest, type Entry } from './domain/manifest.ts';
 

@@ -1,4 +1,7 @@
-/** The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do harm to. */
+/**
+ * The system of compose.yaml, in containers, under a project and a port of its own: what the integration and chaos suites do
+ * harm to.
+ */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

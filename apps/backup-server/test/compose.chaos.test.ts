@@ -1,6 +1,6 @@
 /**
- * Every role and RabbitMQ is killed, and a requester paused, in the middle of a transfer, in real containers. After each, the backup succeeds, and every version that
- * is listed restores to what the node had when it was made.
+ * Every role and RabbitMQ is killed, and a requester paused, in the middle of a transfer, in real containers. After each, the
+ * backup succeeds, and every version that is listed restores to what the node had when it was made.
  */
 import { eventually } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';

@@ -1,6 +1,7 @@
 /**
- * Real processes are killed while they make versions: every version that the server lists restores byte for byte, and no try after a kill sends more than
- * one chunk again. A kill counts only if it struck in mid-transfer: something of what is new was kept, and something was not.
+ * Real processes are killed while they make versions: every version that the server lists restores byte for byte, and no try
+ * after a kill sends more than one chunk again. A kill counts only if it struck in mid-transfer: something of what is new was
+ * kept, and something was not.
  */
 import { execFile } from 'node:child_process';
 import { createCipheriv, createHash } from 'node:crypto';
@@ -136,7 +137,9 @@ class LiveTree {
     this.file('big', 0o600, freshBytes(random, 6 * MiB));
   }
 
-  /** Some small changes, and a large one, so that its transfer takes a while. `large` is the content of that, where it is given. */
+  /**
+   * Some small changes, and a large one, so that its transfer takes a while. `large` is the content of that, where it is given.
+   */
   change(random: Random, large = freshBytes(random, random.integer(6 * MiB, 10 * MiB))): void {
     const folder = random.pick(['docs', 'docs/deep', 'src', 'zürich']);
     for (let edits = random.integer(0, 8); edits > 0; edits--)

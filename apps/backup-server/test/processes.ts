@@ -1,4 +1,7 @@
-/** The system in real processes, so that they can be killed: a standalone server, and nodes behind relays that count what they send. */
+/**
+ * The system in real processes, so that they can be killed: a standalone server, and nodes behind relays that count what they
+ * send.
+ */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** Server, nodes manager, requester and a node in this process, over TLS, asked as an admin asks: what damage costs, and what heals it. */
+/**
+ * Server, nodes manager, requester and a node in this process, over TLS, asked as an admin asks: what damage costs, and what
+ * heals it.
+ */
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

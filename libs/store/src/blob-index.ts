@@ -1,6 +1,6 @@
 /**
- * Which pack a blob is in, for all packs of the store, in memory: about 150 bytes a blob, so two million in 300 MB. Several processes write packs; each
- * learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
+ * Which pack a blob is in, for all packs of the store, in memory: about 150 bytes a blob, so two million in 300 MB. Several
+ * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
 import { readIfThere, replaceFile } from './durable.ts';
@@ -83,7 +83,10 @@ export class BlobIndex {
     return this.#marks.has(`${pack}-${hash}`);
   }
 
-  /** Takes in what other processes have added and removed; the look at the folder is one that begins after this call. One at a time. */
+  /**
+   * Takes in what other processes have added and removed; the look at the folder is one that begins after this call. One at a
+   * time.
+   */
   refresh(): Promise<void> {
     this.#nextRefresh ??= this.#lastRefresh.then(() => {
       this.#nextRefresh = undefined;
@@ -134,7 +137,9 @@ export class BlobIndex {
     return blobs.get(hash);
   }
 
-  /** The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed. */
+  /**
+   * The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed.
+   */
   async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
     const file = await this.#disk.open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;

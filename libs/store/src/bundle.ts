@@ -1,6 +1,7 @@
 /**
- * A bundle: one or more blobs, compressed together. Packs are made of them, and they can travel as they are, so that nothing is compressed twice. Small blobs share one, for a call to the compressor costs more than they do; a blob of over 64 KiB is alone in most
- * cases. What one flipped byte can spoil is one bundle.
+ * A bundle: one or more blobs, compressed together. Packs are made of them, and they can travel as they are, so that nothing is
+ * compressed twice. Small blobs share one, for a call to the compressor costs more than they do; a blob of over 64 KiB is alone
+ * in most cases. What one flipped byte can spoil is one bundle.
  *
  *   offset 0      u32  magic "LBB1"
  *   offset 4      u32  0: the payload is as it is, 1: zstd (RFC 8878)
@@ -33,7 +34,10 @@ export const bundleBytesMax = fixedBytes + blobsMax * entryBytes + 4 + payloadBy
 
 /** zstd's fastest level that is still a compressor: 500 MB/s here, and three times that over what does not shrink. */
 const params = { [constants.ZSTD_c_compressionLevel]: 1 };
-/** zstd's own bound on what it adds to what does not shrink is less: with room for all, the output is one piece and never copied together. */
+/**
+ * zstd's own bound on what it adds to what does not shrink is less: with room for all, the output is one piece and never copied
+ * together.
+ */
 const outputBytes = (inputBytes: number): number => inputBytes + (inputBytes >> 7) + 256;
 
 export interface Blob {
@@ -117,7 +121,10 @@ export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
   return { compressed: encoding === zstd, payloadBytes, payloadCrc: bytes.readUInt32BE(at + 16), blobs };
 }
 
-/** All blobs of a bundle; one whose bytes are not those of its hash is `undefined`, and if the payload cannot be taken apart all are. */
+/**
+ * All blobs of a bundle; one whose bytes are not those of its hash is `undefined`, and if the payload cannot be taken apart all
+ * are.
+ */
 export function blobsOf(header: BundleHeader, payload: Buffer): (Blob | undefined)[] {
   const total = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   let raw: Buffer;

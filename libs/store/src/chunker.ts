@@ -1,7 +1,7 @@
 /**
- * Content-defined chunking: a file is cut where its content says so, so that what is put in or taken out changes the chunks around it and no others.
- * FastCDC (Xia et al., USENIX ATC 2016): a gear hash rolls over the bytes, and a cut is where some of its bits are zero; more bits before the
- * wanted size, fewer after it, so that most chunks are near it.
+ * Content-defined chunking: a file is cut where its content says so, so that what is put in or taken out changes the chunks
+ * around it and no others. FastCDC (Xia et al., USENIX ATC 2016): a gear hash rolls over the bytes, and a cut is where some of
+ * its bits are zero; more bits before the wanted size, fewer after it, so that most chunks are near it.
  */
 import { blobBytesMax } from './bundle.ts';
 

@@ -1,4 +1,6 @@
-/** What FORMAT.md says of crashes: a process is killed after each call that changes the disk, and the next one opens the store. */
+/**
+ * What FORMAT.md says of crashes: a process is killed after each call that changes the disk, and the next one opens the store.
+ */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { seededRandom } from '@lab/testing';

@@ -1,6 +1,6 @@
 /**
- * Files that are there as a whole or not at all, whenever the power goes: write aside, sync, give it its name, sync the folder. "Durable" is what a crash
- * of the machine cannot take away.
+ * Files that are there as a whole or not at all, whenever the power goes: write aside, sync, give it its name, sync the folder.
+ * "Durable" is what a crash of the machine cannot take away.
  */
 import { hash as digest, randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
@@ -31,8 +31,8 @@ export async function writeSynced(path: string, bytes: Uint8Array | string, disk
 }
 
 /**
- * Replaces a file, or makes it, durably; readers see the old content or the new. One writer at a time: a crash leaves at most `.<name>.new` beside it,
- * which the next one writes over.
+ * Replaces a file, or makes it, durably; readers see the old content or the new. One writer at a time: a crash leaves at most
+ * `.<name>.new` beside it, which the next one writes over.
  */
 export async function replaceFile(path: string, bytes: Uint8Array | string, disk: Disk = systemDisk): Promise<void> {
   const folder = dirname(path);
@@ -43,8 +43,8 @@ export async function replaceFile(path: string, bytes: Uint8Array | string, disk
 }
 
 /**
- * Makes a file durably unless there is one: of several that try, one succeeds. Gives what is there in the end. A crash may leave its `tmp-<random>` beside
- * it, which nobody needs.
+ * Makes a file durably unless there is one: of several that try, one succeeds. Gives what is there in the end. A crash may
+ * leave its `tmp-<random>` beside it, which nobody needs.
  */
 export async function createOnce(path: string, text: string, disk: Disk = systemDisk): Promise<string> {
   const aside = join(dirname(path), `tmp-${randomUUID()}`);
@@ -79,8 +79,8 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
 }
 
 /**
- * A small record that one flipped bit must not take away: its JSON twice, a line each, each with its SHA-256 in front. What is read is the first
- * line that is whole.
+ * A small record that one flipped bit must not take away: its JSON twice, a line each, each with its SHA-256 in front. What is
+ * read is the first line that is whole.
  */
 export function seal(value: unknown): string {
   const text = JSON.stringify(value);
@@ -88,7 +88,10 @@ export function seal(value: unknown): string {
   return line + line;
 }
 
-/** The record, and whether either of its copies is damaged. Both damaged is `undefined`. The copies are equal halves, whatever a flip made of the newline. */
+/**
+ * The record, and whether either of its copies is damaged. Both damaged is `undefined`. The copies are equal halves, whatever a
+ * flip made of the newline.
+ */
 export function unseal(bytes: Buffer): { value: unknown; damaged: boolean } | undefined {
   const half = bytes.length >> 1;
   const values = [bytes.subarray(0, half), bytes.subarray(half)].map(openLine);

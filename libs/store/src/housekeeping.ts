@@ -1,6 +1,6 @@
 /**
- * What keeps a store sound and small: scrubbing, which reads every stored byte again and compares it with its checksum, and the removal of what no version
- * needs. Any process may do either; removal is for one at a time.
+ * What keeps a store sound and small: scrubbing, which reads every stored byte again and compares it with its checksum, and the
+ * removal of what no version needs. Any process may do either; removal is for one at a time.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -60,8 +60,8 @@ export async function scrub(
 }
 
 /**
- * Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one, the same that a writer would give them a
- * moment later. Under the lock, so that nobody removes them meanwhile.
+ * Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one, the same
+ * that a writer would give them a moment later. Under the lock, so that nobody removes them meanwhile.
  */
 function adoptPacks(store: AnyStore): Promise<void> {
   return store.mutex.run(async () => {
@@ -194,15 +194,18 @@ export interface SweepOptions {
   graceMs: number;
 }
 
-/** A pack is written anew when at least this share of it is needed by nothing, or its damaged copies keep it from being trusted. */
+/**
+ * A pack is written anew when at least this share of it is needed by nothing, or its damaged copies keep it from being trusted.
+ */
 const deadShareMin = 0.25;
 /** Small packs are put together when there are so many; each little version makes one. */
 const smallPackBytes = 4 * 1024 * 1024;
 const smallPacksMin = 16;
 
 /**
- * Removes packs that no version needs, and writes those anew that are mostly so or are many and small. What is new is durable before what is old
- * goes, and that goes under the lock, after a look at the versions that were made meanwhile. Does nothing while another process is at it.
+ * Removes packs that no version needs, and writes those anew that are mostly so or are many and small. What is new is durable
+ * before what is old goes, and that goes under the lock, after a look at the versions that were made meanwhile. Does nothing
+ * while another process is at it.
  */
 export async function sweep(store: AnyStore, { nowMs, graceMs }: SweepOptions): Promise<Swept> {
   const alone = tryLock(join(store.directory, 'housekeeping.lock'));

@@ -1,7 +1,8 @@
 /**
- * A lock between processes that a dead one cannot keep and a hanging one does not lose: the kernel's lock on a file. Node cannot ask for one itself,
- * but SQLite, which Node carries, locks its files so (fcntl on Unix). The database stays empty; all that counts is its lock. Unlike a lease it needs no clock:
- * whoever is stopped in the middle of a change still holds it when it goes on.
+ * A lock between processes that a dead one cannot keep and a hanging one does not lose: the kernel's lock on a file. Node
+ * cannot ask for one itself, but SQLite, which Node carries, locks its files so (fcntl on Unix). The database stays empty; all
+ * that counts is its lock. Unlike a lease it needs no clock: whoever is stopped in the middle of a change still holds it when
+ * it goes on.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';

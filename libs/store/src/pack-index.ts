@@ -1,6 +1,6 @@
 /**
- * What is in a pack, in a file beside it: for each bundle its offset and its header. A pack whose index is lost is read through from its beginning, header
- * by header, so no single damage hides more than one bundle.
+ * What is in a pack, in a file beside it: for each bundle its offset and its header. A pack whose index is lost is read through
+ * from its beginning, header by header, so no single damage hides more than one bundle.
  *
  *   u32 magic "LBI1", u32 number of bundles, then for each: u32 offset, the header (see bundle.ts); at the end SHA-256 of all before
  */
@@ -76,7 +76,10 @@ export async function walkPack(file: FileHandle): Promise<PackedBundle[]> {
   return bundles;
 }
 
-/** Of a pack that was being written when its writer died: the bundles that had been, from its beginning to the first that is not whole and sound. */
+/**
+ * Of a pack that was being written when its writer died: the bundles that had been, from its beginning to the first that is not
+ * whole and sound.
+ */
 export async function walkUnfinished(file: FileHandle): Promise<PackedBundle[]> {
   const bundles: PackedBundle[] = [];
   let end = 0;

@@ -1,9 +1,10 @@
 /**
- * Writes packs. A pack grows in the writer's own folder below `incoming`, and moves to `packs` when it is complete and on disk, its index last: a pack that
- * has an index is whole. One pack is open at a time, for all transfers of the process, so that what two of them bring is stored once.
+ * Writes packs. A pack grows in the writer's own folder below `incoming`, and moves to `packs` when it is complete and on disk,
+ * its index last: a pack that has an index is whole. One pack is open at a time, for all transfers of the process, so that what
+ * two of them bring is stored once.
  *
- * The writer's folder is locked as long as its process lives. What a dead one left is taken over by whoever looks next: bundle by bundle, all that had been
- * written, for a killed process takes nothing with it that it had handed to the kernel.
+ * The writer's folder is locked as long as its process lives. What a dead one left is taken over by whoever looks next: bundle
+ * by bundle, all that had been written, for a killed process takes nothing with it that it had handed to the kernel.
  */
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
@@ -14,7 +15,10 @@ import type { Disk } from './disk.ts';
 import { tryLock, type HeldLock } from './lock.ts';
 import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
 
-/** A pack is closed when it is larger: few enough files and syncs, small enough to be made anew when half of it is not needed any more. */
+/**
+ * A pack is closed when it is larger: few enough files and syncs, small enough to be made anew when half of it is not needed
+ * any more.
+ */
 const packBytes = 16 * 1024 * 1024;
 /** Packs that are being synced while the next one is written. */
 const sealingMax = 2;
@@ -74,7 +78,10 @@ export class PackWriter {
     return this.#pending.has(hash);
   }
 
-  /** Resolves when the kernel has it, and all that stands before it in the pack, for a salvage ends at the first gap: it then survives the end of this process, and after `flush` that of the machine. */
+  /**
+   * Resolves when the kernel has it, and all that stands before it in the pack, for a salvage ends at the first gap: it then
+   * survives the end of this process, and after `flush` that of the machine.
+   */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
     for (const { hash } of header.blobs) this.#pending.add(hash);
     const placing = this.#place(bundle, header);
@@ -88,7 +95,10 @@ export class PackWriter {
     }
   }
 
-  /** Resolves when everything that was appended is in packs that count. Rejects where one of them could not be written; its blobs are lost. */
+  /**
+   * Resolves when everything that was appended is in packs that count. Rejects where one of them could not be written; its
+   * blobs are lost.
+   */
   async flush(): Promise<void> {
     while (this.#placing.size > 0) await Promise.allSettled(this.#placing);
     this.#beginSeal();

@@ -9,8 +9,8 @@ const patienceMs = 10_000;
 
 export interface OwnRecord<T> {
   /**
-   * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet. Rejects when another process keeps
-   * the lock for 10 s, and when both copies are damaged.
+   * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet.
+   * Rejects when another process keeps the lock for 10 s, and when both copies are damaged.
    */
   load(): Promise<T | undefined>;
   /** Resolves when it is durable. Only between `load` and `close`. */

@@ -1,10 +1,11 @@
 /**
- * A content-addressed store in a folder, on one machine's disk or on a file system that several share. Blobs, named by their SHA-256, are kept once; a version
- * names those that it needs. Any number of processes work on it at once. What stands where, and what a crash leaves: FORMAT.md.
+ * A content-addressed store in a folder, on one machine's disk or on a file system that several share. Blobs, named by their
+ * SHA-256, are kept once; a version names those that it needs. Any number of processes work on it at once. What stands where,
+ * and what a crash leaves: FORMAT.md.
  *
- * A version exists once its file has its name, and that is given to it after every blob it needs is durable. Packs are added without a lock, for their
- * names are their own; what is decided for all is decided under the lock: the number of a version, its removal, and the removal of packs. Whoever
- * makes a version looks again, under the lock, whether all its blobs are there.
+ * A version exists once its file has its name, and that is given to it after every blob it needs is durable. Packs are added
+ * without a lock, for their names are their own; what is decided for all is decided under the lock: the number of a version,
+ * its removal, and the removal of packs. Whoever makes a version looks again, under the lock, whether all its blobs are there.
  */
 import { join } from 'node:path';
 import { BlobIndex } from './blob-index.ts';
@@ -105,7 +106,10 @@ export class Store<V extends Version> {
     this.mutex = new Mutex(join(directory, 'lock'));
   }
 
-  /** Opens a store, or makes one in an empty or missing folder. A folder of something else, or a store of another kind, is an error. */
+  /**
+   * Opens a store, or makes one in an empty or missing folder. A folder of something else, or a store of another kind, is an
+   * error.
+   */
   static async open<V extends Version>(directory: string, options: StoreOptions): Promise<Store<V>> {
     const store = new Store<V>(directory, options);
     const { disk } = store;
@@ -135,8 +139,8 @@ export class Store<V extends Version> {
   }
 
   /**
-   * Says that blobs are coming that no version needs yet: no sweep, in any process, takes what is kept from now on, until the function that this resolves with is
-   * called, or the process ends.
+   * Says that blobs are coming that no version needs yet: no sweep, in any process, takes what is kept from now on, until the
+   * function that this resolves with is called, or the process ends.
    */
   beginTransfer(): Promise<() => Promise<void>> {
     return this.writer.beginTransfer();
@@ -148,8 +152,9 @@ export class Store<V extends Version> {
   }
 
   /**
-   * Takes a bundle: every blob is checked against its hash, what is there already is left out. Resolves, when the kernel has it, with the bytes that the store
-   * grew by: it then survives the end of this process, and after `flush` that of the machine. A bundle that is not what it says is a `MalformedBundleError`.
+   * Takes a bundle: every blob is checked against its hash, what is there already is left out. Resolves, when the kernel has
+   * it, with the bytes that the store grew by: it then survives the end of this process, and after `flush` that of the machine.
+   * A bundle that is not what it says is a `MalformedBundleError`.
    */
   async keep(bundle: Buffer): Promise<number> {
     const { header, blobs } = decodeBundle(bundle);
@@ -160,7 +165,10 @@ export class Store<V extends Version> {
     return kept.length;
   }
 
-  /** Resolves when everything that was kept is durable. Rejects where something of it could not be written: the store lacks that again. */
+  /**
+   * Resolves when everything that was kept is durable. Rejects where something of it could not be written: the store lacks that
+   * again.
+   */
   flush(): Promise<void> {
     return this.writer.flush();
   }
@@ -186,9 +194,9 @@ export class Store<V extends Version> {
   }
 
   /**
-   * Makes the version that follows `base`, once all that was kept is durable. Rejects with `SupersededError` when the newest version is another by now, and
-   * with `MissingBlobsError` when one of `hashes`, which are those that its manifest names, went away meanwhile. Keeps the newest `keep` versions of its name;
-   * how many went is `removed`.
+   * Makes the version that follows `base`, once all that was kept is durable. Rejects with `SupersededError` when the newest
+   * version is another by now, and with `MissingBlobsError` when one of `hashes`, which are those that its manifest names, went
+   * away meanwhile. Keeps the newest `keep` versions of its name; how many went is `removed`.
    */
   async commit(
     record: V,
@@ -220,8 +228,8 @@ export class Store<V extends Version> {
   }
 
   /**
-   * Removes all versions of a name, and tells how many; their blobs go when a sweep finds that nothing needs them. Numbers are not given again: whoever still
-   * holds an old one would take the new version for it.
+   * Removes all versions of a name, and tells how many; their blobs go when a sweep finds that nothing needs them. Numbers are
+   * not given again: whoever still holds an old one would take the new version for it.
    */
   async forget(name: string): Promise<number> {
     const folder = join(this.#versions, folderName(name));
@@ -269,7 +277,10 @@ export class Store<V extends Version> {
     return Buffer.concat(parts);
   }
 
-  /** All that a version needs: what its manifest names, and its manifest. Rejects with `MissingBlobsError` where that is damaged. */
+  /**
+   * All that a version needs: what its manifest names, and its manifest. Rejects with `MissingBlobsError` where that is
+   * damaged.
+   */
   async hashesOf(version: Version): Promise<Set<string>> {
     return new Set([...this.#options.hashesIn(await this.manifestOf(version)), ...version.manifest]);
   }
@@ -281,7 +292,10 @@ export class Store<V extends Version> {
     return [...(await this.hashesOf(version))].filter((hash) => !this.index.has(hash));
   }
 
-  /** Whether anything was found damaged or missing, and is not known to be whole again. Where not, every version is whole as far as is known. */
+  /**
+   * Whether anything was found damaged or missing, and is not known to be whole again. Where not, every version is whole as far
+   * as is known.
+   */
   get hasDamage(): boolean {
     return this.index.hasMarks;
   }
@@ -291,7 +305,10 @@ export class Store<V extends Version> {
     return this.index.sizeOf(hash);
   }
 
-  /** The bundles that have these blobs, each once, in the order of need. A blob that no pack has is a `MissingBlobsError`, before the first. */
+  /**
+   * The bundles that have these blobs, each once, in the order of need. A blob that no pack has is a `MissingBlobsError`,
+   * before the first.
+   */
   async *bundlesWith(hashes: Iterable<string>): AsyncGenerator<StoredBundle> {
     for (const { pack, bundle, needed } of await this.#locate(hashes)) {
       const bytes = await this.index.read(pack, bundle);

@@ -137,7 +137,10 @@ export async function onlyVersion(store: Store<Version>): Promise<Stored<Version
   return versions[0]!;
 }
 
-/** What is on disk now, in a folder of its own: what a process leaves that is killed at this moment. Hard links stay what they are. */
+/**
+ * What is on disk now, in a folder of its own: what a process leaves that is killed at this moment. Hard links stay what they
+ * are.
+ */
 export function copyOf(folder: string): string {
   for (let tries = 1; ; tries++) {
     const copy = newFolder();

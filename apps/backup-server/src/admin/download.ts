@@ -1,6 +1,6 @@
 /**
- * The content of a version, in the order of its files. The server sends whole bundles: what comes with a blob that is needed now and is needed later is kept,
- * within a limit. Every blob is checked against its hash.
+ * The content of a version, in the order of its files. The server sends whole bundles: what comes with a blob that is needed
+ * now and is needed later is kept, within a limit. Every blob is checked against its hash.
  */
 import { blobsOf, decodeHeader, headerBytesOf, type Blob } from '@lab/store/bundle';
 import { RefusedError, type Channel } from '../channel/channel.ts';

@@ -1,6 +1,7 @@
 /**
- * Writes a version into a folder that is new or empty, so that nothing that is there can lead a path elsewhere. Files are written by a thread of their own: making
- * twenty thousand of them takes as long as all the rest. Links come after all files, and folders get their modes and times when nothing more comes into them.
+ * Writes a version into a folder that is new or empty, so that nothing that is there can lead a path elsewhere. Files are
+ * written by a thread of their own: making twenty thousand of them takes as long as all the rest. Links come after all files,
+ * and folders get their modes and times when nothing more comes into them.
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Writes a version as a .tgz, as `tar czf` in the root of the node would have made it, with all cores: a gzip file may have many members, made side by side. */
+/**
+ * Writes a version as a .tgz, as `tar czf` in the root of the node would have made it, with all cores: a gzip file may have
+ * many members, made side by side.
+ */
 import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';

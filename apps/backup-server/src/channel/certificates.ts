@@ -35,8 +35,9 @@ const validYears = 10;
 const clockSkewMs = 60 * 60_000;
 
 /**
- * Makes the authority, if there is none yet, and key and certificate of each identity that has no files yet; resolves with those identities. What is
- * there already is neither changed nor overwritten. Rejects with an ExitError that names the file where a file lacks the other that belongs to it.
+ * Makes the authority, if there is none yet, and key and certificate of each identity that has no files yet; resolves with
+ * those identities. What is there already is neither changed nor overwritten. Rejects with an ExitError that names the file
+ * where a file lacks the other that belongs to it.
  */
 export async function makeCertificates({ directory, names, now = new Date() }: CertificatesOptions): Promise<string[]> {
   const identities = [...new Set([...roleIdentities, ...names.map(nodeIdentity)])];
@@ -48,7 +49,9 @@ export async function makeCertificates({ directory, names, now = new Date() }: C
   return made;
 }
 
-/** Whether key and certificate are there. One without the other is an error: both belong to one key, and neither is overwritten. */
+/**
+ * Whether key and certificate are there. One without the other is an error: both belong to one key, and neither is overwritten.
+ */
 function pairExists(directory: string, identity: string): boolean {
   const [key, certificate] = [join(directory, `${identity}.key`), join(directory, `${identity}.pem`)];
   const hasKey = existsSync(key);

@@ -1,9 +1,10 @@
 /**
- * A connection between two who have shown that they know the secret, and have not said it. Each side sends a number used once; each answers with an HMAC
- * over both numbers and over who it is, so an answer is worth nothing on another connection, nor in the other direction (Needham and Schroeder's
- * challenge and response, with the roles in it). From the two numbers comes a key for this connection alone, and every message carries an HMAC of its place
- * in the order, its head and its body under that key: who sits on the wire can read, and break off, but change nothing. (A bundle's body is left out: the
- * SHA-256 of what is in it was in an offer or a manifest before.) Against reading there is TLS, by option; then certificates say who is who.
+ * A connection between two who have shown that they know the secret, and have not said it. Each side sends a number used once;
+ * each answers with an HMAC over both numbers and over who it is, so an answer is worth nothing on another connection, nor in
+ * the other direction (Needham and Schroeder's challenge and response, with the roles in it). From the two numbers comes a key
+ * for this connection alone, and every message carries an HMAC of its place in the order, its head and its body under that key:
+ * who sits on the wire can read, and break off, but change nothing. (A bundle's body is left out: the SHA-256 of what is in it
+ * was in an offer or a manifest before.) Against reading there is TLS, by option; then certificates say who is who.
  */
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
@@ -73,7 +74,10 @@ export class Channel {
     return this.#socket.send(macOf(this.#key, this.#direction, this.#sent++, covered), ...parts);
   }
 
-  /** The next message, of one of these kinds; `undefined` when the peer has ended. A `failed` of the peer is thrown as `RefusedError`. */
+  /**
+   * The next message, of one of these kinds; `undefined` when the peer has ended. A `failed` of the peer is thrown as
+   * `RefusedError`.
+   */
   async receive<K extends Kind>(...kinds: readonly K[]): Promise<Message<K> | undefined> {
     const next = await this.#frames.next();
     if (next.done === true) return undefined;

@@ -1,10 +1,10 @@
 /**
- * Who is who on the wire: one authority, a certificate for each identity, and TLS 1.3 where both sides show theirs. A certificate names an identity
- * and no host, so roles may move between machines.
+ * Who is who on the wire: one authority, a certificate for each identity, and TLS 1.3 where both sides show theirs. A
+ * certificate names an identity and no host, so roles may move between machines.
  *
- * An identity is `server`, `requester`, `admin` or `node-<name>`, as its files are called. Its certificate says `CN=node:<name>` for a node, else
- * the identity itself; where an identity is an argument, both spellings mean the same. `ca.key` can make any identity: keep it off the machines
- * that run roles. certificates.ts makes them.
+ * An identity is `server`, `requester`, `admin` or `node-<name>`, as its files are called. Its certificate says
+ * `CN=node:<name>` for a node, else the identity itself; where an identity is an argument, both spellings mean the same.
+ * `ca.key` can make any identity: keep it off the machines that run roles. certificates.ts makes them.
  */
 import { X509Certificate as ParsedCertificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -52,7 +52,10 @@ export function loadTls({ directory, identity }: { directory: string; identity: 
   return files;
 }
 
-/** For a server that takes only clients of its authority. Who they are says `peerIdentity`; who may do what is for the server to decide. */
+/**
+ * For a server that takes only clients of its authority. Who they are says `peerIdentity`; who may do what is for the server to
+ * decide.
+ */
 export function serverTls(directory: string, identity: string): ServerTls {
   return { ...loadTls({ directory, identity }), requestCert: true, rejectUnauthorized: true };
 }
@@ -60,8 +63,9 @@ export function serverTls(directory: string, identity: string): ServerTls {
 /**
  * For a client that talks to `expectedPeer` only, wherever that one runs; any other peer is a PeerIdentityError.
  *
- * In TLS 1.3 a client is connected before the server has looked at the client's certificate: that the server refuses it shows as an error or an end
- * at the first read. Node does not check the identity of a resumed session, so a `session` given beside these options must come from the same peer.
+ * In TLS 1.3 a client is connected before the server has looked at the client's certificate: that the server refuses it shows
+ * as an error or an end at the first read. Node does not check the identity of a resumed session, so a `session` given beside
+ * these options must come from the same peer.
  */
 export function clientTls(directory: string, identity: string, expectedPeer: string): ClientTls {
   const expected = parseIdentity(expectedPeer).commonName;

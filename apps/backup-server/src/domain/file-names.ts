@@ -1,6 +1,7 @@
 /**
- * A file name is bytes; a string is not. Names that are UTF-8, as nearly all are, stand for themselves. A byte that is no part of UTF-8 becomes a lone
- * surrogate, U+DC00 and its value: Python's "surrogateescape" (PEP 383). Nothing is lost on the way there and back, and JSON carries it.
+ * A file name is bytes; a string is not. Names that are UTF-8, as nearly all are, stand for themselves. A byte that is no part
+ * of UTF-8 becomes a lone surrogate, U+DC00 and its value: Python's "surrogateescape" (PEP 383). Nothing is lost on the way
+ * there and back, and JSON carries it.
  */
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,6 +1,6 @@
 /**
- * What a version consists of: every entry below the registered path, in order. One JSON object a line, so that two manifests of trees that differ
- * little differ in few places, and are stored in few new chunks.
+ * What a version consists of: every entry below the registered path, in order. One JSON object a line, so that two manifests of
+ * trees that differ little differ in few places, and are stored in few new chunks.
  */
 import { isSafe, parentOf } from './paths.ts';
 
@@ -43,7 +43,10 @@ export const chunkBytesMax = 4 * 1024 * 1024;
 export const manifestBytesMax = 256 * 1024 * 1024;
 export const entriesMax = 1_000_000;
 
-/** Sorted as JavaScript compares strings, by UTF-16 units: any order will do that is the same everywhere and puts a folder before what is in it. */
+/**
+ * Sorted as JavaScript compares strings, by UTF-16 units: any order will do that is the same everywhere and puts a folder
+ * before what is in it.
+ */
 export function sorted<T extends { path: string }>(entries: readonly T[]): T[] {
   return [...entries].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
@@ -75,8 +78,8 @@ export function totalsOf(entries: readonly Entry[]): Totals {
 }
 
 /**
- * The text whose SHA-256 is the checksum of a tree: type, name, mode and content of every entry in sorted order. Times are not in it, so a mere
- * `touch` makes no version. No two trees have one text.
+ * The text whose SHA-256 is the checksum of a tree: type, name, mode and content of every entry in sorted order. Times are not
+ * in it, so a mere `touch` makes no version. No two trees have one text.
  */
 export function checksumText(entries: readonly Entry[]): string {
   const lines = entries.map((entry) => {
@@ -98,8 +101,9 @@ export class MalformedManifestError extends Error {
 }
 
 /**
- * Reads a manifest of whoever made it: every field is in range, paths stay below the top, are sorted and unique, and each is in a folder that the
- * manifest has too, so that nothing can be written through a link. Anything else is a `MalformedManifestError`.
+ * Reads a manifest of whoever made it: every field is in range, paths stay below the top, are sorted and unique, and each is in
+ * a folder that the manifest has too, so that nothing can be written through a link. Anything else is a
+ * `MalformedManifestError`.
  */
 export function parseManifest(text: string): Entry[] {
   const lines = text.split('\n');

@@ -6,8 +6,8 @@ export const nodeNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const pathLengthMax = 4096;
 
 /**
- * A path that an admin names: relative to the node's root, in one spelling (`a/b`, not `./a//b/`), `.` for the root itself. Returns what is wrong
- * with it instead where it leads, or may lead, out of the root.
+ * A path that an admin names: relative to the node's root, in one spelling (`a/b`, not `./a//b/`), `.` for the root itself.
+ * Returns what is wrong with it instead where it leads, or may lead, out of the root.
  */
 export function normalPath(path: string): { path: string } | { problem: string } {
   if (path === '') return { problem: 'a path is needed; "." is the whole root' };

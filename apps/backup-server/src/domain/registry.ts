@@ -1,6 +1,6 @@
 /**
- * The registry of nodes and the schedule, as pure state: what is registered, what is due, what is under way, and how the last try of each ended. The
- * nodes manager feeds it messages and ticks, and keeps `saved(...)` on disk.
+ * The registry of nodes and the schedule, as pure state: what is registered, what is due, what is under way, and how the last
+ * try of each ended. The nodes manager feeds it messages and ticks, and keeps `saved(...)` on disk.
  */
 
 /** What an admin registered; (node, path) names it. */
@@ -56,7 +56,10 @@ export const keyOf = ({ node, path }: { node: string; path: string }): string =>
 /** As it is spoken of. */
 export const registered = ({ node, path }: { node: string; path: string }): string => `"${path}" of node ${node}`;
 
-/** A requester says each second how far it is; one that has said nothing for so long is gone, and its task is due again. Two at once do no harm. */
+/**
+ * A requester says each second how far it is; one that has said nothing for so long is gone, and its task is due again. Two at
+ * once do no harm.
+ */
 export const silenceMsMax = 60_000;
 
 /** After a failure, the first wait; each further one doubles it. */
@@ -106,8 +109,8 @@ export function heard(registry: Registry, key: string, attempt: string, progress
 }
 
 /**
- * A try has ended. `next` says when the schedule's next time is. A try that an earlier or a parallel one made superfluous counts as an end too,
- * but only the one that is current sets the schedule.
+ * A try has ended. `next` says when the schedule's next time is. A try that an earlier or a parallel one made superfluous
+ * counts as an end too, but only the one that is current sets the schedule.
  */
 export function ended(
   registry: Registry,

@@ -1,6 +1,6 @@
 /**
- * The headers of a tar archive (POSIX.1-2001, "pax"): 512 bytes before each member, and before that a member of records where a name or a size does not
- * fit. Written here, since libraries take names for text: a name is whatever bytes it has.
+ * The headers of a tar archive (POSIX.1-2001, "pax"): 512 bytes before each member, and before that a member of records where a
+ * name or a size does not fit. Written here, since libraries take names for text: a name is whatever bytes it has.
  */
 import { bytesFromName } from './file-names.ts';
 import type { Entry } from './manifest.ts';

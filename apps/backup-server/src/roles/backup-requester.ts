@@ -1,6 +1,7 @@
 /**
- * Backup requester: takes what is due from the queue, asks the node, and writes what it lacks into the store. Any number of them share the queue and the
- * store. A message is acknowledged when its outcome has been reported; whoever dies before gives it back, and what it had received stays in the store.
+ * Backup requester: takes what is due from the queue, asks the node, and writes what it lacks into the store. Any number of
+ * them share the queue and the store. A message is acknowledged when its outcome has been reported; whoever dies before gives
+ * it back, and what it had received stays in the store.
  */
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
@@ -187,7 +188,7 @@ interface ReceivedTree {
   notes: Note[];
 }
 
-/** What a node sends in one backup, checked: blobs that were wanted and are what their hashes say, and a manifest of blobs that are there. */
+/** What a node sends in one backup, checked: blobs that were wanted and hash right, and a manifest of blobs that are there. */
 class Receiving {
   readonly #channel: Channel;
   readonly #store: BackupStore;

@@ -1,6 +1,6 @@
 /**
- * A node: serves backups of paths below its root to requesters. It offers hashes, and sends what is wanted; of that, no more than one chunk is ever under way
- * that the requester has not kept, so that is what an interruption costs.
+ * A node: serves backups of paths below its root to requesters. It offers hashes, and sends what is wanted; of that, no more
+ * than one chunk is ever under way that the requester has not kept, so that is what an interruption costs.
  */
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';

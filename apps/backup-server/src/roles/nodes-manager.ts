@@ -1,6 +1,7 @@
 /**
- * Nodes manager: keeps the registry and the schedule. Each second it looks what is due and puts it into the requesters' queue; from them it hears how far
- * each try is and how it ended. What is registered is on disk before it is answered, so a restart forgets nothing; a try that was under way is due again.
+ * Nodes manager: keeps the registry and the schedule. Each second it looks what is due and puts it into the requesters' queue;
+ * from them it hears how far each try is and how it ended. What is registered is on disk before it is answered, so a restart
+ * forgets nothing; a try that was under way is due again.
  */
 import { consumeAlone, type Broker, type Consumer, type Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
@@ -170,7 +171,7 @@ export class NodesManagerRole implements Role {
     this.#changed = true;
   }
 
-  /** An interval counts from when the last backup was due, so that backups keep their times; what was missed is not made up for. */
+  /** An interval counts from when the last backup was due: backups keep their times, and what was missed is not made up for. */
   #next(task: Task, nowMs: number): number {
     const schedule = parseSchedule(task.every);
     const next = schedule(task.dueMs);

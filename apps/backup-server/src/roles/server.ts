@@ -1,6 +1,6 @@
 /**
- * Server, the original's requests manager: takes commands from admins and answers every one. What concerns the registry it hands to the nodes manager and
- * waits for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
+ * Server: takes commands from admins and answers every one. What concerns the registry it hands to the nodes manager and waits
+ * for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
  */
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';

@@ -1,8 +1,8 @@
 /**
- * What a node knows of files that it has read: size, times and inode, and the content's hashes. A file with the same stamp has the same content, if
- * the stamp can have changed since: an edit within the clock's granularity of the last one leaves the times as they are. So what was changed less than 2 s
- * before it was read (a FAT file system counts in twos) is not learnt, and read again next time: git's "racily clean" entries. The inode's own time, which
- * no program can set, is among them.
+ * What a node knows of files that it has read: size, times and inode, and the content's hashes. A file with the same stamp has
+ * the same content, if the stamp can have changed since: an edit within the clock's granularity of the last one leaves the
+ * times as they are. So what was changed less than 2 s before it was read (a FAT file system counts in twos) is not learnt, and
+ * read again next time: git's "racily clean" entries. The inode's own time, which no program can set, is among them.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';

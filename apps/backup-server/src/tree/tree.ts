@@ -1,6 +1,7 @@
 /**
- * The files below a node's root: what is there, and its content, without ever leaving the root. Links are never followed. Each file is opened once and read
- * from one descriptor, and what is sent is what was hashed. A file that changes meanwhile is read again, and after three times taken as it came, with a note.
+ * The files below a node's root: what is there, and its content, without ever leaving the root. Links are never followed. Each
+ * file is opened once and read from one descriptor, and what is sent is what was hashed. A file that changes meanwhile is read
+ * again, and after three times taken as it came, with a note.
  */
 import {
   closeSync,
@@ -22,7 +23,9 @@ import { bytesFromName, isText, nameFromBytes } from '../domain/file-names.ts';
 import { entriesMax, sorted, type Chunk, type FileEntry, type FolderEntry, type LinkEntry } from '../domain/manifest.ts';
 import { FileCache, stampOf, type Known } from './file-cache.ts';
 
-/** A file as the survey found it; `known` says its content without reading it, if it cannot have changed since it was read last. */
+/**
+ * A file as the survey found it; `known` says its content without reading it, if it cannot have changed since it was read last.
+ */
 export interface SurveyedFile extends Omit<FileEntry, 'sha256' | 'chunks'> {
   known: Known | undefined;
 }
@@ -89,8 +92,8 @@ export class Tree {
   }
 
   /**
-   * Reads a file; `take` gets its chunks, of this try or of one before that turned out to be of a file that changed. Resolves with the entry, or
-   * with why there is none.
+   * Reads a file; `take` gets its chunks, of this try or of one before that turned out to be of a file that changed. Resolves
+   * with the entry, or with why there is none.
    */
   async read(
     registered: string,
