@@ -38,7 +38,7 @@ describe('the page', () => {
     expect([again.statusCode, again.body]).toEqual([304, '']);
   });
 
-  it('has no type errors, by what a browser has', { timeout: 60_000 }, async () => {
+  it('has no type errors, by what a browser has', { timeout: 300_000 }, async () => {
     const compiler = join(import.meta.dirname, '../../../../node_modules/typescript/bin/tsc');
     await promisify(execFile)(process.execPath, [compiler, '--noEmit', '-p', join(import.meta.dirname, 'page')]);
   });
