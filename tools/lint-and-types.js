@@ -11,10 +11,9 @@ const compiles = {
     Program() {
       const { program } = context.sourceCode.parserServices;
       const file = program.getSourceFile(context.filename);
-      for (const { start, messageText, code } of [
-        ...program.getSyntacticDiagnostics(file),
-        ...program.getSemanticDiagnostics(file),
-      ]) {
+      const findings = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
+      // Beside errors there are hints for editors.
+      for (const { start, messageText, code } of findings.filter(({ category }) => category === ts.DiagnosticCategory.Error)) {
         const { line, character } = file.getLineAndCharacterOfPosition(start ?? 0);
         const message = `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
         context.report({ loc: { line: line + 1, column: character }, message });
