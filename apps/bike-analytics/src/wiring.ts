@@ -21,7 +21,7 @@ export interface Host extends RoleParts {
 
 interface Row {
   make(host: Host, config: SystemConfig): Role;
-  replicas(config: SystemConfig): number;
+  replicas: (config: SystemConfig) => number;
 }
 
 /** Deliveries that one consumer may hold are 65,535; ends, and redeliveries under way, take a little of that. */

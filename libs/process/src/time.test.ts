@@ -56,10 +56,7 @@ describe('retry', () => {
     let settled = false;
     const end = (): void => void (settled = true);
     work.then(end, end);
-    await eventually(() => {
-      clock.advance(10);
-      return settled;
-    });
+    while (!settled) await clock.advanceAsync(10);
     return work;
   };
   const options = (clock: FakeClock) => ({ clock, random: () => 0.5, withinMs: 10_000 });

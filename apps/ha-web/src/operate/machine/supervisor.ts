@@ -38,11 +38,9 @@ export interface SupervisorParts {
 const restartMs = 300;
 
 export class Supervisor implements Role {
-  readonly #parts: SupervisorParts;
   readonly #stages: UnitRunner[][];
 
   constructor(parts: SupervisorParts) {
-    this.#parts = parts;
     this.#stages = parts.machine.map((stage) => stage.map((unit) => new UnitRunner(unit, parts)));
   }
 
