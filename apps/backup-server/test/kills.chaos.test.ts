@@ -480,7 +480,7 @@ describe.concurrent('a server or a node is killed while it makes a version', () 
     await using siege = await Siege.start();
     for (const name of ['a', 'b']) await siege.addNode(name);
     let kills = 0;
-    await simulate({ seeds, env: process.env, file: import.meta.filename, seedTimeoutMs: 60_000 }, async (random, seed) => {
+    await simulate({ seeds, env: process.env, file: import.meta.filename }, async (random, seed) => {
       await siege.round(random);
       kills++;
       if (seed % 10 !== 0) return;

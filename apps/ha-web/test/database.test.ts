@@ -167,7 +167,7 @@ it(
   async () => {
     let told = 0;
     let takeovers = 0;
-    await simulate({ seeds: 150, env: process.env, file: import.meta.filename, seedTimeoutMs: 60_000 }, async (random) => {
+    await simulate({ seeds: 150, env: process.env, file: import.meta.filename }, async (random) => {
       const clock = new FakeClock();
       const registry = makeMemoryRegistry({ clock, sessionTimeoutMs: 2_000 });
       const world = new World(clock, random.fork('world'), registry);

@@ -91,7 +91,7 @@ describe('whatever is killed, hangs or is cut off', () => {
   const seeds = Number(process.env['SEEDS'] || 2);
   it(`the histories of ${seeds} seeds keep all promises`, { timeout: seeds * 60_000 }, async () => {
     const waits: string[] = [];
-    await simulate({ seeds, env: process.env, file: import.meta.filename, seedTimeoutMs: 60_000 }, async (random, seed) => {
+    await simulate({ seeds, env: process.env, file: import.meta.filename }, async (random, seed) => {
       await using system = await ConsortiumInProcess.start(postgres);
       const run = new Run(system, random.fork('work'));
       await run.prepare();

@@ -84,7 +84,7 @@ async function runSystem(random: Random, CounterUnderTest: typeof Counter): Prom
 const seeds = { seeds: 200, env: process.env, file: import.meta.filename };
 
 describe('the counts are those of a plain loop', () => {
-  it('whatever dies, and whatever comes twice or late', { timeout: 120_000 }, async () => {
+  it('whatever dies, and whatever comes twice or late', async () => {
     let deaths = 0;
     await simulate(seeds, async (random) => void (deaths += await runSystem(random, Counter)));
     if (process.env['SEED'] === undefined) expect(deaths).toBeGreaterThan(0);
@@ -102,7 +102,7 @@ describe('the counts are those of a plain loop', () => {
       { file: 'roles/counter.ts', right: '    if (this.#answered.has(batch.job)) return;\n', wrong: '' },
     ],
   ];
-  it.each(mistakes)('but not those of a counter that %s', { timeout: 120_000 }, async (_, mistake) => {
+  it.each(mistakes)('but not those of a counter that %s', async (_, mistake) => {
     using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
     const { Counter: Mutant } = (await import(join(mutant.folder, 'roles/counter.ts'))) as { Counter: typeof Counter };
     const run = simulate({ ...seeds, env: {} }, async (random) => void (await runSystem(random, Mutant)));

@@ -1,6 +1,6 @@
 /** How long to try, and how often. */
 export interface EventuallyOptions {
-  /** Default 10 s: far longer than anything here takes on a busy machine, so that only what never happens fails. */
+  /** Default 60 s: far longer than anything here takes on a busy machine, so that only what never happens fails. */
   timeoutMs?: number;
   /** Pause between two tries. Default 50 ms. */
   intervalMs?: number;
@@ -11,7 +11,7 @@ export interface EventuallyOptions {
  * finished try said, and how long it took; a try that hangs is given up then.
  */
 export async function eventually<T>(probe: () => T | Promise<T>, options: EventuallyOptions = {}): Promise<T> {
-  const { timeoutMs = 10_000, intervalMs = 50 } = options;
+  const { timeoutMs = 60_000, intervalMs = 50 } = options;
   const startMs = performance.now();
   let last: unknown = 'the first try did not end';
   let over = false;

@@ -9,7 +9,7 @@ export interface SimulationOptions {
   env: Readonly<Record<string, string | undefined>>;
   /** `import.meta.filename` of the test: the error names the command that runs it. */
   file: string;
-  /** Most real time for one seed, in which a simulation that hangs is noticed. Default 10 s. */
+  /** Most real time for one seed, in which a simulation that hangs is noticed. Default 60 s. */
   seedTimeoutMs?: number;
 }
 
@@ -21,7 +21,7 @@ export async function simulate(
   options: SimulationOptions,
   scenario: (random: Random, seed: number) => Promise<void>,
 ): Promise<void> {
-  const { env, file, seedTimeoutMs = 10_000 } = options;
+  const { env, file, seedTimeoutMs = 60_000 } = options;
   for (const seed of seedsToRun(options.seeds, env)) {
     try {
       const late = (): Error => new Error(`no end within ${seedTimeoutMs} ms`);
