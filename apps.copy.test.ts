@@ -58,6 +58,8 @@ beforeAll(async () => {
     cpSync(join(root, file), join(scratch, file));
   }
   execFileSync('cp', ['-al', join(root, 'node_modules'), scratch]);
+  // npm writes into it, and so through the link into that of the original.
+  rmSync(join(scratch, 'node_modules/.package-lock.json'), { force: true });
   for (const app of apps) {
     cpSync(join(scratch, 'apps', app), folderOf(app), { recursive: true });
     const manifest = join(folderOf(app), 'package.json');

@@ -107,7 +107,8 @@ export async function up(directory: string, args: readonly string[], ready?: () 
   const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
   const port = composeFile(directory).includes('LAB_PORT') ? `, its port is 127.0.0.1:${environment['LAB_PORT']}` : '';
   console.log(`${environment['COMPOSE_PROJECT_NAME']} is up${port}`);
-  if (next !== undefined) console.log(`Next:\n  ${next.replaceAll('LAB_PORT', environment['LAB_PORT']!)}`);
+  if (next !== undefined)
+    console.log(`Next:\n  ${next.replaceAll('LAB_PORT', environment['LAB_PORT']!).replaceAll('LAB_APP', basename(directory))}`);
 }
 
 /** `down` and `logs` only name things: no image has to be made for them. */

@@ -28,7 +28,6 @@ export interface MachinesOptions {
 
 export class DatabaseMachines implements AsyncDisposable {
   readonly #options: MachinesOptions;
-  readonly #made: string[] = [];
   readonly databases: Readonly<Record<DatabaseName, Container>>;
   readonly zookeepers: readonly Container[];
 
@@ -51,7 +50,14 @@ export class DatabaseMachines implements AsyncDisposable {
     return machines;
   }
 
+  /** Of everything that may be here, an earlier run's that was cut short included. */
+  get #names(): string[] {
+    const { name } = this.#options;
+    return [...Object.values(this.databases), ...this.zookeepers].map(({ id }) => id).concat(`${name}-db-backup`);
+  }
+
   async #start(): Promise<void> {
+    await this[Symbol.asyncDispose]();
     const { name, prefix } = this.#options;
     await docker('network', 'create', '--subnet', `${prefix}.0/24`, '--ip-range', `${prefix}.128/26`, name);
     const servers = [31, 32, 33].map((host) => `${prefix}.${host}`);
@@ -78,7 +84,6 @@ export class DatabaseMachines implements AsyncDisposable {
   }
 
   async #run(id: string, args: readonly string[]): Promise<void> {
-    this.#made.push(id);
     await docker('run', '--detach', '--name', id, ...args);
   }
 
@@ -157,8 +162,8 @@ export class DatabaseMachines implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await docker('rm', '--force', '--volumes', ...this.#made).catch(() => undefined);
-    await docker('volume', 'rm', '--force', ...this.#made).catch(() => undefined);
+    await docker('rm', '--force', '--volumes', ...this.#names).catch(() => undefined);
+    await docker('volume', 'rm', '--force', ...this.#names).catch(() => undefined);
     await docker('network', 'rm', this.#options.name).catch(() => undefined);
   }
 }

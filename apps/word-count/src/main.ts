@@ -44,7 +44,8 @@ async function runReader(settings: { rabbitmqUrl: string; file: string; patience
   // Of the content, so that whoever runs it again asks for the same job.
   const job = createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 16);
   const log = lab.makeLogger({ name: 'reader', level: 'warn' });
-  const broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log });
+  const connectTimeoutMs = Math.min(settings.patience, 60_000);
+  const broker = await connectRabbitmq({ url: settings.rabbitmqUrl, log, connectTimeoutMs });
   const onSent = (sent: number, total: number): void =>
     void (sent % 1_000 === 0 && process.stderr.write(`sent ${sent} of ${total} batches\n`));
   const late = (): Error => new lab.ExitError('no answer in time: is a counter running?', lab.exitCodes.unavailable);
@@ -57,7 +58,9 @@ async function runReader(settings: { rabbitmqUrl: string; file: string; patience
 
 function readLines(path: string): string[] {
   try {
-    return readFileSync(path, 'utf8').split('\n');
+    return readFileSync(path, 'utf8')
+      .replace(/\r?\n$/, '')
+      .split(/\r?\n/);
   } catch (cause) {
     throw new lab.ExitError(`the file cannot be read: ${(cause as Error).message}`, lab.exitCodes.usage, { cause });
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { makeFaulty, makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, sleep, type Clock } from '@lab/process';
 import { FakeClock, makeMutant, simulate, type Mistake, type Random } from '@lab/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { batchesOf, WordCount } from '../src/domain/word-count.ts';
 import { batchCharactersMax, batches } from '../src/messages.ts';
 import { Counter } from '../src/roles/counter.ts';
@@ -19,7 +19,7 @@ function plainLoop(lines: readonly string[]): Record<string, number> {
 
 function randomLines(random: Random): string[] {
   const word = (): string => random.pick(['error', 'info', 'Node', 'constructor', 'request'.repeat(500)]);
-  return Array.from({ length: random.integer(1, 60) }, () => `${word()} ${random.integer(0, 9)} ${word()}`);
+  return Array.from({ length: random.integer(1, 60) }, () => `${word()} ${'7'.repeat(random.pick([1, 3_500]))} ${word()}`);
 }
 
 /** What is sent is on its way for a while: whoever sends it may die meanwhile, and what was sent later may come earlier. */
@@ -91,11 +91,11 @@ describe('the counts are those of a plain loop', () => {
   });
 
   const mistakes: [string, Mistake][] = [
-    ['acknowledges before the answer is safe', { file: 'roles/counter.ts', right: '    await answered.promise;\n', wrong: '' }],
+    ['acknowledges before the answer is safe', { file: 'roles/counter.ts', right: '    await held.settled;\n', wrong: '' }],
     ['counts a repeat', { file: 'domain/word-count.ts', right: '    if (this.#seen.has(number)) return;\n', wrong: '' }],
     [
       'takes the last number for the end',
-      { file: 'roles/counter.ts', right: 'if (words.complete)', wrong: 'if (batch.number === batch.total - 1)' },
+      { file: 'roles/counter.ts', right: 'if (held.state.complete)', wrong: 'if (batch.number === batch.total - 1)' },
     ],
     [
       'holds what comes after the answer',
@@ -111,14 +111,14 @@ describe('the counts are those of a plain loop', () => {
 });
 
 describe('a job', () => {
-  it('counts each batch once, in any order, and knows when it has all', () => {
-    const words = new WordCount(2);
-    words.add(1, ['b a']);
-    words.add(1, ['b a']);
-    expect(words.complete).toBe(false);
-    words.add(0, ['A']);
-    expect(words.complete).toBe(true);
-    expect(words.counts).toEqual({ a: 2, b: 1 });
+  it('that two readers ask for at once is answered once', async () => {
+    const [server, lines] = [makeMemoryServer(), Array.from({ length: 5_000 }, (_, number) => `line ${number}`)];
+    const broker = server.connect();
+    const append = vi.spyOn(broker, 'append');
+    await new Counter({ broker, log: silentLogger }).start();
+    const asked = [1, 2].map(() => countWords({ broker: server.connect(), job: 'job', lines }));
+    for (const counts of await Promise.all(asked)) expect(counts).toEqual({ line: 5_000 });
+    expect(append).toHaveBeenCalledTimes(1);
   });
 
   it('is parted into batches that are bounded, with every line in one of them', () => {
@@ -127,7 +127,8 @@ describe('a job', () => {
     expect(parts.flat()).toEqual(lines);
     const long = parts.filter((part) => part.join('\n').length > batchCharactersMax);
     expect(long).toEqual([[lines[0]]]);
-    expect(batchesOf([], batchCharactersMax)).toEqual([]);
+    for (const few of [[''], ['', 'a']]) expect(batchesOf(few, batchCharactersMax)).toEqual([few]);
+    expect(batchesOf([], batchCharactersMax)).toEqual([[]]);
   });
 
   it('with more words than an answer holds is refused', () => {

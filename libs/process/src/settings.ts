@@ -45,7 +45,7 @@ export const roleSettings = {
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged'),
 };
 
-/** For a role that talks to RabbitMQ. The default is what the compose files give. */
+/** For a role that talks to RabbitMQ. The default is RabbitMQ's own port on this machine. */
 export const rabbitmqUrl = z
   .string()
   .regex(/^amqps?:\/\/./, 'amqp://USER:PASSWORD@HOST:PORT')

@@ -5,12 +5,12 @@ const answerCharactersMax = 32 * 1024 * 1024;
 
 export const wordsOf = (line: string): string[] => line.toLowerCase().match(/\p{L}+/gu) ?? [];
 
-/** Parts a job's lines into batches of at most so many characters each; a longer line is a batch of its own. */
+/** Parts a job's lines into batches of at most so many characters each; a longer line is a batch of its own. Nothing is one empty batch. */
 export function batchesOf(lines: readonly string[], charactersMax: number): string[][] {
-  const batches: string[][] = [];
-  let left = 0;
+  const batches: string[][] = [[]];
+  let left = charactersMax;
   for (const line of lines) {
-    if (left < line.length) {
+    if (left < line.length && batches.at(-1)!.length > 0) {
       batches.push([]);
       left = charactersMax;
     }

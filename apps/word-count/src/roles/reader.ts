@@ -1,5 +1,6 @@
 /** The client: sends a job's lines in numbered batches and waits for the answer. After a crash run it again: it says the same again, and no harm is done. */
 import type { Broker } from '@lab/middleware';
+import { ExitError } from '@lab/process';
 import { batchesOf } from '../domain/word-count.ts';
 import { answers, batchCharactersMax, batches, batchesMax, decodeAnswer, encode, topology } from '../messages.ts';
 
@@ -7,7 +8,6 @@ export interface ReaderParts {
   broker: Pick<Broker, 'declare' | 'read' | 'publish'>;
   /** Names the lines for good: other lines under the same name would get the answer of these. */
   job: string;
-  /** One or more. */
   lines: readonly string[];
   /** Called when a batch is safe in the queue, with how many are, of how many. */
   onSent?: (sent: number, total: number) => void;
@@ -17,7 +17,7 @@ export interface ReaderParts {
 export async function countWords({ broker, job, lines, onSent }: ReaderParts): Promise<Record<string, number>> {
   const parts = batchesOf(lines, batchCharactersMax);
   const total = parts.length;
-  if (total > batchesMax) throw new RangeError(`the lines make ${total} batches; at most ${batchesMax} are one job`);
+  if (total > batchesMax) throw new ExitError(`the text makes ${total} batches; at most ${batchesMax} are one job`);
   await broker.declare(topology);
   // Before anything is sent, so that no answer can be missed; one of an earlier try is found, too.
   const log = await broker.read(answers, 'first');
