@@ -7,6 +7,16 @@ export interface Role {
   start(): Promise<void>;
   /** Takes no new work, ends the work in hand, resolves. Called at most once, after `start` has resolved or rejected. */
   stop(): Promise<void>;
+  /**
+   * For a role whose `start` waits for others: called when the process has to end meanwhile. `start` then rejects at once with `StartGivenUp`, if it
+   * still waits; what it waited for is left, and goes with the process.
+   */
+  interrupt?(): void;
   /** Rejects when the role cannot go on (never resolves otherwise): its host stops it and exits with an error. */
   readonly failed?: Promise<never>;
+}
+
+/** A role was asked to end before it had what it needs. No failure. */
+export class StartGivenUp extends Error {
+  override readonly name = 'StartGivenUp';
 }

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import type { Registry } from 'prom-client';
 import { exitCodeOf, ExitError, exitCodes } from './exit-codes.ts';
 import type { Logger } from './logger.ts';
-import type { Role } from './role.ts';
+import { StartGivenUp, type Role } from './role.ts';
 
 /** The part of `process` that a host needs; an argument, so that a test can be the operating system. */
 export interface OsProcess {
@@ -71,6 +71,9 @@ class ProcessHost {
   readonly #begun: Started[] = [];
   readonly #ended = Promise.withResolvers<void>();
   readonly #hurried = Promise.withResolvers<void>();
+  #starting: Role | undefined;
+  /** A start was given up: what it waited for may keep the process alive. */
+  #givenUp = false;
   #ending = false;
   #healthy = false;
   #failureCode: number | undefined;
@@ -109,7 +112,7 @@ class ProcessHost {
     const signalCode = cutShort && this.#signal !== undefined ? 128 + constants.signals[this.#signal] : exitCodes.ok;
     const code = this.#failureCode ?? signalCode;
     this.#log.info({ code }, 'ended');
-    if (cutShort) this.#os.exit(code);
+    if (cutShort || this.#givenUp) this.#os.exit(code);
     return code;
   }
 
@@ -119,6 +122,7 @@ class ProcessHost {
       this.#signal = signal;
       this.#signalledMs = performance.now();
       this.#end();
+      this.#starting?.interrupt?.();
     } else if (performance.now() - this.#signalledMs > echoMs) {
       this.#log.warn({ signal }, 'second signal: not waiting for work in hand');
       this.#hurried.resolve();
@@ -144,7 +148,8 @@ class ProcessHost {
       try {
         await this.#start(name, typeof role === 'function' ? role() : role);
       } catch (error) {
-        return this.#fail(name, error);
+        if (!(error instanceof StartGivenUp)) return this.#fail(name, error);
+        this.#givenUp = true;
       }
     }
     this.#healthy = !this.#ending;
@@ -154,7 +159,9 @@ class ProcessHost {
     this.#log.info({ role: name }, 'starting');
     role.failed?.catch((error: unknown) => this.#fail(name, error));
     this.#begun.push({ name, role });
+    this.#starting = role;
     await role.start();
+    this.#starting = undefined;
     this.#log.info({ role: name }, 'started');
   }
 

@@ -5,7 +5,10 @@ import type { OsProcess } from './run-process.ts';
 import { runRole, type RoleHost } from './run-role.ts';
 
 class FakeOs extends EventEmitter implements OsProcess {
-  exit(): void {}
+  exited: number | undefined;
+  exit(code: number): void {
+    this.exited = code;
+  }
 }
 
 /** Writes down what happens, in order. */
@@ -89,4 +92,18 @@ it('closes the rest although the role cannot stop', async () => {
   };
   expect(await story.run(make)).toBe(exitCodes.failed);
   expect(story.told).toEqual(['store opened', 'store closed']);
+});
+
+it('gives up at once on a signal while it waits for what a role needs, and closes what it has', async () => {
+  const story = new Story();
+  const make = async ({ open }: RoleHost) => {
+    await open(story.opened('store'));
+    setImmediate(() => story.os.emit('SIGTERM', 'SIGTERM'));
+    await open(new Promise<{ close(): Promise<void> }>(() => {}));
+    return { start: () => story.tell('started'), stop: () => story.tell('stopped') };
+  };
+  expect(await story.run(make)).toBe(exitCodes.ok);
+  expect(story.told).toEqual(['store opened', 'store closed']);
+  // Or what it waited for would keep the process alive.
+  expect(story.os.exited).toBe(exitCodes.ok);
 });

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import { makeLogger, type Logger, type LoggerOptions } from './logger.ts';
-import type { Role } from './role.ts';
+import { StartGivenUp, type Role } from './role.ts';
 import { runProcess, type RunOptions } from './run-process.ts';
 import { systemClock, type Clock } from './time.ts';
 
@@ -49,6 +49,7 @@ class OpeningRole implements Role {
   readonly #fail: (reason: unknown) => void;
   readonly #parts: Pick<RoleHost, 'log' | 'registry'>;
   readonly #make: (host: RoleHost) => Role | Promise<Role>;
+  readonly #givenUp = Promise.withResolvers<never>();
   readonly #opened: { close(): Promise<unknown> }[] = [];
   #role: Role | undefined;
 
@@ -56,13 +57,19 @@ class OpeningRole implements Role {
     this.#parts = parts;
     this.#make = make;
     ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+    this.#givenUp.promise.catch(() => undefined);
   }
 
   async start(): Promise<void> {
-    const role = await this.#make({ ...this.#parts, clock: systemClock, nowMs: Date.now, newId: randomUUID, open: this.#open });
+    const host = { ...this.#parts, clock: systemClock, nowMs: Date.now, newId: randomUUID, open: this.#open };
+    const role = await Promise.race([this.#make(host), this.#givenUp.promise]);
     this.#role = role;
     role.failed?.catch(this.#fail);
     await role.start();
+  }
+
+  interrupt(): void {
+    this.#givenUp.reject(new StartGivenUp());
   }
 
   readonly #open: RoleHost['open'] = async (opening) => {
