@@ -158,7 +158,22 @@ function printSlowest(files: readonly FileTime[]): void {
     console.log(`${seconds.toFixed(1).padStart(7)} s  ${file}`);
 }
 
+const help = `Usage: npm run test:all, or npm test
+
+Runs every check and every test of the workspace. npm test is the same with --no-engine: only what answers within a minute.
+One suite: npx vitest run --project=unit [FILE]
+`;
+
 async function main(args: readonly string[]): Promise<number> {
+  if (args.some((arg) => arg === '--help' || arg === '-h')) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const unknown = args.find((arg) => arg !== '--no-engine');
+  if (unknown !== undefined) {
+    process.stderr.write(`there is no argument "${unknown}"\n\n${help}`);
+    return 2;
+  }
   const withEngine = !args.includes('--no-engine');
   // For whoever waits for an answer; all seeds run where everything runs.
   if (!withEngine) process.env['SEEDS'] ??= '10';
