@@ -97,9 +97,12 @@ describe('on a hostile host', { timeout: 600_000 }, () => {
     expect(await run('npx nx bench protocol')).toMatch(/name +target +measured/);
   });
 
-  it.each(['npx nx test testing', 'npx nx test process', 'npx nx test protocol'])('"%s" passes', async (command) => {
-    expect(await run(command)).toMatch(/Tests .*\d+ passed/);
-  });
+  it.each(['npx nx test word-count', 'npx nx test testing', 'npx nx test process', 'npx nx test protocol'])(
+    '"%s" passes',
+    async (command) => {
+      expect(await run(command)).toMatch(/Tests .*\d+ passed/);
+    },
+  );
 
   it('tests of gRPC, of PostgreSQL and of the documents pass', async () => {
     const files = [

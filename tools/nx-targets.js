@@ -21,7 +21,10 @@ export const createNodes = [
   (manifests) =>
     manifests.map((manifest) => {
       const folder = dirname(manifest);
-      const project = folder === '.' ? { name: 'workspace', targets: workspaceTargets() } : { targets: packageTargets(folder) };
+      const project =
+        folder === '.'
+          ? { name: 'workspace', targets: workspaceTargets(), implicitDependencies: ['*'] }
+          : { targets: packageTargets(folder) };
       return [manifest, { projects: { [folder]: project } }];
     }),
 ];

@@ -38,7 +38,7 @@ async function runSystem(random: Random, CounterUnderTest: typeof Counter): Prom
   let answer: Record<string, number> | undefined;
   let deaths = 0;
   /** Runs something on a connection of its own that is killed now and then, and begins again later. */
-  const runMortal = (name: string, chance: (turn: number) => number, begin: (broker: Broker) => Promise<unknown>) => {
+  const runMortal = (name: string, begin: (broker: Broker) => Promise<unknown>) => {
     let inner: Broker | undefined;
     let starts = 0;
     const start = (): void => {
@@ -50,8 +50,8 @@ async function runSystem(random: Random, CounterUnderTest: typeof Counter): Prom
       begin(broker).catch(() => undefined);
     };
     start();
-    return (turn: number): void => {
-      if (inner === undefined || !random.chance(chance(turn))) return;
+    return (chance: number): void => {
+      if (inner === undefined || !random.chance(chance)) return;
       deaths++;
       server.kill(inner);
       inner = undefined;
@@ -64,16 +64,18 @@ async function runSystem(random: Random, CounterUnderTest: typeof Counter): Prom
     return counter.start();
   };
   const reading = async (broker: Broker): Promise<void> => void (answer = await countWords({ broker, job: 'job', lines }));
-  // The reader dies early or not at all: one that always comes again would make good what a counter has lost.
-  const mortals = [
-    runMortal('counter a', () => 0.01, counting),
-    runMortal('counter b', () => 0.01, counting),
-    runMortal('reader', (turn) => (turn < 20 ? 0.05 : 0), reading),
-  ];
+  const counters = [runMortal('counter a', counting), runMortal('counter b', counting)];
+  const mayReaderDie = runMortal('reader', reading);
+  let isAnswered = false;
   // What is still held once there is an answer would be held for ever.
   for (let turn = 0; answer === undefined || server.depth(batches) > 0; turn++) {
     if (turn > turnsMax) throw new Error(`${answer ? 'batches are held' : 'no answer'} after ${turnsMax} turns`);
-    if (answer === undefined) for (const mayDie of mortals) mayDie(turn);
+    // All die once more when there is an answer: who comes then has not given it.
+    const chance = answer === undefined ? 0.01 : isAnswered ? 0 : 1;
+    isAnswered = answer !== undefined;
+    for (const mayDie of counters) mayDie(chance);
+    // Early or not at all: a reader that always comes again would make good what a counter has lost.
+    mayReaderDie(turn < 20 ? 0.05 : 0);
     clock.advance(5);
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -90,21 +92,17 @@ describe('the counts are those of a plain loop', () => {
     if (process.env['SEED'] === undefined) expect(deaths).toBeGreaterThan(0);
   });
 
+  const counter = (right: string, wrong: string): Mistake => ({ file: 'roles/counter.ts', right, wrong });
   const mistakes: [string, Mistake][] = [
-    ['acknowledges before the answer is safe', { file: 'roles/counter.ts', right: '    await held.settled;\n', wrong: '' }],
-    ['counts a repeat', { file: 'domain/word-count.ts', right: '    if (this.#seen.has(number)) return;\n', wrong: '' }],
-    [
-      'takes the last number for the end',
-      { file: 'roles/counter.ts', right: 'if (held.state.complete)', wrong: 'if (batch.number === batch.total - 1)' },
-    ],
-    [
-      'holds what comes after the answer',
-      { file: 'roles/counter.ts', right: '    if (this.#answered.has(batch.job)) return;\n', wrong: '' },
-    ],
+    ['acknowledges before the answer is safe', counter('await held.settled;', '')],
+    ['takes the last number for the end', counter('if (held.state.complete)', 'if (batch.number === batch.total - 1)')],
+    ['forgets the answers of others', counter("read(answers, 'first')", "read(answers, 'next')")],
+    ['holds what comes after the answer', counter('if (this.#answered.has(batch.job)) return;', '')],
+    ['counts a repeat', { file: 'domain/word-count.ts', right: 'if (this.#seen.has(number)) return;', wrong: '' }],
   ];
   it.each(mistakes)('but not those of a counter that %s', async (_, mistake) => {
     using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
-    const { Counter: Mutant } = (await import(join(mutant.folder, 'roles/counter.ts'))) as { Counter: typeof Counter };
+    const { Counter: Mutant } = (await mutant.import('roles/counter.ts')) as { Counter: typeof Counter };
     const run = simulate({ ...seeds, env: {} }, async (random) => void (await runSystem(random, Mutant)));
     await expect(run).rejects.toThrow(/^seed \d+ failed/);
   });

@@ -13,13 +13,15 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(app, { recursive: true }));
 
-it('is the sources with one mistake, without their tests, and goes without a trace', () => {
+it('is the sources with one mistake, without their tests, and goes without a trace', async () => {
   let folder: string;
   {
     using mutant = makeMutant(join(app, 'src'), { file: 'sum.ts', right: 'a + b', wrong: 'a - b' });
     folder = mutant.folder;
     expect(readFileSync(join(folder, 'sum.ts'), 'utf8')).toContain('a - b');
     expect(existsSync(join(folder, 'sum.test.ts'))).toBe(false);
+    const { sum } = (await mutant.import('sum.ts')) as { sum: (a: number, b: number) => number };
+    expect(sum(5, 3)).toBe(2);
   }
   expect(existsSync(folder)).toBe(false);
   expect(readFileSync(join(app, 'src/sum.ts'), 'utf8')).toContain('a + b');

@@ -1,6 +1,7 @@
 /** Proof that a test can fail: it must, on a copy of the sources with one mistake in it. */
 import { cpSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 export interface Mistake {
   /** Path of the source below the folder. */
@@ -10,11 +11,17 @@ export interface Mistake {
   wrong: string;
 }
 
+/** Sources with a mistake; dispose of them (`using`). */
+export interface Mutant extends Disposable {
+  folder: string;
+  /** Loads a module of them, by its path below the folder. */
+  import(file: string): Promise<unknown>;
+}
+
 /**
- * A copy of a folder of sources with one mistake, to `import()` from; dispose of it (`using`). It is made in a folder `tmp` beside the
- * original, where imports of packages are found. Throws when `right` is not in the source once: the mistake is about code that has changed.
+ * A copy of a folder of sources with one mistake. It is made in a folder `tmp` beside the original, where imports of packages are found. Throws when `right` is not in the source once: the mistake is about code that has changed.
  */
-export function makeMutant(folder: string, { file, right, wrong }: Mistake): { folder: string } & Disposable {
+export function makeMutant(folder: string, { file, right, wrong }: Mistake): Mutant {
   const parent = join(dirname(folder), 'tmp');
   mkdirSync(parent, { recursive: true });
   const copy = mkdtempSync(join(parent, 'mutant-'));
@@ -24,5 +31,10 @@ export function makeMutant(folder: string, { file, right, wrong }: Mistake): { f
   if (parts.length !== 2)
     throw new Error(`${file} has ${parts.length - 1} times ${JSON.stringify(right)}, not once: change the mistake`);
   writeFileSync(path, parts.join(wrong));
-  return { folder: copy, [Symbol.dispose]: () => rmSync(copy, { recursive: true, force: true }) };
+  return {
+    folder: copy,
+    // A path is no specifier: in one, # and % would mean something else.
+    import: (file) => import(pathToFileURL(join(copy, file)).href) as Promise<unknown>,
+    [Symbol.dispose]: () => rmSync(copy, { recursive: true, force: true }),
+  };
 }
