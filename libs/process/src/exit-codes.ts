@@ -6,7 +6,7 @@ export const exitCodes = {
   ok: 0,
   /** The work could not be done. */
   failed: 1,
-  /** Wrong flags or settings; nothing was done. */
+  /** Wrong flags or settings, or a path of theirs that cannot be used; nothing was done. */
   usage: 2,
   /** Something that is needed did not answer in time; later it may. */
   unavailable: 3,
@@ -31,4 +31,14 @@ export class ExitError extends Error {
 export function exitCodeOf(error: unknown): number | undefined {
   const code = error instanceof Error && 'exitCode' in error ? error.exitCode : undefined;
   return typeof code === 'number' ? code : undefined;
+}
+
+/** Of errors that another path or other rights would help against; a disk that is full or broken is none of them. */
+const unusable = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'EEXIST', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG']);
+
+/** The error of a file or folder that the user named, for the user: `usage` where it cannot be used as it is, `failed` otherwise. */
+export function pathError(error: unknown, before = ''): ExitError {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const message = error instanceof Error ? error.message : String(error);
+  return new ExitError(`${before}${message}`, unusable.has(code) ? exitCodes.usage : exitCodes.failed, { cause: error });
 }

@@ -1,6 +1,6 @@
 export * from './time.ts';
 export { ConfigError, readConfig, type ConfigSource } from './config.ts';
-export { ExitError, exitCodeOf, exitCodes } from './exit-codes.ts';
+export { ExitError, exitCodeOf, exitCodes, pathError } from './exit-codes.ts';
 export { makeLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts';
 export type { Role } from './role.ts';
 export {

@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ExitError, exitCodes } from './exit-codes.ts';
+import { ExitError, exitCodes, pathError } from './exit-codes.ts';
 import { command, commandGroup, runMain, runProgram } from './program.ts';
 
 describe('runMain', () => {
@@ -101,6 +103,18 @@ describe('runMain', () => {
 
   it("takes a library's word for what its error means", async () => {
     expect(await main('late')).toMatchObject({ code: exitCodes.unavailable, err: 'no answer from the broker\n' });
+  });
+});
+
+describe('pathError', () => {
+  it('is for the user: a path that cannot be used is wrong usage, a full disk is not', async () => {
+    const missing = await readFile(join(import.meta.dirname, 'nowhere')).catch((error: unknown) => error);
+    expect(pathError(missing, 'the file: ')).toMatchObject({
+      exitCode: exitCodes.usage,
+      message: expect.stringMatching(/^the file: ENOENT/) as string,
+    });
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    expect(pathError(full)).toMatchObject({ exitCode: exitCodes.failed, message: full.message });
   });
 });
 

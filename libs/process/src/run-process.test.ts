@@ -5,7 +5,7 @@ import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { Counter, Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
-import { silentLogger } from './logger.ts';
+import { silentLogger, type Logger } from './logger.ts';
 import type { Role } from './role.ts';
 import { ExitError, exitCodes } from './exit-codes.ts';
 import { runProcess, type HostedRole } from './run-process.ts';
@@ -61,6 +61,17 @@ describe('runProcess', () => {
     const { trace, code } = host({ store: {}, worker: { start }, door: {} });
     expect(await code).toBe(exitCodes.unavailable);
     expect(trace).toEqual(['start store', 'start worker', 'stop worker', 'stop store']);
+  });
+
+  it.each([
+    [exitCodes.usage, { role: 'worker', reason: 'not so' }],
+    [exitCodes.failed, { role: 'worker', err: expect.any(ExitError) as unknown }],
+  ])('logs a failure with code %i, of wrong usage without a stack', async (exitCode, told) => {
+    const logged: unknown[] = [];
+    const log = Object.assign(Object.create(silentLogger) as Logger, { error: (fields: unknown) => void logged.push(fields) });
+    const start = (): Promise<void> => Promise.reject(new ExitError('not so', exitCode));
+    expect(await runProcess(tracedRoles([], { worker: { start } }), { log, os: new FakeOs() })).toBe(exitCode);
+    expect(logged).toEqual([told]);
   });
 
   it('stops all when a role fails while it runs, and the first failure decides the code', async () => {

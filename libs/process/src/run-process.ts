@@ -131,7 +131,9 @@ class ProcessHost {
 
   /** The first failure decides the exit code; later ones may follow from it. */
   #fail(role: string, error: unknown, code = exitCodeOf(error) ?? exitCodes.failed): void {
-    this.#log.error({ role, err: error }, 'failed');
+    // What its user has to set right is told in a sentence; anything else may need its stack.
+    const told = code === exitCodes.usage && error instanceof Error ? { reason: error.message } : { err: error };
+    this.#log.error({ role, ...told }, 'failed');
     this.#failureCode ??= code;
     this.#end();
   }

@@ -46,6 +46,13 @@ async function addChanges(...logs: readonly (readonly Logged[])[]): Promise<stri
   );
 }
 
+it('is not where there is no folder, which nobody then makes', async () => {
+  const nowhere = join(folder, 'nowhere');
+  await expect(Archive.existing(nowhere, silentLogger)).rejects.toMatchObject({ name: 'ExitError', exitCode: 2 });
+  expect(existsSync(nowhere)).toBe(false);
+  expect(await (await Archive.existing(folder, silentLogger)).list()).toEqual([]);
+});
+
 describe('dumps', () => {
   it('are there whole or not at all', async () => {
     const failing = archive.add('2026-01-31T02-00-00Z', async (file) => {

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'no
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { ExitError, type Logger } from '@lab/process';
+import { ExitError, pathError, type Logger } from '@lab/process';
 import { z } from 'zod';
 import { History, sequenceOf, type Run } from '../../database/domain/history.ts';
 import { transactionsOf } from './binary-log.ts';
@@ -36,6 +36,14 @@ export class Archive {
     this.#dumps = join(folder, 'dumps');
     this.#logs = join(folder, 'changes');
     this.#log = log;
+  }
+
+  /** One that is there: a mistyped folder is not an empty archive. */
+  static async existing(folder: string, log: Logger): Promise<Archive> {
+    await readdir(folder).catch((error: unknown) => {
+      throw pathError(error, 'the folder of the backups cannot be read: ');
+    });
+    return new Archive(folder, log);
   }
 
   /** Removes what a crash left of dumps. Of a dump that another process makes just now, too: that one then fails. */

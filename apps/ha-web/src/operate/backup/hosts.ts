@@ -36,7 +36,7 @@ export const hosts = {
   },
 
   async list({ dataFolder }: z.infer<typeof config.backupList>): Promise<void> {
-    const archive = new Archive(dataFolder, makeLogger({ name: 'backup' }));
+    const archive = await Archive.existing(dataFolder, makeLogger({ name: 'backup' }));
     for (const { name, source, position, bytes } of await archive.list()) {
       process.stdout.write(`${name}  ${String(bytes).padStart(12)} bytes  from ${source} at ${position}\n`);
     }
@@ -46,7 +46,7 @@ export const hosts = {
   /** Prints, as JSON, what was restored: with the checksums of its tables. */
   async restore({ dataFolder, toTime, ...settings }: z.infer<typeof config.restore>): Promise<void> {
     const toMs = toTime === undefined ? undefined : Date.parse(toTime);
-    const archive = new Archive(dataFolder, makeLogger({ name: 'backup' }));
+    const archive = await Archive.existing(dataFolder, makeLogger({ name: 'backup' }));
     process.stdout.write(`${JSON.stringify(await restore(archive, { ...settings, toMs, clock: systemClock }))}\n`);
   },
 };

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { ExitError, retry, type Clock } from '@lab/process';
+import { ExitError, exitCodes, retry, type Clock } from '@lab/process';
 import { ended, inTurn } from '../../database/command.ts';
 import { installDatabase, userOfMariadb } from '../../database/mariadbd.ts';
 import { Session } from '../../database/session.ts';
@@ -36,7 +36,7 @@ export interface Restored {
 const startMs = 60_000;
 
 export async function restore(archive: Archive, options: RestoreOptions): Promise<Restored> {
-  if (existsSync(options.into)) throw new ExitError(`${options.into} exists: a restore makes a new folder`);
+  if (existsSync(options.into)) throw new ExitError(`${options.into} exists: a restore makes a new folder`, exitCodes.usage);
   const history = await archive.history();
   const dump = await newestBefore(archive, history, options.toMs ?? Infinity);
   const untilSeconds = Math.floor((options.toMs ?? Infinity) / 1_000);
