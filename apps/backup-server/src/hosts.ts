@@ -3,14 +3,14 @@ import { appendFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
-import { ExitError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
+import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel/channel.ts';
 import { credentialsOf } from './channel/credentials.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { FileCache } from './tree/file-cache.ts';
-import { Tree } from './tree/tree.ts';
+import { PathError, Tree } from './tree/tree.ts';
 import { openStore, type BackupStore } from './versions.ts';
 import { wire, type Host, type StoreTimes } from './wiring.ts';
 
@@ -73,7 +73,7 @@ async function opened(directory: string): Promise<BackupStore> {
   try {
     return await openStore(directory);
   } catch (error) {
-    throw new ExitError(`the store cannot be opened: ${(error as Error).message}`, undefined, { cause: error });
+    throw pathError(error, 'the store cannot be opened: ');
   }
 }
 
@@ -114,8 +114,18 @@ export function makeNode(
     connectionsMax,
     onRefused: onRefused(log),
   };
-  const tree = new Tree(root, new FileCache(cache, root));
+  const tree = treeOf(root, cache);
   return new NodeRole({ name, tree, clock, log, listen: (serve) => listenChannels(listening, serve) });
+}
+
+function treeOf(root: string, cache: string | undefined): Tree {
+  try {
+    return new Tree(root, new FileCache(cache, root));
+  } catch (error) {
+    throw error instanceof PathError
+      ? new ExitError(error.message, exitCodes.usage, { cause: error })
+      : pathError(error, 'the cache cannot be used: ');
+  }
 }
 
 export function runNode(settings: NodeConfig): Promise<number> {
@@ -129,8 +139,12 @@ export function makeContentCreator(
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): Role {
   const append = async (line: string): Promise<void> => {
-    await mkdir(dirname(file), { recursive: true });
-    await appendFile(file, line);
+    try {
+      await mkdir(dirname(file), { recursive: true });
+      await appendFile(file, line);
+    } catch (error) {
+      throw pathError(error, 'the content cannot be written: ');
+    }
   };
   return new ContentCreatorRole({ name, clock, log, append, intervalMs: interval });
 }

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { command, ExitError, runProgram, type Command, type ProgramProcess } from '@lab/process';
+import { command, pathError, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { adminCommands } from './admin/commands.ts';
 import * as config from './config.ts';
 import { nameFromBytes } from './domain/file-names.ts';
@@ -16,14 +16,16 @@ async function makeSecret({ output }: { output: string }): Promise<void> {
   try {
     writeFileSync(output, `${randomBytes(32).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
   } catch (error) {
-    throw new ExitError(`the secret cannot be written: ${(error as Error).message}`);
+    throw pathError(error, 'the secret cannot be written: ');
   }
   console.error(`made ${output}: every role and every admin needs this file, and nobody else may read it`);
 }
 
 async function makeCertificates({ output, nodes }: { output: string; nodes: string[] }): Promise<void> {
   const certificates = await import('./channel/certificates.ts');
-  const made = await certificates.makeCertificates({ directory: output, names: nodes });
+  const made = await certificates.makeCertificates({ directory: output, names: nodes }).catch((error: unknown) => {
+    throw error instanceof Error && 'syscall' in error ? pathError(error, 'the certificates cannot be made: ') : error;
+  });
   console.error(made.length === 0 ? `${output} has them all already` : `made in ${output}: ${made.join(', ')}`);
 }
 

@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
-import { silentLogger, systemClock, type Role } from '@lab/process';
+import { exitCodes, silentLogger, systemClock, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort } from '@lab/testing';
 import { bundleParts, hashOf } from '@lab/store/bundle';
@@ -64,6 +64,14 @@ async function admin(name: string, ...args: readonly string[]): Promise<unknown>
   await command.run({ args: ['--server', server, '--tls', join(folder, 'tls'), '--json', ...args], env: {} });
   return JSON.parse(out);
 }
+
+it('has no node on a root that is not there: wrong usage', () => {
+  const host = { log: silentLogger, clock: systemClock };
+  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: undefined };
+  expect(() => makeNode(node, { tls: folder }, host)).toThrow(
+    expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }),
+  );
+});
 
 const list = async (): Promise<ListedVersion[]> => (await admin('list')) as ListedVersion[];
 

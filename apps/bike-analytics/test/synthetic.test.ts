@@ -1,5 +1,7 @@
+import { exitCodes } from '@lab/process';
 import { describe, expect, test } from 'vitest';
 import { newTopicReader } from '../src/domain/reader.ts';
+import { generateDataset } from '../data/generate.ts';
 import { syntheticFiles } from '../data/synthetic.ts';
 
 const textsOf = (trips: number, seed: number) =>
@@ -29,6 +31,11 @@ describe('synthetic data', () => {
   test('comes in pieces that stay small, whatever the number of trips', () => {
     const trips = syntheticFiles({ trips: 50_000, seed: 1 }).filter(({ topic }) => topic === 'trips');
     for (const { pieces } of trips) for (const piece of pieces()) expect(piece.length).toBeLessThan(512 * 1024);
+  });
+
+  test('is not written where no folder can be: wrong usage', async () => {
+    const written = generateDataset({ directory: import.meta.filename, trips: 1, seed: 1 });
+    await expect(written).rejects.toMatchObject({ name: 'ExitError', exitCode: exitCodes.usage });
   });
 
   test('has the quirks of the real set', () => {

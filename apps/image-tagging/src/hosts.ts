@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { connectZookeeper } from '@lab/discovery';
 import { makeLogGroup, makeSpreadGroup, type Group } from '@lab/group';
 import { connectRabbitmq, type Broker } from '@lab/middleware';
-import { ExitError, exitCodes, makeLogger, runRole, splitAddress, type RoleHost } from '@lab/process';
+import { makeLogger, pathError, runRole, splitAddress, type RoleHost } from '@lab/process';
 import { groupAddress, type ConfiguratorConfig, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { topologyOf } from './topology.ts';
@@ -22,7 +22,7 @@ export const runWorker = (settings: WorkerConfig): Promise<number> =>
 
 async function withStore(host: RoleHost, settings: ServerConfig | WorkerConfig): Promise<StoreHost> {
   const store = await PictureStore.open(settings.store).catch((error: Error) => {
-    throw new ExitError(`the store cannot be opened: ${error.message}`, exitCodes.failed, { cause: error });
+    throw pathError(error, 'the store cannot be opened: ');
   });
   const broker = await openBroker(host, settings);
   return { ...host, store, broker, group: await openGroup(host, settings, broker) };

@@ -72,8 +72,8 @@ describe('the client', () => {
     ],
     ['an unknown id', ['status', 'a'.repeat(20)], 1, /^there is no picture a{20} \(NOT_FOUND\)\n$/],
     ['no id at all', ['download', '../x'], 1, /^the id is "\.\.\/x": .* \(INVALID_ARGUMENT\)\n$/],
-    ['a file that is not there', ['upload', '/no/file.jpg', '--keywords', 'x'], 1, /^ENOENT[^\n]*\n$/],
-    ['a folder that cannot be made', ['download', 'a'.repeat(20), '--to', import.meta.filename], 1, /^EEXIST[^\n]*\n$/],
+    ['a file that is not there', ['upload', '/no/file.jpg', '--keywords', 'x'], 2, /^ENOENT[^\n]*\n$/],
+    ['a folder that cannot be made', ['download', 'a'.repeat(20), '--to', import.meta.filename], 2, /^EEXIST[^\n]*\n$/],
   ])('refuses %s in one line', async (_, args, code, sentence) => {
     const ended = await asked(...args);
     expect([ended.code, ended.stdout]).toEqual([code, '']);

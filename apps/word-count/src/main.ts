@@ -62,7 +62,7 @@ function readLines(path: string): string[] {
       .replace(/\r?\n$/, '')
       .split(/\r?\n/);
   } catch (cause) {
-    throw new lab.ExitError(`the file cannot be read: ${(cause as Error).message}`, lab.exitCodes.usage, { cause });
+    throw lab.pathError(cause, 'the file cannot be read: ');
   }
 }
 

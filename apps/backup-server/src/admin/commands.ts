@@ -1,7 +1,7 @@
 /** The admin: each command is one connection to the server, and an answer. */
 import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { command, commandGroup, ExitError, exitCodes, splitAddress, type Command } from '@lab/process';
+import { command, commandGroup, ExitError, exitCodes, pathError, splitAddress, type Command } from '@lab/process';
 import { bytesText, startBar, tableText } from '@lab/process/terminal';
 import { FramingError } from '@lab/protocol';
 import { AuthenticationError, connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
@@ -40,8 +40,7 @@ function explained(error: unknown, server: string): unknown {
     return new ExitError(`the server at ${server} refused: ${error.message}`, exitCodes.failed, { cause: error });
   if (error instanceof DamagedError) return new ExitError(error.message, exitCodes.failed, { cause: error });
   // A file or folder here, not there.
-  if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError))
-    return new ExitError(error.message, exitCodes.failed, { cause: error });
+  if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError)) return pathError(error);
   if (error instanceof FramingError)
     return new ExitError(`${error.message}. Is the server at ${server} running?`, exitCodes.unavailable, { cause: error });
   return error;

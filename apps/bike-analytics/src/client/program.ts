@@ -3,7 +3,7 @@ import { HeaderError } from '@lab/columns';
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ExitError, exitCodes, systemClock, type Logger } from '@lab/process';
+import { ExitError, exitCodes, pathError, systemClock, type Logger } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
 import type { FramedSocket } from '@lab/protocol';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
@@ -101,7 +101,7 @@ async function checkWritable(file: string): Promise<void> {
     await mkdir(dirname(file), { recursive: true });
     await (await open(file, 'a')).close();
   } catch (cause) {
-    throw new ExitError(`--output ${file} cannot be written: ${(cause as Error).message}`, exitCodes.usage, { cause });
+    throw pathError(cause, `--output ${file} cannot be written: `);
   }
 }
 

@@ -1,5 +1,5 @@
 /** The client's commands. Results go to stdout, one line or one JSON value each; what is going on goes to stderr. */
-import { command, commandGroup, ExitError, exitCodes, type Command } from '@lab/process';
+import { command, commandGroup, pathError, type Command } from '@lab/process';
 import { bytesText, startBar, tableText, type Bar } from '@lab/process/terminal';
 import { clientConfigs, type ClientConfig } from '../config.ts';
 import { ImageState, type Image } from '../generated/lab/images/v1/images.ts';
@@ -89,7 +89,7 @@ async function withClient(settings: ClientConfig, run: (client: PictureClient) =
     await run(client);
   } catch (error) {
     // A file or folder of this machine.
-    if (error instanceof Error && 'syscall' in error) throw new ExitError(error.message, exitCodes.failed, { cause: error });
+    if (error instanceof Error && 'syscall' in error) throw pathError(error);
     throw error;
   } finally {
     client.close();

@@ -41,7 +41,7 @@ export async function headerOf(
 
 async function hashed(file: string, onProgress: Progress): Promise<{ size: number; sha256: Buffer }> {
   const found = await stat(file);
-  if (!found.isFile()) throw new ExitError(`${file} is not a file`);
+  if (!found.isFile()) throw new ExitError(`${file} is not a file`, exitCodes.usage);
   const { size } = found;
   const hash = createHash('sha256');
   let done = 0;
