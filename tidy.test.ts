@@ -209,7 +209,21 @@ describe('documents', () => {
     });
     expect(findings).toEqual([]);
   });
+
+  it('lead to the code: what a reader needs first ends with the trunk and, by line 100, with where to read on', () => {
+    const findings = documents
+      .filter((file) => /^apps\/[^/]+\/README\.md$/.test(file))
+      .flatMap((file) => {
+        const lines = read(file).split('\n');
+        const [trunk, readOn] = [lines.indexOf('## The trunk') + 1, lines.indexOf('## Read on') + 1];
+        return readOn === 0 || (trunk < readOn && readOn <= readOnLineMax) ? [] : [`${file}:${readOn}: the trunk is at ${trunk}`];
+      });
+    expect(findings).toEqual([]);
+  });
 });
+
+/** Two screens. */
+const readOnLineMax = 100;
 
 /** The lines of a document outside of its fenced blocks. */
 function proseLines(document: string): { line: number; text: string }[] {
