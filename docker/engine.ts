@@ -39,7 +39,7 @@ async function succeeds(program: string, args: readonly string[]): Promise<boole
 }
 
 /** Whether an engine answers the client that is on the path. */
-export const engineAnswers = (): Promise<boolean> => succeeds('docker', ['version', '--format', '{{.Server.Version}}']);
+const engineAnswers = (): Promise<boolean> => succeeds('docker', ['version', '--format', '{{.Server.Version}}']);
 
 /** Resolves when an engine answers and `docker compose` and `docker buildx` work; otherwise throws one clear sentence. */
 export async function ensureEngine(): Promise<void> {
@@ -89,7 +89,7 @@ async function startEngine(): Promise<void> {
 }
 
 /** Starts dockerd apart from this process, so that it goes on when this one ends; resolves when it answers. */
-export async function startDockerd(args: readonly string[], logFile = engineLog): Promise<void> {
+async function startDockerd(args: readonly string[], logFile = engineLog): Promise<void> {
   say(`starting dockerd in the background; its log is ${logFile}`);
   const log = openSync(logFile, 'a');
   const dockerd = spawn('dockerd', args, { detached: true, stdio: ['ignore', log, log] });

@@ -184,7 +184,7 @@ interface LockedPackage {
 }
 
 /** What an app needs to run, by the lock file: workspaces, and folders of packages. */
-export function workspaceClosure(app: string): { workspaces: string[]; packages: string[] } {
+function workspaceClosure(app: string): { workspaces: string[]; packages: string[] } {
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, LockedPackage> };
   const workspaces = new Set<string>();
   const packages = new Set<string>();

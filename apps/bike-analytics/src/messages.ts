@@ -3,13 +3,13 @@
  *
  *   offset 0      u32, big-endian: length of the head in bytes
  *   offset 4      the head: one JSON object in UTF-8, its `kind` names the message
- *   after it      the body: for `rows` a table (domain/table.ts), for `partial` and `answer` JSON, otherwise nothing
+ *   after it      the body: for `rows` a table of @lab/columns, for `partial` and `answer` JSON, otherwise nothing
  *
  * Every message carries the session it belongs to. What a role makes of a batch is a function of that batch alone, so
  * (session, topic, number) names it on all its way, and a repeat is recognised by its number.
  */
 import { z } from 'zod';
-import { cities, filterNames, queries, topics, type FilterName } from './domain/terms.ts';
+import { cities, filterNames, queries, topics } from './domain/terms.ts';
 
 /** A head is names and numbers; what is longer was not made by this system. */
 const headBytesMax = 4096;
@@ -66,7 +66,6 @@ export interface Message<K extends Kind = Kind> {
   head: Head<K>;
   body: Buffer;
 }
-export type Passer = FilterName | 'broker';
 
 /** The message is not one of this system: its bytes, its JSON or its fields are wrong. */
 export class MalformedMessageError extends Error {

@@ -73,7 +73,7 @@ function dayOf(year: number, month: number, day: number): number | undefined {
 }
 
 /** Hinnant's `days_from_civil`: years begin in March, so that the leap day is the last; 153 days are any five months from March on. */
-export function daysSinceEpoch(year: number, month: number, day: number): number {
+function daysSinceEpoch(year: number, month: number, day: number): number {
   const marchYear = month > 2 ? year : year - 1;
   const marchMonth = (month + 9) % 12;
   const leapDays = Math.floor(marchYear / 4) - Math.floor(marchYear / 100) + Math.floor(marchYear / 400);

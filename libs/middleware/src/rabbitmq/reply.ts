@@ -8,7 +8,7 @@ const notFound = 404;
 const resourceLocked = 405;
 const preconditionFailed = 406;
 
-export function replyCode(error: unknown): number | undefined {
+function replyCode(error: unknown): number | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
 }
 
