@@ -11,12 +11,16 @@ function run(tool: string, ...args: string[]): { status: number | null; stdout: 
 
 describe.each(['demo.ts', 'test-all.ts'])('%s', (tool) => {
   it('shows its help, and starts nothing', () => {
-    expect(run(tool, '--help')).toEqual({ status: 0, stdout: expect.stringMatching(/^Usage: npm run /), stderr: '' });
+    expect(run(tool, '--help')).toEqual({ status: 0, stdout: expect.stringMatching(/^Usage: npm run /) as string, stderr: '' });
   });
 
   it('starts nothing where one of its arguments is unknown', () => {
     const known = tool === 'demo.ts' ? 'word-count' : '--no-engine';
-    expect(run(tool, known, 'nothing')).toEqual({ status: 2, stdout: '', stderr: expect.stringContaining('"nothing"') });
+    expect(run(tool, known, 'nothing')).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: expect.stringContaining('"nothing"') as string,
+    });
   });
 });
 
