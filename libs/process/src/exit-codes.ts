@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /**
  * What an exit code says. A process that a signal ends in good order exits with `ok`; one whose work was cut short then exits with 128 and the
  * signal's number, as a shell would say of one that the signal killed: 130 for SIGINT, 143 for SIGTERM.
@@ -13,6 +15,9 @@ export const exitCodes = {
   /** A mistake in the program: an exception or a rejection that nobody handles (EX_SOFTWARE of sysexits.h). */
   internal: 70,
 } as const;
+
+/** Of a process whose work this signal cut short. */
+export const exitCodeOfSignal = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
 
 /** An error that a user can do something about: shown without a stack, with an exit code of its own. */
 export class ExitError extends Error {

@@ -1,8 +1,7 @@
 /** Hosts roles in a process: starts them in order, stops them in reverse on SIGTERM or SIGINT, and turns what happens into an exit code. */
 import { createServer, type RequestListener } from 'node:http';
-import { constants } from 'node:os';
 import type { Registry } from 'prom-client';
-import { exitCodeOf, ExitError, exitCodes } from './exit-codes.ts';
+import { exitCodeOf, exitCodeOfSignal, ExitError, exitCodes } from './exit-codes.ts';
 import type { Logger } from './logger.ts';
 import { StartGivenUp, type Role } from './role.ts';
 
@@ -59,9 +58,9 @@ export async function runProcess(roles: readonly HostedRole[], options: RunOptio
 const timerMsMax = 2 ** 31 - 1;
 
 /** Under npm one Ctrl-C comes twice, from the terminal and from npm, which passes it on; whoever means it again takes longer. */
-const echoMs = 500;
+export const echoMs = 500;
 
-type StopSignal = 'SIGTERM' | 'SIGINT';
+export type StopSignal = 'SIGTERM' | 'SIGINT';
 type Started = { name: string; role: Role };
 
 class ProcessHost {
@@ -109,7 +108,7 @@ class ProcessHost {
     );
     await this.#ended.promise;
     const cutShort = await this.#stopInTime(starting);
-    const signalCode = cutShort && this.#signal !== undefined ? 128 + constants.signals[this.#signal] : exitCodes.ok;
+    const signalCode = cutShort && this.#signal !== undefined ? exitCodeOfSignal(this.#signal) : exitCodes.ok;
     const code = this.#failureCode ?? signalCode;
     this.#log.info({ code }, 'ended');
     if (cutShort || this.#givenUp) this.#os.exit(code);

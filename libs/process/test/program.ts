@@ -1,7 +1,19 @@
 /** A program for tests to start, signal and look into from outside. */
 import { Registry } from 'prom-client';
 import { z } from 'zod';
-import { command, ExitError, exitCodes, makeLogger, runProcess, runProgram, type Role } from '../src/index.ts';
+import {
+  command,
+  ExitError,
+  exitCodes,
+  interruptible,
+  makeLogger,
+  retry,
+  runProcess,
+  runProgram,
+  sleep,
+  systemClock,
+  type Role,
+} from '../src/index.ts';
 
 const settings = z.object({
   behaviour: z
@@ -41,4 +53,26 @@ async function serve({ behaviour, drainMs, healthPort }: Settings): Promise<numb
   return code;
 }
 
-process.exitCode = await runProgram({ serve: command({ summary: 'hosts a store and a worker', settings, run: serve }) }, process);
+const workSettings = z.object({ cleanMs: z.coerce.number().int().default(0).describe('time to clean up') });
+
+/** Until it is interrupted. */
+const work = ({ cleanMs }: z.infer<typeof workSettings>): Promise<void> =>
+  interruptible(async (interrupted) => {
+    try {
+      console.log('working');
+      const work = (): Promise<void> => Promise.reject(new Error('never done'));
+      await retry(work, { clock: systemClock, withinMs: Infinity, signal: interrupted });
+    } finally {
+      console.log('cleaning up');
+      await sleep(systemClock, cleanMs);
+      console.log('cleaned up');
+    }
+  });
+
+process.exitCode = await runProgram(
+  {
+    serve: command({ summary: 'hosts a store and a worker', settings, run: serve }),
+    work: command({ summary: 'works until it is interrupted', settings: workSettings, run: work }),
+  },
+  process,
+);
