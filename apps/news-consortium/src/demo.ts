@@ -1,6 +1,6 @@
 /** The whole system in one process, on a PostgreSQL of its own: an administrator and two users tell a story, and what they were promised is checked while plugs are pulled. */
 import { randomUUID } from 'node:crypto';
-import { ExitError, makeLogger, systemClock } from '@lab/process';
+import { interruptible, makeLogger, systemClock } from '@lab/process';
 import { ordinaryCost } from '@lab/process/passwords';
 import { eventually } from '@lab/testing';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
@@ -18,23 +18,20 @@ const patienceMs = 180_000;
 /** Longer than a user who has an item in hand takes to mark it. */
 const leaseMs = 10_000;
 
-export async function demo(): Promise<void> {
-  const postgres = await startEmbeddedPostgres();
-  const system = new DemoSystem(postgres.url);
-  const interrupted = new AbortController();
-  process.once('SIGINT', () => interrupted.abort());
-  const story = new Story(system, postgres, interrupted.signal);
-  try {
-    await system.start();
-    await story.tell();
-  } catch (error) {
-    throw interrupted.signal.aborted ? new ExitError('interrupted', 130, { cause: error }) : error;
-  } finally {
-    story.end();
-    await system.stop();
-    await postgres.stop();
-  }
-}
+export const demo = (): Promise<void> =>
+  interruptible(async (interrupted) => {
+    const postgres = await startEmbeddedPostgres();
+    const system = new DemoSystem(postgres.url);
+    const story = new Story(system, postgres, interrupted);
+    try {
+      await system.start();
+      await story.tell();
+    } finally {
+      story.end();
+      await system.stop();
+      await postgres.stop();
+    }
+  });
 
 /** Two agents and three nodes. */
 class DemoSystem {
@@ -118,7 +115,7 @@ class Story {
     await this.#delete(ana, ben);
     await this.#killPostgres(ana);
     await this.#stopNode(ana);
-    await eventually(() => this.#posted.every((text) => this.#watched.includes(text)), { timeoutMs: patienceMs });
+    await this.#until(() => this.#posted.every((text) => this.#watched.includes(text)));
     await this.#logOut(ben);
     await this.#watching;
     await this.#check(ana);
@@ -156,10 +153,11 @@ class Story {
       onBegin: () => started.resolve(),
       signal: AbortSignal.any([this.#signal, this.#over.signal]),
     });
-    this.#watching = watching.catch((error: unknown) => {
+    const ended = watching.catch((error: unknown) => {
       if (!(error instanceof Refusal && error.code === 'unauthenticated')) throw error;
       console.log(`  ${name}'s watch ends: ${error.message}`);
     });
+    this.#watching = waitedForLater(ended);
     await Promise.race([started.promise, this.#watching]);
   }
 
@@ -167,16 +165,13 @@ class Story {
   async #readUnread(user: Member): Promise<void> {
     const beganMs = performance.now();
     const taken: number[] = [];
-    await eventually(
-      async () => {
-        const pages = await Promise.all([user.unread('sports', 1), user.unread('sports', 1)]);
-        const items = pages.flatMap((page) => page.items);
-        taken.push(...items.map(({ number }) => number));
-        if (items.length > 0) await user.mark('sports', items);
-        return items.length === 0 && pages.every(({ held }) => held === 0);
-      },
-      { timeoutMs: patienceMs },
-    );
+    await this.#until(async () => {
+      const pages = await Promise.all([user.unread('sports', 1), user.unread('sports', 1)]);
+      const items = pages.flatMap((page) => page.items);
+      taken.push(...items.map(({ number }) => number));
+      if (items.length > 0) await user.mark('sports', items);
+      return items.length === 0 && pages.every(({ held }) => held === 0);
+    });
     const twice = taken.length > new Set(taken).size && performance.now() - beganMs < leaseMs;
     require(new Set(taken).size === 2 && !twice, `two clients got each item once: ${taken.join(', ')}`);
     console.log('ben reads what is unread at two clients: each item goes to one of them; marked, nothing is unread');
@@ -192,7 +187,7 @@ class Story {
   async #killPostgres(author: Member): Promise<void> {
     await this.#postgres.kill();
     console.log('PostgreSQL is killed (SIGKILL) …');
-    const posting = this.#post(author, 'The database died while this was posted.');
+    const posting = waitedForLater(this.#post(author, 'The database died while this was posted.'));
     await this.#postgres.restart();
     const startMs = performance.now();
     await posting;
@@ -202,7 +197,7 @@ class Story {
   async #stopNode(author: Member): Promise<void> {
     const serving = await this.#servedBy(() => true);
     const leaver = this.#system.nodes.find(({ port }) => serving[0]!.endsWith(`:${port}`))!;
-    const posting = this.#post(author, 'A node went while this was posted.');
+    const posting = waitedForLater(this.#post(author, 'A node went while this was posted.'));
     await leaver.stop();
     await posting;
     await this.#servedBy((address) => address !== serving[0]);
@@ -211,15 +206,19 @@ class Story {
 
   /** The two nodes of sports, when both of them are of that kind. */
   async #servedBy(isGood: (address: string) => boolean): Promise<readonly string[]> {
-    const found = await eventually(
-      async () => {
-        const { areas } = await this.#consortium.agent('status', {});
-        const nodes = areas.find(({ area }) => area === 'sports')!.nodes;
-        return nodes.length === 2 && nodes.every(isGood) && nodes;
-      },
-      { timeoutMs: patienceMs },
-    );
-    return found as readonly string[];
+    let found: readonly string[] = [];
+    await this.#until(async () => {
+      const { areas } = await this.#consortium.agent('status', {});
+      found = areas.find(({ area }) => area === 'sports')!.nodes;
+      return found.length === 2 && found.every(isGood);
+    });
+    return found;
+  }
+
+  /** Tries until it is so, or until somebody interrupts. */
+  async #until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+    await eventually(() => this.#signal.aborted || isSo(), { timeoutMs: patienceMs });
+    this.#signal.throwIfAborted();
   }
 
   async #logOut(user: Member): Promise<void> {
@@ -239,6 +238,12 @@ class Story {
     );
     console.log("What is closed or somebody else's was refused.");
   }
+}
+
+/** It may fail before somebody waits for it: of that the process must not die, as it has to clean up. */
+function waitedForLater<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
 }
 
 async function refused(code: RefusalCode, action: () => Promise<unknown>): Promise<void> {
