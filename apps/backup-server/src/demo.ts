@@ -5,12 +5,12 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
-import { ExitError, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
+import { ExitError, interruptible, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
+import { freePort } from '@lab/testing';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
 import { credentialsOf } from './channel/credentials.ts';
@@ -19,19 +19,20 @@ import { makeContentCreator, makeNode, makeRoles } from './hosts.ts';
 const nodeNames = ['node-1', 'node-2', 'node-3'];
 const path = 'notes';
 
-export async function demo({ seconds }: DemoConfig): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
-  const system = new DemoSystem(folder);
-  try {
-    await system.start();
-    await tellStory(system, folder, seconds);
-  } finally {
-    await system.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+export const demo = ({ seconds }: DemoConfig): Promise<void> =>
+  interruptible(async (interrupted) => {
+    const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
+    const system = new DemoSystem(folder, interrupted);
+    try {
+      await system.start();
+      await tellStory(system, folder, seconds, interrupted);
+    } finally {
+      await system.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
 
-async function tellStory(system: DemoSystem, folder: string, seconds: number): Promise<void> {
+async function tellStory(system: DemoSystem, folder: string, seconds: number, interrupted: AbortSignal): Promise<void> {
   for (const [index, name] of nodeNames.entries())
     await system.admin(
       'register',
@@ -47,7 +48,7 @@ async function tellStory(system: DemoSystem, folder: string, seconds: number): P
       '5',
     );
   console.log(`content changes for ${seconds} s, a line a second`);
-  await pause(seconds * 1000);
+  await pause(seconds * 1000, undefined, { signal: interrupted });
   await system.stopWriting();
   for (const name of nodeNames) await system.admin('backup', '--node', name, '--path', path);
   await system.admin('list');
@@ -64,13 +65,15 @@ async function tellStory(system: DemoSystem, folder: string, seconds: number): P
 /** Server, nodes manager, two requesters, three nodes and their content creators. */
 class DemoSystem {
   readonly #folder: string;
+  readonly #interrupted: AbortSignal;
   readonly #roles: Role[] = [];
   readonly #writers: Role[] = [];
   readonly #addresses = new Map<string, string>();
   #server = '';
 
-  constructor(folder: string) {
+  constructor(folder: string, interrupted: AbortSignal) {
     this.#folder = folder;
+    this.#interrupted = interrupted;
   }
 
   rootOf(name: string): string {
@@ -121,22 +124,16 @@ class DemoSystem {
     for (const role of this.#roles.reverse()) await role.stop();
   }
 
-  /** An admin's command, as it would be typed. */
+  /** An admin's command, as it would be typed; none after an interruption. */
   async admin(name: keyof typeof adminConfigs | 'list' | 'verify', ...args: readonly string[]): Promise<void> {
+    this.#interrupted.throwIfAborted();
     const { [name]: command } = adminCommands((text) => void process.stdout.write(text)).commands!;
     const all = ['--server', this.#server, '--secret-file', join(this.#folder, 'secret'), ...args];
     await command!.run({ args: all, env: {} } satisfies ConfigSource);
   }
 }
 
-/** A free port, which the system gave a moment ago and nobody has taken since. */
-async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 /** Something of each kind: text, a larger file, an empty folder, a link, and names that need care. */
 async function makeContent(root: string): Promise<void> {
