@@ -1,13 +1,13 @@
 /** The whole system in one process: a registry, three servers and two workers on memory's group, broker and a folder; and a client that checks what it gets. */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
-import { ExitError, makeLogger, systemClock, type Role } from '@lab/process';
+import { ExitError, interruptible, makeLogger, systemClock, type Role } from '@lab/process';
+import { freePort } from '@lab/testing';
 import sharp from 'sharp';
 import { PictureClient } from './client/picture-client.ts';
 import type { DemoConfig } from './config.ts';
@@ -27,24 +27,25 @@ const samples: Readonly<Record<string, readonly string[]>> = {
 };
 const tagMs = 60_000;
 
-export async function demo({ keep }: DemoConfig): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
-  const system = new DemoSystem(join(folder, 'store'));
-  try {
-    await system.start();
-    const pictures = await choosePictures(folder);
-    const client = new PictureClient({ registry: system.registry, patienceMs: 30_000 });
+export const demo = ({ keep }: DemoConfig): Promise<void> =>
+  interruptible(async (interrupted) => {
+    const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
+    const system = new DemoSystem(join(folder, 'store'));
     try {
-      await show(client, pictures, join(folder, 'downloads'));
+      await system.start();
+      const pictures = await choosePictures(folder);
+      const client = new PictureClient({ registry: system.registry, patienceMs: 30_000 });
+      try {
+        await show(client, pictures, join(folder, 'downloads'), interrupted);
+      } finally {
+        client.close();
+      }
     } finally {
-      client.close();
+      await system.stop();
+      if (keep) console.log(`all of it is in ${folder}`);
+      else await rm(folder, { recursive: true, force: true });
     }
-  } finally {
-    await system.stop();
-    if (keep) console.log(`all of it is in ${folder}`);
-    else await rm(folder, { recursive: true, force: true });
-  }
-}
+  });
 
 interface Chosen {
   readonly path: string;
@@ -65,9 +66,15 @@ async function choosePictures(folder: string): Promise<Chosen[]> {
   return chosen;
 }
 
-async function show(client: PictureClient, pictures: readonly Chosen[], downloads: string): Promise<void> {
+async function show(
+  client: PictureClient,
+  pictures: readonly Chosen[],
+  downloads: string,
+  interrupted: AbortSignal,
+): Promise<void> {
   const ids: string[] = [];
   for (const { path, keywords } of pictures) {
+    interrupted.throwIfAborted();
     const { id, bytes } = await client.upload(path, keywords);
     console.log(
       `uploaded ${path.slice(path.lastIndexOf('/') + 1).padEnd(12)} ${String(bytes).padStart(7)} bytes  ${id}  ${keywords.join(', ')}`,
@@ -76,13 +83,16 @@ async function show(client: PictureClient, pictures: readonly Chosen[], download
   }
   const again = await client.upload(pictures[0]!.path, pictures[0]!.keywords);
   require(again.known && again.id === ids[0] && again.sentBytes === 0, 'the same upload again sends nothing and has the same id');
-  await Promise.all(ids.map((id) => tagged(client, id)));
+  await Promise.all(ids.map((id) => tagged(client, id, interrupted)));
   console.log(`tagged all ${ids.length}`);
   const found: string[] = [];
   for await (const { id, fileName } of client.list(['Evening'])) found.push(fileName, id);
   require(found.length === 4, `two pictures have the keyword evening, not ${found.length / 2}`);
   console.log(`found ${found[0]} and ${found[2]} by the keyword evening`);
-  for (const [index, id] of ids.entries()) await check(client, id, pictures[index]!, downloads);
+  for (const [index, id] of ids.entries()) {
+    interrupted.throwIfAborted();
+    await check(client, id, pictures[index]!, downloads);
+  }
   for (const { name, activeClients, leader } of await client.servers())
     console.log(`${name} has ${activeClients} clients${leader ? ', and leads' : ''}`);
   console.log(
@@ -90,14 +100,14 @@ async function show(client: PictureClient, pictures: readonly Chosen[], download
   );
 }
 
-async function tagged(client: PictureClient, id: string): Promise<void> {
+async function tagged(client: PictureClient, id: string, interrupted: AbortSignal): Promise<void> {
   const deadlineMs = performance.now() + tagMs;
   for (;;) {
     const { state, reason, fileName } = await client.status(id);
     if (state === ImageState.TAGGED) return;
     require(state !== ImageState.FAILED, `${fileName} could not be tagged: ${reason}`);
     require(performance.now() < deadlineMs, `${fileName} was not tagged within ${tagMs / 1000} s`);
-    await wait(50);
+    await wait(50, undefined, { signal: interrupted });
   }
 }
 
@@ -168,11 +178,4 @@ class DemoSystem {
   }
 }
 
-/** A free port, which the system gave a moment ago and nobody has taken since. */
-async function freeAddress(): Promise<string> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
