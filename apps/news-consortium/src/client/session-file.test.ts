@@ -66,5 +66,6 @@ describe('a session file', () => {
     await expect(file.load()).rejects.toThrow(SessionFileError);
     expect(await readdir(dirname(path))).toEqual(['session']);
     await expect(new SessionFile(join(import.meta.filename, 'session')).save(kept)).rejects.toThrow(/cannot be kept: E/);
+    await expect(new SessionFile(join(import.meta.filename, 'session')).load()).rejects.toMatchObject({ exitCode: 2 });
   });
 });

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes, pathError } from '@lab/process';
 import { z } from 'zod';
 
 const keptSchema = z.object({
@@ -18,8 +18,8 @@ export type Kept = z.infer<typeof keptSchema>;
 
 /** It is there, but cannot be used; the message says what to do. */
 export class SessionFileError extends ExitError {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, exitCodes.failed, options);
+  constructor(message: string, { exitCode = exitCodes.failed, ...options }: ErrorOptions & { exitCode?: number } = {}) {
+    super(message, exitCode, options);
   }
 }
 
@@ -69,7 +69,8 @@ export class SessionFile {
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       if (cause instanceof SessionFileError) throw cause;
-      throw new SessionFileError(`the session cannot be read: ${(cause as Error).message}`, { cause });
+      const { message, exitCode } = pathError(cause, 'the session cannot be read: ');
+      throw new SessionFileError(message, { cause, exitCode });
     }
   }
 
