@@ -10,7 +10,6 @@ import {
   retry,
   runProcess,
   runProgram,
-  sleep,
   systemClock,
   type Role,
 } from '../src/index.ts';
@@ -53,18 +52,16 @@ async function serve({ behaviour, drainMs, healthPort }: Settings): Promise<numb
   return code;
 }
 
-const workSettings = z.object({ cleanMs: z.coerce.number().int().default(0).describe('time to clean up') });
-
-/** Until it is interrupted. */
-const work = ({ cleanMs }: z.infer<typeof workSettings>): Promise<void> =>
+/** Until it is interrupted; then it cleans up until its standard input ends. */
+const work = (): Promise<void> =>
   interruptible(async (interrupted) => {
     try {
       console.log('working');
-      const work = (): Promise<void> => Promise.reject(new Error('never done'));
-      await retry(work, { clock: systemClock, withinMs: Infinity, signal: interrupted });
+      const tryOnce = (): Promise<void> => Promise.reject(new Error('never done'));
+      await retry(tryOnce, { clock: systemClock, withinMs: Infinity, signal: interrupted });
     } finally {
       console.log('cleaning up');
-      await sleep(systemClock, cleanMs);
+      await process.stdin.toArray();
       console.log('cleaned up');
     }
   });
@@ -72,7 +69,7 @@ const work = ({ cleanMs }: z.infer<typeof workSettings>): Promise<void> =>
 process.exitCode = await runProgram(
   {
     serve: command({ summary: 'hosts a store and a worker', settings, run: serve }),
-    work: command({ summary: 'works until it is interrupted', settings: workSettings, run: work }),
+    work: command({ summary: 'works until it is interrupted', settings: z.object({}), run: work }),
   },
   process,
 );
