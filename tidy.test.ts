@@ -68,7 +68,6 @@ const rules: Rule[] = [
         'the client reads at a pace, so that it is not done before the fault strikes',
       'apps/ha-web/test/database-machines.ts': 'a client rests between two orders: the load has a pace',
       'apps/image-tagging/test/compose.chaos.test.ts': 'a client rests between two pictures: the load has a pace',
-      'libs/process/test/program.ts': 'it plays a program that takes long to clean up',
     },
   },
   {
