@@ -14,8 +14,9 @@
  */
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemDisk, type Disk } from '@lab/store';
 import { createOnce, hasCode, readIfThere, replaceFile, sync } from '@lab/store/durable';
 import type { Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
@@ -30,14 +31,17 @@ export class PictureStore {
   readonly #images: string;
   readonly #partial: string;
   readonly #bin = new Bin();
+  readonly #disk: Disk;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, disk: Disk) {
+    this.#disk = disk;
     this.#images = join(folder, 'images');
     this.#partial = join(folder, 'partial');
   }
 
-  static async open(folder: string): Promise<PictureStore> {
-    const store = new PictureStore(folder);
+  /** What is made durable, and in which order, goes by `disk`. */
+  static async open(folder: string, disk: Disk = systemDisk): Promise<PictureStore> {
+    const store = new PictureStore(folder, disk);
     await mkdir(store.#images, { recursive: true });
     await mkdir(store.#partial, { recursive: true });
     return store;
@@ -62,7 +66,7 @@ export class PictureStore {
     this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
     const own = join(folder, `${name}${randomUUID()}`);
     const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };
-    return new PartialUpload(paths, await createIn(own), longest, this.#bin);
+    return new PartialUpload(paths, await createIn(own, this.#disk), longest, this.#bin, this.#disk);
   }
 
   /** Erases the tries that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
@@ -121,7 +125,7 @@ export class PictureStore {
     let mine: Result;
     try {
       const { bytes, sha256 } = await make(this.originalPath(id), output);
-      await sync(output);
+      await sync(output, this.#disk);
       mine = { tagged: { name, bytes, sha256 } };
     } catch (error) {
       await rm(output, { force: true });
@@ -139,7 +143,7 @@ export class PictureStore {
 
   async #decide(id: string, mine: Result, output?: string): Promise<Result> {
     const text = JSON.stringify(mine);
-    const decided = await createOnce(join(this.#folderOf(id), 'result.json'), text);
+    const decided = await createOnce(join(this.#folderOf(id), 'result.json'), text, this.#disk);
     if (decided !== text && output !== undefined) await rm(output, { force: true });
     await this.#clean(id, decided);
     return resultSchema.parse(JSON.parse(decided));
@@ -214,14 +218,16 @@ export class PartialUpload {
   readonly #earlier: Try | undefined;
   readonly #hash: Hash = createHash('sha256');
   readonly #bin: Bin;
+  readonly #disk: Disk;
   #bytes = 0;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined, bin: Bin) {
+  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined, bin: Bin, disk: Disk) {
     this.#paths = paths;
     this.#handle = handle;
     this.#earlier = earlier;
     this.#bin = bin;
+    this.#disk = disk;
   }
 
   /** An earlier try has stored so many: what is appended goes behind them. */
@@ -270,19 +276,20 @@ export class PartialUpload {
   /** Makes it the picture, unless another try was faster: then that one stays. Safe when it resolves. */
   async commit(upload: Upload): Promise<void> {
     const { own, all, target, images } = this.#paths;
+    const disk = this.#disk;
     await this.#writing;
     await this.#handle.datasync();
     const shelf = join(target, '..');
-    if ((await mkdir(shelf, { recursive: true })) !== undefined) await sync(images);
+    if ((await disk.mkdir(shelf, { recursive: true })) !== undefined) await sync(images, disk);
     try {
-      await replaceFile(join(own, 'upload.json'), JSON.stringify(upload));
-      await rename(own, target);
+      await replaceFile(join(own, 'upload.json'), JSON.stringify(upload), disk);
+      await disk.rename(own, target);
     } catch (error) {
       if (!hasCode(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
     }
-    await sync(shelf);
+    await sync(shelf, disk);
     // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
-    await sync(join(target, 'upload.json'));
+    await sync(join(target, 'upload.json'), disk);
     this.#bin.drop(all);
   }
 
@@ -301,11 +308,11 @@ export class PartialUpload {
 }
 
 /** Creates the data of a try, and its folder: once more where that is just removed, with all tries of a picture that is whole, or as an empty one. */
-async function createIn(own: string): Promise<FileHandle> {
+async function createIn(own: string, disk: Disk): Promise<FileHandle> {
   for (let left = 10; ; left--) {
     try {
-      await mkdir(own, { recursive: true });
-      return await open(join(own, 'data'), 'wx+');
+      await disk.mkdir(own, { recursive: true });
+      return await disk.open(join(own, 'data'), 'wx+');
     } catch (error) {
       if (left === 0 || !hasCode(error, 'ENOENT')) throw error;
     }
