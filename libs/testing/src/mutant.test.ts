@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { makeMutant } from './mutant.ts';
 let app: string;
 beforeAll(() => {
   app = mkdtempSync(join(tmpdir(), 'lab-mutant-'));
-  mkdirSync(join(app, 'src'));
+  for (const name of ['src', 'tmp']) mkdirSync(join(app, name));
   writeFileSync(join(app, 'src/sum.ts'), 'export const sum = (a: number, b: number): number => a + b;\n');
   writeFileSync(join(app, 'src/sum.test.ts'), '');
 });
@@ -32,4 +32,5 @@ it.each([
   ['number', '3 times'],
 ])('refuses a mistake about %s, which is not there once', (right, why) => {
   expect(() => makeMutant(join(app, 'src'), { file: 'sum.ts', right, wrong: '' })).toThrow(why);
+  expect(readdirSync(join(app, 'tmp'))).toEqual([]);
 });

@@ -22,15 +22,14 @@ export interface Mutant extends Disposable {
  * A copy of a folder of sources with one mistake. It is made in a folder `tmp` beside the original, where imports of packages are found. Throws when `right` is not in the source once: the mistake is about code that has changed.
  */
 export function makeMutant(folder: string, { file, right, wrong }: Mistake): Mutant {
+  const parts = readFileSync(join(folder, file), 'utf8').split(right);
+  if (parts.length !== 2)
+    throw new Error(`${file} has ${parts.length - 1} times ${JSON.stringify(right)}, not once: change the mistake`);
   const parent = join(dirname(folder), 'tmp');
   mkdirSync(parent, { recursive: true });
   const copy = mkdtempSync(join(parent, 'mutant-'));
   cpSync(folder, copy, { recursive: true, filter: (path) => !path.endsWith('.test.ts') });
-  const path = join(copy, file);
-  const parts = readFileSync(path, 'utf8').split(right);
-  if (parts.length !== 2)
-    throw new Error(`${file} has ${parts.length - 1} times ${JSON.stringify(right)}, not once: change the mistake`);
-  writeFileSync(path, parts.join(wrong));
+  writeFileSync(join(copy, file), parts.join(wrong));
   return {
     folder: copy,
     // A path is no specifier: in one, # and % would mean something else.
