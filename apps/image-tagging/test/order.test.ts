@@ -63,7 +63,7 @@ const host = { clock: systemClock, nowMs: () => 5, log: silentLogger };
 /** Runs a copy of the sources with one mistake. */
 async function withMistake<T>(mistake: Mistake, use: (module: Record<string, T>) => Promise<void>): Promise<void> {
   using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
-  await use((await import(join(mutant.folder, mistake.file))) as Record<string, T>);
+  await use((await mutant.import(mistake.file)) as Record<string, T>);
 }
 
 async function putPicture(store: PictureStore): Promise<void> {
