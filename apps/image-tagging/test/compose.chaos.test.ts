@@ -286,6 +286,11 @@ async function survive({ damage, victim, isNoticed, outage = false }: Fault): Pr
   await expectAllWhole();
 }
 
+/** With FAULTS=all, as `nx chaos` sets it. Otherwise each kind of machine and each kind of damage has its turn without these. */
+const more = (name: string, run: () => Promise<void>): void => {
+  if (process.env['FAULTS'] === 'all') it(name, run);
+};
+
 describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
   const itself = (server: string): Container => system.container(server);
 
@@ -295,7 +300,7 @@ describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
     await survive({ damage, victim: () => system.container(name), isNoticed: () => isOut(name) });
   }
 
-  it('the leading server is killed', () => leading(killed));
+  more('the leading server is killed', () => leading(killed));
 
   it('the leading server hangs for longer than its session, and thaws', () => leading(paused));
 
@@ -305,7 +310,7 @@ describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
     await survive({ damage: killed, victim: itself, isNoticed: isOut });
   });
 
-  it('the server of the transfer is told to stop', async () => {
+  more('the server of the transfer is told to stop', async () => {
     await survive({ damage: stopped, victim: itself, isNoticed: isOut });
   });
 
@@ -313,7 +318,7 @@ describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
     await survive({ damage: killed, victim: () => system.container('worker') });
   });
 
-  it('a worker hangs for longer than its session, and thaws', async () => {
+  more('a worker hangs for longer than its session, and thaws', async () => {
     const isNoticed = async (): Promise<boolean> => (await members()) < membersAll;
     await survive({ damage: paused, victim: () => system.container('worker'), isNoticed });
   });
@@ -326,16 +331,16 @@ describe('in mid-transfer, under load,', { timeout: 180_000 }, () => {
     await survive({ damage: killed, victim: () => system.container('rabbitmq'), outage: true });
   });
 
-  it.each(['leader', 'follower'] as const)("ZooKeeper's %s is killed", async (mode) => {
-    await survive({ damage: killed, victim: () => zookeeper(mode) });
-  });
+  it("ZooKeeper's leader is killed", () => survive({ damage: killed, victim: () => zookeeper('leader') }));
+
+  more("ZooKeeper's follower is killed", () => survive({ damage: killed, victim: () => zookeeper('follower') }));
 
   it('a brick is killed', async () => {
     await survive({ damage: killed, victim: () => system.container('gluster-2') });
     await bricksHealed();
   });
 
-  it('a brick hangs, and thaws', async () => {
+  more('a brick hangs, and thaws', async () => {
     await survive({ damage: paused, victim: () => system.container('gluster-3') });
     await bricksHealed();
   });
