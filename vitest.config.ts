@@ -15,14 +15,12 @@ const root = import.meta.dirname;
  * - `*.copy.test.ts`: a copy of each app under another name.
  * - `*.hostile.test.ts`: demos, a bench and tests on a host where everything is unusual that may be.
  *
- * What needs a Docker engine: `*.integration.test.ts`, two files at a time, and `*.chaos.test.ts`, one after another, as are those that
- * measure outages, for two suites at once would measure each other.
+ * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
+ * `*.chaos.test.ts`.
  */
 /** In which a hang is noticed; what takes long on a busy machine is no hang. */
 const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
 const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
-/** These measure for how long a service was away. */
-const outages = 'apps/ha-web/**/*.integration.test.ts';
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 /** Of all cores, which is one more than Vitest would take: of two, that is twice as fast. */
 const maxWorkers = '100%';
@@ -75,14 +73,7 @@ export default defineConfig({
       })),
       { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
-      {
-        test: {
-          ...{ name: 'integration', include: ['**/*.integration.test.ts'], exclude: [...ignored, outages], ...engineSuite },
-          // Mostly they wait for containers, and nothing in them is measured.
-          ...{ fileParallelism: true, maxWorkers: 2 },
-        },
-      },
-      { test: { name: 'integration:outages', include: [outages], exclude: ignored, ...engineSuite } },
+      { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
       { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },
     ],
   },

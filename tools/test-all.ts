@@ -43,7 +43,6 @@ const unit = suite('unit', 'unit');
 const longSuites = [
   suite('no engine', 'embedded', 'readme:*', 'copy', 'hostile'),
   suite('integration', 'integration'),
-  suite('outages', 'integration:outages'),
   suite('chaos', 'chaos'),
 ];
 
