@@ -22,8 +22,8 @@ const root = import.meta.dirname;
 const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
 const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
-/** Of all cores, which is one more than Vitest would take: of two, that is twice as fast. */
-const maxWorkers = '100%';
+/** More than there are cores: some tests wait for processes that they have started. */
+const maxWorkers = '150%';
 
 /** The documents that have commands, by their folders. */
 const documents = Map.groupBy(

@@ -2,7 +2,7 @@
  * The targets that every package has, for Nx, by what is in its folder: a package writes down only what it alone has. The root is a project too,
  * `workspace`: its lint is that of all packages in one go, types included, which takes a third of the time of one after another.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { problem } from './node-version.js';
 
@@ -31,10 +31,12 @@ export const createNodes = [
 
 /** @param {string} folder of a package, relative to the workspace's root */
 export function packageTargets(folder) {
-  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
+  // Not in its folder tmp, where tests make and remove copies meanwhile.
+  const parts = ['src', 'test'].map((part) => join(root, folder, part)).filter((part) => existsSync(part));
+  const files = parts.flatMap((part) => readdirSync(part, { recursive: true, encoding: 'utf8' }));
   const suites = kinds.filter((kind) => files.some((file) => file.endsWith(`.${kind}.test.ts`)));
-  const documents = files
-    .filter((file) => /^[^/]+\.md$/.test(file))
+  const documents = readdirSync(join(root, folder))
+    .filter((file) => file.endsWith('.md'))
     .map((file) => readFileSync(join(root, folder, file), 'utf8'));
   return {
     test: command(`vitest run --project unit ${folder}/`),
