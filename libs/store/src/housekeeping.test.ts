@@ -13,6 +13,7 @@ import {
   newFolder,
   noise,
   onlyVersion,
+  ownStores,
   openStore,
   readBack,
   remove,
@@ -27,25 +28,8 @@ import { MissingBlobsError, type Store, type Version } from './store.ts';
 
 const name = 'docs';
 
-let folders: string[] = [];
-let stores: Store<Version>[] = [];
-afterEach(async () => {
-  vi.restoreAllMocks();
-  for (const store of stores) await store.close().catch(() => undefined);
-  folders.forEach(remove);
-  [folders, stores] = [[], []];
-});
-
-function folder(): string {
-  folders.push(newFolder());
-  return folders.at(-1)!;
-}
-
-async function open(directory = folder()): Promise<Store<Version>> {
-  const store = await openStore(directory);
-  stores.push(store);
-  return store;
-}
+const { folder, open } = ownStores();
+afterEach(() => void vi.restoreAllMocks());
 
 const filesOf = (contents: Record<string, Buffer | string>): Files =>
   new Map(Object.entries(contents).map(([path, content]) => [path, Buffer.from(content)]));
@@ -210,10 +194,10 @@ describe('scrubbing', () => {
     const files = manyFiles(seededRandom(5), 10, [10, 500]);
     await backUp(store, name, files, { blobsInBundle: 1 });
     const pristine = copyOf(store.directory);
-    folders.push(pristine);
+    folder(pristine);
     for (const damage of ['gone', 'cut', 'empty']) {
       const copy = copyOf(pristine);
-      folders.push(copy);
+      folder(copy);
       const packs = join(copy, 'packs');
       const pack = join(
         packs,
@@ -581,7 +565,7 @@ describe('what a dead writer left', () => {
     await source.writer.flush();
     const [pack] = (await readdir(join(source.directory, 'packs'))).filter((name) => name.endsWith('.pack')) as [string];
     const copy = copyOf(source.directory);
-    folders.push(copy);
+    folder(copy);
     const [writer] = readdirSync(join(copy, 'incoming')) as [string];
     const index = pack.replace('.pack', '.index');
     await copyFile(join(copy, 'packs', index), join(copy, 'incoming', writer, index));

@@ -11,13 +11,12 @@ import {
   copyOf,
   keepBlobs,
   manifestFor,
-  newFolder,
   noise,
   onlyVersion,
+  ownStores,
   openStore,
   readBack,
   recordOf,
-  remove,
   text,
   versionsIn,
   type Files,
@@ -28,25 +27,8 @@ import { MissingBlobsError, SupersededError, type Store, type Version } from './
 
 const name = 'docs';
 
-let folders: string[] = [];
-let stores: Store<Version>[] = [];
-afterEach(async () => {
-  vi.restoreAllMocks();
-  for (const store of stores) await store.close().catch(() => undefined);
-  folders.forEach(remove);
-  [folders, stores] = [[], []];
-});
-
-function folder(): string {
-  folders.push(newFolder());
-  return folders.at(-1)!;
-}
-
-async function open(directory = folder()): Promise<Store<Version>> {
-  const store = await openStore(directory);
-  stores.push(store);
-  return store;
-}
+const { folder, open } = ownStores();
+afterEach(() => void vi.restoreAllMocks());
 
 async function two(): Promise<[Store<Version>, Store<Version>]> {
   const directory = folder();
@@ -169,7 +151,7 @@ describe('a version', () => {
     const [hash] = readdirSync(join(directory, 'versions')) as [string];
     linkSync(join(directory, 'versions', hash, '1'), join(directory, 'versions', hash, '.new'));
     const copy = copyOf(directory);
-    folders.push(copy);
+    folder(copy);
     const again = await open(copy);
     await backUp(again, name, filesOf({ a: 'second' }));
     const reopened = await open(copy);
@@ -388,7 +370,7 @@ describe('a folder', () => {
     const blobs = Array.from({ length: 8 }, (_, index) => blobOf(`blob ${index}`));
     for (const blob of blobs) await (await open(directory)).keep(encodeBundle([blob]));
     const copy = copyOf(directory);
-    folders.push(copy);
+    folder(copy);
     const results = await Promise.allSettled(Array.from({ length: 6 }, () => open(copy)));
     expect(results.flatMap((result) => (result.status === 'rejected' ? [(result.reason as Error).message] : []))).toEqual([]);
     const store = await open(copy);

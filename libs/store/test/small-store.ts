@@ -15,6 +15,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Random } from '@lab/testing';
+import { afterEach } from 'vitest';
 import { systemDisk, type Disk } from '../src/disk.ts';
 import { encodeBundle, hashOf, type Blob } from '../src/bundle.ts';
 import { isLost, Store, type Stored, type StoreOptions, type Version } from '../src/store.ts';
@@ -40,6 +41,27 @@ export const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
 /** In memory where there is such a folder: thousands of syncs cost nothing there. */
 export const newFolder = (): string => mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'backup-store-'));
 export const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true });
+
+/** Folders and stores of the tests of a file, closed and removed after each. */
+export function ownStores(): { folder: (made?: string) => string; open: (directory?: string) => Promise<Store<Version>> } {
+  let folders: string[] = [];
+  let stores: Store<Version>[] = [];
+  afterEach(async () => {
+    for (const store of stores) await store.close().catch(() => undefined);
+    folders.forEach(remove);
+    [folders, stores] = [[], []];
+  });
+  const folder = (made = newFolder()): string => {
+    folders.push(made);
+    return made;
+  };
+  const open = async (directory = folder()): Promise<Store<Version>> => {
+    const store = await openStore(directory);
+    stores.push(store);
+    return store;
+  };
+  return { folder, open };
+}
 
 export const blobOf = (content: Uint8Array | string): Blob => {
   const bytes = Buffer.from(content);
