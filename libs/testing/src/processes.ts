@@ -1,8 +1,12 @@
 /** Programs in processes of their own, so that tests can kill them and benches can measure them. */
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { eventually } from './eventually.ts';
 
 /** What is kept of each stream: its end. */
@@ -15,6 +19,35 @@ const stopMs = 10_000;
 /** Starts Node with these arguments: a program's file, and the program's own. Its environment is this process's, unless another is given. */
 export function startProcess(args: readonly string[], env: NodeJS.ProcessEnv = process.env): RunningProcess {
   return new RunningProcess(spawn(process.execPath, args, { env }), args.join(' '));
+}
+
+/**
+ * Starts an app's demo, sends it SIGINT once it has printed such a line, and tells how it ended and what it left in its temporary folder. Rejects when it
+ * had made nothing there by then: it would prove nothing.
+ */
+export async function interruptDemo(
+  main: string,
+  line: RegExp,
+): Promise<{ code: number | null; stderr: string; left: string[] }> {
+  const folder = await mkdtemp(join(tmpdir(), 'demo-'));
+  try {
+    await using demo = startProcess([main, 'demo'], { ...process.env, TMPDIR: folder });
+    await demo.line(line);
+    if ((await readdir(folder)).length === 0) throw new Error('the demo has nothing in its temporary folder yet');
+    demo.signal('SIGINT');
+    return { code: await demo.ended(), stderr: demo.stderr, left: await readdir(folder) };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Runs the first example of a package's README that has its output below it; what is printed there, and what it prints. */
+export async function runReadmeExample(directory: string): Promise<{ shown: string; printed: string }> {
+  const text = readFileSync(join(directory, 'README.md'), 'utf8');
+  const [, program, shown] = /```ts\n(.*?)```\n\n```text\n(.*?)```/s.exec(text)!;
+  const args = ['--input-type=module-typescript', '--eval', program!];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: directory, timeout: startMs });
+  return { shown: shown!, printed: stdout };
 }
 
 /** A process of a test. Dispose of it (`await using`) and it is gone. */
