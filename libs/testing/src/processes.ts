@@ -2,7 +2,7 @@
 import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ export async function interruptDemo(
 ): Promise<{ code: number | null; stderr: string; left: string[] }> {
   const folder = await mkdtemp(join(tmpdir(), 'demo-'));
   try {
+    // A PostgreSQL that root starts is another user's, and has to get in.
+    await chmod(folder, 0o755);
     await using demo = startProcess([main, 'demo'], { ...process.env, TMPDIR: folder });
     await demo.line(line);
     if ((await readdir(folder)).length === 0) throw new Error('the demo has nothing in its temporary folder yet');
