@@ -46,7 +46,7 @@ async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
 async function connectPatiently(address: string, withinMs: number, log: Logger): Promise<FramedSocket> {
   try {
     return await retry(() => connectFramed({ ...splitAddress(address), limits: config.clientLimits }), {
-      ...{ clock: systemClock, withinMs, firstMs: 50, mostMs: 1_000 },
+      ...{ clock: systemClock, withinMs, pauseMs: { first: 50, most: 1_000 } },
       worthwhile: (error) => error instanceof ConnectError,
       onRetry: (error) => log.info({ reason: (error as Error).message }, 'waiting for the entry point'),
     });

@@ -83,7 +83,7 @@ export class GroupCatalog implements Role {
   async #tellUntilKnown(event: Buffer): Promise<UploadOutcome | undefined> {
     await this.#started.promise;
     const worthwhile = (error: unknown): boolean => error instanceof IndefiniteError && !this.#stopped;
-    const pauses = { clock: this.#options.clock, withinMs: tellMs, mostMs: againMs };
+    const pauses = { clock: this.#options.clock, withinMs: tellMs, pauseMs: againMs };
     try {
       return (await retry(() => this.#replica.submit(event), { ...pauses, worthwhile })) as UploadOutcome | undefined;
     } catch (error) {

@@ -328,7 +328,7 @@ class LogMembership implements Membership {
   /** Tries again after each failure, until it succeeds or there is no use. Nothing replaces the order, so it goes on as long as the member does. */
   async #untilDone(isVain: () => boolean, run: () => Promise<void>): Promise<void> {
     const { clock, random } = this.#options;
-    const pauses = { clock, withinMs: Infinity, firstMs: retryMs, mostMs: retryMs, ...(random && { random }) };
+    const pauses = { clock, withinMs: Infinity, pauseMs: retryMs, ...(random && { random }) };
     const onRetry = (error: unknown): void => {
       if (!(error instanceof UnavailableError)) this.#log.warn({ err: error }, 'trying again');
     };

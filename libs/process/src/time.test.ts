@@ -33,12 +33,14 @@ describe('systemClock', () => {
 
 describe('BackOff', () => {
   it('doubles up to its limit, between half and all of it, and begins anew', () => {
-    const shortest = new BackOff({ firstMs: 100, mostMs: 500, random: () => 0 });
+    const shortest = new BackOff({ pauseMs: { first: 100, most: 500 }, random: () => 0 });
     expect(Array.from({ length: 5 }, () => shortest.nextMs())).toEqual([50, 100, 200, 250, 250]);
-    const longest = new BackOff({ firstMs: 100, mostMs: 500, random: () => 0.999_999 });
+    const longest = new BackOff({ pauseMs: { first: 100, most: 500 }, random: () => 0.999_999 });
     expect(Array.from({ length: 4 }, () => Math.round(longest.nextMs()))).toEqual([100, 200, 400, 500]);
     longest.reset();
     expect(Math.round(longest.nextMs())).toBe(100);
+    const equal = new BackOff({ pauseMs: 100, random: () => 0 });
+    expect([equal.nextMs(), equal.nextMs(), equal.nextMs()]).toEqual([50, 50, 50]);
   });
 });
 

@@ -38,27 +38,30 @@ export async function inTime<T>(clock: Pick<Clock, 'after'>, withinMs: number, w
 }
 
 export interface BackOffOptions {
-  /** The longest first pause. Default 100, less than a restart takes. */
-  firstMs?: number;
-  /** The longest pause of all: what a client may lag behind a server that is back. Default 5,000. */
-  mostMs?: number;
+  /**
+   * A number is the longest of equal pauses; otherwise they double, from the longest first pause to the longest of all. Default 100, less than a restart
+   * takes, to 5,000, what a client may lag behind a server that is back.
+   */
+  pauseMs?: number | { first: number; most: number };
   /** For the jitter: a number in 0..1, below 1. Default `Math.random`. */
   random?: () => number;
 }
 
-/** Pauses that double, with jitter: clients that lost one server together do not come back together. */
+/** Pauses with jitter: clients that lost one server together do not come back together. */
 export class BackOff {
-  readonly #options: Required<BackOffOptions>;
+  readonly #pauses: { first: number; most: number };
+  readonly #random: () => number;
   #attempt = 0;
 
-  constructor(options: BackOffOptions = {}) {
-    this.#options = { firstMs: 100, mostMs: 5_000, random: Math.random, ...options };
+  constructor({ pauseMs = { first: 100, most: 5_000 }, random = Math.random }: BackOffOptions = {}) {
+    this.#pauses = typeof pauseMs === 'number' ? { first: pauseMs, most: pauseMs } : pauseMs;
+    this.#random = random;
   }
 
   /** The next pause: between half of what has been reached and all of it. */
   nextMs(): number {
-    const { firstMs, mostMs, random } = this.#options;
-    return Math.min(mostMs, firstMs * 2 ** this.#attempt++) * (0.5 + random() / 2);
+    const { first, most } = this.#pauses;
+    return Math.min(most, first * 2 ** this.#attempt++) * (0.5 + this.#random() / 2);
   }
 
   /** It works again: the next pause is a first one. */

@@ -53,7 +53,7 @@ export function acquireLock(path: string, withinMs: number, message: string): Pr
     return lock;
   };
   const worthwhile = (error: unknown): boolean => error instanceof LockedError;
-  return retry(attempt, { clock: systemClock, withinMs, firstMs: pauseMs, mostMs: pauseMs, worthwhile });
+  return retry(attempt, { clock: systemClock, withinMs, pauseMs, worthwhile });
 }
 
 /** Runs one piece of work at a time, over all processes that use this path. */

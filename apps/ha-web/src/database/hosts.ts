@@ -72,7 +72,7 @@ async function savedBefore(folder: string): Promise<AgentEvent[]> {
 function connectPatiently(settings: AgentSettings, log: Logger): Promise<DatabaseServer> {
   let told = '';
   return retry(() => connectMariadb({ ...settings, folders: foldersOf(settings.dataFolder), clock: systemClock }), {
-    ...{ clock: systemClock, withinMs: Infinity, firstMs: 100, mostMs: 100 },
+    ...{ clock: systemClock, withinMs: Infinity, pauseMs: 100 },
     worthwhile: (error) => (error as { code?: string }).code !== 'ER_ACCESS_DENIED_ERROR',
     onRetry: (error) => {
       const { message } = error as Error;

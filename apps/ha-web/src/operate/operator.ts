@@ -135,7 +135,7 @@ export class Operator {
         if (found?.role === role && found.bootId !== notIn) return found;
         throw new ExitError(`${name} is no ${role}: ${describe(found, ownAgent)}`, exitCodes.unavailable);
       },
-      { clock, withinMs: timeoutMs, firstMs: askMs, mostMs: askMs },
+      { clock, withinMs: timeoutMs, pauseMs: askMs },
     );
     print(describe(status, ownAgent));
   }

@@ -69,7 +69,7 @@ export async function makeApi(options: ApiOptions): Promise<Role & { readonly po
 /** Brings the tables up to date, however long the database is not there; rejects only when it is told to stop. */
 const makeTables = (mariadb: Mariadb, { clock, log }: ApiOptions, signal: AbortSignal): Promise<void> =>
   retry(() => migrate(mariadb.for(requestMsMax, () => undefined)), {
-    ...{ clock, signal, withinMs: Infinity, firstMs: migrateAgainMs, mostMs: migrateAgainMs },
+    ...{ clock, signal, withinMs: Infinity, pauseMs: migrateAgainMs },
     onRetry: (error) => log.warn({ err: error }, 'the tables are not ready yet'),
   });
 

@@ -135,7 +135,7 @@ export class Mariadb {
       });
     try {
       const withinMs = endMs - clock.nowMs();
-      return await retry(attempt, { clock, withinMs, firstMs: pauseMs, mostMs: pauseMs, worthwhile: passes, onRetry });
+      return await retry(attempt, { clock, withinMs, pauseMs, worthwhile: passes, onRetry });
     } catch (error) {
       if (passes(error)) throw new DatabaseUnavailableError(error.message, { cause: error });
       throw error;

@@ -170,7 +170,7 @@ export class PictureClient {
     };
     try {
       return await retry(() => run(() => (movedMs = clock.nowMs())), {
-        ...{ clock, withinMs: Infinity, firstMs: 2 * pauseMs, mostMs: 2 * pauseMs, worthwhile },
+        ...{ clock, withinMs: Infinity, pauseMs: 2 * pauseMs, worthwhile },
         onRetry: (error) => onRetry(detailsOf(error)),
       });
     } catch (error) {

@@ -76,7 +76,7 @@ export class Leader {
     };
     await retry(attempt, {
       // Nobody else does it in this epoch.
-      ...{ clock, withinMs: Infinity, firstMs: retryMs, mostMs: retryMs, signal },
+      ...{ clock, withinMs: Infinity, pauseMs: retryMs, signal },
       onRetry: (error) => log.warn({ err: error }, 'what a leader begins with has failed, trying again'),
     }).catch(() => {});
   }

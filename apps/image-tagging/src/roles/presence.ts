@@ -62,7 +62,7 @@ export class Presence {
     const { members, clock, log } = this.#parts;
     const { signal } = this.#stopping;
     await retry(() => members.tell(event), {
-      ...{ clock, withinMs: Infinity, firstMs: againMs, mostMs: againMs, signal, worthwhile: () => !signal.aborted },
+      ...{ clock, withinMs: Infinity, pauseMs: againMs, signal, worthwhile: () => !signal.aborted },
       onRetry: (error) => log.warn({ err: error, event: event.type }, 'the group does not answer, telling it again'),
     }).catch(() => {});
   }

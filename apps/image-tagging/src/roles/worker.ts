@@ -63,7 +63,7 @@ export class WorkerRole implements Role {
     if (job === undefined) throw new PoisonError('this is no job');
     // Kept in hand through troubles that are not the picture's, however long, so that the broker's count is one of deaths.
     await retry(() => this.#work(job, delivery.deliveryCount ?? 0), {
-      ...{ clock, withinMs: Infinity, firstMs: pauseMs, mostMs: pauseMs, signal: this.#stopping.signal },
+      ...{ clock, withinMs: Infinity, pauseMs, signal: this.#stopping.signal },
       worthwhile: (error) => !(error instanceof PoisonError),
       onRetry: (error) => log.warn({ err: error, id: job.id }, 'a job could not be done, trying again'),
     });

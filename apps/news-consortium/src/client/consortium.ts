@@ -132,7 +132,7 @@ export class Consortium {
       if (error instanceof FramingError && !error.definite) unanswered++;
       onTrouble?.(error as Error);
     };
-    const limits = { withinMs: patienceMs, firstMs: pauseMsMin, mostMs: pauseMsMax, worthwhile: triesAgain };
+    const limits = { withinMs: patienceMs, pauseMs: { first: pauseMsMin, most: pauseMsMax }, worthwhile: triesAgain };
     try {
       return await retry(() => attempt(within), { clock, ...limits, onRetry, ...(signal !== undefined && { signal }) });
     } catch (error) {

@@ -63,7 +63,7 @@ export class Membership {
   async #register(): Promise<void> {
     const { clock, id, name, log } = this.#parts;
     // A node without an agent has nothing else to do.
-    const limits = { withinMs: Infinity, firstMs: againMs, mostMs: againMs, worthwhile: () => !this.#leaving };
+    const limits = { withinMs: Infinity, pauseMs: againMs, worthwhile: () => !this.#leaving };
     const join = (): Promise<{ address: string }> => this.#askAnAgent('join', { id, name, ...this.#listening! });
     this.#joining ??= retry(join, { clock, ...limits })
       .then(({ address }) => log.info({ address }, 'registered'))

@@ -22,7 +22,7 @@ const migrationMs = 30_000;
 export async function migrate({ url, clock, log }: { url: string; clock: Clock; log: Logger }): Promise<void> {
   const onRetry = (error: unknown): void => log.warn({ err: error }, 'the database is not there; trying again');
   const worthwhile = (error: unknown): boolean => unavailable(error) !== undefined;
-  const options = { clock, withinMs: patienceMs, firstMs: againMs, mostMs: againMs, worthwhile, onRetry };
+  const options = { clock, withinMs: patienceMs, pauseMs: againMs, worthwhile, onRetry };
   await retry(() => migrateNow(url, log), options).catch((error: unknown) => {
     throw explained(error, url);
   });

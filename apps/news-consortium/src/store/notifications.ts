@@ -71,7 +71,7 @@ export class Notifications {
     const { clock, log } = this.#options;
     const warn = (error: unknown): void => log.warn({ err: error }, 'the database cannot be listened to; trying again');
     // Without it a role has nothing to say, so it waits for as long as it lives.
-    const limits = { withinMs: Infinity, firstMs: againMs, mostMs: againMs, signal: this.#over.signal };
+    const limits = { withinMs: Infinity, pauseMs: againMs, signal: this.#over.signal };
     return retry(() => this.#listen(), { clock, ...limits, onRetry: warn });
   }
 

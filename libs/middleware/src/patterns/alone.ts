@@ -32,7 +32,7 @@ export async function consumeAlone(
       clock,
       withinMs: patienceMs,
       // Equal pauses without jitter, which are half of this: only one waits, and a simulation can replay it.
-      ...{ firstMs: 2 * pauseMs, mostMs: 2 * pauseMs, random: () => 0 },
+      ...{ pauseMs: 2 * pauseMs, random: () => 0 },
       worthwhile: (error) => error instanceof QueueLockedError,
       onRetry: () => log.info({ queue }, 'waiting for the queue: another consumer has it'),
     });

@@ -155,7 +155,7 @@ class Instance implements AsyncDisposable {
   async #connect(clock: Clock): Promise<void> {
     const end = this.#ended.then(() => Promise.reject(new Error('mariadbd has ended')));
     const connect = (): Promise<Session> => Session.connect({ socketPath: this.#socketPath, user: 'root' }, clock);
-    this.#session = await Promise.race([retry(connect, { clock, withinMs: startMs, mostMs: 200 }), end]);
+    this.#session = await Promise.race([retry(connect, { clock, withinMs: startMs, pauseMs: 200 }), end]);
   }
 
   /** Carries out statements: the last stream's, which gets what the ones before it give. */
