@@ -125,6 +125,25 @@ describe('the page', () => {
     if (process.env['SCREENSHOTS'] === '1') await takePicture();
   });
 
+  it('keeps what is typed before the browser has painted', async () => {
+    await fillBasket('Sponge cake');
+    // The field appears and is typed into within one task, which no click of a test can be sure to do.
+    const typed = await page.evaluate(`new Promise((resolve) => {
+      location.hash = '#/products';
+      const observer = new MutationObserver(() => {
+        const field = document.querySelector('input[type=number]');
+        if (location.hash !== '#/basket') return void (location.hash = '#/basket');
+        if (field === null) return;
+        observer.disconnect();
+        field.value = '3';
+        field.dispatchEvent(new Event('input', { bubbles: true }));
+        setTimeout(() => resolve(field.value), 500);
+      });
+      observer.observe(document.body, { childList: true, subtree: true });
+    })`);
+    expect(typed).toBe('3');
+  });
+
   it('says what is refused, and goes on', async () => {
     await fillBasket('Sponge cake');
     await page.getByLabel('Quantity of Sponge cake').fill('99');

@@ -1,5 +1,5 @@
 /** The basket, and the order that is made of it. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { Basket } from '../messages.ts';
 import { euros, useShop } from './shop.ts';
 
@@ -72,7 +72,8 @@ interface QuantityProps {
 /** What is being typed stays, also when the basket arrives anew meanwhile. */
 function Quantity({ name, quantity, onChange }: QuantityProps) {
   const [typed, setTyped] = useState(String(quantity));
-  useEffect(() => setTyped(String(quantity)), [quantity]);
+  // At once: an effect after painting takes back what somebody quick, or on a busy machine, has typed by then.
+  useLayoutEffect(() => setTyped(String(quantity)), [quantity]);
   return (
     <input
       type="number"
