@@ -1,4 +1,4 @@
 export * from './port.ts';
 export { makeMemoryRegistry, type MemoryRegistry, type MemoryRegistryOptions } from './memory/registry.ts';
 export { connectZookeeper } from './zookeeper/discovery.ts';
-export type { ZookeeperLogger, ZookeeperOptions } from './zookeeper/options.ts';
+export type { ZookeeperOptions } from './zookeeper/options.ts';

@@ -5,6 +5,7 @@
  * 1987): any two members that go from one view to the next together have received the same messages between them. What no group of Spread has is a memory: adapters
  * with the feature `history` keep what was ordered, so that a multicast that resolved is in every later state, even when all members died meanwhile.
  */
+import type { PlainLogger } from '@lab/process';
 
 /**
  * Spread's services, weakest first: in the order of each sender; in causal order; in one order for all; in one order, and not before all have it. An adapter may
@@ -104,11 +105,8 @@ export interface Features {
   readonly bodyBytesMax: number;
 }
 
-/** Where an adapter tells its story: pino's calls, object first. */
-export interface GroupLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
+/** Where an adapter tells its story. */
+export type GroupLogger = Pick<PlainLogger, 'info' | 'warn'>;
 
 /** What an adapter without a log tells. */
 export const silentGroup: GroupLogger = { info: () => {}, warn: () => {} };

@@ -3,6 +3,6 @@ export * from './errors.ts';
 export { deathQueueHeader, deathReasonHeader } from './failures.ts';
 export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
 export { connectRabbitmq } from './rabbitmq/broker.ts';
-export type { RabbitmqLogger, RabbitmqOptions } from './rabbitmq/options.ts';
+export type { RabbitmqOptions } from './rabbitmq/options.ts';
 export { makeFaulty, type Faults } from './faulty.ts';
 export * from './patterns/index.ts';

@@ -2,7 +2,7 @@ export * from './time.ts';
 export { ConfigError, readConfig, type ConfigSource } from './config.ts';
 export { ExitError, exitCodeOf, exitCodes, pathError } from './exit-codes.ts';
 export { interruptible } from './interruptible.ts';
-export { makeLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts';
+export { makeLogger, silentLogger, type Logger, type LoggerOptions, type PlainLogger } from './logger.ts';
 export type { Role } from './role.ts';
 export {
   command,

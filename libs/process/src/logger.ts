@@ -4,6 +4,13 @@ import { destination, pino, type Logger as PinoLogger } from 'pino';
 /** What a role tells its story with: pino's calls, an object of fields first, then the words. */
 export type Logger = PinoLogger;
 
+/** What a library tells its story with: of a `Logger` the calls that a test can write itself. Fields first, then the words. */
+export interface PlainLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
 export interface LoggerOptions {
   /** Of the process or role; stands in every line. */
   name: string;

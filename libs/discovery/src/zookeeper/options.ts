@@ -1,9 +1,4 @@
-/** Where the adapter tells its story: pino's calls, object first. */
-export interface ZookeeperLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
+import type { PlainLogger } from '@lab/process';
 
 export interface ZookeeperOptions {
   /** `host:port,host:port`: servers of one ensemble. Which of them comes first is left to chance, so that clients spread over them. */
@@ -18,7 +13,7 @@ export interface ZookeeperOptions {
   /** How long to wait for the first session before failing with `UnavailableError`. Default 60,000. */
   connectTimeoutMs?: number;
   /** Default: silence. */
-  log?: ZookeeperLogger;
+  log?: PlainLogger;
   /** For the choice of a server: a number in 0..1. Default `Math.random`. */
   random?: () => number;
 }

@@ -1,7 +1,7 @@
 /** What is seen of one service or one record: all reads of it go through here, one after another, so that no consumer sees it go back. */
+import type { PlainLogger } from '@lab/process';
 import { Latest } from '../latest.ts';
 import { ConnectionLostError, type Connection } from './connection.ts';
-import type { ZookeeperLogger } from './options.ts';
 import type { Session } from './session.ts';
 
 export interface Seen<Value> {
@@ -25,7 +25,7 @@ export class View<Value> {
   readonly #name: string;
   readonly #session: Session;
   readonly #read: Read<Value>;
-  readonly #log: ZookeeperLogger;
+  readonly #log: PlainLogger;
   readonly #consumers = new Set<Consumer<Value>>();
   #last: Promise<unknown> = Promise.resolve();
   /** How many reads were asked for. */
@@ -33,7 +33,7 @@ export class View<Value> {
   /** One and the same for all reads: the client calls it once, however often it was armed. */
   readonly #onChange = (): void => void this.refresh();
 
-  constructor(name: string, session: Session, log: ZookeeperLogger, read: Read<Value>) {
+  constructor(name: string, session: Session, log: PlainLogger, read: Read<Value>) {
     this.#name = name;
     this.#session = session;
     this.#log = log;

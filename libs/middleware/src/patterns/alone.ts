@@ -1,14 +1,14 @@
 /** For the roles that run once, whose state would be torn in two by a second instance. */
+import type { PlainLogger } from '@lab/process';
 import { retry, type Clock } from '@lab/process/time';
 import { BrokerError, QueueLockedError } from '../errors.ts';
 import type { Broker, ConsumeOptions, Consumer, Handler } from '../port.ts';
-import type { RabbitmqLogger } from '../rabbitmq/options.ts';
 
 /** What a pattern needs of its role. */
 export interface PatternParts {
   readonly broker: Broker;
   readonly clock: Clock;
-  readonly log: Pick<RabbitmqLogger, 'info' | 'warn'>;
+  readonly log: Pick<PlainLogger, 'info' | 'warn'>;
 }
 
 /** A predecessor that was killed is noticed at once, one that hangs after two heartbeats of 5 s. */

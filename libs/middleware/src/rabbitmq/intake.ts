@@ -1,11 +1,11 @@
 /** The deliveries of one channel: each goes to the handler, and what becomes of it goes back to the broker. */
+import type { PlainLogger } from '@lab/process';
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { judge, originOf, type Origin } from '../failures.ts';
 import type { Handler } from '../port.ts';
 import { AckWindow, withTag } from './acks.ts';
 import { ignoringClosed } from './reply.ts';
 import { readHeaders } from './headers.ts';
-import type { RabbitmqLogger } from './options.ts';
 import type { Publisher } from './publisher.ts';
 
 export interface IntakeOptions {
@@ -17,7 +17,7 @@ export interface IntakeOptions {
   /** The queue counts how often its messages came back. */
   counts: boolean;
   publisher: Publisher;
-  log: RabbitmqLogger;
+  log: PlainLogger;
   /** Failures that could not be counted yet, by message id: see `Intake`. Shared by all channels of a consumer. */
   owed: Map<string, unknown>;
 }

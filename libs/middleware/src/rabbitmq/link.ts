@@ -1,8 +1,8 @@
 /** One connection to RabbitMQ that comes back by itself. */
+import type { PlainLogger } from '@lab/process';
 import { BackOff } from '@lab/process/time';
 import { connect, type ChannelModel } from 'amqplib';
 import { UnavailableError } from '../errors.ts';
-import type { RabbitmqLogger } from './options.ts';
 
 export interface LinkOptions {
   url: string;
@@ -10,7 +10,7 @@ export interface LinkOptions {
   purpose: string;
   heartbeatSeconds: number;
   random: () => number;
-  log: RabbitmqLogger;
+  log: PlainLogger;
   /** Makes everything that lives on a connection. It counts as connected when this has resolved; when it rejects, it is tried again from the start. */
   restore: (connection: ChannelModel) => Promise<void>;
 }

@@ -1,15 +1,10 @@
-/** Where the adapter tells its story: pino's calls, object first. */
-export interface RabbitmqLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
+import type { PlainLogger } from '@lab/process';
 
 export interface RabbitmqOptions {
   /** `amqp://user:password@host:port/vhost`, or `amqps:`. The password never appears in a log. */
   url: string;
   /** Default: silence. */
-  log?: RabbitmqLogger;
+  log?: PlainLogger;
   /** The name that RabbitMQ's own list of connections shows. Default `lab`. */
   name?: string;
   /** A peer that is silent for twice as long is given up. Default 5, for a seat is free again only when its holder's death was noticed. */

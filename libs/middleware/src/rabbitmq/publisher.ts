@@ -2,19 +2,19 @@
  * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when a confirm stays
  * out (as it may for ever when a stream's leader changes). So a message may arrive twice, and never not at all.
  */
+import type { PlainLogger } from '@lab/process';
 import { BackOff } from '@lab/process/time';
 import { IllegalOperationError, type ChannelModel, type ConfirmChannel, type Options } from 'amqplib';
 import { Fifo } from '@lab/process/fifo';
 import { BrokerError, UnavailableError, UnroutableError } from '../errors.ts';
 import type { Headers } from '../port.ts';
-import type { RabbitmqLogger } from './options.ts';
 import { refusedExchange } from './reply.ts';
 
 export interface PublisherOptions {
   confirmTimeoutMs: number;
   unconfirmedBytesMax: number;
   random: () => number;
-  log: RabbitmqLogger;
+  log: PlainLogger;
   /** Resolves when queues that this process owns are declared again, so that nothing is published past them. */
   ready(): Promise<unknown>;
 }
