@@ -20,35 +20,44 @@ export interface Fixture {
 }
 
 /** A restart takes some 10 s until every connection is back, longer on a busy machine. */
-const patience = { timeoutMs: 60_000, intervalMs: 10 };
+export const patience = { timeoutMs: 60_000, intervalMs: 10 };
 
 let names = 0;
 const run = crypto.randomUUID().slice(0, 8);
 /** Brokers keep what they hold from one run to the next, so every test has names of its own. */
-const fresh = (what: string): string => `contract.${run}.${what}-${names++}`;
+export const fresh = (what: string): string => `contract.${run}.${what}-${names++}`;
 
 const text = (delivery: { body: Buffer }): string => delivery.body.toString();
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, number) => String(number));
 /** The first occurrence of each. */
 const firsts = (items: readonly string[]): string[] => [...new Set(items)];
 
-/** Runs the contract against an adapter. */
-export function brokerContract(name: string, makeFixture: () => Promise<Fixture>): void {
-  describe(`the contract of a broker: ${name}`, { timeout: 120_000 }, () => {
-    let fixture: Fixture;
-    const open: Broker[] = [];
-
-    const connect = async (): Promise<Broker> => {
+/** A fixture for the tests of one `describe`. What a test has connected and not killed is closed after it. */
+export function connections(makeFixture: () => Promise<Fixture>) {
+  let fixture: Fixture;
+  const open: Broker[] = [];
+  beforeAll(async () => void (fixture = await makeFixture()));
+  afterEach(async () => void (await Promise.all(open.splice(0).map((broker) => broker.close()))));
+  afterAll(() => fixture.stop());
+  return {
+    async connect(): Promise<Broker> {
       const broker = await fixture.connect();
       open.push(broker);
       return broker;
-    };
-    const kill = async (broker: Broker): Promise<void> => {
+    },
+    async kill(broker: Broker): Promise<void> {
       open.splice(open.indexOf(broker), 1);
       await fixture.kill(broker);
-    };
-    const disturb = async (): Promise<void> => fixture.disturb?.();
-    const calm = (): boolean => fixture.disturb === undefined;
+    },
+    disturb: async (): Promise<void> => fixture.disturb?.(),
+    calm: (): boolean => fixture.disturb === undefined,
+  };
+}
+
+/** Runs the contract against an adapter. */
+export function brokerContract(name: string, makeFixture: () => Promise<Fixture>): void {
+  describe(`the contract of a broker: ${name}`, { timeout: 120_000 }, () => {
+    const { connect, kill, disturb, calm } = connections(makeFixture);
     const declareQueue = async (broker: Broker, options: Partial<Queue> = {}): Promise<string> => {
       const queue = options.name ?? fresh('queue');
       const letters = options.deadLetterQueue === undefined ? [] : [{ name: options.deadLetterQueue }];
@@ -65,10 +74,6 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
       await broker.consume(queue, (delivery) => void seen.push(delivery), { prefetch });
       return seen;
     };
-
-    beforeAll(async () => void (fixture = await makeFixture()));
-    afterEach(async () => void (await Promise.all(open.splice(0).map((broker) => broker.close()))));
-    afterAll(() => fixture.stop());
 
     describe('messages', () => {
       test('a message arrives as it was published', async () => {

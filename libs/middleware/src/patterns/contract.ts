@@ -1,17 +1,12 @@
 /** What the patterns promise, as tests over any broker; with a fixture that disturbs, while its connections are cut. */
 import { systemClock } from '@lab/process/time';
 import { eventually, FakeClock } from '@lab/testing';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Fixture } from '../contract.ts';
+import { describe, expect, test } from 'vitest';
+import { connections, fresh, patience, type Fixture } from '../contract.ts';
 import { BrokerError } from '../errors.ts';
 import type { Broker, Delivery } from '../port.ts';
 import { Barrier, consumeAlone, followLeases, Held, heldMax, isSpareCopy, Leases, Seats, tellHolders } from './index.ts';
 
-const patience = { timeoutMs: 60_000, intervalMs: 10 };
-const run = crypto.randomUUID().slice(0, 8);
-let names = 0;
-/** Brokers keep what they hold from one run to the next, so every test has names of its own. */
-const fresh = (what: string): string => `patterns.${run}.${what}-${names++}`;
 const log = { info: () => {}, warn: () => {} };
 
 /** One message: a number, or `end N`. */
@@ -49,17 +44,7 @@ class Adder {
 /** Runs the patterns' contract against an adapter. */
 export function patternsContract(name: string, makeFixture: () => Promise<Fixture>): void {
   describe(`patterns on a broker: ${name}`, { timeout: 120_000 }, () => {
-    let fixture: Fixture;
-    const open: Broker[] = [];
-    const connect = async (): Promise<Broker> => {
-      const broker = await fixture.connect();
-      open.push(broker);
-      return broker;
-    };
-    const kill = async (broker: Broker): Promise<void> => {
-      open.splice(open.indexOf(broker), 1);
-      await fixture.kill(broker);
-    };
+    const { connect, kill, disturb, calm } = connections(makeFixture);
     const declareQueue = async (broker: Broker): Promise<string> => {
       const queue = fresh('queue');
       await broker.declare({ queues: [{ name: queue }] });
@@ -73,12 +58,8 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
       await send(broker, queue, 'last');
       await broker.consume(queue, (delivery) => void seen.push(text(delivery)), { prefetch: 10 });
       await eventually(() => seen.includes('last'), patience);
-      if (fixture.disturb === undefined) expect(seen).toEqual(['last']);
+      if (calm()) expect(seen).toEqual(['last']);
     };
-
-    beforeAll(async () => void (fixture = await makeFixture()));
-    afterEach(async () => void (await Promise.all(open.splice(0).map((broker) => broker.close()))));
-    afterAll(() => fixture.stop());
 
     describe('late acknowledgement and counting barrier', () => {
       test('what one holder has seen goes to the next when it dies, and the answer lets go of all', async () => {
@@ -94,7 +75,7 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         const adder = new Adder(async (sum) => void sums.push(sum));
         const consumer = await heir.consume(queue, adder.take, { prefetch: heldMax });
         await eventually(() => adder.taken >= 5, patience);
-        await fixture.disturb?.();
+        await disturb();
         await send(heir, queue, '3');
         await adder.held.settled;
         await consumer.stop({ drainMs: 30_000 });
@@ -225,7 +206,7 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         await eventually(() => (clock.advance(100), other.seats.held.length === 1), patience);
         expect(one.seats.held).toHaveLength(2);
         expect([...one.adders.keys()].sort()).toEqual([...one.seats.held].sort());
-        await fixture.disturb?.();
+        await disturb();
         for (const queue of queues) await send(sender, queue, '3');
         await one.seats.stop();
         await kill(one.broker);
