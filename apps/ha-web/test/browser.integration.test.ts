@@ -137,7 +137,7 @@ describe('the page', () => {
         observer.disconnect();
         field.value = '3';
         field.dispatchEvent(new Event('input', { bubbles: true }));
-        setTimeout(() => resolve(field.value), 500);
+        requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => resolve(field.value))));
       });
       observer.observe(document.body, { childList: true, subtree: true });
     })`);
