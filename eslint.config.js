@@ -27,7 +27,7 @@ export default tseslint.config(
             // process is below all others; those above it know nothing of each other. Tests use the test tools, which know none of them.
             { sourceTag: 'layer:process', onlyDependOnLibsWithTags: ['layer:testing'] },
             { sourceTag: 'layer:base', onlyDependOnLibsWithTags: ['layer:process', 'layer:testing'] },
-            { sourceTag: 'layer:testing', onlyDependOnLibsWithTags: [] },
+            { sourceTag: 'layer:testing', onlyDependOnLibsWithTags: ['layer:testing'] },
           ],
         },
       ],
