@@ -28,6 +28,8 @@ export default tseslint.config(
             { sourceTag: 'layer:process', onlyDependOnLibsWithTags: ['layer:testing'] },
             { sourceTag: 'layer:base', onlyDependOnLibsWithTags: ['layer:process', 'layer:testing'] },
             { sourceTag: 'layer:testing', onlyDependOnLibsWithTags: ['layer:testing'] },
+            // Apps and groups are simulated on what they stand on.
+            { sourceTag: 'layer:simulation', onlyDependOnLibsWithTags: ['layer:base', 'layer:process', 'layer:testing'] },
           ],
         },
       ],

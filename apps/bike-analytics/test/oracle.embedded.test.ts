@@ -133,7 +133,7 @@ describe('files with malformed rows', () => {
       fc.asyncProperty(fc.integer(), fc.array(damage, { minLength: 5, maxLength: 40 }), async (seed, damages) => {
         const random = seededRandom(seed);
         const directory = join(scratch, `damaged-${run++}`);
-        const bytes = [...randomFiles(random, 60)].map(([name, text]): [string, string] => [
+        const bytes = [...randomFiles(random, { trips: 60 })].map(([name, text]): [string, string] => [
           name,
           Buffer.from(text).toString('latin1'),
         ]);

@@ -24,7 +24,7 @@ const years = [2015, 2016, 2017, 2018];
 const firstMs = Date.UTC(2016, 11, 20);
 
 /** Texts of the nine files by `<city>/<topic>`. Rows are well-formed, but some repeat a key. */
-export function randomFiles(random: Random, trips = 400): Map<string, string> {
+export function randomFiles(random: Random, { trips = 400, weather = 25, stations = 60 } = {}): Map<string, string> {
   const files = new Map<string, string>();
   for (const city of cities) {
     const newline = random.pick(['\n', '\r\n']);
@@ -32,8 +32,8 @@ export function randomFiles(random: Random, trips = 400): Map<string, string> {
       const lines = [header, ...Array.from({ length: count }, (_, index) => row(index))];
       files.set(`${city}/${topic}`, lines.join(newline) + (random.chance(0.5) ? newline : ''));
     };
-    file('weather', 'date,qv2m,prectot', 25, () => weatherRow(random));
-    file('stations', 'code,name,latitude,longitude,yearid', 60, () => stationRow(random, city));
+    file('weather', 'date,qv2m,prectot', weather, () => weatherRow(random));
+    file('stations', 'code,name,latitude,longitude,yearid', stations, () => stationRow(random, city));
     file('trips', 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid', trips, () =>
       tripRow(random),
     );

@@ -4,5 +4,6 @@ export { deathQueueHeader, deathReasonHeader } from './failures.ts';
 export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
 export { connectRabbitmq } from './rabbitmq/broker.ts';
 export type { RabbitmqOptions } from './rabbitmq/options.ts';
+export { SimulatedCrash } from './failures.ts';
 export { makeFaulty, type Faults } from './faulty.ts';
 export * from './patterns/index.ts';

@@ -26,6 +26,11 @@ export class FakeClock {
     return this.#set({ dueMs: this.#nowMs + checkedMs(intervalMs, Number.MIN_VALUE), intervalMs, run });
   }
 
+  /** When the next timer is due; `undefined` where there is none. */
+  nextMs(): number | undefined {
+    return this.#next()?.dueMs;
+  }
+
   /**
    * Moves time on and runs what falls due on the way, each at its own time and in that order; what is due at one time runs in the order in which
    * it was set. Timers that those set run too, if they fall due. Returns without a turn of the event loop.
@@ -49,11 +54,16 @@ export class FakeClock {
     return () => void this.#timers.delete(timer);
   }
 
+  #next(): Timer | undefined {
+    let next: Timer | undefined;
+    for (const timer of this.#timers) if (timer.dueMs < (next?.dueMs ?? Infinity)) next = timer;
+    return next;
+  }
+
   /** Runs the one timer that is due first, if that is not after `endMs`. */
   #runNext(endMs: number): boolean {
-    let next: Timer | undefined;
-    for (const timer of this.#timers) if (timer.dueMs <= endMs && timer.dueMs < (next?.dueMs ?? Infinity)) next = timer;
-    if (next === undefined) return false;
+    const next = this.#next();
+    if (next === undefined || next.dueMs > endMs) return false;
     this.#nowMs = next.dueMs;
     this.#timers.delete(next);
     if (next.intervalMs !== undefined) {

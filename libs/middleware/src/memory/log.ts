@@ -24,6 +24,10 @@ export class MemoryLog {
     for (const reader of this.#readers) reader.wake();
   }
 
+  get end(): number {
+    return this.#first + this.#entries.length;
+  }
+
   /** The entry at an offset, or the oldest one there is after it. */
   at(offset: number): LogEntry | undefined {
     const found = Math.max(offset, this.#first);
@@ -32,7 +36,7 @@ export class MemoryLog {
   }
 
   read(from: 'first' | 'next' | number, onEnd: () => void): MemoryLogReader {
-    const offset = from === 'first' ? 0 : from === 'next' ? this.#first + this.#entries.length : from;
+    const offset = from === 'first' ? 0 : from === 'next' ? this.end : from;
     const reader = new MemoryLogReader(this, offset, () => {
       this.#readers.delete(reader);
       onEnd();

@@ -27,6 +27,8 @@ export interface MemoryServer {
   kill(broker: Broker): void;
   /** Messages in a queue, those that consumers hold included; 0 where there is no such queue. */
   depth(queue: string): number;
+  /** The offset that the next entry of a log gets; 0 where there is no such log. */
+  end(log: string): number;
 }
 
 export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServer {
@@ -44,6 +46,7 @@ export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServe
       connection.die();
     },
     depth: (queue) => state.queue(queue)?.depth ?? 0,
+    end: (log) => state.log(log)?.end ?? 0,
   };
 }
 

@@ -1,0 +1,5 @@
+/** `npx nx simulate bike-analytics`. */
+import { simulateProgram } from '@lab/simulation';
+import { simulatedBike } from './simulated-system.ts';
+
+process.exitCode = await simulateProgram(simulatedBike(), process);

@@ -1,0 +1,350 @@
+/**
+ * RabbitMQ as its clients live with it: connections are lost and come back, what was not confirmed is sent again, what was not acknowledged comes again. It stands over the memory broker,
+ * whose contract is that of the real one.
+ */
+import {
+  makeMemoryServer,
+  QueueLockedError,
+  SimulatedCrash,
+  UnavailableError,
+  type Broker,
+  type ConsumeOptions,
+  type Consumer,
+  type Delivery,
+  type Handler,
+  type LogEntry,
+  type MemoryServer,
+  type Publication,
+  type Topology,
+} from '@lab/middleware';
+import { sleep } from '@lab/process';
+import type { Life, World } from './world.ts';
+
+/** What a message says, in a few words of the app: the same words are the same message, wherever it goes. */
+export type Describe = (body: Uint8Array) => string;
+
+export class SimulatedBroker {
+  readonly server: MemoryServer = makeMemoryServer();
+  readonly #world: World;
+  readonly #describe: Describe;
+
+  constructor(world: World, describe: Describe) {
+    this.#world = world;
+    this.#describe = describe;
+  }
+
+  /** A connection for this life: it ends with it. */
+  connect(life: Life): Broker {
+    return new Connection({ life, world: this.#world, server: this.server, describe: this.#describe });
+  }
+}
+
+interface ConnectionParts {
+  readonly life: Life;
+  readonly world: World;
+  readonly server: MemoryServer;
+  readonly describe: Describe;
+}
+
+/** Consumers that another has replaced while they were away give up after so long. */
+const reclaimMs = 10_000;
+const reclaimPauseMs = 500;
+
+class Connection implements Broker {
+  readonly features = { durable: false, shared: false };
+  readonly parts: ConnectionParts;
+  inner: Broker;
+  /** Until it is connected again. */
+  #away: PromiseWithResolvers<void> | undefined;
+  readonly #topologies: Topology[] = [];
+  readonly #subscriptions = new Set<Subscription>();
+
+  constructor(parts: ConnectionParts) {
+    this.parts = parts;
+    this.inner = parts.server.connect();
+    parts.life.onEnd(() => parts.server.kill(this.inner));
+  }
+
+  /** The connection is gone; the process lives, and has another one after a while. */
+  lose(forMs: number): void {
+    const { life, server, world } = this.parts;
+    if (this.#away !== undefined || life.isDead) return;
+    this.#away = Promise.withResolvers();
+    server.kill(this.inner);
+    world.clock.after(forMs, () => {
+      if (!life.isDead) void this.#comeBack();
+    });
+  }
+
+  async #comeBack(): Promise<void> {
+    const { life, server, world } = this.parts;
+    const inner = server.connect();
+    this.inner = inner;
+    life.onEnd(() => server.kill(inner));
+    for (const topology of this.#topologies) await inner.declare(topology);
+    for (const subscription of this.#subscriptions) void subscription.resume(inner);
+    this.#away?.resolve();
+    this.#away = undefined;
+    world.touch();
+  }
+
+  async connected(): Promise<void> {
+    while (this.#away !== undefined) await this.#away.promise;
+  }
+
+  /** Until it is done on a connection that lives to tell. */
+  async #send<T>(place: string, what: string, run: (inner: Broker) => Promise<T>): Promise<T> {
+    let lostMs = this.parts.life.strikes('connection lost', place, what);
+    for (;;) {
+      await this.connected();
+      const { inner } = this;
+      try {
+        const result = await run(inner);
+        if (lostMs === undefined) return result;
+        this.lose(lostMs);
+        lostMs = undefined;
+      } catch (error) {
+        if (!(error instanceof UnavailableError) || inner === this.inner) throw error;
+      }
+    }
+  }
+
+  async declare(topology: Topology): Promise<void> {
+    await this.parts.life.call(
+      'declare',
+      'topology',
+      () => '',
+      (place) => this.#send(place, '', (inner) => inner.declare(topology)),
+    );
+    this.#topologies.push(topology);
+  }
+
+  publish(message: Publication): Promise<void> {
+    const { exchange = '', routingKey, body } = message;
+    const to = exchange === '' ? routingKey : `${exchange}/${routingKey}`;
+    const what = (): string => this.parts.describe(body);
+    return this.parts.life.call('publish', to, what, (place) => this.#send(place, '', (inner) => inner.publish(message)));
+  }
+
+  append(log: string, body: Uint8Array): Promise<void> {
+    const what = (): string => this.parts.describe(body);
+    return this.parts.life.call('append', log, what, (place) => this.#send(place, '', (inner) => inner.append(log, body)));
+  }
+
+  async consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer> {
+    const subscription = new Subscription(this, queue, handler, options, () => this.#subscriptions.delete(subscription));
+    await this.parts.life.call(
+      'consume',
+      queue,
+      () => '',
+      (place) => this.#send(place, '', (inner) => subscription.attach(inner)),
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>> {
+    const start = (): Promise<Reader> =>
+      this.#send(this.parts.life.place('reading', log), '', async (inner) => {
+        const at = from === 'first' ? 0 : from === 'next' ? this.parts.server.end(log) : from;
+        return new Reader(this, log, at, await inner.read(log, at));
+      });
+    return this.parts.life.call('read', log, () => '', start);
+  }
+
+  remove(what: { queue: string } | { log: string }): Promise<void> {
+    const name = 'queue' in what ? what.queue : what.log;
+    return this.parts.life.call(
+      'remove',
+      name,
+      () => '',
+      (place) => this.#send(place, '', (inner) => inner.remove(what)),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.connected();
+    await this.inner.close();
+  }
+}
+
+class Subscription implements Consumer {
+  readonly closed: Promise<void>;
+  readonly #connection: Connection;
+  readonly #queue: string;
+  readonly #handler: Handler;
+  readonly #options: ConsumeOptions;
+  readonly #onStop: () => void;
+  readonly #end = Promise.withResolvers<void>();
+  #consumer: Consumer | undefined;
+  #stopped = false;
+  /** The end of the line of deliveries that wait, if there is one. */
+  #line: Promise<void> | undefined;
+
+  constructor(connection: Connection, queue: string, handler: Handler, options: ConsumeOptions, onStop: () => void) {
+    this.#connection = connection;
+    this.#queue = queue;
+    this.#handler = handler;
+    this.#options = options;
+    this.#onStop = onStop;
+    this.closed = this.#end.promise;
+    this.closed.catch(() => undefined);
+  }
+
+  async attach(inner: Broker): Promise<void> {
+    const consumer = await inner.consume(this.#queue, (delivery) => this.#take(delivery, inner), this.#options);
+    this.#consumer = consumer;
+    // A consumer that ends with its connection resolves, and is resumed.
+    consumer.closed.catch((error: unknown) => this.#lose(error));
+  }
+
+  /** Consumes again, however often it takes, as long as nobody else has the queue for good. */
+  async resume(inner: Broker): Promise<void> {
+    const { clock } = this.#connection.parts.world;
+    const untilMs = clock.nowMs() + reclaimMs;
+    while (!this.#stopped && inner === this.#connection.inner) {
+      try {
+        return await this.attach(inner);
+      } catch (error) {
+        if (error instanceof UnavailableError) return;
+        if (!(error instanceof QueueLockedError) || clock.nowMs() > untilMs) return this.#lose(error);
+        await sleep(clock, reclaimPauseMs);
+      }
+    }
+  }
+
+  #lose(error: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#onStop();
+    this.#end.reject(error);
+  }
+
+  async stop(options?: { drainMs?: number }): Promise<void> {
+    this.#stopped = true;
+    this.#onStop();
+    await this.#consumer?.stop(options);
+    this.#end.resolve();
+  }
+
+  #take(delivery: Delivery, inner: Broker): void | Promise<void> {
+    const { life, world } = this.#connection.parts;
+    world.touch();
+    const place = life.place('delivery', this.#queue);
+    const lateMs = life.strikes('delivered late', place, this.#textOf(delivery));
+    if (this.#line === undefined && lateMs === undefined && !life.isPaused) return this.#handle(delivery, inner, place);
+    const turn = Promise.all([this.#line, lateMs === undefined ? life.awake() : sleep(life.clock, lateMs)]).then(() => undefined);
+    this.#line = turn;
+    return turn.then(() => {
+      if (this.#line === turn) this.#line = undefined;
+      return this.#handle(delivery, inner, place);
+    });
+  }
+
+  #handle(delivery: Delivery, inner: Broker, place: string): void | Promise<void> {
+    const { life, world } = this.#connection.parts;
+    if (this.#stopped || inner !== this.#connection.inner) throw new SimulatedCrash('this connection is gone');
+    const message = this.#textOf(delivery);
+    const { name: role, number: number } = life;
+    const { redelivered } = delivery;
+    world.emit(() => ({ type: 'delivery', role, life: number, from: this.#queue, message, redelivered }));
+    const deathMs = life.strikes('dies before', place, message);
+    if (deathMs !== undefined) life.die(deathMs);
+    const lostMs = life.strikes('connection lost', place, message);
+    if (life.isDead) throw new SimulatedCrash('dead');
+    const settled = (ok: boolean): void =>
+      world.emit(() => ({ type: 'settled', role, life: number, from: this.#queue, message, ok }));
+    const failed = (error: unknown): never => {
+      settled(false);
+      throw error;
+    };
+    let outcome: void | Promise<void>;
+    try {
+      outcome = this.#handler(delivery);
+    } catch (error) {
+      return failed(error);
+    }
+    // It is lost while the handler works.
+    if (lostMs !== undefined) this.#connection.lose(lostMs);
+    if (outcome === undefined) return this.#acknowledge(message, settled);
+    return outcome.then(() => this.#acknowledge(message, settled), failed);
+  }
+
+  #acknowledge(message: string, settled: (ok: boolean) => void): void {
+    const { life, world } = this.#connection.parts;
+    if (life.isDead) throw new SimulatedCrash('dead');
+    const place = life.place('ack', this.#queue);
+    const deathMs = life.strikes('dies before', place, message);
+    if (deathMs !== undefined) life.die(deathMs);
+    if (life.isDead || life.strikes('ack lost', place, message) !== undefined)
+      throw new SimulatedCrash('the acknowledgement was lost');
+    settled(true);
+    const endMs = life.strikes('dies after', place, message);
+    // When the broker has it.
+    if (endMs !== undefined) world.clock.after(0, () => life.die(endMs));
+  }
+
+  #textOf({ body }: Delivery): string {
+    return this.#connection.parts.world.recording ? this.#connection.parts.describe(body) : '';
+  }
+}
+
+/** A place in a log that outlives connections. */
+class Reader implements AsyncIterableIterator<LogEntry> {
+  readonly #connection: Connection;
+  readonly #log: string;
+  #at: number;
+  #inner: Broker;
+  #source: AsyncIterableIterator<LogEntry>;
+
+  constructor(connection: Connection, log: string, at: number, source: AsyncIterableIterator<LogEntry>) {
+    this.#connection = connection;
+    this.#log = log;
+    this.#at = at;
+    this.#inner = connection.inner;
+    this.#source = source;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<LogEntry>> {
+    const { life, world } = this.#connection.parts;
+    for (;;) {
+      const result = await this.#source.next();
+      if (life.isDead) return new Promise(() => undefined);
+      if (result.done !== true) return this.#deliver(result.value);
+      await this.#connection.connected();
+      // The log itself is gone, or whoever reads has ended it.
+      if (this.#inner === this.#connection.inner) return result;
+      this.#inner = this.#connection.inner;
+      this.#source = await this.#inner.read(this.#log, this.#at);
+      world.touch();
+    }
+  }
+
+  async #deliver(entry: LogEntry): Promise<IteratorResult<LogEntry>> {
+    const { life, world, describe } = this.#connection.parts;
+    this.#at = entry.offset + 1;
+    world.touch();
+    const place = life.place('entry', this.#log);
+    const message = world.recording ? describe(entry.body) : '';
+    const lateMs = life.strikes('delivered late', place, message);
+    if (lateMs !== undefined) await sleep(life.clock, lateMs);
+    await life.awake();
+    const { name: role, number } = life;
+    world.emit(() => ({ type: 'delivery', role, life: number, from: this.#log, message, redelivered: false }));
+    const deathMs = life.strikes('dies before', place, message);
+    if (deathMs !== undefined) life.die(deathMs);
+    const lostMs = life.strikes('connection lost', place, message);
+    if (lostMs !== undefined) this.#connection.lose(lostMs);
+    await life.awake();
+    return { done: false, value: entry };
+  }
+
+  async return(): Promise<IteratorResult<LogEntry>> {
+    await this.#source.return?.();
+    return { done: true, value: undefined };
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Faults as data. A fault is a key, which says where and what, and an argument, which says how long. *Recording*, each key decides for itself, by the seed, whether it strikes, so that
+ * leaving one out does not change the others; what strikes is listed. *Replaying*, only what is on a list strikes, and nothing is drawn: a list needs no seed, and stays good when the way in which faults are drawn has changed.
+ */
+import type { Random } from '@lab/testing';
+
+export interface Fault {
+  /** Place and kind: `filter-trips-1.1 publish #10 bike.trips-solver-1/every late`, of the role's first life and its tenth publish there. */
+  readonly key: string;
+  /** Milliseconds, mostly; see `kinds`. */
+  readonly arg: number;
+}
+
+interface Kind {
+  /** Of striking at one place, where the seed has the kind on at its middle strength. */
+  readonly chance: number;
+  /** Smallest and largest argument. */
+  readonly arg: readonly [min: number, max: number];
+}
+
+/** Every kind of fault, one word for the same thing in simulations and on containers. A fault brings its own repair: `arg` is when. */
+export const kinds = {
+  /** The process dies just before the call takes effect, and is started again after `arg` ms. */
+  'dies before': { chance: 0.01, arg: [10, 8_000] },
+  /** It dies when the call has taken effect, and does not see its answer. */
+  'dies after': { chance: 0.01, arg: [10, 8_000] },
+  /** The process stands still for `arg` ms; its connections stay. What comes to it meanwhile it sees when it thaws: answers, deliveries, timers. */
+  pauses: { chance: 0.004, arg: [100, 20_000] },
+  /** The call takes `arg` ms before it has its effect. Who dies meanwhile has not done it. */
+  late: { chance: 0.05, arg: [1, 2_000] },
+  /** The call has its effect at once; its answer takes `arg` ms. */
+  'answered late': { chance: 0.03, arg: [1, 2_000] },
+  /** The call has its effect twice, as when its confirm is lost and it is sent again. */
+  twice: { chance: 0.03, arg: [0, 0] },
+  /** A delivery waits `arg` ms before its consumer sees it, and with it all later ones of this consumer. */
+  'delivered late': { chance: 0.03, arg: [1, 2_000] },
+  /** The handler has done its work, and its acknowledgement is lost: the message comes again, redelivered. */
+  'ack lost': { chance: 0.03, arg: [0, 0] },
+  /** The connection is lost and the process lives: after `arg` ms it is connected again. What was not acknowledged goes back; what was not confirmed is sent again. */
+  'connection lost': { chance: 0.01, arg: [1, 5_000] },
+  /** A client's connection is cut after `arg` ms. */
+  cut: { chance: 0.1, arg: [0, 5_000] },
+} as const satisfies Record<string, Kind>;
+
+export type KindName = keyof typeof kinds;
+
+/** Each seed has a kind off, or on at one of these strengths, so that rare pairs are not drowned in what is frequent. */
+const strengths = [0, 0, 0.3, 1, 4];
+
+export class FaultPlan {
+  /** What has struck, in its order. */
+  readonly fired: Fault[] = [];
+  readonly #random: Random | undefined;
+  readonly #chances = new Map<KindName, number>();
+  readonly #listed: ReadonlyMap<string, number> | undefined;
+
+  private constructor(random: Random | undefined, listed: ReadonlyMap<string, number> | undefined) {
+    this.#random = random;
+    this.#listed = listed;
+  }
+
+  /** Faults of these kinds strike as the seed decides. */
+  static recorded(random: Random, wanted: readonly KindName[]): FaultPlan {
+    const plan = new FaultPlan(random, undefined);
+    for (const kind of wanted) {
+      const chance = kinds[kind].chance * random.fork(kind).pick(strengths);
+      if (chance > 0) plan.#chances.set(kind, chance);
+    }
+    return plan;
+  }
+
+  /** Only what is listed strikes. */
+  static replayed(faults: readonly Fault[]): FaultPlan {
+    return new FaultPlan(undefined, new Map(faults.map(({ key, arg }) => [key, arg])));
+  }
+
+  /** The argument of the fault, if it strikes here. */
+  strikes(kind: KindName, place: string): number | undefined {
+    const arg = this.#listed === undefined ? this.#draw(kind, place) : this.#listed.get(`${place} ${kind}`);
+    if (arg !== undefined) this.fired.push({ key: `${place} ${kind}`, arg });
+    return arg;
+  }
+
+  #draw(kind: KindName, place: string): number | undefined {
+    const chance = this.#chances.get(kind);
+    if (chance === undefined) return undefined;
+    const own = this.#random!.fork(`${place} ${kind}`);
+    return own.next() < chance ? own.integer(kinds[kind].arg[0], kinds[kind].arg[1]) : undefined;
+  }
+}
+
+/** The longest first: one kind is the end of another's name. */
+const byLength = (Object.keys(kinds) as KindName[]).sort((a, b) => b.length - a.length);
+
+/** The kind of a fault, by its key. */
+export function kindOf({ key }: Fault): KindName {
+  const found = byLength.find((kind) => key.endsWith(` ${kind}`));
+  if (found === undefined) throw new RangeError(`"${key}" ends with no kind of fault: ${Object.keys(kinds).join(', ')}`);
+  return found;
+}

@@ -1,0 +1,122 @@
+/** A system small enough to see through: a sender, a queue and a worker that tells a log, right or with a mistake. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Broker } from '@lab/middleware';
+import { describe, expect, it } from 'vitest';
+import { SimulatedBroker } from './broker.ts';
+import { readSaved } from './program.ts';
+import { failureText, findFailure, simulateSeeds } from './seeds.ts';
+import { checkDeterminism, runScenario, scenarioOf, type SimulatedSystem } from './system.ts';
+import { PromiseBroken, type World } from './world.ts';
+
+type Worker = (broker: Broker) => Promise<unknown>;
+
+const topology = { queues: [{ name: 'jobs' }], logs: [{ name: 'done' }] };
+
+const careful: Worker = (broker) => broker.consume('jobs', ({ body }) => broker.append('done', body), { prefetch: 10 });
+const hasty: Worker = (broker) => broker.consume('jobs', ({ body }) => void broker.append('done', body), { prefetch: 10 });
+
+function systemOf(work: Worker, extra: Partial<SimulatedSystem<{ jobs: number }>> = {}): SimulatedSystem<{ jobs: number }> {
+  return {
+    name: 'example',
+    kinds: [
+      'dies before',
+      'dies after',
+      'pauses',
+      'late',
+      'answered late',
+      'twice',
+      'delivered late',
+      'ack lost',
+      'connection lost',
+    ],
+    workload: (random) => ({ jobs: random.integer(1, 20) }),
+    least: { jobs: 1 },
+    faultsForMs: 5_000,
+    settleMs: 60_000,
+    liveness: 'Every job is done',
+    prepare:
+      async ({ jobs }) =>
+      (world) =>
+        run(world, work, jobs),
+    ...extra,
+  };
+}
+
+async function run(world: World, work: Worker, jobs: number): Promise<void> {
+  const rabbitmq = new SimulatedBroker(world, (body) => `job ${Buffer.from(body).toString()}`);
+  const done = new Set<string>();
+  const { promise: allDone, resolve } = Promise.withResolvers<void>();
+  world.start('worker', async (life) => {
+    const broker = rabbitmq.connect(life);
+    await broker.declare(topology);
+    await work(broker);
+  });
+  world.start('sender', async (life) => {
+    const broker = rabbitmq.connect(life);
+    await broker.declare(topology);
+    for (let job = 1; job <= jobs; job++) await broker.publish({ routingKey: 'jobs', body: Buffer.from(String(job)) });
+  });
+  world.start('witness', async (life) => {
+    const broker = rabbitmq.connect(life);
+    await broker.declare(topology);
+    for await (const { body } of await broker.read('done', 'first')) if (done.add(body.toString()).size === jobs) resolve();
+  });
+  await allDone;
+}
+
+describe('a right system', () => {
+  it('keeps its promises under 300 seeds in which every kind of fault strikes', () => simulateSeeds(systemOf(careful), 300, {}));
+
+  it('runs the same way twice', async () => {
+    for (let seed = 1; seed <= 20; seed++) await checkDeterminism(systemOf(careful), scenarioOf(systemOf(careful), seed));
+  });
+
+  it('is told of a kind that never strikes', async () => {
+    const system = systemOf(careful, { kinds: ['late', 'cut'] });
+    await expect(simulateSeeds(system, 200, {})).rejects.toThrow('no fault of these kinds has struck: cut');
+  });
+});
+
+describe('a worker that acknowledges first', () => {
+  it('is found, with a fault or two and a few jobs left, and a story', async () => {
+    const failure = await findFailure(systemOf(hasty), 50);
+    expect(failure?.promise).toBe('Every job is done');
+    expect(failure!.scenario.load['jobs']).toBeLessThanOrEqual(3);
+    expect(failure!.scenario.faults!.length).toBeLessThanOrEqual(2);
+    const text = failureText(failure!);
+    expect(text).toMatch(/FAULT worker\.1 .*(dies before|dies after)/);
+    expect(text).toMatch(/worker\.1 <- jobs {3}job \d/);
+    expect(text).toMatch(/never {2}-> append done {3}job \d/);
+    expect(text).toMatch(/npx nx simulate example --seed \d+/);
+  });
+
+  it('fails again from a list in a file, without the seed', async () => {
+    const system = systemOf(hasty);
+    const { scenario, promise } = (await findFailure(system, 50))!;
+    const folder = await mkdtemp(join(tmpdir(), 'faults-'));
+    const path = join(folder, 'lost.json');
+    await writeFile(path, JSON.stringify({ format: 'lab-faults', version: 1, system: 'example', ...scenario }));
+    expect((await runScenario(system, await readSaved(system, path))).broken?.promise).toBe(promise);
+    expect((await runScenario(systemOf(careful), await readSaved(system, path))).broken).toBeUndefined();
+    await writeFile(path, (await readFile(path, 'utf8')).replace('dies', 'explodes'));
+    await expect(readSaved(system, path)).rejects.toThrow('is no list of faults');
+    await rm(folder, { recursive: true });
+  });
+});
+
+it('chance that no seed decides is found, with the first event that differs', async () => {
+  let runs = 0;
+  const system = systemOf(careful, { prepare: async () => (world) => run(world, careful, 5 + (runs++ % 2)) });
+  await expect(checkDeterminism(system, scenarioOf(system, 1))).rejects.toThrow(/seed 1 is not deterministic: event \d+ is/);
+});
+
+it('a program that fails by itself breaks a promise, too', async () => {
+  const system = systemOf(careful, {
+    prepare: async () => () => Promise.reject(new RangeError('no 17 here')),
+  });
+  const { broken } = await runScenario(system, scenarioOf(system, 1));
+  expect(broken).toBeInstanceOf(PromiseBroken);
+  expect(broken!.promise).toBe('no program fails (RangeError: no … here)');
+});

@@ -1,0 +1,81 @@
+/** What happened to the messages that a fault has touched: of all events only those, a line for each. */
+import type { SimulationEvent } from './events.ts';
+
+/** Lines after which a story is cut: nobody reads more. */
+const linesMax = 60;
+
+/** `calm` are the events of the same run without faults: what it has and this one has not is told, too. */
+export function storyOf(events: readonly SimulationEvent[], calm: readonly SimulationEvent[]): string {
+  const missing = callsMissing(events, calm);
+  const touched = new Set(events.flatMap((event) => (event.type === 'fault' && event.message !== '' ? [event.message] : [])));
+  // What came to nothing first: the rest follows from it.
+  if (missing[0] !== undefined) touched.add(missing[0].message);
+  const struck = new Set(events.flatMap((event) => (event.type === 'fault' ? [event.role] : [])));
+  const told = events.filter((event) => isTold(event, touched, struck));
+  const lines = told.slice(0, linesMax).map(lineOf);
+  if (told.length > linesMax) lines.push(`           ... and ${told.length - linesMax} more`);
+  if (missing.length > 0) lines.push('Without these faults this would have happened, too:');
+  lines.push(...missing.slice(0, missingMax).map(({ call, to, message }) => `    never  -> ${call} ${to}   ${message}`));
+  if (missing.length > missingMax) lines.push(`           ... and ${missing.length - missingMax} more`);
+  return lines.join('\n');
+}
+
+function isTold(event: SimulationEvent, touched: ReadonlySet<string>, struck: ReadonlySet<string>): boolean {
+  switch (event.type) {
+    case 'run':
+    case 'promise':
+      return false;
+    case 'fault':
+      return true;
+    case 'start':
+      return event.life > 1 && struck.has(event.role);
+    case 'end':
+    case 'note':
+      return struck.has(event.role);
+    case 'call':
+    case 'delivery':
+    case 'settled':
+      return touched.has(event.message);
+  }
+}
+
+function lineOf(event: SimulationEvent): string {
+  return `${String(event.ms).padStart(7)} ms  ${textOf(event)}`;
+}
+
+function textOf(event: SimulationEvent): string {
+  switch (event.type) {
+    case 'run':
+      return `run of ${event.system}`;
+    case 'promise':
+      return event.broken ?? 'all promises kept';
+    case 'fault':
+      return `FAULT ${event.key}${event.arg > 0 ? ` (${event.arg} ms)` : ''}`;
+    case 'start':
+      return `${event.role}.${event.life} starts`;
+    case 'end':
+      return `${event.role}.${event.life} ends: ${event.reason}`;
+    case 'note':
+      return `${event.role}.${event.life} ${event.text}`;
+    case 'call':
+      return `${event.role}.${event.life} -> ${event.call} ${event.to}   ${event.message}`;
+    case 'delivery':
+      return `${event.role}.${event.life} <- ${event.from}${event.redelivered ? ' (again)' : ''}   ${event.message}`;
+    case 'settled':
+      return `${event.role}.${event.life} ${event.ok ? 'acknowledges' : 'fails'} ${event.message}`;
+  }
+}
+
+/** More would hide what matters. */
+const missingMax = 8;
+
+type Call = SimulationEvent & { readonly type: 'call' };
+
+/** What is called in the run without faults and not in this one: mostly what was lost. */
+function callsMissing(events: readonly SimulationEvent[], calm: readonly SimulationEvent[]): Call[] {
+  const calls = (of: readonly SimulationEvent[]): Map<string, Call> =>
+    new Map(of.flatMap((event) => (event.type === 'call' && event.message !== '' ? [[keyOf(event), event]] : [])));
+  const keyOf = ({ call, to, message }: Call): string => `${call} ${to} ${message}`;
+  const happened = calls(events);
+  return [...calls(calm)].flatMap(([key, event]) => (happened.has(key) ? [] : [event]));
+}
