@@ -53,6 +53,10 @@ afterEach(async () => {
 const go = (name: string): Promise<void> => page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name }).click();
 const button = (name: string | RegExp) => page.getByRole('button', { name });
 
+/** A script that runs another when the browser has painted what is there now, and has done what was left for afterwards. */
+const afterPainting = (script: string): string =>
+  `requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => ${script})))`;
+
 async function fillBasket(...products: readonly string[]): Promise<void> {
   await go('Basket');
   await button('Visit without an account').click();
@@ -127,6 +131,7 @@ describe('the page', () => {
 
   it('keeps what is typed before the browser has painted', async () => {
     await fillBasket('Sponge cake');
+    await page.getByLabel('Quantity of Sponge cake').waitFor();
     // The field appears and is typed into within one task, which no click of a test can be sure to do.
     const typed = await page.evaluate(`new Promise((resolve) => {
       location.hash = '#/products';
@@ -137,11 +142,48 @@ describe('the page', () => {
         observer.disconnect();
         field.value = '3';
         field.dispatchEvent(new Event('input', { bubbles: true }));
-        requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => resolve(field.value))));
+        ${afterPainting('resolve(field.value)')};
       });
       observer.observe(document.body, { childList: true, subtree: true });
     })`);
     expect(typed).toBe('3');
+  });
+
+  it('leaves the focus where somebody has put it before the browser has painted', async () => {
+    await go('Producers');
+    await page.getByRole('list', { name: 'Producers' }).waitFor();
+    const focused = await page.evaluate(`new Promise((resolve) => {
+      location.hash = '#/products';
+      const observer = new MutationObserver(() => {
+        const field = document.querySelector('input[type=search]');
+        if (field === null) return;
+        observer.disconnect();
+        field.focus();
+        ${afterPainting('resolve(document.activeElement === field)')};
+      });
+      observer.observe(document.body, { childList: true, subtree: true });
+    })`);
+    expect(focused).toBe(true);
+  });
+
+  it('keeps a login when the answer to who is logged in comes after it', async () => {
+    const [asked, loggedIn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    await page.route('**/api/sessions/current', async (route) => {
+      const response = await route.fetch();
+      asked.resolve();
+      await loggedIn.promise;
+      await route.fulfill({ response });
+    });
+    await page.reload();
+    await asked.promise;
+    await page.getByRole('link', { name: 'Log in' }).click();
+    await button('Visit without an account').click();
+    await page.getByText('You are logged in.').waitFor();
+    const answered = page.waitForResponse('**/api/sessions/current');
+    loggedIn.resolve();
+    await answered;
+    await go('Basket');
+    await page.getByText('Your basket is empty.').waitFor();
   });
 
   it('says what is refused, and goes on', async () => {

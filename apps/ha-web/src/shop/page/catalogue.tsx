@@ -12,7 +12,10 @@ export function Products({ producer }: { producer: string | undefined }) {
   const [search, setSearch] = useState('');
   const [page, setPage] = useState(1);
   const [found, setFound] = useState<ProductPage | undefined>();
-  useEffect(() => setPage(1), [search, producer]);
+  const find = (words: string): void => {
+    setSearch(words);
+    setPage(1);
+  };
   useEffect(() => {
     let isCurrent = true;
     const query = new URLSearchParams({
@@ -33,7 +36,7 @@ export function Products({ producer }: { producer: string | undefined }) {
         <label>
           Search products
           <br />
-          <input type="search" value={search} maxLength={60} onInput={(event) => setSearch(event.currentTarget.value)} />
+          <input type="search" value={search} maxLength={60} onInput={(event) => find(event.currentTarget.value)} />
         </label>
         {producer !== undefined && <a href="#/products">All producers</a>}
       </form>

@@ -1,6 +1,6 @@
 /** The page: which view is shown, who is logged in, and the order that is on its way. */
 import { render, type ComponentChildren } from 'preact';
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { About, Account, Current, Order, OrderRequest } from '../messages.ts';
 import { LogIn } from './account.tsx';
 import { BasketView } from './basket.tsx';
@@ -80,7 +80,10 @@ function useSession(client: Client) {
     },
     [fail, tell],
   );
-  useEffect(() => void load<Current>('/sessions/current').then((current) => setAccount(current?.account ?? null)), [load]);
+  // Whoever has logged in or out before this is answered knows better.
+  const learn = (current: Current | undefined): void =>
+    setAccount((known) => (known === undefined ? (current?.account ?? null) : known));
+  useEffect(() => void load<Current>('/sessions/current').then(learn), [load]);
   return { account, setAccount, message, tell, fail, load, run };
 }
 
@@ -117,7 +120,7 @@ function App() {
           {isLate ? 'No answer yet. Trying again…' : message.text}
         </p>
         <View title={view === 'orders' && id ? `Order ${id}` : titles[view]!}>
-          {view === 'products' && <Products producer={id} />}
+          {view === 'products' && <Products producer={id} key={id} />}
           {view === 'producers' && <Producers />}
           {view === 'login' && <LogIn />}
           {view === 'basket' && <Private account={account}>{() => <BasketView />}</Private>}
@@ -189,7 +192,8 @@ function Who() {
 function View({ title, children }: { title: string; children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
   const isFirst = useRef(true);
-  useEffect(() => {
+  // At once: after painting, somebody quick has put the focus elsewhere.
+  useLayoutEffect(() => {
     document.title = `${title} · Marketplace`;
     if (!isFirst.current) heading.current?.focus();
     isFirst.current = false;
