@@ -29,14 +29,16 @@ interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'>
 /** The named roles on one store, each with a connection of its own: they start in this order, and stop in reverse. */
 export function makeRoles(names: readonly string[], { settings, connect, ...parts }: RolesParts): Role {
   const stack = new AsyncDisposableStack();
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   return {
+    failed,
     async start() {
       const store = await opened(settings.store);
       stack.defer(() => store.close());
       for (const name of names) {
         const broker = await connect();
         stack.defer(() => broker.close());
-        const host = makeHost({ ...parts, log: parts.log.child({ role: name }), broker, store }, settings);
+        const host = makeHost({ ...parts, fail, log: parts.log.child({ role: name }), broker, store }, settings);
         const role = wire(name, host, settings);
         stack.defer(() => role.stop());
         await role.start();

@@ -26,6 +26,8 @@ export interface Host {
   connect: BackupRequesterParts['connect'];
   /** Ends the process in good order: an admin has said `shutdown`. */
   end: () => void;
+  /** Ends the process with an error: the role has lost a consumer for good, and would wait for nothing. */
+  fail: (reason: unknown) => void;
 }
 
 export interface StoreTimes {
@@ -57,12 +59,15 @@ export function wire(name: string, host: Host, times: StoreTimes): Role {
   if (make === undefined) throw new RangeError(`no role is called "${name}"; there are ${[...roles.keys()].join(', ')}`);
   const instance = host.newId();
   const role = make(host, instance, times);
-  const { broker } = host;
+  const { broker, end, fail } = host;
   return {
     async start() {
       await broker.declare(topology);
       await broker.declare(ordersTopology(instance));
-      await broker.consume(queueOf.orders(instance), ({ body }) => void (decode(body, 'stop') && host.end()), { prefetch: 1 });
+      const orders = await broker.consume(queueOf.orders(instance), ({ body }) => void (decode(body, 'stop') && end()), {
+        prefetch: 1,
+      });
+      orders.closed.catch(fail);
       await role.start();
     },
     stop: () => role.stop(),

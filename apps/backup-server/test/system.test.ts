@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { makeMemoryServer, type Broker, type MemoryServer } from '@lab/middleware';
 import { exitCodes, silentLogger, systemClock, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort } from '@lab/testing';
@@ -18,11 +18,13 @@ import { manifestText, type Entry } from '../src/domain/manifest.ts';
 import { makeNode, makeRoles } from '../src/hosts.ts';
 import { checksumOf, manifestPieces, packJson, packOffer } from '../src/messages.ts';
 import type { ListedVersion } from '../src/roles/server.ts';
+import { queueOf } from '../src/topology.ts';
 
 const path = 'papers';
 let folder: string;
 let server: string;
 let running: Role[];
+let memory: MemoryServer;
 
 const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
@@ -35,7 +37,7 @@ beforeEach(async () => {
   const [listen, node] = [await freeAddress(), await freeAddress()];
   server = listen;
   const settings = { store: join(folder, 'store'), listen, scrubCycle: 1e9, sweepInterval: 1e9 };
-  const memory = makeMemoryServer();
+  memory = makeMemoryServer();
   const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
   running = [
@@ -71,6 +73,11 @@ it('has no node on a root that is not there: wrong usage', () => {
   expect(() => makeNode(node, { tls: folder }, host)).toThrow(
     expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }),
   );
+});
+
+it.each([queueOf.commands, queueOf.outcomes, queueOf.due])('fails, and says why, when %s is lost', async (queue) => {
+  await memory.connect().remove({ queue });
+  await expect(running.at(-1)!.failed).rejects.toThrow(queue);
 });
 
 const list = async (): Promise<ListedVersion[]> => (await admin('list')) as ListedVersion[];

@@ -23,6 +23,8 @@ export interface BackupRequesterParts {
   nowMs: () => number;
   /** Connects to a node; rejects where none answers, or another one does. */
   connect: (registration: Registration) => Promise<Channel>;
+  /** A consumer is lost for good. */
+  fail: (reason: unknown) => void;
 }
 
 /** Backups at once in one requester: enough to wait for one node while another sends. */
@@ -44,6 +46,7 @@ export class BackupRequesterRole implements Role {
       prefetch: backupsAtOnce,
       failureLimit,
     });
+    this.#consumer.closed.catch(this.#parts.fail);
   }
 
   /** Breaks off what is under way: what was received is kept, the message goes back, and the next attempt goes on from there. */

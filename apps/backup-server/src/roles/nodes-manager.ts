@@ -3,7 +3,7 @@
  * from them it hears how far each try is and how it ended. What is registered is on disk before it is answered, so a restart
  * forgets nothing; a try that was under way is due again.
  */
-import { consumeAlone, type Broker, type Consumer, type Delivery } from '@lab/middleware';
+import { consumeAlone, type Broker, type Consumer, type Delivery, type Handler } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import { sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
@@ -40,6 +40,8 @@ export interface NodesManagerParts {
   /** Milliseconds since 1970: schedules outlive what they run in. */
   nowMs: () => number;
   newId: () => string;
+  /** A consumer is lost for good. */
+  fail: (reason: unknown) => void;
   /** Where the registry is kept. */
   file: OwnRecord<SavedRegistry>;
   /** In which every stored byte is read again. */
@@ -77,18 +79,12 @@ export class NodesManagerRole implements Role {
   async start(): Promise<void> {
     const { broker, clock, file, log } = this.#parts;
     // Alone from here on: only then is the file ours.
-    this.#consumers.push(
-      await consumeAlone(
-        this.#parts,
-        queueOf.commands,
-        (delivery) => this.#ready.promise.then(() => this.#command(delivery)),
-        limits,
-      ),
-    );
+    const command: Handler = (delivery) => this.#ready.promise.then(() => this.#command(delivery));
+    this.#keep(await consumeAlone(this.#parts, queueOf.commands, command, limits));
     const known = await file.load();
     this.#registry = restored(known?.tasks ?? []);
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
-    this.#consumers.push(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
+    this.#keep(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
     this.#stopTicks = clock.every(
       tickMs,
       () => void this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed')),
@@ -96,6 +92,11 @@ export class NodesManagerRole implements Role {
     this.#ready.resolve();
     log.info({ paths: this.#registry.size }, 'registry loaded');
     await this.#tick();
+  }
+
+  #keep(consumer: Consumer): void {
+    consumer.closed.catch(this.#parts.fail);
+    this.#consumers.push(consumer);
   }
 
   async stop(): Promise<void> {

@@ -23,6 +23,8 @@ export interface ServerParts {
   log: Logger;
   instance: string;
   newId: () => string;
+  /** A consumer is lost for good. */
+  fail: (reason: unknown) => void;
   listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
 }
 
@@ -73,9 +75,10 @@ export class ServerRole implements Role {
   }
 
   async start(): Promise<void> {
-    const { broker, instance, listen, log } = this.#parts;
+    const { broker, instance, listen, log, fail } = this.#parts;
     await broker.declare(repliesTopology(instance));
     this.#replies = await broker.consume(queueOf.replies(instance), (delivery) => this.#onReply(delivery), { prefetch: 100 });
+    this.#replies.closed.catch(fail);
     this.#server = await listen((channel) => this.#serve(channel));
     log.info({ host: this.#server.host, port: this.#server.port }, 'taking commands');
   }
