@@ -1,14 +1,13 @@
 /**
  * The wire contract: between admin and server, between requester and node, and on the queues between the roles.
- *
- *   offset 0      u32, big-endian: length of the head in bytes
- *   offset 4      the head: one JSON object in UTF-8, its `kind` names the message
- *   after it      the body: bundles and lists of hashes are bytes (32 for a SHA-256), everything else that is long is JSON compressed with zstd
+ * Heads and bodies are laid out by @lab/protocol/messages. Of bodies, bundles and lists of hashes are bytes (32 for a SHA-256); everything else that is
+ * long is JSON compressed with zstd.
  *
  * Paths and names are strings as domain/file-names.ts makes them.
  */
 import { hash as digest } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { MalformedMessageError, messageCodec, type HeadOf } from '@lab/protocol/messages';
 import { z } from 'zod';
 import { checksumText, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
 import { nodeNamePattern } from './domain/paths.ts';
@@ -105,56 +104,13 @@ const schemas = {
   stop: z.object({ kind: z.literal('stop') }),
 } as const;
 
+export const { encodeParts, encode, headEndOf, decode } = messageCodec(schemas, headBytesMax);
+
 export type Kind = keyof typeof schemas;
-export type Head<K extends Kind = Kind> = K extends Kind ? z.infer<(typeof schemas)[K]> : never;
+export type Head<K extends Kind = Kind> = HeadOf<typeof schemas, K>;
 export interface Message<K extends Kind = Kind> {
   head: Head<K>;
   body: Buffer;
-}
-
-/** The message is not one of this system: its bytes, its JSON or its fields are wrong. */
-export class MalformedMessageError extends Error {
-  override readonly name = 'MalformedMessageError';
-}
-
-/** The message in parts, to be sent one after the other: a big body is not copied. */
-export function encodeParts(head: Head, ...body: readonly Uint8Array[]): Uint8Array[] {
-  const json = Buffer.from(JSON.stringify(head));
-  const prefix = Buffer.allocUnsafe(4);
-  prefix.writeUInt32BE(json.byteLength);
-  return [prefix, json, ...body];
-}
-
-export const encode = (head: Head, ...body: readonly Uint8Array[]): Buffer => Buffer.concat(encodeParts(head, ...body));
-
-/** Takes a message apart; the body is a view of `bytes`. Anything but the kinds named is a `MalformedMessageError`. */
-export function decode<K extends Kind>(bytes: Buffer, ...kinds: readonly K[]): Message<K> {
-  const headEnd = headEndOf(bytes);
-  return { head: parseHead(bytes.toString('utf8', 4, headEnd), kinds), body: bytes.subarray(headEnd) };
-}
-
-/** Where the head ends; what is shorter than it says is a `MalformedMessageError`. */
-export function headEndOf(bytes: Buffer): number {
-  const headBytes = bytes.byteLength < 4 ? NaN : bytes.readUInt32BE(0);
-  if (!(headBytes <= headBytesMax && 4 + headBytes <= bytes.byteLength))
-    throw new MalformedMessageError(
-      `a head of ${headBytes} bytes in a message of ${bytes.byteLength}; at most ${headBytesMax} are allowed`,
-    );
-  return 4 + headBytes;
-}
-
-function parseHead<K extends Kind>(text: string, kinds: readonly K[]): Head<K> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MalformedMessageError('the head is not JSON', { cause });
-  }
-  const kind = kinds.find((wanted) => wanted === (value as { kind?: unknown } | null)?.kind);
-  if (kind === undefined) throw new MalformedMessageError(`expected ${kinds.join(' or ')}, not ${text.slice(0, 80)}`);
-  const parsed = schemas[kind].safeParse(value);
-  if (!parsed.success) throw new MalformedMessageError(`${kind}: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`);
-  return parsed.data as Head<K>;
 }
 
 export const packJson = (value: unknown): Buffer => packText(JSON.stringify(value));

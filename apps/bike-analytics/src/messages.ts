@@ -1,13 +1,11 @@
 /**
- * The wire contract, between roles and with the client alike.
- *
- *   offset 0      u32, big-endian: length of the head in bytes
- *   offset 4      the head: one JSON object in UTF-8, its `kind` names the message
- *   after it      the body: for `rows` a table of @lab/columns, for `partial` and `answer` JSON, otherwise nothing
+ * The wire contract, between roles and with the client alike: heads and bodies, as @lab/protocol/messages lays them out. The body is for `rows` and
+ * `batch` a table of @lab/columns, for `partial` and `answer` JSON, otherwise nothing.
  *
  * Every message carries the session it belongs to. What a role makes of a batch is a function of that batch alone, so
  * (session, topic, number) names it on all its way, and a repeat is recognised by its number.
  */
+import { messageCodec, type HeadOf } from '@lab/protocol/messages';
 import { z } from 'zod';
 import { cities, filterNames, queries, topics } from './domain/terms.ts';
 
@@ -60,52 +58,11 @@ const schemas = {
   refused: z.object({ kind: z.literal('refused'), reason: z.string(), again: z.boolean() }),
 } as const;
 
+export const { encodeParts, encode, decode } = messageCodec(schemas, headBytesMax);
+
 export type Kind = keyof typeof schemas;
-export type Head<K extends Kind = Kind> = K extends Kind ? z.infer<(typeof schemas)[K]> : never;
+export type Head<K extends Kind = Kind> = HeadOf<typeof schemas, K>;
 export interface Message<K extends Kind = Kind> {
   head: Head<K>;
   body: Buffer;
-}
-
-/** The message is not one of this system: its bytes, its JSON or its fields are wrong. */
-export class MalformedMessageError extends Error {
-  override readonly name = 'MalformedMessageError';
-}
-
-/** The message in two parts, to be sent one after the other: a big body is not copied. */
-export function encodeParts(head: Head, body?: Uint8Array): Uint8Array[] {
-  const json = Buffer.from(JSON.stringify(head));
-  const prefix = Buffer.allocUnsafe(4);
-  prefix.writeUInt32BE(json.byteLength);
-  return body === undefined ? [prefix, json] : [prefix, json, body];
-}
-
-export function encode(head: Head, body?: Uint8Array): Buffer {
-  return Buffer.concat(encodeParts(head, body));
-}
-
-/** Takes a message apart; the body is a view of `bytes`. Anything but the kinds named is a `MalformedMessageError`. */
-export function decode<K extends Kind>(bytes: Buffer, ...kinds: readonly K[]): Message<K> {
-  if (bytes.byteLength < 4) throw new MalformedMessageError(`a message of ${bytes.byteLength} bytes has no head`);
-  const headBytes = bytes.readUInt32BE(0);
-  if (headBytes > headBytesMax)
-    throw new MalformedMessageError(`a head of ${headBytes} bytes; at most ${headBytesMax} are allowed`);
-  if (4 + headBytes > bytes.byteLength)
-    throw new MalformedMessageError(`a head of ${headBytes} bytes in a message of ${bytes.byteLength}`);
-  const head = parseHead(bytes.toString('utf8', 4, 4 + headBytes), kinds);
-  return { head, body: bytes.subarray(4 + headBytes) };
-}
-
-function parseHead<K extends Kind>(text: string, kinds: readonly K[]): Head<K> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MalformedMessageError('the head is not JSON', { cause });
-  }
-  const kind = kinds.find((wanted) => wanted === (value as { kind?: unknown } | null)?.kind);
-  if (kind === undefined) throw new MalformedMessageError(`expected ${kinds.join(' or ')}, not ${text.slice(0, 80)}`);
-  const parsed = schemas[kind].safeParse(value);
-  if (!parsed.success) throw new MalformedMessageError(`${kind}: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`);
-  return parsed.data as Head<K>;
 }

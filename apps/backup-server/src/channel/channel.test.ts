@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { connectFramed, encodeFrame, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
+import { MalformedMessageError } from '@lab/protocol/messages';
 import { eventually } from '@lab/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
@@ -13,7 +14,7 @@ import {
   type Asker,
   type Channel,
 } from './channel.ts';
-import { decode, encode, encodeParts, MalformedMessageError, type Head } from '../messages.ts';
+import { decode, encode, encodeParts, type Head } from '../messages.ts';
 
 const secret = Buffer.from('a secret of more than sixteen characters');
 const wrong = Buffer.from('another secret of more than sixteen characters');

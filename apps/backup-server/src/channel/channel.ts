@@ -9,8 +9,9 @@
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { connectFramed, FramingError, listenFramed, type FramedServer, type FramedSocket, type Limits } from '@lab/protocol';
+import { MalformedMessageError } from '@lab/protocol/messages';
 import { bundleBytesMax } from '@lab/store/bundle';
-import { decode, encodeParts, headEndOf, MalformedMessageError, type Head, type Kind, type Message } from '../messages.ts';
+import { decode, encodeParts, headEndOf, type Head, type Kind, type Message } from '../messages.ts';
 import { clientTls, peerIdentity, serverTls } from './tls.ts';
 
 /** How the two ends know each other: by a shared secret, or by the certificates in a folder. */

@@ -99,10 +99,10 @@ export class ClientSession {
   }
 
   /** Sends if a client is there; one that has gone comes back and asks. */
-  async send(head: Head, body?: Uint8Array): Promise<void> {
+  async send(head: Head, ...body: readonly Uint8Array[]): Promise<void> {
     const socket = this.#socket;
     try {
-      await socket?.send(...encodeParts(head, body));
+      await socket?.send(...encodeParts(head, ...body));
     } catch {
       socket?.destroy();
     }

@@ -9,10 +9,11 @@
 import { consumeAlone, heldMax, tellHolders, type Consumer, type Delivery } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
+import { MalformedMessageError } from '@lab/protocol/messages';
 import { Admission, type AdmissionLimits } from '../domain/admission.ts';
 import { joinAnswers, type AnswerOf } from '../domain/answers.ts';
 import { topics, type FilterName } from '../domain/terms.ts';
-import { decode, encode, encodeParts, MalformedMessageError, type Head, type Message } from '../messages.ts';
+import { decode, encode, encodeParts, type Head, type Message } from '../messages.ts';
 import { deadLetterLog, failureLimit, queueOf, sessionExchange } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
 import type { RoleParts } from './stages.ts';

@@ -163,8 +163,8 @@ class Conversation {
     return number;
   }
 
-  async #send(head: Head, body?: Uint8Array): Promise<void> {
-    await this.#socket.send(...encodeParts(head, body));
+  async #send(head: Head, ...body: readonly Uint8Array[]): Promise<void> {
+    await this.#socket.send(...encodeParts(head, ...body));
   }
 
   /** Ends only with the connection; before the result that is an error. */
