@@ -1,23 +1,15 @@
 /** What is left of the system's promises when its parts die at the worst moments. */
-import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { eventually, FakeClock } from '@lab/testing';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { mebibyte, numbered, picture } from './pictures.ts';
 import { chunk, download, header, headerOf, imagesAt, upload, UploadCall } from './raw-call.ts';
-import { System, type Point, type SystemOptions } from './system.ts';
+import { keywords, sha256, start, system, systemForEach } from './scene.ts';
+import type { Point } from './system.ts';
 
-const keywords = ['lake', 'boats'];
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-let system: System;
-
-afterEach(() => system[Symbol.asyncDispose]());
-
-async function start(options?: SystemOptions): Promise<void> {
-  system = await System.start(options);
-}
+systemForEach();
 
 describe('a server that is killed', () => {
   it.each<[string, Point]>([

@@ -2,20 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { Client, credentials } from '@grpc/grpc-js';
 import { eventually } from '@lab/testing';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { clientOptions } from '../src/grpc/channels.ts';
 import { collect } from './collect.ts';
 import { picture } from './pictures.ts';
-import { System, type SystemOptions } from './system.ts';
+import { keywords, start, system, systemForEach } from './scene.ts';
 
-const keywords = ['lake', 'boats'];
-let system: System;
-
-afterEach(() => system[Symbol.asyncDispose]());
-
-async function start(options?: SystemOptions): Promise<void> {
-  system = await System.start(options);
-}
+systemForEach();
 
 describe('the system', () => {
   it('tags what was uploaded, finds it by its keywords, and gives back the original and the tagged one', async () => {

@@ -1,21 +1,12 @@
 /** Uploads that are cut, left, or tried twice at once. */
-import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { eventually, FakeClock } from '@lab/testing';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { mebibyte, numbered, picture } from './pictures.ts';
 import { chunk, download, header, headerOf, imagesAt, upload, UploadCall } from './raw-call.ts';
-import { System, type SystemOptions } from './system.ts';
+import { keywords, sha256, start, system, systemForEach } from './scene.ts';
 
-const keywords = ['lake', 'boats'];
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-let system: System;
-
-afterEach(() => system[Symbol.asyncDispose]());
-
-async function start(options?: SystemOptions): Promise<void> {
-  system = await System.start(options);
-}
+systemForEach();
 
 describe('two uploads with one key at once', () => {
   /** A call of its own at each of two servers, both told to begin at 0. */
