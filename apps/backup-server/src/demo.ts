@@ -10,14 +10,15 @@ import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, interruptible, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
-import { freePort } from '@lab/testing';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
 import { credentialsOf } from './channel/credentials.ts';
-import { makeContentCreator, makeNode, makeRoles } from './hosts.ts';
+import { makeContentCreator, makeNode, makeRoles, type ServingRole } from './hosts.ts';
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];
 const path = 'notes';
+/** At a port that is free. */
+const listen = '127.0.0.1:0';
 
 export const demo = ({ seconds }: DemoConfig): Promise<void> =>
   interruptible(async (interrupted) => {
@@ -68,8 +69,8 @@ class DemoSystem {
   readonly #interrupted: AbortSignal;
   readonly #roles: Role[] = [];
   readonly #writers: Role[] = [];
-  readonly #addresses = new Map<string, string>();
-  #server = '';
+  readonly #nodes = new Map<string, ServingRole>();
+  #server: ServingRole | undefined;
 
   constructor(folder: string, interrupted: AbortSignal) {
     this.#folder = folder;
@@ -81,7 +82,7 @@ class DemoSystem {
   }
 
   addressOf(name: string): string {
-    return this.#addresses.get(name)!;
+    return `127.0.0.1:${this.#nodes.get(name)!.port}`;
   }
 
   async start(): Promise<void> {
@@ -93,20 +94,20 @@ class DemoSystem {
     for (const name of nodeNames) {
       const root = this.rootOf(name);
       await makeContent(root);
-      const listen = await freeAddress();
-      this.#addresses.set(name, listen);
-      await this.#run(makeNode({ name, listen, root, cache: undefined }, credentials, host));
+      const node = makeNode({ name, listen, root, cache: undefined }, credentials, host);
+      this.#nodes.set(name, node);
+      await this.#run(node);
       const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, host);
       await writer.start();
       this.#writers.push(writer);
     }
-    this.#server = await freeAddress();
     const memory = makeMemoryServer();
     const times = { scrubCycle: 7 * 86_400_000, sweepInterval: 600_000 };
-    const settings = { ...times, store: join(this.#folder, 'store'), listen: this.#server };
+    const settings = { ...times, store: join(this.#folder, 'store'), listen };
     const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
     const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-    await this.#run(makeRoles(names, { ...host, settings, credentials, connect, end: () => {} }));
+    this.#server = makeRoles(names, { ...host, settings, credentials, connect, end: () => {} });
+    await this.#run(this.#server);
     console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);
   }
 
@@ -128,12 +129,10 @@ class DemoSystem {
   async admin(name: keyof typeof adminConfigs | 'list' | 'verify', ...args: readonly string[]): Promise<void> {
     this.#interrupted.throwIfAborted();
     const { [name]: command } = adminCommands((text) => void process.stdout.write(text)).commands!;
-    const all = ['--server', this.#server, '--secret-file', join(this.#folder, 'secret'), ...args];
+    const all = ['--server', `127.0.0.1:${this.#server!.port}`, '--secret-file', join(this.#folder, 'secret'), ...args];
     await command!.run({ args: all, env: {} } satisfies ConfigSource);
   }
 }
-
-const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 /** Something of each kind: text, a larger file, an empty folder, a link, and names that need care. */
 async function makeContent(root: string): Promise<void> {

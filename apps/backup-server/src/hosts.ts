@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
+import type { FramedServer } from '@lab/protocol';
 import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel/channel.ts';
 import { credentialsOf } from './channel/credentials.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
@@ -26,12 +27,22 @@ interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'>
   end: () => void;
 }
 
+/** Roles that listen, the server among them. */
+export interface ServingRole extends Role {
+  /** The port that it listens at, from its start on. */
+  readonly port: number;
+}
+
 /** The named roles on one store, each with a connection of its own: they start in this order, and stop in reverse. */
-export function makeRoles(names: readonly string[], { settings, connect, ...parts }: RolesParts): Role {
+export function makeRoles(names: readonly string[], { settings, connect, ...parts }: RolesParts): ServingRole {
   const stack = new AsyncDisposableStack();
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
+  let server: FramedServer | undefined;
   return {
     failed,
+    get port() {
+      return server?.port ?? 0;
+    },
     async start() {
       const store = await opened(settings.store);
       stack.defer(() => store.close());
@@ -39,7 +50,8 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
         const broker = await connect();
         stack.defer(() => broker.close());
         const host = makeHost({ ...parts, fail, log: parts.log.child({ role: name }), broker, store }, settings);
-        const role = wire(name, host, settings);
+        const listen: Host['listen'] = async (serve) => (server = await host.listen(serve));
+        const role = wire(name, { ...host, listen }, settings);
         stack.defer(() => role.stop());
         await role.start();
       }
@@ -104,7 +116,7 @@ export function makeNode(
   settings: Pick<NodeConfig, 'name' | 'listen' | 'root'> & { cache: string | undefined },
   credentials: Credentials,
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
-): Role {
+): ServingRole {
   const { name, listen, root, cache } = settings;
   const identity = `node-${name}`;
   const listening: Listening = {

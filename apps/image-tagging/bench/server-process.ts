@@ -43,7 +43,7 @@ async function ours(): Promise<object> {
     const limits = { limitBytes: 4 * 1024 ** 3, limitMegapixels: 100 };
     await makeServer(
       { ...host(), store, broker },
-      { ...defaultNames, ...limits, name, group: 'images', listen, address: listen },
+      { ...defaultNames, ...limits, name, group: 'images', listen, address: () => listen },
     ).start();
     servers.push(listen);
   }

@@ -7,7 +7,6 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { ExitError, interruptible, makeLogger, systemClock, type Role } from '@lab/process';
-import { freePort } from '@lab/testing';
 import sharp from 'sharp';
 import { PictureClient } from './client/picture-client.ts';
 import type { DemoConfig } from './config.ts';
@@ -133,10 +132,14 @@ class DemoSystem {
   readonly #folder: string;
   readonly #roles: Role[] = [];
   readonly #closing: (() => Promise<void>)[] = [];
-  registry = '';
+  #registryPort = 0;
 
   constructor(folder: string) {
     this.#folder = folder;
+  }
+
+  get registry(): string {
+    return addressAt(this.#registryPort);
   }
 
   async start(): Promise<void> {
@@ -152,12 +155,12 @@ class DemoSystem {
     const broker = memory.connect();
     this.#closing.push(() => broker.close());
     await broker.declare(topologyOf(defaultNames));
-    const shared = { group: 'images', limitMegapixels: 100 };
-    this.registry = await freeAddress();
-    await this.#run(makeRegistry(host(), { ...shared, name: 'registry', listen: this.registry }));
+    const shared = { group: 'images', limitMegapixels: 100, listen: addressAt(0) };
+    const registry = makeRegistry(host(), { ...shared, name: 'registry' });
+    await this.#run(registry);
+    this.#registryPort = registry.port;
     for (const name of ['svc-1', 'svc-2', 'svc-3']) {
-      const listen = await freeAddress();
-      const settings = { ...shared, ...defaultNames, name, listen, address: listen, limitBytes: 2 * 1024 ** 3 };
+      const settings = { ...shared, ...defaultNames, name, address: addressAt, limitBytes: 2 * 1024 ** 3 };
       await this.#run(makeServer({ ...host(), store, broker }, settings));
     }
     for (const name of ['worker-1', 'worker-2']) {
@@ -178,4 +181,4 @@ class DemoSystem {
   }
 }
 
-const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
+const addressAt = (port: number): string => `127.0.0.1:${port}`;

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { connectZookeeper } from '@lab/discovery';
 import { makeLogGroup, makeSpreadGroup, type Group } from '@lab/group';
 import { connectRabbitmq, type Broker } from '@lab/middleware';
-import { makeLogger, pathError, runRole, splitAddress, type RoleHost } from '@lab/process';
+import { makeLogger, pathError, runRole, type RoleHost } from '@lab/process';
 import { groupAddress, type ConfiguratorConfig, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { topologyOf } from './topology.ts';
@@ -13,7 +13,7 @@ export const runRegistry = (settings: RegistryConfig): Promise<number> =>
   runRole(settings, async (host) => makeRegistry({ ...host, group: await openGroup(host, settings) }, settings));
 
 export function runServer(settings: ServerConfig): Promise<number> {
-  const address = settings.address ?? `${hostname()}:${splitAddress(settings.listen).port}`;
+  const address = (port: number): string => settings.address ?? `${hostname()}:${port}`;
   return runRole(settings, async (host) => makeServer(await withStore(host, settings), { ...settings, address }));
 }
 

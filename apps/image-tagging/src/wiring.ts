@@ -33,7 +33,13 @@ function membersOf({ group, clock, newId }: Host, settings: { group: string; nam
   return new GroupCatalog({ group, groupName: groupAddress(settings.group).name, memberName: settings.name, clock, newId });
 }
 
-export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen' | 'group' | 'name'>): Role {
+/** A role that answers calls. */
+export interface ServingRole extends Role {
+  /** The port that it listens at, from its start on. */
+  readonly port: number;
+}
+
+export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen' | 'group' | 'name'>): ServingRole {
   const registry = new RegistryRole({ members: membersOf(host, settings), clock: host.clock });
   const implementation = registryImplementation(registry, host.log);
   const services = [{ definition: registryService, implementation }];
@@ -43,17 +49,25 @@ export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen'
 export function makeServer(
   host: StoreHost,
   settings: Pick<ServerConfig, 'listen' | 'group' | 'name' | 'exchange' | 'routingKey' | 'limitBytes' | 'limitMegapixels'> & {
-    address: string;
+    /** HOST:PORT at which clients find who listens at this port. */
+    address: (port: number) => string;
   },
-): Role {
+): ServingRole {
   const { exchange, routingKey, limitBytes, limitMegapixels, address, listen } = settings;
   const server = new ServerRole({
     ...host,
-    ...{ members: membersOf(host, settings), names: { exchange, routingKey }, address, idOf, limitBytes },
+    ...{
+      members: membersOf(host, settings),
+      names: { exchange, routingKey },
+      address: () => address(serving.port),
+      idOf,
+      limitBytes,
+    },
     limitPixels: limitMegapixels * 1e6,
   });
   const implementation = imagesImplementation(server, host.log);
-  return withCalls(server, { listen, services: [{ definition: imagesService, implementation }] }, host.log);
+  const serving = withCalls(server, { listen, services: [{ definition: imagesService, implementation }] }, host.log);
+  return serving;
 }
 
 export function makeWorker(
@@ -83,8 +97,8 @@ export function idOf(key: string): string {
   return Array.from({ length: 20 }, (_, index) => alphabet[Number((bits >> BigInt(5 * index)) & 31n)]).join('');
 }
 
-/** A role that answers calls: it listens before it joins the group, so that who is sent to it finds it, and leaves after its last call. */
-function withCalls(role: Role, options: ServeOptions, log: Logger): Role {
+/** It listens before it joins the group, so that who is sent to it finds it, and leaves after its last call. */
+function withCalls(role: Role, options: ServeOptions, log: Logger): ServingRole {
   let calls: ServingCalls | undefined;
   return {
     async start() {
@@ -96,6 +110,9 @@ function withCalls(role: Role, options: ServeOptions, log: Logger): Role {
     async stop() {
       await calls?.stop(drainMs);
       await role.stop();
+    },
+    get port() {
+      return calls?.port ?? 0;
     },
     ...(role.failed !== undefined && { failed: role.failed }),
   };

@@ -89,7 +89,7 @@ describe('an upload', () => {
       broker,
       store,
       names: defaultNames,
-      address: 'a:1',
+      address: () => 'a:1',
       idOf: () => id,
     });
     async function* parts(): AsyncGenerator<UploadPart> {

@@ -121,7 +121,7 @@ export class System implements AsyncDisposable {
     await this.#start(process, (host) =>
       makeServer(
         { ...host, store: process.storeFor(this.store), broker: process.jobs },
-        { ...defaultNames, group: groupName, name, listen, address, limitBytes, limitMegapixels },
+        { ...defaultNames, group: groupName, name, listen, address: () => address, limitBytes, limitMegapixels },
       ),
     );
     await eventually(() => this.observer.catalog.servers().some((server) => server.name === name && server.address === address));

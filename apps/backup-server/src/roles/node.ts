@@ -39,6 +39,11 @@ export class NodeRole implements Role {
     this.#parts = parts;
   }
 
+  /** The port that it listens at, from its start on. */
+  get port(): number {
+    return this.#server?.port ?? 0;
+  }
+
   async start(): Promise<void> {
     this.#server = await this.#parts.listen((channel) => this.#serve(channel));
     const { host, port } = this.#server;

@@ -7,8 +7,8 @@ export interface PresenceParts {
   readonly members: GroupCatalog;
   readonly clock: Clock;
   readonly log: Logger;
-  /** HOST:PORT at which clients find this server. */
-  readonly address: string;
+  /** HOST:PORT at which clients find this server, which listens when it is in the group. */
+  readonly address: () => string;
 }
 
 /** Between two tries to tell a group that does not answer. */
@@ -35,7 +35,7 @@ export class Presence {
     if (self === undefined || self === this.#self) return;
     this.#self = self;
     this.#told = undefined;
-    void this.#tellUntilTold({ type: 'server-started', address: this.#parts.address }).then(() => this.#tellClients());
+    void this.#tellUntilTold({ type: 'server-started', address: this.#parts.address() }).then(() => this.#tellClients());
   }
 
   /** Calls that begin and end. */
