@@ -106,6 +106,12 @@ describe('a worker that acknowledges first', () => {
   });
 });
 
+it('a system that is busy for ever breaks its promise of liveness', async () => {
+  const angry: Worker = (broker) => broker.consume('jobs', () => Promise.reject(new Error('no')), { prefetch: 10 });
+  const { broken } = await runScenario(systemOf(angry), scenarioOf(systemOf(angry), 1));
+  expect(broken?.promise).toBe('Every job is done');
+});
+
 it('chance that no seed decides is found, with the first event that differs', async () => {
   let runs = 0;
   const system = systemOf(careful, { prepare: async () => (world) => run(world, careful, 5 + (runs++ % 2)) });

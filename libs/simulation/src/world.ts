@@ -93,6 +93,7 @@ export class World {
     for (let idle = 0; ;) {
       await turn();
       if (isDone) return work;
+      this.#checkLiveness();
       idle = this.#isActive ? 0 : idle + 1;
       this.#isActive = false;
       if (idle === 0) this.clock.advance(1);
@@ -100,12 +101,17 @@ export class World {
     }
   }
 
-  #jump(): void {
+  /** Also of those who are busy for ever. */
+  #checkLiveness(): void {
     const { liveness, settleMs, faultsForMs } = this.#options;
+    const nowMs = this.clock.nowMs();
+    if (nowMs > Math.max(this.#healedMs, Math.min(nowMs, faultsForMs)) + settleMs)
+      throw new PromiseBroken(liveness, `not so ${settleMs} ms after the last fault and its repair`);
+  }
+
+  #jump(): void {
     const [nowMs, nextMs] = [this.clock.nowMs(), this.clock.nextMs()];
-    const limitMs = Math.max(this.#healedMs, Math.min(nowMs, faultsForMs)) + settleMs;
-    if (nextMs === undefined) throw new PromiseBroken(liveness, `at ${nowMs} ms nothing is left that could happen`);
-    if (nextMs > limitMs) throw new PromiseBroken(liveness, `not so ${settleMs} ms after the last fault and its repair`);
+    if (nextMs === undefined) throw new PromiseBroken(this.#options.liveness, `at ${nowMs} ms nothing is left that could happen`);
     this.clock.advance(nextMs - nowMs);
     this.#isActive = true;
   }
