@@ -5,8 +5,10 @@
  * between two members.
  */
 import { createHash } from 'node:crypto';
+import { assertLinearizable, counter } from '@lab/checker';
 import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { counterHistory, type Fates } from './histories.ts';
 import {
   IndefiniteError,
   services,
@@ -19,6 +21,7 @@ import {
   type Service,
   type View,
 } from './port.ts';
+import { Replica } from './replica.ts';
 
 export interface Fixture {
   /** Of a process of its own. */
@@ -134,7 +137,7 @@ export class Follower {
 }
 
 /** What the tests of one adapter share: its fixture, and what they have opened. */
-class Stage {
+class Stage implements Fates {
   readonly features: Features;
   fixture!: Fixture;
   readonly #open = new Set<Group>();
@@ -165,14 +168,14 @@ class Stage {
     return followers;
   }
 
-  async kill({ group }: Follower): Promise<void> {
+  async kill({ group }: { group: Group }): Promise<void> {
     this.#open.delete(group);
     await this.fixture.kill(group);
   }
-  cut({ group }: Follower): void {
+  cut({ group }: { group: Group }): void {
     this.fixture.cut!(group);
   }
-  heal({ group }: Follower): void {
+  heal({ group }: { group: Group }): void {
     this.fixture.heal!(group);
   }
 
@@ -230,6 +233,7 @@ export function groupContract(name: string, features: Features, makeFixture: () 
     if (features.history) describe('history', () => testHistory(stage));
     else describe('no history', () => testNoHistory(stage));
     if (features.primaryPartition) describe('being cut off', () => testCuts(stage));
+    if (features.history && features.primaryPartition) describe('replicas', () => testReplicas(stage));
   });
 }
 
@@ -622,5 +626,14 @@ function testCuts(stage: Stage): void {
       all.flatMap(({ resolved }) => resolved),
     );
     for (const { history } of all) expect(history).toEqual(newcomer.history);
+  });
+}
+
+function testReplicas(stage: Stage): void {
+  test('replicas are one object to all who submit, though its leader is cut off and another member dies', async () => {
+    const { history, fenced } = await counterHistory(freshGroup(), stage, (options) => new Replica(options));
+    assertLinearizable(counter, history);
+    expect(fenced, 'counts of an old leader').toBeGreaterThan(0);
+    expect(history.filter(({ answer }) => answer !== undefined).length).toBeGreaterThan(100);
   });
 }

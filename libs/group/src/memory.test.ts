@@ -1,9 +1,11 @@
-import { eventually, FakeClock } from '@lab/testing';
+import { check, counter } from '@lab/checker';
+import { eventually, FakeClock, makeMutant } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { MemoryWorld } from '../test/memory-world.ts';
 import { randomToken } from '../test/token.ts';
 import { groupContract, type Fixture } from './contract.ts';
-import { makeMemoryGroups, type Features, type GroupEvent } from './index.ts';
+import { counterHistory } from './histories.ts';
+import { makeMemoryGroups, type Features, type Group, type GroupEvent, type Replica, type ReplicaOptions } from './index.ts';
 
 const features: Features = { history: true, primaryPartition: true, uniqueIds: true, bodyBytesMax: 16 * 1024 * 1024 };
 
@@ -26,6 +28,44 @@ async function makeFixture(): Promise<Fixture> {
 }
 
 groupContract('in memory', features, makeFixture);
+
+describe('the history of replicas', () => {
+  test.each([
+    {
+      what: 'a member that answers before its place in the order',
+      file: 'replica.ts',
+      right: 'this.#submissions.set(number, submission);',
+      wrong: "resolve(this.#options.machine.apply(Buffer.from(command), { id: '', name: '' }));",
+    },
+    {
+      what: 'a command of an old leader that is refused, and counts',
+      file: 'replication.ts',
+      right: "this.#outcomes.push({ type: 'fenced', id });",
+      wrong: "this.#options.machine.apply(parts.body, sender); this.#outcomes.push({ type: 'fenced', id });",
+    },
+  ])('shows $what', async ({ file, right, wrong }) => {
+    using mutant = makeMutant(import.meta.dirname, { file, right, wrong });
+    const { Replica: Mutant } = (await mutant.import('replica.ts')) as { Replica: new (options: ReplicaOptions) => Replica };
+    const fixture = await makeFixture();
+    const settle = async <Value>(promise: Promise<Value>): Promise<Value> => {
+      let isSettled = false;
+      const done = (): void => void (isSettled = true);
+      promise.then(done, done);
+      await eventually(async () => (await fixture.passTime!(), isSettled), { intervalMs: 0 });
+      return promise;
+    };
+    const fates = {
+      connect: () => fixture.connect(),
+      kill: ({ group }: { group: Group }) => fixture.kill(group),
+      cut: ({ group }: { group: Group }) => fixture.cut!(group),
+      heal: ({ group }: { group: Group }) => fixture.heal!(group),
+      settle,
+    };
+    const { history } = await counterHistory('mutants', fates, (options) => new Mutant(options));
+    await fixture.stop();
+    expect(check(counter, history).result).not.toBe('linearizable');
+  });
+});
 
 describe('groups in memory', () => {
   test('processes of one host meet in a group, and those that close or are killed have left it', async () => {

@@ -1,4 +1,5 @@
 /** What the simulations of replicas have in common: what became of all that was submitted, and all seeds in a row. */
+import { History, type CounterInput } from '@lab/checker';
 import { simulate, type Random } from '@lab/testing';
 import { expect } from 'vitest';
 import { FencedError, IndefiniteError, type Replica } from '../src/index.ts';
@@ -8,8 +9,10 @@ export type Count = (what: string) => void;
 /** Of all processes of one simulation. */
 export class Outcomes {
   readonly count: Count;
+  /** In the order of the simulation's steps. */
+  readonly history = new History<CounterInput, number>({ nowMs: () => 0 });
   readonly faults: string[] = [];
-  /** With their places in the state of whoever submitted them. */
+  /** With their places among the commands of whoever submitted them, from 1. */
   readonly applied: { readonly text: string; readonly place: number }[] = [];
   readonly fenced: string[] = [];
 
@@ -57,9 +60,14 @@ export class Submissions {
       this.settled++;
       tell();
     };
+    const call = this.#outcomes.history.begin(this.#name, { op: 'add', amount: 1 });
     replica.submit(Buffer.from(text), epoch).then(
-      (place) => settle(() => this.#outcomes.answered(text, place, asLeader)),
-      (error: Error) => settle(() => this.#outcomes.failed(text, error)),
+      (place) => settle(() => (call.ok(Number(place)), this.#outcomes.answered(text, place, asLeader))),
+      (error: Error) =>
+        settle(() => {
+          if (error instanceof FencedError) call.failed();
+          this.#outcomes.failed(text, error);
+        }),
     );
   }
 }

@@ -1,5 +1,6 @@
 /** Replicas on a group without history, each run from a seed: processes come, go, lose their sessions and stall, and the network divides and comes together. */
 import { setImmediate } from 'node:timers/promises';
+import { assertLinearizable, counter } from '@lab/checker';
 import type { Random } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { Replica } from '../src/index.ts';
@@ -152,6 +153,7 @@ class World {
     this.count('nothing may be lost');
     const lines = this.processes[0]?.scroll.lines.map((line) => line.slice(line.indexOf(' ') + 1));
     expect(applied.filter(({ text }) => !lines?.includes(text))).toEqual([]);
+    assertLinearizable(counter, this.outcomes.history.operations);
   }
 }
 

@@ -7,9 +7,15 @@ export class Scroll implements Machine {
   lines: string[] = [];
   #members = '';
 
-  /** Its place among the lines. */
+  /** The lines that are not about members. */
+  get commands(): string[] {
+    return this.lines.filter((line) => !line.startsWith('members '));
+  }
+
+  /** Its place among the commands, from 1: as a counter would answer. */
   apply(command: Buffer, sender: Member): number {
-    return this.lines.push(`${sender.id} ${command.toString()}`) - 1;
+    this.lines.push(`${sender.id} ${command.toString()}`);
+    return this.commands.length;
   }
 
   viewChanged(members: readonly Member[]): void {

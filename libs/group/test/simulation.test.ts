@@ -3,6 +3,7 @@
  * their applications are slow, or never answer a checkpoint; entries come twice, late, and minutes after their writer died.
  */
 import { setImmediate } from 'node:timers/promises';
+import { assertLinearizable, counter } from '@lab/checker';
 import { makeMemoryRegistry, type MemoryRegistry } from '@lab/discovery';
 import { makeFaulty, makeMemoryServer, type MemoryServer } from '@lab/middleware';
 import { FakeClock, type Random } from '@lab/testing';
@@ -323,12 +324,13 @@ function check(world: World): void {
     'what resolved is there',
   ).toEqual([]);
   const first = living[0]!;
-  const { lines } = first.scroll;
+  const { lines, commands } = first.scroll;
   checkCommands(lines, fenced);
   expect(
-    applied.filter(({ text, place }) => !lines[place]?.endsWith(` ${text}`)),
+    applied.filter(({ text, place }) => !commands[place - 1]?.endsWith(` ${text}`)),
     'what was answered is so',
   ).toEqual([]);
+  assertLinearizable(counter, world.outcomes.history.operations);
   const leader = first.replica.view?.members.find(({ name }) => name.startsWith('s'));
   for (const { name, scroll, replica } of living) {
     expect(scroll.lines, `${name} has what ${first.name} has`).toEqual(lines);
