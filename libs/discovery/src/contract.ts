@@ -1,6 +1,8 @@
 /** What every adapter must do, as tests. An adapter's own test is a fixture and a call of `discoveryContract`. */
+import { assertLinearizable, lock } from '@lab/checker';
 import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { leaderHistory, recordHistory, recordModel, type Fates } from './histories.ts';
 import { UnavailableError, type Discovery, type Instance, type Leadership, type RecordState } from './port.ts';
 
 export interface Fixture {
@@ -70,6 +72,12 @@ export function discoveryContract(name: string, makeFixture: () => Promise<Fixtu
       return promise;
     };
     const leads = async (discovery: Discovery, role: string): Promise<Leadership> => settle(discovery.elect(role, 'candidate'));
+
+    const fates: Fates = {
+      ...{ connect, crash, settle },
+      cut: (discovery) => fixture.cut(discovery),
+      heal: (discovery) => fixture.heal(discovery),
+    };
 
     beforeAll(async () => void (fixture = await makeFixture()));
     afterEach(async () => {
@@ -368,6 +376,15 @@ export function discoveryContract(name: string, makeFixture: () => Promise<Fixtu
         expect((await settle(waiting)).epoch).toBeGreaterThan(first.epoch);
       });
 
+      test('a role is a lock, whose holders resign, are cut off and crash', async () => {
+        const history = await leaderHistory(fresh('role'), fates);
+        assertLinearizable(lock, history);
+        const answered = history.filter(({ answer }) => answer !== undefined);
+        // Three terms of each process, two leaders that fall, and three terms of each of those who remain, twice.
+        expect(answered.filter(({ input }) => input.op === 'acquire')).toHaveLength(12 + 2 + 9 + 9);
+        expect(history.length - answered.length, 'leaderships that were not resigned').toBe(2);
+      });
+
       test('an aborted candidacy rejects with the reason and stands in nobody’s way', async () => {
         const [a, b, c] = [await connect(), await connect(), await connect()];
         const role = fresh('role');
@@ -426,6 +443,13 @@ export function discoveryContract(name: string, makeFixture: () => Promise<Fixtu
           const winner = versions.findIndex((each) => each !== undefined);
           expect(await some[0]!.record(name).read()).toEqual({ text: `${round}.${winner}`, version });
         }
+      });
+
+      test('a record is linearizable, to those that are cut off amid a write too', async () => {
+        const history = await recordHistory(fresh('record'), fates);
+        assertLinearizable(recordModel, history);
+        expect(history.some(({ answer }) => answer === undefined)).toBe(true);
+        expect(history.filter(({ answer }) => answer?.output === null).length).toBeGreaterThan(10);
       });
 
       test('a watch shows the present state, grows, and never leaves out the last', async () => {

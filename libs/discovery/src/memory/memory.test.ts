@@ -1,6 +1,9 @@
-import { FakeClock, simulate } from '@lab/testing';
+import { join } from 'node:path';
+import { check, lock } from '@lab/checker';
+import { eventually, FakeClock, makeMutant, simulate } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { discoveryContract } from '../contract.ts';
+import { leaderHistory, recordHistory, recordModel, type Fates } from '../histories.ts';
 import { makeMemoryRegistry } from './registry.ts';
 
 discoveryContract('memory', async () => {
@@ -14,6 +17,47 @@ discoveryContract('memory', async () => {
     passTime: () => clock.advanceAsync(50),
     stop: async () => {},
   };
+});
+
+describe('a history of the memory registry', () => {
+  /** On a registry made of sources with a mistake. */
+  async function withMistake<Result>(right: string, wrong: string, run: (fates: Fates) => Promise<Result>): Promise<Result> {
+    const file = right.startsWith('candidacy') ? 'memory/connection.ts' : 'memory/state.ts';
+    using mutant = makeMutant(join(import.meta.dirname, '..'), { file, right, wrong });
+    const mutated = (await mutant.import('memory/registry.ts')) as { makeMemoryRegistry: typeof makeMemoryRegistry };
+    const clock = new FakeClock();
+    const registry = mutated.makeMemoryRegistry({ clock, sessionTimeoutMs: 1_000 });
+    return run({
+      connect: async () => registry.connect(),
+      cut: (discovery) => registry.cut(discovery),
+      heal: (discovery) => registry.heal(discovery),
+      crash: async (discovery) => registry.crash(discovery),
+      async settle(promise) {
+        let isSettled = false;
+        const done = (): void => void (isSettled = true);
+        promise.then(done, done);
+        await eventually(async () => (await clock.advanceAsync(50), isSettled), { intervalMs: 0 });
+        return promise;
+      },
+    });
+  }
+
+  test.each([
+    ['a lost update', 'if (this.#state?.version !== version) return undefined;', ''],
+    ['a write that is told, and not made', 'this.#state = Object.freeze({ text, version: next });', ''],
+  ])('shows %s', async (_, right, wrong) => {
+    const history = await withMistake(right, wrong, (fates) => recordHistory('record', fates));
+    expect(check(recordModel, history).result).toBe('not linearizable');
+  });
+
+  test.each([
+    ['two leaders', 'return first === onFirst;', 'return true;'],
+    ['an epoch that comes again', 'return ++this.#epoch;', 'return this.#epoch || ++this.#epoch;'],
+    ['a leader that does not learn that it is none', 'candidacy.lost?.resolve();\n    if', 'if'],
+  ])('shows %s', async (_, right, wrong) => {
+    const history = await withMistake(right, wrong, (fates) => leaderHistory('role', fates));
+    expect(check(lock, history).result).toBe('not linearizable');
+  });
 });
 
 describe('the memory registry', () => {
