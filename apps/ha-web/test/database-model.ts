@@ -37,7 +37,7 @@ interface Waiter {
 }
 
 /** One life of a server. */
-class Life {
+export class Life {
   readonly bootId: string;
   readonly data: Data;
   alive = true;
