@@ -51,6 +51,7 @@ const rules: Rule[] = [
       !/\/src\/(main|demo)\.ts$|\/deploy\//.test(file) &&
       !file.startsWith('libs/testing/'),
     forbids: /\bprocess\.(env|argv)\b/,
+    except: { 'libs/embedded-postgres/src/index.ts': 'variables for another PostgreSQL would mislead the clients of this one' },
   },
   {
     name: 'a file finds others by import.meta.dirname or fileURLToPath',
@@ -69,6 +70,15 @@ const rules: Rule[] = [
       'apps/ha-web/test/database-machines.ts': 'a client rests between two orders: the load has a pace',
       'apps/image-tagging/test/compose.chaos.test.ts': 'a client rests between two pictures: the load has a pace',
     },
+  },
+  {
+    name: 'what runs in production imports no test tools',
+    why: 'the images of the apps are made without them',
+    applies: (file) =>
+      /^(apps|libs)\/[^/]+\/src\/.*\.tsx?$/.test(file) &&
+      !isTest(file) &&
+      !/^libs\/(testing|simulation)\/|\/contract\.ts$/.test(file),
+    forbids: /\b(from |import\()'@lab\/(testing|simulation)\b/,
   },
   {
     name: 'no test is skipped or alone',

@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startEmbeddedPostgres } from '@lab/embedded-postgres';
 import { systemClock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { compareInTurn, freePort, median, reportBench, type BenchRow } from '@lab/testing';
@@ -13,7 +14,6 @@ import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import pg from 'pg';
 import { ask, connectTo } from '../src/wire/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
-import { startEmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
 import { connectionTo } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';

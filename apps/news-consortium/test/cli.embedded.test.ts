@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { administrator, ConsortiumInProcess } from './consortium-in-process.ts';
 
 const main = join(import.meta.dirname, '../src/main.ts');

@@ -5,12 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import type { EmbeddedPostgres } from '@lab/embedded-postgres';
 import { silentLogger, systemClock, type Clock } from '@lab/process';
 import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
-import type { EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import type { Status } from '../src/messages.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { query } from './assignment-log.ts';

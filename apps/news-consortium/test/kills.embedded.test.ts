@@ -1,7 +1,7 @@
 /** What is left of the promises when agents, nodes and the database die, hang and are cut off while clients are at work: all that they did and saw is checked. */
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { eventually, simulate, type Random } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { trespasses } from './assignment-log.ts';
 import { ConsortiumInProcess } from './consortium-in-process.ts';
 import { longestWait, violations } from './history.ts';

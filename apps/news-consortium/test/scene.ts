@@ -1,7 +1,7 @@
 /** A system on an embedded PostgreSQL, and the words in which tests tell what people do with it. */
 import { randomUUID } from 'node:crypto';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { eventually } from '@lab/testing';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/testing/embedded-postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
 import type { Item } from '../src/messages.ts';

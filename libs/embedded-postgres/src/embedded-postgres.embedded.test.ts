@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { eventually } from '@lab/testing';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
-import { eventually } from './eventually.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from './index.ts';
 
 async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client(url);
@@ -105,6 +107,19 @@ describe('an embedded PostgreSQL', () => {
     expect(await query(server.url, 'select 1 as one')).toEqual([{ one: 1 }]);
   });
 
+  it('starts where the folder of temporary files is closed to others', async () => {
+    const [usual, closed] = [process.env['TMPDIR'], await mkdtemp(join(tmpdir(), 'closed-'))];
+    process.env['TMPDIR'] = closed;
+    try {
+      await using other = await startEmbeddedPostgres();
+      expect(await query(other.url, 'select 1 as one')).toEqual([{ one: 1 }]);
+    } finally {
+      if (usual === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = usual;
+      await rm(closed, { recursive: true });
+    }
+  });
+
   it('leaves neither a process nor a folder when it is stopped, also after a kill', async () => {
     const [killed, running] = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres()]);
     const traces = await Promise.all([killed, running].map(({ url }) => tracesOf(url)));
@@ -115,7 +130,7 @@ describe('an embedded PostgreSQL', () => {
   });
 
   it.each(['SIGKILL', 'SIGINT'] as const)('ends with the process that started it, when that gets %s', async (signal) => {
-    const script = `const { startEmbeddedPostgres } = await import(${JSON.stringify(import.meta.resolve('./embedded-postgres.ts'))});
+    const script = `const { startEmbeddedPostgres } = await import(${JSON.stringify(import.meta.resolve('./index.ts'))});
       console.log((await startEmbeddedPostgres()).url);`;
     const starter = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     const [url] = (await once(createInterface({ input: starter.stdout }), 'line')) as [string];

