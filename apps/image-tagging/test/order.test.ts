@@ -1,4 +1,4 @@
-/** What must have happened before an upload is answered, a job acknowledged, a picture or a result there: each with the mistakes that a test of it must find. */
+/** What must have happened before an upload is answered or a job acknowledged: each with the mistakes that a test of it must find. */
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,6 @@ import { WorkerRole } from '../src/roles/worker.ts';
 import { PictureStore } from '../src/store/picture-store.ts';
 import { defaultNames, topologyOf } from '../src/topology.ts';
 import { picture } from './pictures.ts';
-import { PowerCutDisk } from './power-cut-disk.ts';
 
 const id = 'abcdefghijklmnopqr27';
 const sha256 = createHash('sha256').update(picture).digest('hex');
@@ -168,47 +167,6 @@ describe('a job', () => {
     const mistake = { file: 'roles/worker.ts', right: 'await members.tell(', wrong: 'void members.tell(' };
     await withMistake<typeof WorkerRole>(mistake, async ({ WorkerRole: Mutant }) => {
       await expect(runJob(Mutant!)).rejects.toThrow('expected +0 to be 1');
-    });
-  });
-});
-
-describe('a power cut', () => {
-  /** A picture and its result; what of them is not durable is thrown. */
-  async function runStore(Store: typeof PictureStore): Promise<void> {
-    const disk = new PowerCutDisk();
-    const store = await Store.open(join(folder, 'store'), disk.disk);
-    await putPicture(store);
-    disk.requireDurable(join(folder, 'store/images'));
-    const tag = async (_: string, output: string): Promise<{ bytes: number; sha256: string }> => {
-      await disk.disk.writeFile(output, picture);
-      return { bytes: picture.length, sha256 };
-    };
-    await store.makeResult(id, 'jpg', tag, () => undefined);
-    disk.requireDurable(join(folder, 'store/images'));
-  }
-
-  it('takes nothing of a picture or a result that is there', () => runStore(PictureStore));
-
-  const file = 'store/picture-store.ts';
-  const ifShelfIsNew = 'if ((await disk.mkdir(shelf, { recursive: true })) !== undefined) ';
-  const mistakes: [string, Mistake, RegExp][] = [
-    ['the bytes', { file, right: '    await this.#handle.datasync();\n', wrong: '' }, /data: its bytes$/],
-    [
-      "the shelf's name",
-      { file, right: `${ifShelfIsNew}await sync(images, disk);`, wrong: 'await disk.mkdir(shelf, { recursive: true });' },
-      /images: its names$/,
-    ],
-    ["the picture's name", { file, right: '    await sync(shelf, disk);\n', wrong: '' }, /images\/ab: its names$/],
-    [
-      "the picture's name, as GlusterFS keeps it",
-      { file, right: "    await sync(join(target, 'upload.json'), disk);\n", wrong: '' },
-      /its own name$/,
-    ],
-    ['what a worker made', { file, right: '      await sync(output, this.#disk);\n', wrong: '' }, /\.jpg: its bytes$/],
-  ];
-  it.each(mistakes)('would take %s without its sync', async (_, mistake, lost) => {
-    await withMistake<typeof PictureStore>(mistake, async ({ PictureStore: Mutant }) => {
-      await expect(runStore(Mutant!)).rejects.toThrow(lost);
     });
   });
 });

@@ -199,9 +199,11 @@ export class BlobIndex {
     }
   }
 
+  /** An index whose pack is gone says nothing: after a power cut either may be there without the other. */
   async #listed(): Promise<Set<string>> {
-    const names = (await this.#disk.readdir(this.#packs)).filter((name) => name.endsWith('.index') && !name.startsWith('.'));
-    return new Set(names.map((name) => name.slice(0, -'.index'.length)));
+    const names = new Set(await this.#disk.readdir(this.#packs));
+    const packs = [...names].filter((name) => name.endsWith('.pack')).map((name) => name.slice(0, -'.pack'.length));
+    return new Set(packs.filter((pack) => names.has(`${pack}.index`)));
   }
 
   async #load(known: Known, packs: ReadonlySet<string>): Promise<void> {

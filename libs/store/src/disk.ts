@@ -1,13 +1,48 @@
 /**
- * The file system as the store needs it: Node's own calls, by their names, so that something can stand in between. What the
- * store relies on:
+ * The file system as stores need it: Node's own calls, by their names, and a lock. So something can stand in between, and `FakeDisk` in
+ * its place. What stores rely on:
  *
- * - `sync` of a file's handle resolves when its bytes are durable; of a folder's handle, when its names are;
+ * - `sync` of a file resolves when its bytes are durable; of a folder, when its names are;
  * - `rename` replaces what had the name, and readers see one of the two, whole; `link` never replaces, and rejects with `EEXIST`;
- * - what a process has written is there for others at once, and stays when the process dies.
+ * - what a process has written is there for others at once, and stays when the process dies;
+ * - a file or folder that is open can be used to the end, whatever becomes of its name.
  */
 import * as node from 'node:fs/promises';
+import { tryLock, type HeldLock } from './lock.ts';
 
-export type Disk = Pick<typeof node, 'link' | 'mkdir' | 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat' | 'writeFile'>;
+export interface Disk {
+  link(from: string, to: string): Promise<void>;
+  /** With `recursive`: the outermost folder that it made, `undefined` where all were there. */
+  mkdir(path: string, options?: { recursive?: boolean; mode?: number }): Promise<string | undefined>;
+  /** A folder only for `r`. */
+  open(path: string, flags: 'r' | 'r+' | 'w' | 'wx+'): Promise<DiskFile>;
+  readdir(path: string): Promise<string[]>;
+  readFile(path: string): Promise<Buffer>;
+  rename(from: string, to: string): Promise<void>;
+  rm(path: string, options?: { recursive?: boolean; force?: boolean; maxRetries?: number }): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  stat(path: string): Promise<Stat>;
+  writeFile(path: string, bytes: Uint8Array | string): Promise<void>;
+  /** Takes the lock if it is free. The file is made when it is missing, unless `existing`: then it is as good as taken. */
+  tryLock(path: string, options?: { existing?: boolean }): Promise<HeldLock | undefined>;
+}
 
-export const systemDisk: Disk = node;
+/** As Node's `FileHandle`: what is given a position leaves the file's own alone. */
+export interface DiskFile {
+  read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+  /** May write less than it was asked to. */
+  write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesWritten: number }>;
+  /** The whole content of a file that was just made. */
+  writeFile(bytes: Uint8Array | string): Promise<void>;
+  truncate(length: number): Promise<void>;
+  stat(): Promise<Stat>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Stat {
+  size: number;
+  mtimeMs: number;
+}
+
+export const systemDisk: Disk = { ...node, tryLock: (path, options) => Promise.resolve().then(() => tryLock(path, options)) };

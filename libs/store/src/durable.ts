@@ -16,6 +16,22 @@ export async function sync(path: string, disk: Disk = systemDisk): Promise<void>
   }
 }
 
+/** Makes a file's name durable, on any file system: GlusterFS keeps a name that the file's own sync asks for, and no folder's. */
+export async function syncName(path: string, disk: Disk = systemDisk): Promise<void> {
+  await sync(dirname(path), disk);
+  await sync(path, disk);
+}
+
+/** Makes a folder durably, with those around it that are missing. */
+export async function makeFolder(path: string, disk: Disk = systemDisk, mode = 0o777): Promise<void> {
+  await disk.mkdir(path, { recursive: true, mode });
+  // All, for whoever made them may have been killed before this. One that cannot be synced is not of our making.
+  for (let at = path; at !== dirname(at); at = dirname(at))
+    await sync(dirname(at), disk).catch((error: unknown) => {
+      if (!hasCode(error, 'EACCES', 'EPERM', 'EINVAL', 'EROFS')) throw error;
+    });
+}
+
 /** Writes a file and syncs it; its name is not yet durable. Leaves nothing behind where that fails. */
 export async function writeSynced(path: string, bytes: Uint8Array | string, disk: Disk = systemDisk): Promise<void> {
   const file = await disk.open(path, 'w');
@@ -39,7 +55,7 @@ export async function replaceFile(path: string, bytes: Uint8Array | string, disk
   const aside = join(folder, `.${basename(path)}.new`);
   await writeSynced(aside, bytes, disk);
   await disk.rename(aside, path);
-  await sync(folder, disk);
+  await syncName(path, disk);
 }
 
 /**
@@ -49,18 +65,18 @@ export async function replaceFile(path: string, bytes: Uint8Array | string, disk
 export async function createOnce(path: string, text: string, disk: Disk = systemDisk): Promise<string> {
   const aside = join(dirname(path), `tmp-${randomUUID()}`);
   await writeSynced(aside, text, disk);
+  let there = text;
   try {
     await disk.link(aside, path);
-    // Some file systems make a new name durable with the file's own sync only.
-    await sync(path, disk);
-    return text;
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error;
-    return await disk.readFile(path, 'utf8');
+    there = (await disk.readFile(path)).toString();
   } finally {
     await disk.rm(aside, { force: true });
-    await sync(dirname(path), disk);
   }
+  // Also what another one made, who may have been killed before this.
+  await syncName(path, disk);
+  return there;
 }
 
 /** `undefined` where there is no such file. */

@@ -2,12 +2,11 @@
  * What keeps a store sound and small: scrubbing, which reads every stored byte again and compares it with its checksum, and the
  * removal of what no version needs. Any process may do either; removal is for one at a time.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { readIfThere, replaceFile, seal, sync, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
-import { tryLock } from './lock.ts';
+import type { DiskFile } from './disk.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
 import { isLost, isRecordName, type Stored, type Store, type Version } from './store.ts';
 
@@ -61,31 +60,40 @@ export async function scrub(
 
 /**
  * Packs without an index: a directory entry was lost, or whoever removed them was killed at it. They get a new one, the same
- * that a writer would give them a moment later. Under the lock, so that nobody removes them meanwhile.
+ * that a writer would give them a moment later. Under the lock, so that nobody removes them meanwhile. An index without a pack goes.
  */
 function adoptPacks(store: AnyStore): Promise<void> {
+  const packs = join(store.directory, 'packs');
   return store.mutex.run(async () => {
-    const names = new Set(await store.disk.readdir(join(store.directory, 'packs')));
-    for (const name of names)
-      if (name.endsWith('.pack') && !names.has(name.replace('.pack', '.index')))
-        await store.index.repairIndex(name.slice(0, -'.pack'.length));
+    const names = new Set(await store.disk.readdir(packs));
+    for (const name of names) {
+      const [, id, kind] = /^(\w+)\.(pack|index)$/.exec(name) ?? [];
+      if (kind === 'pack' && !names.has(`${id}.index`)) await store.index.repairIndex(id!);
+      // Once more, for a pack is given its name before its index is.
+      if (kind === 'index' && !(await isThere(store, join(packs, `${id}.pack`))))
+        await store.disk.rm(join(packs, name), { force: true });
+    }
     await store.index.refresh();
   });
 }
+
+const isThere = (store: AnyStore, path: string): Promise<boolean> =>
+  store.disk.stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
   const folder = join(store.directory, 'packs');
   const findings: Finding[] = [];
   const bundles = await soundIndex(store, pack, findings);
-  let file: FileHandle;
+  let file: DiskFile;
   try {
     file = await store.disk.open(join(folder, `${pack}.pack`), 'r+');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // Housekeeping in another process removes the index first.
-    if ((await readIfThere(join(folder, `${pack}.index`), store.disk)) === undefined) return { bytes: 0, findings: [] };
-    for (const { header } of bundles) for (const { hash } of header.blobs) await store.index.mark(pack, hash);
-    return { bytes: 0, findings: [...findings, { what: 'missing', place: `packs/${pack}.pack`, repaired: false }] };
+    // Removed meanwhile; what a version needed of it is found to be missing.
+    return { bytes: 0, findings: [] };
   }
   try {
     let bytes = 0;
@@ -106,7 +114,7 @@ async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): P
   return bundles;
 }
 
-async function scrubBundle(store: AnyStore, pack: string, file: FileHandle, bundle: PackedBundle): Promise<Finding[]> {
+async function scrubBundle(store: AnyStore, pack: string, file: DiskFile, bundle: PackedBundle): Promise<Finding[]> {
   const { header, offset } = bundle;
   const place = `packs/${pack}.pack:${offset}`;
   const expected = encodeHeader(header);
@@ -208,7 +216,7 @@ const smallPacksMin = 16;
  * while another process is at it.
  */
 export async function sweep(store: AnyStore, { nowMs, graceMs }: SweepOptions): Promise<Swept> {
-  const alone = tryLock(join(store.directory, 'housekeeping.lock'));
+  const alone = await store.disk.tryLock(join(store.directory, 'housekeeping.lock'));
   if (alone === undefined) return { packs: 0, bytes: 0 };
   try {
     return await sweepAlone(store, nowMs, graceMs);
@@ -317,6 +325,12 @@ interface Removal {
   written: number;
 }
 
+/** What forgot a version may have been killed before its sync: a power cut must not bring back what has lost its blobs. */
+async function syncVersions(store: AnyStore): Promise<void> {
+  const folder = join(store.directory, 'versions');
+  for (const name of await store.disk.readdir(folder)) await sync(join(folder, name), store.disk);
+}
+
 async function removePacks(store: AnyStore, { anew, before, live, written }: Removal): Promise<Swept> {
   const folder = join(store.directory, 'packs');
   return store.mutex.run(async () => {
@@ -327,11 +341,11 @@ async function removePacks(store: AnyStore, { anew, before, live, written }: Rem
     if (newlyLive === undefined) return { packs: 0, bytes: 0 };
     // What a new version needs and was not copied stays where it is.
     for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');
-    // A pack without an index can be told from one that is lost; an index without its pack cannot.
-    for (const kind of ['index', 'pack']) {
-      for (const pack of doomed.keys()) await store.disk.rm(join(folder, `${pack}.${kind}`), { force: true });
-      await sync(folder, store.disk);
-    }
+    if (doomed.size > 0) await syncVersions(store);
+    for (const pack of doomed.keys())
+      for (const kind of ['index', 'pack']) await store.disk.rm(join(folder, `${pack}.${kind}`), { force: true });
+    // A damaged copy must not come back when its mark is gone.
+    await sync(folder, store.disk);
     await store.index.refresh();
     await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
     const bytes = [...doomed.values()].reduce((sum, state) => sum + state.bytes, -written);

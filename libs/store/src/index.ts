@@ -1,4 +1,4 @@
-export { systemDisk, type Disk } from './disk.ts';
+export { systemDisk, type Disk, type DiskFile } from './disk.ts';
 export { scrub, sliceCount, sweep, type Finding, type Scrubbed, type SweepOptions, type Swept } from './housekeeping.ts';
 export { LockedError } from './lock.ts';
 export { ownRecord, type OwnRecord } from './record.ts';

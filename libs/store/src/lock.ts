@@ -7,6 +7,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { retry, systemClock } from '@lab/process/time';
+import type { Disk } from './disk.ts';
 
 /** SQLITE_BUSY and SQLITE_LOCKED: somebody has it. */
 const busyCodes = [5, 6];
@@ -46,9 +47,9 @@ export class LockedError extends Error {
 }
 
 /** Waits for a lock, at most so long; then it is a `LockedError` with this message. */
-export function acquireLock(path: string, withinMs: number, message: string): Promise<HeldLock> {
-  const attempt = (): HeldLock => {
-    const lock = tryLock(path);
+export function acquireLock(disk: Disk, path: string, withinMs: number, message: string): Promise<HeldLock> {
+  const attempt = async (): Promise<HeldLock> => {
+    const lock = await disk.tryLock(path);
     if (lock === undefined) throw new LockedError(message);
     return lock;
   };
@@ -58,10 +59,12 @@ export function acquireLock(path: string, withinMs: number, message: string): Pr
 
 /** Runs one piece of work at a time, over all processes that use this path. */
 export class Mutex {
+  readonly #disk: Disk;
   readonly #path: string;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(path: string) {
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk;
     this.#path = path;
   }
 
@@ -73,6 +76,7 @@ export class Mutex {
 
   async #runLocked<T>(work: () => Promise<T>): Promise<T> {
     const lock = await acquireLock(
+      this.#disk,
       this.#path,
       patienceMs,
       `the store's lock ${this.#path} was taken for ${patienceMs / 1000} s: a process that uses the store hangs`,

@@ -5,7 +5,6 @@
  *   u32 magic "LBI1", u32 number of bundles, then for each: u32 offset, the header (see bundle.ts); at the end SHA-256 of all before
  */
 import { hash as digest } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import {
   blobsMax,
   blobsOf,
@@ -16,6 +15,7 @@ import {
   MalformedBundleError,
   type BundleHeader,
 } from './bundle.ts';
+import type { DiskFile } from './disk.ts';
 
 const magic = 0x4c424931;
 
@@ -54,14 +54,14 @@ export function decodeIndex(bytes: Buffer): PackedBundle[] {
 }
 
 /** A bundle from its pack; its blobs are not checked. */
-export async function readBundle(file: FileHandle, bundle: PackedBundle): Promise<Buffer> {
+export async function readBundle(file: DiskFile, bundle: PackedBundle): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(bytesOfBundle(bundle));
   const { bytesRead } = await file.read(bytes, 0, bytes.length, bundle.offset);
   return bytes.subarray(0, bytesRead);
 }
 
 /** The bundles of a pack as the pack itself tells them; where a header is damaged it goes on with the next that is not. */
-export async function walkPack(file: FileHandle): Promise<PackedBundle[]> {
+export async function walkPack(file: DiskFile): Promise<PackedBundle[]> {
   const { size } = await file.stat();
   const bundles: PackedBundle[] = [];
   for (let offset = 0; offset < size;) {
@@ -80,7 +80,7 @@ export async function walkPack(file: FileHandle): Promise<PackedBundle[]> {
  * Of a pack that was being written when its writer died: the bundles that had been, from its beginning to the first that is not
  * whole and sound.
  */
-export async function walkUnfinished(file: FileHandle): Promise<PackedBundle[]> {
+export async function walkUnfinished(file: DiskFile): Promise<PackedBundle[]> {
   const bundles: PackedBundle[] = [];
   let end = 0;
   for (const bundle of await walkPack(file)) {
@@ -93,7 +93,7 @@ export async function walkUnfinished(file: FileHandle): Promise<PackedBundle[]> 
 }
 
 /** Where the next header may begin; the end of the file where none does. */
-async function nextMagic(file: FileHandle, from: number, size: number): Promise<number> {
+async function nextMagic(file: DiskFile, from: number, size: number): Promise<number> {
   const rest = Buffer.alloc(size - from);
   await file.read(rest, 0, rest.length, from);
   const at = rest.indexOf(bundleMagic);
@@ -103,7 +103,7 @@ async function nextMagic(file: FileHandle, from: number, size: number): Promise<
 /** Headers are mostly small; a large one is read again in full. */
 const headerGuessBytes = 4096;
 
-async function bundleAt(file: FileHandle, offset: number, size: number): Promise<PackedBundle | undefined> {
+async function bundleAt(file: DiskFile, offset: number, size: number): Promise<PackedBundle | undefined> {
   for (const length of [headerGuessBytes, headerBytesOf(blobsMax)]) {
     const bytes = Buffer.alloc(Math.min(length, size - offset));
     await file.read(bytes, 0, bytes.length, offset);

@@ -7,12 +7,11 @@
  * by bundle, all that had been written, for a killed process takes nothing with it that it had handed to the kernel.
  */
 import { randomUUID } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sync, writeSynced } from './durable.ts';
 import { decodeHeader, type BundleHeader } from './bundle.ts';
-import type { Disk } from './disk.ts';
-import { tryLock, type HeldLock } from './lock.ts';
+import type { Disk, DiskFile } from './disk.ts';
+import type { HeldLock } from './lock.ts';
 import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
 
 /**
@@ -25,7 +24,7 @@ const sealingMax = 2;
 
 interface OpenPack {
   id: string;
-  file: FileHandle;
+  file: DiskFile;
   size: number;
   bundles: PackedBundle[];
   /** All that was given a place so far. */
@@ -66,10 +65,12 @@ export class PackWriter {
     // Another process may take a folder that is not locked yet for one of a dead writer.
     for (;;) {
       await this.#disk.mkdir(this.#folder);
-      this.#lock = tryLock(join(this.#folder, 'lock'));
+      this.#lock = await this.#disk.tryLock(join(this.#folder, 'lock'));
       if (this.#lock !== undefined) break;
       this.#folder = join(this.#incoming, newId());
     }
+    // Nobody would take over what a power cut left without its lock.
+    await sync(this.#folder, this.#disk);
     await this.takeOver();
   }
 
@@ -160,7 +161,7 @@ export class PackWriter {
         await this.#disk.rm(folder, { recursive: true, force: true }).catch(() => undefined);
         continue;
       }
-      const lock = tryLock(join(folder, 'lock'), { existing: true });
+      const lock = await this.#disk.tryLock(join(folder, 'lock'), { existing: true });
       if (lock === undefined) continue;
       try {
         await this.#salvageAll(folder);
@@ -272,6 +273,6 @@ export class PackWriter {
 
 const newId = (): string => randomUUID().replaceAll('-', '');
 
-async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
+async function writeAll(file: DiskFile, bytes: Buffer, offset: number): Promise<void> {
   for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
 }

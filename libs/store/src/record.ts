@@ -26,7 +26,7 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
   return {
     async load() {
       const inUse = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
-      lock = await acquireLock(`${path}.lock`, patienceMs, inUse);
+      lock = await acquireLock(store.disk, `${path}.lock`, patienceMs, inUse);
       const bytes = await readIfThere(path, store.disk);
       if (bytes === undefined) return undefined;
       const record = unseal(bytes);

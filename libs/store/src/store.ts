@@ -12,7 +12,7 @@ import { BlobIndex } from './blob-index.ts';
 import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { chunksIn, manifestChunks } from './chunker.ts';
 import { systemDisk, type Disk } from './disk.ts';
-import { readIfThere, replaceFile, seal, sync, unseal, writeSynced } from './durable.ts';
+import { makeFolder, readIfThere, replaceFile, seal, sync, unseal, writeSynced } from './durable.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
 import { PackWriter } from './pack-writer.ts';
@@ -103,7 +103,7 @@ export class Store<V extends Version> {
     this.#versions = join(directory, 'versions');
     this.index = new BlobIndex(directory, this.disk);
     this.writer = new PackWriter(directory, this.disk, (pack, bundles) => this.index.add(pack, bundles));
-    this.mutex = new Mutex(join(directory, 'lock'));
+    this.mutex = new Mutex(this.disk, join(directory, 'lock'));
   }
 
   /**
@@ -113,7 +113,7 @@ export class Store<V extends Version> {
   static async open<V extends Version>(directory: string, options: StoreOptions): Promise<Store<V>> {
     const store = new Store<V>(directory, options);
     const { disk } = store;
-    await disk.mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeFolder(directory, disk, 0o700);
     await store.#checkFormat();
     for (const folder of folders) await disk.mkdir(join(directory, folder), { recursive: true });
     await sync(directory, disk);
@@ -220,9 +220,10 @@ export class Store<V extends Version> {
       // Unlike a rename, a link never replaces what is there.
       await this.disk.link(aside, join(folder, String(version)));
       await this.disk.rm(aside);
+      await sync(folder, this.disk);
       const surplus = keep === undefined ? [] : [...numbers, version].slice(0, -keep);
       for (const number of surplus) await this.disk.rm(join(folder, String(number)));
-      await sync(folder, this.disk);
+      if (surplus.length > 0) await sync(folder, this.disk);
       return { version, removed: surplus.length };
     });
   }

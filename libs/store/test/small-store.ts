@@ -32,8 +32,9 @@ const options: StoreOptions = {
   hashesIn: (manifest) => parse(manifest).flatMap(([, hashes]) => hashes),
 };
 
-export const openStore = (directory: string, disk: Disk = systemDisk): Promise<Store<Version>> =>
-  Store.open(directory, { ...options, disk });
+/** `Class` may be a mutant. */
+export const openStore = (directory: string, disk: Disk = systemDisk, Class = Store): Promise<Store<Version>> =>
+  Class.open(directory, { ...options, disk });
 
 /** For `sweep`: everything is old enough. */
 export const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };

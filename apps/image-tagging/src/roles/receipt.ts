@@ -39,7 +39,8 @@ export class Receipt {
     if (problem !== undefined) throw new Refusal('invalid', problem);
     const id = idOf(header.key);
     let stored = await store.stored(id);
-    if (stored === undefined) {
+    if (stored !== undefined) await store.sync(id);
+    else {
       const partial = await store.resume(id, header);
       try {
         yield* this.#receive(partial, header, incoming);

@@ -13,11 +13,9 @@
  * Each try writes a file of its own, which begins as a copy of what the longest one before it had: so nobody, however late, writes into a picture.
  */
 import { createHash, randomUUID, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, readdir, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
-import { systemDisk, type Disk } from '@lab/store';
-import { createOnce, hasCode, readIfThere, replaceFile, sync } from '@lab/store/durable';
+import { dirname, join } from 'node:path';
+import { systemDisk, type Disk, type DiskFile } from '@lab/store';
+import { createOnce, hasCode, makeFolder, readIfThere, replaceFile, sync, syncName } from '@lab/store/durable';
 import type { Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
 import { resultSchema, uploadSchema, type Result } from '../messages.ts';
@@ -30,34 +28,38 @@ const leftoverMs = 3_600_000;
 export class PictureStore {
   readonly #images: string;
   readonly #partial: string;
-  readonly #bin = new Bin();
   readonly #disk: Disk;
+  readonly #bin: Bin;
 
   private constructor(folder: string, disk: Disk) {
     this.#disk = disk;
+    this.#bin = new Bin(disk);
     this.#images = join(folder, 'images');
     this.#partial = join(folder, 'partial');
   }
 
-  /** What is made durable, and in which order, goes by `disk`. */
   static async open(folder: string, disk: Disk = systemDisk): Promise<PictureStore> {
     const store = new PictureStore(folder, disk);
-    await mkdir(store.#images, { recursive: true });
-    await mkdir(store.#partial, { recursive: true });
+    for (const each of [store.#images, store.#partial]) await makeFolder(each, disk);
     return store;
   }
 
   /** A picture's upload, if it was stored whole. */
   async stored(id: string): Promise<Upload | undefined> {
-    const bytes = await readIfThere(join(this.#folderOf(id), 'upload.json'));
+    const bytes = await readIfThere(join(this.#folderOf(id), 'upload.json'), this.#disk);
     return bytes === undefined ? undefined : uploadSchema.parse(JSON.parse(bytes.toString()));
+  }
+
+  /** Makes safe what is stored, for who is about to rely on it: whoever stored it may have been killed before that. */
+  async sync(id: string): Promise<void> {
+    await syncPicture(this.#folderOf(id), this.#disk);
   }
 
   /** Begins a try of an upload, behind what earlier tries of the same bytes have stored. */
   async resume(id: string, { sha256, bytes }: Pick<Upload, 'sha256' | 'bytes'>): Promise<PartialUpload> {
     const folder = join(this.#partial, checkedId(id));
     const name = `${sha256}-${bytes}-`;
-    const earlier = await triesIn(folder, name);
+    const earlier = await triesIn(folder, name, this.#disk);
     const longest = earlier.reduce<Try | undefined>(
       (best, each) => (best !== undefined && best.bytes >= each.bytes ? best : each),
       undefined,
@@ -65,30 +67,30 @@ export class PictureStore {
     // The longest may still be going on; of the others nobody needs the bytes.
     this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
     const own = join(folder, `${name}${randomUUID()}`);
-    const paths = { own, all: folder, target: this.#folderOf(id), images: this.#images };
+    const paths = { own, all: folder, target: this.#folderOf(id) };
     return new PartialUpload(paths, await createIn(own, this.#disk), longest, this.#bin, this.#disk);
   }
 
   /** Erases the tries that nobody has gone on with since `beforeMs` (milliseconds since 1970); tells how many. */
   async eraseAbandoned(beforeMs: number): Promise<number> {
     let erased = 0;
-    for (const id of await readdir(this.#partial)) {
+    for (const id of await this.#disk.readdir(this.#partial)) {
       const folder = join(this.#partial, id);
-      for (const { path, modifiedMs } of await triesIn(folder, '')) {
+      for (const { path, modifiedMs } of await triesIn(folder, '', this.#disk)) {
         if (modifiedMs >= beforeMs) continue;
-        await rm(path, { recursive: true, force: true });
+        await this.#disk.rm(path, { recursive: true, force: true });
         erased++;
       }
       // Empty only where nobody is about to begin.
-      await rmdir(folder).catch(() => {});
+      await this.#disk.rmdir(folder).catch(() => {});
     }
     return erased;
   }
 
   /** Ids of all that was stored, in no order. */
   async *ids(): AsyncIterableIterator<string> {
-    for (const shelf of await readdir(this.#images)) {
-      for (const id of await readdir(join(this.#images, shelf))) if (idProblem(id) === undefined) yield id;
+    for (const shelf of await this.#disk.readdir(this.#images)) {
+      for (const id of await this.#disk.readdir(join(this.#images, shelf))) if (idProblem(id) === undefined) yield id;
     }
   }
 
@@ -101,12 +103,12 @@ export class PictureStore {
   }
 
   /** The bytes of a file from an offset on; what it reads from must be one of the two paths above. */
-  async *read(path: string, offset: number): AsyncIterableIterator<Buffer> {
-    yield* createReadStream(path, { start: offset, highWaterMark: readBytes }) as AsyncIterable<Buffer>;
+  read(path: string, offset: number): AsyncIterableIterator<Buffer> {
+    return read(path, offset, Infinity, this.#disk);
   }
 
   async result(id: string): Promise<Result | undefined> {
-    const bytes = await readIfThere(join(this.#folderOf(id), 'result.json'));
+    const bytes = await readIfThere(join(this.#folderOf(id), 'result.json'), this.#disk);
     return bytes === undefined ? undefined : resultSchema.parse(JSON.parse(bytes.toString()));
   }
 
@@ -125,10 +127,10 @@ export class PictureStore {
     let mine: Result;
     try {
       const { bytes, sha256 } = await make(this.originalPath(id), output);
-      await sync(output, this.#disk);
+      await syncName(output, this.#disk);
       mine = { tagged: { name, bytes, sha256 } };
     } catch (error) {
-      await rm(output, { force: true });
+      await this.#disk.rm(output, { force: true });
       const reason = failed(error);
       if (reason === undefined) throw error;
       mine = { reason };
@@ -144,7 +146,7 @@ export class PictureStore {
   async #decide(id: string, mine: Result, output?: string): Promise<Result> {
     const text = JSON.stringify(mine);
     const decided = await createOnce(join(this.#folderOf(id), 'result.json'), text, this.#disk);
-    if (decided !== text && output !== undefined) await rm(output, { force: true });
+    if (decided !== text && output !== undefined) await this.#disk.rm(output, { force: true });
     await this.#clean(id, decided);
     return resultSchema.parse(JSON.parse(decided));
   }
@@ -152,11 +154,11 @@ export class PictureStore {
   /** What workers left that died long ago; by the file system's own clock. */
   async #clean(id: string, decided: string): Promise<void> {
     const folder = this.#folderOf(id);
-    const { mtimeMs: nowMs } = await stat(folder);
-    for (const name of await readdir(folder)) {
+    const { mtimeMs: nowMs } = await this.#disk.stat(folder);
+    for (const name of await this.#disk.readdir(folder)) {
       if (!/^(tagged|tmp)-/.test(name) || decided.includes(`"${name}"`)) continue;
-      const { mtimeMs } = await stat(join(folder, name)).catch(() => ({ mtimeMs: Infinity }));
-      if (nowMs - mtimeMs > leftoverMs) await rm(join(folder, name), { force: true });
+      const { mtimeMs } = await this.#disk.stat(join(folder, name)).catch(() => ({ mtimeMs: Infinity }));
+      if (nowMs - mtimeMs > leftoverMs) await this.#disk.rm(join(folder, name), { force: true });
     }
   }
 
@@ -170,18 +172,23 @@ export class PictureStore {
  * so that no more than one of Node's four threads for files is lost to that; what is dropped meanwhile, or cannot be removed, is left to `eraseAbandoned`.
  */
 class Bin {
+  readonly #disk: Disk;
   #busy = false;
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+  }
 
   drop(...paths: readonly string[]): void {
     if (this.#busy || paths.length === 0) return;
     this.#busy = true;
-    void removeAll(paths).finally(() => (this.#busy = false));
+    void this.#removeAll(paths).finally(() => (this.#busy = false));
   }
-}
 
-async function removeAll(paths: readonly string[]): Promise<void> {
-  // Again, where a writer that was slower has just put something there.
-  for (const path of paths) await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+  async #removeAll(paths: readonly string[]): Promise<void> {
+    // Again, where a writer that was slower has just put something there.
+    for (const path of paths) await this.#disk.rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+  }
 }
 
 /** What an earlier try has left. */
@@ -192,11 +199,11 @@ interface Try {
 }
 
 /** Some may vanish meanwhile. */
-async function triesIn(folder: string, prefix: string): Promise<Try[]> {
-  const names = (await readdir(folder).catch(() => [])).filter((name) => name.startsWith(prefix));
+async function triesIn(folder: string, prefix: string, disk: Disk): Promise<Try[]> {
+  const names = (await disk.readdir(folder).catch(() => [])).filter((name) => name.startsWith(prefix));
   const tries = names.map(async (name) => {
     const path = join(folder, name);
-    const found = await stat(join(path, 'data')).catch(() => stat(path).then(({ mtimeMs }) => ({ mtimeMs, size: 0 })));
+    const found = await disk.stat(join(path, 'data')).catch(() => disk.stat(path).then(({ mtimeMs }) => ({ mtimeMs, size: 0 })));
     return { path, bytes: found.size, modifiedMs: found.mtimeMs };
   });
   return (await Promise.allSettled(tries)).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
@@ -206,15 +213,14 @@ interface PartialPaths {
   /** The folder of this try, and of all tries of this upload. */
   readonly own: string;
   readonly all: string;
-  /** The picture's folder, and that of all pictures. */
+  /** The picture's folder. */
   readonly target: string;
-  readonly images: string;
 }
 
 /** A try of an upload: its bytes are appended in order, hashed, and checked in the end. */
 export class PartialUpload {
   readonly #paths: PartialPaths;
-  readonly #handle: FileHandle;
+  readonly #handle: DiskFile;
   readonly #earlier: Try | undefined;
   readonly #hash: Hash = createHash('sha256');
   readonly #bin: Bin;
@@ -222,7 +228,7 @@ export class PartialUpload {
   #bytes = 0;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(paths: PartialPaths, handle: FileHandle, earlier: Try | undefined, bin: Bin, disk: Disk) {
+  constructor(paths: PartialPaths, handle: DiskFile, earlier: Try | undefined, bin: Bin, disk: Disk) {
     this.#paths = paths;
     this.#handle = handle;
     this.#earlier = earlier;
@@ -242,9 +248,8 @@ export class PartialUpload {
   /** Takes over what is stored, before the first `append`; yields how much it has so far. */
   async *takeOver(): AsyncGenerator<number> {
     if (this.#earlier === undefined || this.storedBytes === 0) return;
-    const end = this.storedBytes - 1;
-    for await (const chunk of createReadStream(join(this.#earlier.path, 'data'), { end, highWaterMark: readBytes })) {
-      await this.append(chunk as Buffer);
+    for await (const chunk of read(join(this.#earlier.path, 'data'), 0, this.storedBytes, this.#disk)) {
+      await this.append(chunk);
       yield this.#bytes;
     }
   }
@@ -252,8 +257,8 @@ export class PartialUpload {
   /** The first bytes, at most so many. */
   async head(length: number): Promise<Buffer> {
     await this.#writing;
-    const { buffer, bytesRead } = await this.#handle.read(Buffer.alloc(length), 0, length, 0);
-    return buffer.subarray(0, bytesRead);
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, (await this.#handle.read(bytes, 0, length, 0)).bytesRead);
   }
 
   /** Resolves when the bytes before these are written: one piece is written while the next one comes. */
@@ -275,29 +280,26 @@ export class PartialUpload {
 
   /** Makes it the picture, unless another try was faster: then that one stays. Safe when it resolves. */
   async commit(upload: Upload): Promise<void> {
-    const { own, all, target, images } = this.#paths;
+    const { own, all, target } = this.#paths;
     const disk = this.#disk;
     await this.#writing;
-    await this.#handle.datasync();
-    const shelf = join(target, '..');
-    if ((await disk.mkdir(shelf, { recursive: true })) !== undefined) await sync(images, disk);
+    await this.#handle.sync();
+    await disk.mkdir(dirname(target), { recursive: true });
     try {
       await replaceFile(join(own, 'upload.json'), JSON.stringify(upload), disk);
       await disk.rename(own, target);
     } catch (error) {
       if (!hasCode(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
     }
-    await sync(shelf, disk);
-    // Its name too is safe only now: GlusterFS makes durable what a file's own sync asks for, and not what its folder's does.
-    await sync(join(target, 'upload.json'), disk);
+    await syncPicture(target, disk);
     this.#bin.drop(all);
   }
 
   /** What this try has stored, and what it took over, is of no use: the next one begins anew. */
   async erase(): Promise<void> {
-    await rm(this.#paths.own, { recursive: true, force: true });
-    if (this.#earlier !== undefined) await rm(this.#earlier.path, { recursive: true, force: true });
-    await rmdir(this.#paths.all).catch(() => {});
+    await this.#disk.rm(this.#paths.own, { recursive: true, force: true });
+    if (this.#earlier !== undefined) await this.#disk.rm(this.#earlier.path, { recursive: true, force: true });
+    await this.#disk.rmdir(this.#paths.all).catch(() => {});
   }
 
   /** What was stored stays, for the next try. */
@@ -307,8 +309,17 @@ export class PartialUpload {
   }
 }
 
+/** Makes the name of a picture safe, and that of its shelf, whoever gave it. */
+async function syncPicture(folder: string, disk: Disk): Promise<void> {
+  const shelf = dirname(folder);
+  await sync(dirname(shelf), disk);
+  await sync(shelf, disk);
+  // GlusterFS keeps the name of a folder that a file in it asks for.
+  await sync(join(folder, 'upload.json'), disk);
+}
+
 /** Creates the data of a try, and its folder: once more where that is just removed, with all tries of a picture that is whole, or as an empty one. */
-async function createIn(own: string, disk: Disk): Promise<FileHandle> {
+async function createIn(own: string, disk: Disk): Promise<DiskFile> {
   for (let left = 10; ; left--) {
     try {
       await disk.mkdir(own, { recursive: true });
@@ -319,7 +330,30 @@ async function createIn(own: string, disk: Disk): Promise<FileHandle> {
   }
 }
 
-async function writeAll(handle: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
+/** The bytes of a file from one offset up to another, or its end; each piece is read while the one before it is used. */
+async function* read(path: string, from: number, to: number, disk: Disk): AsyncIterableIterator<Buffer> {
+  const file = await disk.open(path, 'r');
+  const piece = async (at: number, end: number): Promise<Buffer> => {
+    const bytes = Buffer.allocUnsafe(Math.min(readBytes, end - at));
+    return bytes.subarray(0, (await file.read(bytes, 0, bytes.length, at)).bytesRead);
+  };
+  try {
+    const end = Math.min(to, (await file.stat()).size);
+    let next = piece(from, end);
+    for (let at = from; at < end;) {
+      const bytes = await next;
+      if (bytes.length === 0) return;
+      at += bytes.length;
+      next = piece(at, end);
+      next.catch(() => {});
+      yield bytes;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(handle: DiskFile, chunk: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < chunk.length;) {
     done += (await handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
   }
