@@ -9,13 +9,13 @@ function run(tool: string, ...args: string[]): { status: number | null; stdout: 
   return { status, stdout, stderr };
 }
 
-describe.each(['demo.ts', 'test-all.ts'])('%s', (tool) => {
+describe.each(['demo.ts', 'mutants.ts', 'test-all.ts'])('%s', (tool) => {
   it('shows its help, and starts nothing', () => {
     expect(run(tool, '--help')).toEqual({ status: 0, stdout: expect.stringMatching(/^Usage: npm run /) as string, stderr: '' });
   });
 
   it('starts nothing where one of its arguments is unknown', () => {
-    const known = tool === 'demo.ts' ? 'word-count' : '--no-engine';
+    const known = tool === 'test-all.ts' ? '--no-engine' : 'word-count';
     expect(run(tool, known, 'nothing')).toEqual({
       status: 2,
       stdout: '',

@@ -60,7 +60,7 @@ const membersOptions = { groupName: 'images', clock: systemClock, newId: () => c
 const host = { clock: systemClock, nowMs: () => 5, log: silentLogger };
 
 /** Runs a copy of the sources with one mistake. */
-async function withMistake<T>(mistake: Mistake, use: (module: Record<string, T>) => Promise<void>): Promise<void> {
+async function withMistake<T>(mistake: Omit<Mistake, 'rule'>, use: (module: Record<string, T>) => Promise<void>): Promise<void> {
   using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
   await use((await mutant.import(mistake.file)) as Record<string, T>);
 }

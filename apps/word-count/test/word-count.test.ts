@@ -1,34 +1,16 @@
 /** The promise, under a seed: the counts are those of a plain loop, whatever dies, and whatever comes twice or late. */
-import { join } from 'node:path';
 import { makeMemoryServer } from '@lab/middleware';
 import { silentLogger } from '@lab/process';
-import { findFailure, simulateSeeds } from '@lab/simulation';
-import { makeMutant, type Mistake } from '@lab/testing';
+import { simulateSeeds } from '@lab/simulation';
 import { describe, expect, it, vi } from 'vitest';
 import { batchesOf, WordCount } from '../src/domain/word-count.ts';
-import { batchCharactersMax } from '../src/messages.ts';
+import { batchCharactersMax, batchesMax } from '../src/messages.ts';
 import { Counter } from '../src/roles/counter.ts';
 import { countWords } from '../src/roles/reader.ts';
 import { simulatedWordCount } from './simulated-system.ts';
 
-describe('the counts are those of a plain loop', () => {
-  it('whatever dies, and whatever comes twice or late', () => simulateSeeds(simulatedWordCount(), 200, process.env));
-
-  const counter = (right: string, wrong: string): Mistake => ({ file: 'roles/counter.ts', right, wrong });
-  const mistakes: [string, Mistake][] = [
-    ['acknowledges before the answer is safe', counter('await held.settled;', '')],
-    ['takes the last number for the end', counter('if (held.state.complete)', 'if (batch.number === batch.total - 1)')],
-    ['forgets the answers of others', counter("read(answers, 'first')", "read(answers, 'next')")],
-    ['holds what comes after the answer', counter('if (this.#answered.has(batch.job)) return;', '')],
-    ['counts a repeat', { file: 'domain/word-count.ts', right: 'if (this.#seen.has(number)) return;', wrong: '' }],
-  ];
-  it.each(mistakes)('but not those of a counter that %s', async (_, mistake) => {
-    using mutant = makeMutant(join(import.meta.dirname, '../src'), mistake);
-    const { Counter: Mutant } = (await mutant.import('roles/counter.ts')) as { Counter: typeof Counter };
-    const failure = await findFailure(simulatedWordCount(Mutant), 200);
-    expect(failure?.scenario.faults?.length).toBeLessThanOrEqual(5);
-  });
-});
+it('the counts are those of a plain loop, whatever dies, and whatever comes twice or late', () =>
+  simulateSeeds(simulatedWordCount(), 200, process.env));
 
 describe('a job', () => {
   it('that two readers ask for at once is answered once', async () => {
@@ -49,6 +31,13 @@ describe('a job', () => {
     expect(long).toEqual([[lines[0]]]);
     for (const few of [[''], ['', 'a']]) expect(batchesOf(few, batchCharactersMax)).toEqual([few]);
     expect(batchesOf([], batchCharactersMax)).toEqual([[]]);
+  });
+
+  it('with more batches than a counter can hold is refused before anything is sent', async () => {
+    const send = (): Promise<never> => Promise.reject(new Error('something was sent'));
+    const lines = Array<string>(batchesMax + 1).fill('a'.repeat(batchCharactersMax));
+    const asked = countWords({ broker: { declare: send, read: send, publish: send }, job: 'job', lines });
+    await expect(asked).rejects.toThrow('at most 60000 are one job');
   });
 
   it('with more words than an answer holds is refused', () => {

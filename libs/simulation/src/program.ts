@@ -18,7 +18,7 @@ const settings = z.object({
   save: file.optional().describe('writes the shrunk list of a failure to this file, for --faults'),
   events: file.optional().describe('writes the events of the failure, or of the one run, to this file, as JSON lines'),
   jobs: wholeNumber(1, 256).default(availableParallelism()).describe('worker processes'),
-  json: z.stringbool().default(false).describe('prints the outcome as JSON'),
+  json: z.boolean().default(false).describe('prints the outcome as JSON'),
 });
 type Settings = z.infer<typeof settings>;
 

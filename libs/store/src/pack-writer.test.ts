@@ -107,6 +107,47 @@ describe('what was appended', () => {
     expect(bundles.map(({ hash }) => sealed.has(hash))).toEqual(bundles.map((_, index) => index === 8));
   });
 
+  it('is said to be there when all that stands before it is', async () => {
+    const first = Promise.withResolvers<void>();
+    let [begun, done] = [0, 0];
+    const open: Disk['open'] = async (...how) => {
+      const file = await systemDisk.open(...how);
+      const write = file.write.bind(file) as (...parts: unknown[]) => Promise<unknown>;
+      const late = async (...parts: unknown[]): Promise<unknown> => {
+        if (begun++ === 0) await first.promise;
+        return write(...parts).finally(() => done++);
+      };
+      return Object.assign(file, { write: late as typeof file.write });
+    };
+    const other = new PackWriter(directory, { ...systemDisk, open }, onSealed);
+    await other.start();
+    const kept: string[] = [];
+    const keep = (name: string): Promise<unknown> => other.append(encodeBundle([blobOf(name)])).then(() => kept.push(name));
+    const keeping = ['first', 'second'].map(keep);
+    await eventually(() => done === 1);
+    expect(kept).toEqual([]);
+    first.resolve();
+    await Promise.all(keeping);
+    await other.stop();
+  });
+
+  it('is in its pack whenever the index of that is there', async () => {
+    const moments: string[][] = [];
+    const rename: Disk['rename'] = async (from, to) => {
+      await systemDisk.rename(from, to);
+      moments.push(readdirSync(join(directory, 'packs')));
+    };
+    const other = new PackWriter(directory, { ...systemDisk, rename }, onSealed);
+    await other.start();
+    await other.append(encodeBundle([blobOf('x')]));
+    await other.stop();
+    const indexes = moments.flatMap((names) =>
+      names.filter((name) => name.endsWith('.index')).map((index) => ({ index, names })),
+    );
+    expect(indexes).not.toEqual([]);
+    for (const { index, names } of indexes) expect(names).toContain(index.replace('.index', '.pack'));
+  });
+
   it('and could not be written is not there any more, and said so to whoever flushes', async () => {
     gate.held = Promise.withResolvers();
     gate.held.promise.catch(() => undefined);

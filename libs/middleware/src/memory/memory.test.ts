@@ -93,6 +93,7 @@ describe('the memory broker', () => {
     server.kill(doomed);
     finish();
     await expect(doomed.publish({ routingKey: 'queue', body })).rejects.toThrow(UnavailableError);
+    expect(server.depth('queue')).toBe(1);
     await witness.consume('queue', ({ redelivered }) => void seen.push(redelivered), { prefetch: 1 });
     await eventually(() => seen.length > 0);
     expect(seen).toEqual([true]);

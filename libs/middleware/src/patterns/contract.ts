@@ -215,6 +215,25 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         await eventually(() => queues.every((queue) => sums.get(queue) === 6), patience);
         await other.seats.stop();
       });
+
+      test('who has one seat keeps it, however often another replica asks', async () => {
+        const clock = new FakeClock();
+        const witness = await connect();
+        const queues = [await declareQueue(witness)];
+        const exchange = fresh('seats');
+        const one = await sitDown(clock, exchange, queues);
+        await eventually(() => (clock.advance(100), one.seats.held.length === 1), patience);
+        const adders = [...one.adders.values()];
+        let asked = 0;
+        const queue = await declareQueue(witness);
+        await witness.declare({ exchanges: [{ name: exchange, type: 'fanout' }], bindings: [{ exchange, queue }] });
+        await witness.consume(queue, () => void asked++, { prefetch: 1 });
+        const other = await sitDown(clock, exchange, queues);
+        await eventually(() => (clock.advance(100), asked > 3), patience);
+        expect([...one.adders.values()][0]).toBe(adders[0]);
+        await other.seats.stop();
+        await one.seats.stop();
+      });
     });
 
     describe('sessions as leases', () => {

@@ -1,0 +1,105 @@
+/** What must not happen, each as a change that a test sees: `npm run mutants -- backup-server`. Those of the store are in its own list. */
+import type { Mistake } from '@lab/testing';
+
+const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
+const [registry, channel] = ['src/domain/registry.ts', 'src/channel/channel.ts'];
+
+export const mistakes: readonly Mistake[] = [
+  {
+    rule: 'acknowledges a backup before its outcome is confirmed',
+    file: requester,
+    right: "await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended'",
+    wrong: "void broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended'",
+  },
+  {
+    rule: 'reports as failed what it broke off to stop',
+    file: requester,
+    right: 'if (this.#stopping) throw error;',
+    wrong: '',
+  },
+  {
+    rule: 'takes a blob that nobody asked for',
+    file: requester,
+    right: 'header.blobs.some((blob) => this.#asked.get(blob.hash) !== blob.bytes)',
+    wrong: 'false',
+  },
+  {
+    rule: 'makes a version of a manifest whose blobs did not come',
+    file: requester,
+    right: 'if (this.#store.lacks(hash)) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'believes the checksum that comes with a manifest',
+    file: requester,
+    right: 'if (checksumOf(entries) !== checksum) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'asks a damaged version whether anything has changed',
+    file: requester,
+    right: '(!store.hasDamage || (await store.missingOf(version)).length === 0)',
+    wrong: 'true',
+  },
+  {
+    rule: 'asks for what another process has just brought',
+    file: requester,
+    right: 'this.#asked.has(hash) || !this.#store.lacks(hash)',
+    wrong: 'this.#asked.has(hash)',
+  },
+  {
+    rule: 'answers a registration before it is on disk',
+    file: manager,
+    right: 'nowMs);\n      await this.#save();',
+    wrong: 'nowMs);\n      void this.#save();',
+  },
+  {
+    rule: 'unregisters in memory first, and on disk when it comes to it',
+    file: manager,
+    right: 'named);\n      await this.#save();',
+    wrong: 'named);',
+  },
+  {
+    rule: 'lets two nodes managers have the registry',
+    file: manager,
+    right: 'await consumeAlone(this.#parts, queueOf.commands,',
+    wrong: 'await broker.consume(queueOf.commands,',
+  },
+  {
+    rule: 'takes the late end of an attempt that was given up',
+    file: registry,
+    right: 'if (task === undefined || task.current?.attempt !== attempt) return registry;',
+    wrong: 'if (task?.current === undefined) return registry;',
+  },
+  {
+    rule: 'never asks again for what a silent requester had',
+    file: registry,
+    right: 'current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax',
+    wrong: 'current === undefined && dueMs <= nowMs',
+  },
+  {
+    rule: 'forgets over a restart what was under way',
+    file: registry,
+    right: '[...registry.values()].map(({ current, ...task }) => task)',
+    wrong: '[...registry.values()]',
+  },
+  { rule: 'tries a failed node every second for ever', file: registry, right: '2 ** Math.min(failures - 1, 30)', wrong: '1' },
+  {
+    rule: 'takes a proof that was said for another connection',
+    file: channel,
+    right: "derive(secret, 'I am the asker', asker, nonces).toString('hex');\n  await",
+    wrong: "derive(secret, 'I am the asker', asker, []).toString('hex');\n  await",
+  },
+  {
+    rule: 'takes a message twice',
+    file: channel,
+    right: '.update(`${direction} ${number} `)',
+    wrong: '.update(`${direction} `)',
+  },
+  {
+    rule: 'takes its own message back for one of the other',
+    file: channel,
+    right: "this.#direction === 'asks' ? 'answers' : 'asks', this.#received++",
+    wrong: 'this.#direction, this.#received++',
+  },
+];

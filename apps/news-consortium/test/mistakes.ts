@@ -1,0 +1,120 @@
+/** What must not happen, each as a change that a test sees: `npm run mutants -- news-consortium`. */
+import type { Mistake } from '@lab/testing';
+
+const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
+const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
+const [watch, consortium, tokens] = ['src/client/watch.ts', 'src/client/consortium.ts', 'src/wire/tokens.ts'];
+
+export const mistakes: readonly Mistake[] = [
+  {
+    rule: 'takes a number for a post that is sent again',
+    file: news,
+    right: '\n          AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)\n        RETURNING a.id',
+    wrong: '\n        RETURNING a.id',
+  },
+  {
+    rule: 'takes another post with a used key for the first one',
+    file: news,
+    right: 'if (first.area !== area || !first.same)',
+    wrong: 'if (false)',
+  },
+  {
+    rule: 'offers an item to two readers of a user at once',
+    file: news,
+    right: 'AND (o.read OR o.leased_until > now()))\n        ORDER BY',
+    wrong: 'AND o.read)\n        ORDER BY',
+  },
+  {
+    rule: 'takes what another reader was just offered',
+    file: news,
+    right: ' WHERE NOT o.read AND o.leased_until <= now()',
+    wrong: '',
+  },
+  {
+    rule: 'reads on behind an item that was not marked',
+    file: news,
+    right: 'o.number = n.number AND o.read)),\n          a.last_number)',
+    wrong: 'o.number = n.number)),\n          a.last_number)',
+  },
+  { rule: 'keeps a session that was closed', file: news, right: 's.id = $1 AND s.closed_at IS NULL', wrong: 's.id = $1' },
+  {
+    rule: 'lets a node answer for an area that it does not serve',
+    file: news,
+    right: 'if (!row.served) throw await',
+    wrong: 'if (false) throw await',
+  },
+  {
+    rule: 'counts the news of a removal before the last post is in',
+    file: areas,
+    right: 'removed_at = now() FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}',
+    wrong: 'wanted = wanted FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}',
+  },
+  {
+    rule: 'lets an assignment be made with the lock of another',
+    file: deciding,
+    right: 'if (rows[0]?.taken !== true) return false;',
+    wrong: '',
+  },
+  {
+    rule: 'ends a deciding agent that has gone on',
+    file: deciding,
+    right: ' AND d.beat = $2',
+    wrong: ' AND $2::text IS NOT NULL',
+  },
+  {
+    rule: 'leaves the turn with an agent that hangs',
+    file: decider,
+    right: 'clock.nowMs() - seen.sinceMs > hangMs && ',
+    wrong: 'false && ',
+  },
+  {
+    rule: 'removes a node that answers, at the address of one that is gone',
+    file: decider,
+    right: 'answer.id !== id',
+    wrong: 'false',
+  },
+  {
+    rule: 'leaves areas with a node that is dead',
+    file: decider,
+    right: '(this.#failures.get(id) ?? 0) >= failuresMax',
+    wrong: 'false',
+  },
+  {
+    rule: 'reads a feed from its end instead of what a watcher has had',
+    file: feeds,
+    right: 'after: after ?? last',
+    wrong: 'after: last',
+  },
+  {
+    rule: 'forgets what happened while it read',
+    file: feeds,
+    right: 'feed.again = true;\n    if (!feed.reading)',
+    wrong: 'feed.again = !feed.reading;\n    if (!feed.reading)',
+  },
+  {
+    rule: 'goes on at another node from now instead of where it was',
+    file: watch,
+    right: 'area: this.#area, after: this.last }',
+    wrong: 'area: this.#area, after: undefined }',
+  },
+  {
+    rule: 'shows twice what two nodes send',
+    file: watch,
+    right: 'this.#stopped || item.number <= (this.last ?? 0)',
+    wrong: 'this.#stopped',
+  },
+  {
+    rule: 'goes back to the node that has just hung',
+    file: consortium,
+    right: 'else if (error instanceof FramingError) this.#suspectedMs.set(address, this.#options.clock.nowMs());',
+    wrong: '',
+  },
+  { rule: 'takes a token that nobody has signed', file: tokens, right: '!timingSafeEqual(given, right) ||', wrong: '' },
+  { rule: 'moves areas although nothing has changed', file: assignment, right: 'distinct(current)', wrong: '[] as Assignment[]' },
+  {
+    rule: 'gives an area to the fullest node',
+    file: assignment,
+    right: '    free,\n    (node) => draft.load(node),',
+    wrong: '    free,\n    (node) => -draft.load(node),',
+  },
+];

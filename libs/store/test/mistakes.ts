@@ -1,0 +1,113 @@
+/** What must not happen, each as a change that a test sees: `npm run mutants -- store`. */
+import type { Mistake } from '@lab/testing';
+
+const [store, writer, housekeeping] = ['src/store.ts', 'src/pack-writer.ts', 'src/housekeeping.ts'];
+const [durable, chunker] = ['src/durable.ts', 'src/chunker.ts'];
+
+export const mistakes: readonly Mistake[] = [
+  {
+    rule: 'makes a version before its blobs are durable',
+    file: store,
+    right: 'await this.writer.flush();\n    return this.mutex.run',
+    wrong: 'return this.mutex.run',
+  },
+  {
+    rule: 'makes a version of a base that is not the newest',
+    file: store,
+    right: 'if (newest !== base) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'makes a version without a look whether its blobs are there',
+    file: store,
+    right: 'if (missing.length > 0)\n        throw',
+    wrong: 'if (false)\n        throw',
+  },
+  {
+    rule: 'gives a number again after all was forgotten',
+    file: store,
+    right: '(await this.#nameOf(folder)).last;\n      if',
+    wrong: '0;\n      if',
+  },
+  {
+    rule: 'removes the newest versions instead of the oldest',
+    file: store,
+    right: '[...numbers, version].slice(0, -keep)',
+    wrong: '[...numbers, version].slice(keep)',
+  },
+  {
+    rule: 'gives a file its name before it is durable',
+    file: durable,
+    right: 'await file.writeFile(bytes);\n    await file.sync();',
+    wrong: 'await file.writeFile(bytes);',
+  },
+  {
+    rule: 'takes the damaged copy of a record for the whole one',
+    file: durable,
+    right: "if (!framed || line.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;",
+    wrong: 'if (!framed) return undefined;',
+  },
+  {
+    rule: 'moves the index before its pack',
+    file: writer,
+    right:
+      'await this.#disk.rename(`${from}.pack`, join(this.#packs, `${id}.pack`));\n    await this.#disk.rename(`${from}.index`, join(this.#packs, `${id}.index`));',
+    wrong:
+      'await this.#disk.rename(`${from}.index`, join(this.#packs, `${id}.index`));\n    await this.#disk.rename(`${from}.pack`, join(this.#packs, `${id}.pack`));',
+  },
+  {
+    rule: 'says that a blob is kept before what stands before it',
+    file: writer,
+    right: 'Promise.all([pack.written, own])',
+    wrong: 'Promise.all([own])',
+  },
+  {
+    rule: 'keeps the torn end of a pack that a dead writer left',
+    file: writer,
+    right: 'await file.truncate(last.offset + bytesOfBundle(last));',
+    wrong: '',
+  },
+  {
+    rule: 'says nothing where a pack could not be written',
+    file: writer,
+    right: 'if (failure !== undefined) throw failure;',
+    wrong: '',
+  },
+  {
+    rule: 'sweeps although a manifest cannot be read',
+    file: housekeeping,
+    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return undefined;',
+    wrong: 'if (version.manifest.some((hash) => !store.index.has(hash))) continue;',
+  },
+  {
+    rule: 'sweeps what a version needs that was made meanwhile',
+    file: housekeeping,
+    right: "for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');",
+    wrong: '',
+  },
+  {
+    rule: 'sweeps what is still being transferred',
+    file: housekeeping,
+    right: ' || mtimeMs >= oldestTransferMs - timestampMs',
+    wrong: '',
+  },
+  {
+    rule: 'removes the old pack before the new one is durable',
+    file: housekeeping,
+    right: 'written += await copyNeeded(store, pack, bundle, home);\n  await store.writer.flush();',
+    wrong: 'written += await copyNeeded(store, pack, bundle, home);',
+  },
+  {
+    rule: 'removes a pack before its index',
+    file: housekeeping,
+    right: "for (const kind of ['index', 'pack'])",
+    wrong: "for (const kind of ['pack', 'index'])",
+  },
+  {
+    rule: 'finds damage and does not mark it',
+    file: housekeeping,
+    right: 'if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);',
+    wrong: '',
+  },
+  { rule: 'cuts the same content elsewhere than before', file: chunker, right: 'topBits(bits + 1)', wrong: 'topBits(bits + 2)' },
+];
