@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { makeMutant, seededRandom } from '@lab/testing';
 import { expect, it } from 'vitest';
 import { afterGrace, backUp, keepBlobs, noise, openStore, readBack, versionsIn, type Files } from '../test/small-store.ts';
-import { searchCrashes } from './crash-search.ts';
-import type { FakeDisk } from './fake-disk.ts';
+import { searchCrashes } from '../test/crash-search.ts';
+import type { FakeDisk } from '../test/fake-disk.ts';
 import * as library from './index.ts';
 import type { Store, Version } from './index.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { seededRandom } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemDisk, type Disk } from './disk.ts';
-import { diskError, FakeDisk } from './fake-disk.ts';
+import { diskError, FakeDisk } from '../test/fake-disk.ts';
 
 const text = async (disk: Disk, path: string): Promise<string> => (await disk.readFile(path)).toString();
 

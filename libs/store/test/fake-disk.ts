@@ -12,8 +12,8 @@
 import { hash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
 import type { Random } from '@lab/testing';
-import type { Disk, DiskFile, Stat } from './disk.ts';
-import type { HeldLock } from './lock.ts';
+import type { Disk, DiskFile, Stat } from '../src/disk.ts';
+import type { HeldLock } from '../src/lock.ts';
 
 /** Bytes are never changed in place, so copies of a disk share them. */
 interface File {
