@@ -1,9 +1,8 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newFolder } from '../test/small-store.ts';
-import { systemDisk, type Disk } from './disk.ts';
 import { createOnce, hasCode, readIfThere, replaceFile, seal, sync, unseal } from './durable.ts';
 
 let folder: string;
@@ -77,18 +76,6 @@ describe('a file', () => {
     await replaceFile(path, 'new');
     expect(await readFile(path, 'utf8')).toBe('new');
     expect(await readdir(folder)).toEqual(['file']);
-  });
-
-  it('is durable before it has its name, and then its name is', async () => {
-    const calls: string[] = [];
-    const open: Disk['open'] = async (path, ...how) => {
-      const file = await systemDisk.open(path, ...how);
-      const sync = file.sync.bind(file);
-      return Object.assign(file, { sync: () => (calls.push(`sync ${basename(String(path))}`), sync()) });
-    };
-    const rename: Disk['rename'] = (from, to) => (calls.push('rename'), systemDisk.rename(from, to));
-    await replaceFile(join(folder, 'record'), 'text', { ...systemDisk, open, rename });
-    expect(calls).toEqual(['sync .record.new', 'rename', `sync ${basename(folder)}`]);
   });
 
   it('is replaced over what a dead writer left aside', async () => {
