@@ -38,6 +38,31 @@ export const kinds = {
   'ack lost': { chance: 0.03, arg: [0, 0] },
   /** The connection is lost and the process lives: after `arg` ms it is connected again. What was not acknowledged goes back; what was not confirmed is sent again. */
   'connection lost': { chance: 0.01, arg: [1, 5_000] },
+  /** What was sent takes `arg` ms, and arrives even if its sender is dead by then. */
+  'arrives late': { chance: 0.05, arg: [1, 8_000] },
+  /** A machine loses its power: all that runs there dies, and starts again after `arg` ms. */
+  'machine off': { chance: 0.01, arg: [50, 12_000] },
+  'all machines off': { chance: 0.005, arg: [50, 12_000] },
+  /** All that runs on a machine stands still for `arg` ms. */
+  'machine pauses': { chance: 0.01, arg: [50, 12_000] },
+  /** A machine's server, as a database, dies, and starts again after `arg` ms. */
+  'server dies': { chance: 0.01, arg: [200, 1_500] },
+  /** A replica applies a transaction a second for `arg` ms. */
+  'applies slowly': { chance: 0.01, arg: [50, 12_000] },
+  /** A replica's thread that applies stops for good. */
+  'stops applying': { chance: 0.01, arg: [0, 0] },
+  /** For `arg` ms others take a machine for dead, whatever it does. */
+  'taken for dead': { chance: 0.01, arg: [50, 12_000] },
+  /** Nothing passes between a process or machine and the registry for `arg` ms: calls wait or fail, and a session that is shorter is lost. */
+  'cut from registry': { chance: 0.01, arg: [1, 12_000] },
+  /** The registry answers nobody for `arg` ms. */
+  'registry away': { chance: 0.005, arg: [1, 12_000] },
+  /** Nothing passes between two machines for `arg` ms. */
+  'link cut': { chance: 0.01, arg: [1, 12_000] },
+  /** Only the messages that say "I live" are lost for `arg` ms. */
+  'heartbeats lost': { chance: 0.01, arg: [1, 12_000] },
+  /** A machine is cut from all others and the registry for `arg` ms. */
+  'cut off': { chance: 0.01, arg: [1, 12_000] },
   /** A client's connection is cut after `arg` ms. */
   cut: { chance: 0.1, arg: [0, 5_000] },
 } as const satisfies Record<string, Kind>;

@@ -51,6 +51,8 @@ export class World {
   #faultsUntilMs: number;
   /** The last fault is repaired. */
   #healedMs = 0;
+  /** The app began to wait for something. */
+  #waitsFromMs = 0;
   #isActive = false;
 
   constructor(options: WorldOptions) {
@@ -105,7 +107,7 @@ export class World {
   #checkLiveness(): void {
     const { liveness, settleMs, faultsForMs } = this.#options;
     const nowMs = this.clock.nowMs();
-    if (nowMs > Math.max(this.#healedMs, Math.min(nowMs, faultsForMs)) + settleMs)
+    if (nowMs > Math.max(this.#healedMs, this.#waitsFromMs, Math.min(nowMs, faultsForMs)) + settleMs)
       throw new PromiseBroken(liveness, `not so ${settleMs} ms after the last fault and its repair`);
   }
 
@@ -116,8 +118,15 @@ export class World {
     this.#isActive = true;
   }
 
-  /** Resolves when it is so; that it never is breaks the promise of liveness. */
+  /** Resolves when faults are over and the last of them is repaired. */
+  async healed(): Promise<void> {
+    const leftMs = (): number => Math.max(this.#healedMs, this.#faultsUntilMs) - this.clock.nowMs();
+    while (leftMs() > 0) await sleep(this.clock, leftMs());
+  }
+
+  /** Resolves when it is so; that it is not within `settleMs` of now or of the last repair breaks the promise of liveness. */
   async when(probe: () => boolean): Promise<void> {
+    this.#waitsFromMs = this.clock.nowMs();
     while (!probe()) await sleep(this.clock, probeMs);
   }
 
@@ -159,6 +168,7 @@ export class Life {
   readonly #onEnd: ((backMs: number) => void)[] = [];
   #isDead = false;
   #paused: PromiseWithResolvers<void> | undefined;
+  #pausedUntilMs = 0;
   /** Timers that fell due while it stood still. */
   #missed: (() => void)[] = [];
 
@@ -201,15 +211,18 @@ export class Life {
     for (const run of this.#onEnd) run(backMs);
   }
 
-  /** Stands still for so long. */
+  /** Stands still for so long, from now on. */
   pause(forMs: number): void {
-    if (this.#paused !== undefined || this.#isDead) return;
-    this.#paused = Promise.withResolvers();
-    this.#world.clock.after(forMs, () => this.#thaw());
+    if (this.#isDead) return;
+    const { clock } = this.#world;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.nowMs() + forMs);
+    this.#paused ??= Promise.withResolvers();
+    clock.after(forMs, () => this.#thaw());
   }
 
   #thaw(): void {
-    const { resolve } = this.#paused!;
+    if (this.#paused === undefined || this.#world.clock.nowMs() < this.#pausedUntilMs) return;
+    const { resolve } = this.#paused;
     this.#paused = undefined;
     if (this.#isDead) return;
     this.#world.touch();
