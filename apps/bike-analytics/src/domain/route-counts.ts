@@ -10,6 +10,8 @@
 
 /** A power of two. 4 MB a matrix, of which the operating system provides only the pages in use. */
 const matrixSide = 1024;
+/** A matrix begins with so many rows, 64 KB: what has few stations needs no more, and is spared the making of 4 MB. */
+const rowsAtFirst = 16;
 /** 32 MB in all; years beyond these are in hash tables alone. The public data set has four. */
 const matricesMax = 8;
 /** Words of a slot: start, end, trips. A slot without trips is free. */
@@ -54,28 +56,35 @@ export class RouteCounts {
 
 class YearCounts {
   /** Trips from start to end at start * side + end. */
-  readonly #matrix: Int32Array | undefined;
-  /** From this number on no station was a start: of a small city little of the matrix is ever touched. */
-  #startsEnd = 0;
+  #matrix = new Int32Array();
+  /** Starts below it have a row. */
+  #rows = 0;
+  readonly #rowsMax: number;
   readonly #others = new HashedCounts();
 
   constructor(hasMatrix: boolean) {
-    this.#matrix = hasMatrix ? new Int32Array(matrixSide ** 2) : undefined;
+    this.#rowsMax = hasMatrix ? matrixSide : 0;
   }
 
   /** Adds one trip; says whether the route is new. */
   add(start: number, end: number): boolean {
     // Both are from 0 to 1023 if no higher bit is set in either.
-    if (this.#matrix === undefined || (start | end) >>> 0 >= matrixSide) return this.#others.add(start, end);
-    if (start >= this.#startsEnd) this.#startsEnd = start + 1;
+    if ((start | end) >>> 0 >= this.#rowsMax) return this.#others.add(start, end);
+    if (start >= this.#rows) this.#grow(start < rowsAtFirst ? rowsAtFirst : matrixSide);
     const at = start * matrixSide + end;
     this.#matrix[at]! += 1;
     return this.#matrix[at] === 1;
   }
 
+  #grow(rows: number): void {
+    const old = this.#matrix;
+    this.#matrix = new Int32Array(rows * matrixSide);
+    this.#matrix.set(old);
+    this.#rows = rows;
+  }
+
   forEach(visit: (start: number, end: number, trips: number) => void): void {
-    const used = this.#matrix?.subarray(0, this.#startsEnd * matrixSide);
-    used?.forEach((trips, at) => {
+    this.#matrix.forEach((trips, at) => {
       if (trips > 0) visit(Math.floor(at / matrixSide), at % matrixSide, trips);
     });
     this.#others.forEach(visit);
