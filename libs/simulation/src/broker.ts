@@ -104,7 +104,8 @@ class Connection implements Broker {
         this.lose(lostMs);
         lostMs = undefined;
       } catch (error) {
-        if (!(error instanceof UnavailableError) || inner === this.inner) throw error;
+        const isLost = inner !== this.inner || this.#away !== undefined;
+        if (!(error instanceof UnavailableError) || !isLost) throw error;
       }
     }
   }
@@ -177,6 +178,7 @@ class Subscription implements Consumer {
   readonly #onStop: () => void;
   readonly #end = Promise.withResolvers<void>();
   #consumer: Consumer | undefined;
+  #attachedTo: Broker | undefined;
   #stopped = false;
   /** The end of the line of deliveries that wait, if there is one. */
   #line: Promise<void> | undefined;
@@ -191,9 +193,12 @@ class Subscription implements Consumer {
     this.closed.catch(() => undefined);
   }
 
+  /** On one connection it is one consumer, however often it is asked for. */
   async attach(inner: Broker): Promise<void> {
+    if (this.#attachedTo === inner) return;
     const consumer = await inner.consume(this.#queue, (delivery) => this.#take(delivery, inner), this.#options);
     this.#consumer = consumer;
+    this.#attachedTo = inner;
     // A consumer that ends with its connection resolves, and is resumed.
     consumer.closed.catch((error: unknown) => this.#lose(error));
   }
