@@ -6,7 +6,7 @@ import { clientLimits, demoConfig } from '../src/config.ts';
 import { startEmbedded } from '../src/embedded.ts';
 
 const config = demoConfig.parse({ data: process.argv[2] });
-const { system, port } = await startEmbedded(config);
+const { port, stop } = await startEmbedded(config);
 const cpuBefore = process.cpuUsage();
 const { elapsedMs, results } = await runClient({
   ...config,
@@ -14,7 +14,7 @@ const { elapsedMs, results } = await runClient({
   connect: () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits }),
 });
 const cpu = process.cpuUsage(cpuBefore);
-await system.stop();
+await stop();
 console.error(
   results.rainyTrips.days.length,
   results.doubledStations.length,

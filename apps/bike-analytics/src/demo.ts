@@ -11,11 +11,11 @@ import { answerStraight } from '../data/straight-loop.ts';
 
 export async function demo(config: DemoConfig): Promise<void> {
   await openDataSet(config.data);
-  const { system, port } = await startEmbedded(config);
-  console.error(`${system.instances.length} roles are running in this process`);
+  const { port, instances, stop } = await startEmbedded(config);
+  console.error(`${instances} roles are running in this process`);
   const log = makeLogger({ name: 'file-reader', level: 'warn' });
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
-  const { results, elapsedMs } = await runClient({ ...config, log, connect }).finally(() => system.stop());
+  const { results, elapsedMs } = await runClient({ ...config, log, connect }).finally(stop);
   console.log(reportText(results));
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);
   const expected = await answerStraight(config.data, { weatherOffsetDays: config.weatherOffsetDays });

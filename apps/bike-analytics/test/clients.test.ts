@@ -1,14 +1,14 @@
 /** Clients that break the protocol, send what cannot be processed, or go away: an error for them, and nothing for the others. */
 import { encodeTable, Texts } from '@lab/columns';
 import type { FramedSocket } from '@lab/protocol';
+import { FaultPlan, World, type Fault } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { roleConfig } from '../src/config.ts';
+import { roleConfig, type SystemConfig } from '../src/config.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
-import { beatsPerTimeout } from '../src/roles/entry-point.ts';
-import { dataSetOf, Simulation, simulatedConfig } from './simulation.ts';
+import { config, SimulatedRoles } from './simulated-system.ts';
 
-/** What hangs ends by its turns, however slow the machine; this is for what hangs within one. */
+/** What hangs ends by simulated time, however slow the machine; this is for what hangs without it. */
 vi.setConfig({ testTimeout: 600_000 });
 
 const session = (digit: number): string => `0000000${digit}-0000-4000-8000-000000000000`;
@@ -33,15 +33,20 @@ for (const city of ['toronto', 'washington']) {
   files.set(`${city}/trips`, text('start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid'));
 }
 
-let simulation: Simulation;
-beforeEach(async () => {
-  simulation = new Simulation({ random: seededRandom(1) });
-  await simulation.during(simulation.system.start());
-});
+let world: World;
+let roles: SimulatedRoles;
+
+/** A system in which nothing but these faults strikes. */
+function start(faults: readonly Fault[] = [], changes?: Partial<SystemConfig>): void {
+  const times = { faultsForMs: 60_000, settleMs: 300_000, liveness: 'Every client is answered' };
+  world = new World({ plan: FaultPlan.replayed(faults), random: seededRandom(1), ...times });
+  roles = new SimulatedRoles(world, changes);
+}
+beforeEach(() => start());
 
 /** A well-behaved client gets its answers, whatever the others did. */
 async function expectOthersUnharmed(): Promise<void> {
-  const { result } = await simulation.during(simulation.runClient(dataSetOf(files, 1000), 10));
+  const { result } = await world.until(roles.ask('client-1', files, 10));
   expect(result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 }, farStations: [{ name: 'There', trips: 2 }] });
 }
 
@@ -56,14 +61,14 @@ const batch = (number: number, topic: 'weather' | 'stations' | 'trips' = 'weathe
 });
 
 async function greet(id: string): Promise<FramedSocket> {
-  const socket = await simulation.connect();
+  const socket = await world.until(roles.connect());
   await socket.send(encode({ kind: 'hello', session: id, acknowledged: {} }));
   return socket;
 }
 
 /** Reads until the system refuses, and gives its reason. */
 async function refusal(socket: FramedSocket): Promise<string> {
-  return simulation.during(
+  return world.until(
     (async () => {
       for await (const frame of socket) {
         const { head } = decode(frame, 'welcome', 'acknowledged', 'alive', 'result', 'refused');
@@ -108,7 +113,7 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
   });
 
   it('one that does not introduce itself', async () => {
-    const socket = await simulation.connect();
+    const socket = await world.until(roles.connect());
     await socket.send(encode(batch(0), weather));
     expect(await refusal(socket)).toContain('expected hello');
   });
@@ -119,20 +124,20 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
   });
 
   it('one that was opened for another number of trips-solvers, which may begin again', async () => {
-    const socket = await simulation.connect();
+    const socket = await world.until(roles.connect());
     await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { weather: 1 }, shards: 7 }));
     expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
   });
 
   it('one that claims more batches than a session can have', async () => {
-    const socket = await simulation.connect();
+    const socket = await world.until(roles.connect());
     await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { trips: 2_147_483_647 } }));
     expect(await refusal(socket)).toBe('a session cannot have had 2147483647 batches: 30000 are the most');
     await expectOthersUnharmed();
   });
 
   it('one too many', async () => {
-    const sockets = await Promise.all(Array.from({ length: simulatedConfig.sessionsMax }, (_, index) => greet(session(index))));
+    const sockets = await Promise.all(Array.from({ length: config.sessionsMax }, (_, index) => greet(session(index))));
     const socket = await greet('ffffffff-0000-4000-8000-000000000000');
     expect(await refusal(socket)).toBe('busy with 10 sessions, the most allowed (--sessions-max): try again later');
     for (const each of sockets) each.destroy();
@@ -174,45 +179,38 @@ describe('a client that goes away', () => {
   it('for less than the session timeout comes back to its session', async () => {
     const socket = await greet(session(4));
     await socket.send(encode(batch(0), weather));
-    await simulation.during(welcomeOf(socket));
-    await simulation.turns(20);
+    await world.until(welcomeOf(socket));
     socket.destroy();
-    simulation.clock.advance(simulatedConfig.sessionTimeout / 2);
+    await pass(config.sessionTimeout / 2);
     const again = await greet(session(4));
-    expect((await simulation.during(welcomeOf(again))).received).toEqual({ weather: 1 });
+    expect((await world.until(welcomeOf(again))).received).toEqual({ weather: 1 });
   });
 
   it('for longer finds its session gone, and may begin again', async () => {
     const socket = await greet(session(5));
     await socket.send(encode(batch(0), weather));
-    await simulation.during(welcomeOf(socket));
+    await world.until(welcomeOf(socket));
     socket.destroy();
-    await simulation.turns(20);
-    for (let beat = 0; beat < 2 * beatsPerTimeout; beat++) {
-      simulation.clock.advance(simulatedConfig.sessionTimeout / beatsPerTimeout);
-      await simulation.turns(2);
-    }
+    await pass(2 * config.sessionTimeout);
     const again = await greet(session(5));
-    expect((await simulation.during(welcomeOf(again))).received).toEqual({});
+    expect((await world.until(welcomeOf(again))).received).toEqual({});
     await expectOthersUnharmed();
   });
 });
 
 describe('an entry point that RabbitMQ does not answer', () => {
   it('tells its clients to begin again when their sessions could not be renewed for the session timeout', async () => {
+    start([{ key: 'entry-point.1 publish #2 bike.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
     const socket = await greet(session(6));
-    await simulation.during(welcomeOf(socket));
-    await simulation.turns(5);
-    const resume = simulation.holdPublishes('entry-point');
-    for (let beat = 0; beat <= beatsPerTimeout + 1; beat++) {
-      simulation.clock.advance(simulatedConfig.sessionTimeout / beatsPerTimeout);
-      await simulation.turns(2);
-    }
+    await world.until(welcomeOf(socket));
+    world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
     expect(await refusal(socket)).toBe('RabbitMQ was out of reach for 60 s: the session has to begin again');
-    resume();
     await expectOthersUnharmed();
   });
 });
+
+/** Lets time pass, with all that happens in it. */
+const pass = (ms: number): Promise<void> => world.until(new Promise((resolve) => void world.clock.after(ms, resolve)));
 
 async function welcomeOf(socket: FramedSocket): Promise<Head<'welcome'>> {
   const first = (await socket[Symbol.asyncIterator]().next()) as IteratorResult<Buffer, undefined>;
@@ -221,25 +219,21 @@ async function welcomeOf(socket: FramedSocket): Promise<Head<'welcome'>> {
 
 describe('replicas', () => {
   it('share the trips: with three trips-solvers of each query none has more than 1.5 times the mean', async () => {
-    simulation = new Simulation({ random: seededRandom(1), config: { tripsSolvers: 3 } });
-    await simulation.during(simulation.system.start());
+    start([], { tripsSolvers: 3 });
     const rows = Array.from({ length: 900 }, (_, index) => `2016-07-01 10:00:00,${index % 2},2016-07-01 10:10:00,2,600.0,1,2016`);
     const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
     const many = new Map([...files, ['montreal/trips', text(header, ...rows)] as const]);
-    await simulation.during(simulation.runClient(dataSetOf(many, 1000), 30));
+    await world.until(roles.ask('client-1', many, 30));
+    const sharesOf = (role: string): number[] =>
+      [...roles.rows].flatMap(([name, share]) => (name.startsWith(role) ? [share] : []));
+    const sum = (shares: number[]): number => shares.reduce((total, share) => total + share, 0);
     for (const query of [1, 2, 3]) {
-      const shares = simulation.system.rows().get(`trips-solver-${query}`)!;
-      expect(shares.reduce((sum, share) => sum + share)).toBe(900);
+      const shares = sharesOf(`trips-solver-${query}`);
+      expect(sum(shares)).toBe(900);
       expect(Math.max(...shares)).toBeLessThanOrEqual(1.5 * 300);
     }
-    for (const role of ['entry-point', 'broker-trips', 'filter-trips-1', 'filter-trips-2', 'filter-trips-3']) {
-      expect(
-        simulation.system
-          .rows()
-          .get(role)!
-          .reduce((sum, share) => sum + share),
-      ).toBeGreaterThanOrEqual(900);
-    }
+    for (const role of ['entry-point', 'broker-trips', 'filter-trips-1', 'filter-trips-2', 'filter-trips-3'])
+      expect(sum(sharesOf(role))).toBeGreaterThanOrEqual(900);
   });
 
   it.each(['solvers', 'eofListeners', 'eofTripsListeners', 'entryPoints'])('are refused for %s, with the reason', (setting) => {

@@ -3,19 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
-import { silentLogger } from '@lab/process';
+import { silentLogger, type Clock } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
 import { PromiseBroken, SimulatedBroker, type Life, type SimulatedSystem, type World } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { answerStraight } from '../data/straight-loop.ts';
-import type { SystemConfig } from '../src/config.ts';
+import { clientLimits, entryPointLimits, type SystemConfig } from '../src/config.ts';
 import { compareAnswers } from '../src/demo.ts';
 import type { Answers } from '../src/domain/answers.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
+import { cities, topics, type Topic } from '../src/domain/terms.ts';
 import { decode } from '../src/messages.ts';
-import { readBatches } from '../src/roles/file-batches.ts';
-import { readFiles, type FileReaderParts } from '../src/roles/file-reader.ts';
-import { roles, wire } from '../src/wiring.ts';
+import { readBatches, type SentBatch } from '../src/roles/file-batches.ts';
+import { readFiles, type FileReaderParts, type Outcome } from '../src/roles/file-reader.ts';
+import { topology } from '../src/topology.ts';
+import { roles, wire, type Host } from '../src/wiring.ts';
 import { randomFiles, writeFiles } from './random-data.ts';
 
 export const config: SystemConfig = {
@@ -57,9 +59,18 @@ interface Load {
   readonly data: number;
   readonly trips: number;
   readonly batchRows: number;
+  readonly windowBytes: number;
+  /** The first client's first batch of this topic, 1 for weather, is none that can be processed; with 0 all can be. */
+  readonly poison: number;
 }
 
-export function simulatedBike(wireRole: typeof wire = wire): SimulatedSystem<Load> {
+/** The code that runs: the app's own, or a copy of it with a mistake. */
+export interface Source {
+  readonly wire: typeof wire;
+  readonly readFiles: typeof readFiles;
+}
+
+export function simulatedBike(source: Source = { wire, readFiles }): SimulatedSystem<Load> {
   return {
     name: 'bike-analytics',
     kinds: [
@@ -79,14 +90,16 @@ export function simulatedBike(wireRole: typeof wire = wire): SimulatedSystem<Loa
       data: random.integer(1, 20),
       trips: random.pick([10, 30]),
       batchRows: random.pick([10, 30]),
+      windowBytes: random.pick([1, 1_000, 32 * 1024]),
+      poison: random.pick([0, 0, 0, 0, 0, 0, 0, 1, 2, 3]),
     }),
-    least: { clients: 1, data: 1, trips: 1, batchRows: 1 },
+    least: { clients: 1, data: 1, trips: 1, batchRows: 1, windowBytes: 1, poison: 0 },
     faultsForMs: 10_000,
     settleMs: 300_000,
-    liveness: 'Every client gets its answer',
+    liveness: 'Every client gets its answer, and nothing of it is held after that',
     prepare: async (load) => {
-      const { files, expected } = await dataSet(load.data, load.trips);
-      return (world) => new Run(world, wireRole).run(files, expected, load);
+      const data = await dataSet(load.data, load.trips);
+      return (world) => checkAnswers(new SimulatedRoles(world, { windowBytes: load.windowBytes }, source), data, load);
     },
   };
 }
@@ -117,47 +130,89 @@ async function makeDataSet(seed: number, trips: number): Promise<DataSet> {
   }
 }
 
-class Run {
+/** Every client gets the answer of a plain loop; or, for a batch that cannot be processed, an error that names it. */
+async function checkAnswers(roles: SimulatedRoles, { files, expected }: DataSet, load: Load): Promise<void> {
+  const poisoned = topics[load.poison - 1];
+  const asked = Array.from({ length: load.clients }, (_, client) =>
+    roles.ask(`client-${client + 1}`, files, load.batchRows, client === 0 ? poisoned : undefined),
+  );
+  for (const [client, outcome] of (await Promise.allSettled(asked)).entries()) {
+    if (client === 0 && poisoned !== undefined) expectRefusal(outcome, poisoned);
+    else if (outcome.status === 'rejected') throw outcome.reason;
+    else expectAnswers(outcome.value, expected);
+  }
+  await roles.empty();
+}
+
+function expectAnswers({ result }: Outcome, expected: Answers): void {
+  const [difference] = compareAnswers(expected, result as Answers);
+  if (difference !== undefined) throw new PromiseBroken('The answers are those of a plain loop over the files', difference);
+}
+
+function expectRefusal(outcome: PromiseSettledResult<Outcome>, topic: Topic): void {
+  const [reason, named] = [outcome.status === 'fulfilled' ? 'an answer' : String(outcome.reason), `batch 0 of ${topic} (`];
+  if (reason.includes(named) && reason.includes('could not be processed')) return;
+  throw new PromiseBroken('A batch that cannot be processed ends its session with an error that names it', reason);
+}
+
+/** Every role of the system as a process of this world, and the way in for clients. */
+export class SimulatedRoles {
+  /** Rows that each process has worked on. */
+  readonly rows = new Map<string, number>();
   readonly #world: World;
   readonly #broker: SimulatedBroker;
-  readonly #wire: typeof wire;
+  readonly #config: SystemConfig;
+  readonly #source: Source;
   /** Of the entry point that lives. */
   #serve: ((socket: FramedSocket) => Promise<void>) | undefined;
 
-  constructor(world: World, wireRole: typeof wire) {
+  constructor(world: World, changes: Partial<SystemConfig> = {}, source: Source = { wire, readFiles }) {
     this.#world = world;
     this.#broker = new SimulatedBroker(world, describeMessage);
-    this.#wire = wireRole;
-  }
-
-  async run(files: DataSet['files'], expected: Answers, load: Load): Promise<void> {
+    this.#config = { ...config, ...changes };
+    this.#source = source;
     for (const [role, { replicas }] of roles) {
-      const count = replicas(config);
+      const count = replicas(this.#config);
       for (let replica = 1; replica <= count; replica++)
-        this.#world.start(count === 1 ? role : `${role}-${replica}`, (life) => this.#start(role, life));
-    }
-    const clients = Array.from({ length: load.clients }, (_, client) => this.#ask(`client-${client + 1}`, files, load));
-    for (const result of await Promise.all(clients)) {
-      const [difference] = compareAnswers(expected, result);
-      if (difference !== undefined) throw new PromiseBroken('The answers are those of a plain loop over the files', difference);
+        world.start(count === 1 ? role : `${role}-${replica}`, (life) => this.#start(role, life));
     }
   }
 
   async #start(role: string, life: Life): Promise<void> {
-    const listen: FileReaderListen = async (serve) => {
-      this.#serve = serve;
-      life.onEnd(() => (this.#serve = undefined));
-      return { close: async () => void (this.#serve = undefined) };
+    const close = async (): Promise<void> => void (this.#serve = undefined);
+    const host: Host = {
+      clock: life.clock,
+      log: silentLogger,
+      broker: this.#broker.connect(life),
+      countRows: (rows) => void this.rows.set(life.name, (this.rows.get(life.name) ?? 0) + rows),
+      newInstance: () => `${life.name}.${life.number}`,
+      listen: async (serve) => {
+        this.#serve = serve;
+        life.onEnd(() => void close());
+        return { close };
+      },
     };
-    const parts = { clock: life.clock, log: silentLogger, broker: this.#broker.connect(life), countRows: () => undefined };
-    const started = this.#wire(role, { ...parts, newInstance: () => `${life.name}.${life.number}`, listen }, config);
+    const started = this.#source.wire(role, host, this.#config);
     started.failed?.catch((error: unknown) => life.fail(error));
     await started.start();
   }
 
-  /** A client is a process, too, though it does not die: who asked for the answer is still there. */
-  #ask(name: string, files: DataSet['files'], { batchRows }: Load): Promise<Answers> {
-    const { promise, resolve, reject } = Promise.withResolvers<Answers>();
+  /** A client's connection, when the entry point listens. */
+  async connect(clock: Clock = this.#world.clock): Promise<FramedSocket> {
+    await this.#world.when(() => this.#serve !== undefined);
+    const [near, far] = duplexPair();
+    const entryPoint = this.#world.life('entry-point')!;
+    const client = new FramedSocket(near, clientLimits, clock);
+    // The connection of a process that has died is closed.
+    entryPoint.onEnd(() => client.destroy());
+    this.#world.touch();
+    void this.#serve!(new FramedSocket(far, entryPointLimits(this.#config.sessionTimeout), entryPoint.clock));
+    return client;
+  }
+
+  /** A client is a process, too, though it does not die: who asked for the answer is still there. Its first batch of topic `poisoned` is none. */
+  ask(name: string, files: DataSet['files'], batchRows: number, poisoned?: Topic): Promise<Outcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#world.start(name, async (life) => {
       let sessions = 0;
       const parts: FileReaderParts = {
@@ -166,38 +221,41 @@ class Run {
         open: (city, topic) => {
           const bytes = files.get(`${city}/${topic}`)!;
           const reader = newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 });
-          return readBatches(bytes.byteLength, chunksOf(bytes), reader);
+          const file = readBatches(bytes.byteLength, chunksOf(bytes), reader);
+          return topic === poisoned && city === cities[0] ? { ...file, batches: withFirstPoisoned(file.batches) } : file;
         },
-        connect: () => this.#connect(life),
+        connect: () => this.#connectUntilCut(life),
         newSessionId: () => sessionId(name, ++sessions),
       };
-      readFiles(parts).then(({ result }) => resolve(result as Answers), reject);
+      this.#source.readFiles(parts).then(resolve, reject);
     });
     return promise;
   }
 
-  async #connect(life: Life): Promise<FramedSocket> {
-    const { clock } = this.#world;
-    while (this.#serve === undefined) await new Promise<void>((resolve) => void clock.after(50, resolve));
-    const [near, far] = duplexPair();
-    const [client, server] = [near, far].map((end) => new FramedSocket(end, { idleTimeoutMs: Infinity })) as [
-      FramedSocket,
-      FramedSocket,
-    ];
+  async #connectUntilCut(life: Life): Promise<FramedSocket> {
+    const socket = await this.connect(life.clock);
     const cutMs = life.strikes('cut', life.place('connection', 'entry-point'));
-    if (cutMs !== undefined) clock.after(cutMs, () => client.destroy());
-    // The connection of a process that has died is closed.
-    this.#world.life('entry-point')!.onEnd(() => client.destroy());
-    this.#world.touch();
-    void this.#serve(server);
-    return client;
+    if (cutMs !== undefined) this.#world.clock.after(cutMs, () => socket.destroy());
+    return socket;
+  }
+
+  /** Resolves when no queue has a message, held or not. */
+  empty(): Promise<void> {
+    const { queues = [] } = topology(this.#config.tripsSolvers);
+    return this.#world.when(() => queues.every(({ name }) => this.#broker.server.depth(name) === 0));
   }
 }
 
-type FileReaderListen = (serve: (socket: FramedSocket) => Promise<void>) => Promise<{ close(): Promise<void> }>;
-
 async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += 2_000) yield bytes.subarray(at, at + 2_000);
+}
+
+async function* withFirstPoisoned(batches: AsyncIterable<SentBatch>): AsyncGenerator<SentBatch> {
+  let table: Uint8Array | undefined = Buffer.from('not a table');
+  for await (const batch of batches) {
+    yield { ...batch, table: table ?? batch.table };
+    table = undefined;
+  }
 }
 
 const sessionId = (name: string, number: number): string =>
