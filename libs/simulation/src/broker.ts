@@ -6,6 +6,7 @@ import {
   makeMemoryServer,
   QueueLockedError,
   SimulatedCrash,
+  TopologyError,
   UnavailableError,
   type Broker,
   type ConsumeOptions,
@@ -25,6 +26,8 @@ export type Describe = (body: Uint8Array) => string;
 
 export class SimulatedBroker {
   readonly server: MemoryServer = makeMemoryServer();
+  /** What has been sent is on its way, whatever becomes of its sender. */
+  readonly #network = this.server.connect();
   readonly #world: World;
   readonly #describe: Describe;
 
@@ -35,7 +38,9 @@ export class SimulatedBroker {
 
   /** A connection for this life: it ends with it. */
   connect(life: Life): Broker {
-    return new Connection({ life, world: this.#world, server: this.server, describe: this.#describe });
+    return new Connection({
+      ...{ life, world: this.#world, server: this.server, network: this.#network, describe: this.#describe },
+    });
   }
 }
 
@@ -43,6 +48,7 @@ interface ConnectionParts {
   readonly life: Life;
   readonly world: World;
   readonly server: MemoryServer;
+  readonly network: Broker;
   readonly describe: Describe;
 }
 
@@ -117,19 +123,29 @@ class Connection implements Broker {
       () => '',
       (place) => this.#send(place, '', (inner) => inner.declare(topology)),
     );
-    this.#topologies.push(topology);
+    // A log that was removed must not come back empty.
+    this.#topologies.push({ ...topology, logs: [] });
   }
 
   publish(message: Publication): Promise<void> {
     const { exchange = '', routingKey, body } = message;
     const to = exchange === '' ? routingKey : `${exchange}/${routingKey}`;
-    const what = (): string => this.parts.describe(body);
-    return this.parts.life.call('publish', to, what, (place) => this.#send(place, '', (inner) => inner.publish(message)));
+    return this.#say('publish', to, body, (broker) => broker.publish(message));
   }
 
   append(log: string, body: Uint8Array): Promise<void> {
-    const what = (): string => this.parts.describe(body);
-    return this.parts.life.call('append', log, what, (place) => this.#send(place, '', (inner) => inner.append(log, body)));
+    return this.#say('append', log, body, (broker) => broker.append(log, body));
+  }
+
+  #say(operation: string, to: string, body: Uint8Array, run: (broker: Broker) => Promise<void>): Promise<void> {
+    const { life, network, describe } = this.parts;
+    return life.call(
+      operation,
+      to,
+      () => describe(body),
+      (place) => this.#send(place, '', run),
+      () => run(network),
+    );
   }
 
   async consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer> {
@@ -324,7 +340,13 @@ class Reader implements AsyncIterableIterator<LogEntry> {
       // The log itself is gone, or whoever reads has ended it.
       if (this.#inner === this.#connection.inner) return result;
       this.#inner = this.#connection.inner;
-      this.#source = await this.#inner.read(this.#log, this.#at);
+      try {
+        this.#source = await this.#inner.read(this.#log, this.#at);
+      } catch (error) {
+        // The log was removed meanwhile.
+        if (error instanceof TopologyError) return result;
+        if (!(error instanceof UnavailableError)) throw error;
+      }
       world.touch();
     }
   }

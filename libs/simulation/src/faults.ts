@@ -32,6 +32,8 @@ export const kinds = {
   'answered late': { chance: 0.03, arg: [1, 2_000] },
   /** The call has its effect twice, as when its confirm is lost and it is sent again. */
   twice: { chance: 0.03, arg: [0, 0] },
+  /** A copy of what the call has sent is still on its way, and has its effect `arg` ms later, when its sender may long be dead. */
+  'lands late': { chance: 0.02, arg: [1, 60_000] },
   /** A delivery waits `arg` ms before its consumer sees it, and with it all later ones of this consumer. */
   'delivered late': { chance: 0.03, arg: [1, 2_000] },
   /** The handler has done its work, and its acknowledgement is lost: the message comes again, redelivered. */

@@ -2,6 +2,7 @@ export { SimulatedBroker, type Describe } from './broker.ts';
 export { digestOf, eventLines, eventsVersion, type SimulationEvent } from './events.ts';
 export { FaultPlan, kinds, type Fault, type KindName } from './faults.ts';
 export { readSaved, simulateProgram } from './program.ts';
+export { SimulatedRegistry } from './registry.ts';
 export { failureText, findFailure, simulateSeeds, type Failure } from './seeds.ts';
 export { runScenario, scenarioOf, type Outcome, type Scenario, type SimulatedSystem, type Workload } from './system.ts';
 export { PromiseBroken, World, type Life } from './world.ts';

@@ -166,6 +166,7 @@ export class Life {
   readonly #world: World;
   readonly #counts = new Map<string, number>();
   readonly #onEnd: ((backMs: number) => void)[] = [];
+  readonly #onPause: ((forMs: number) => void)[] = [];
   #isDead = false;
   #paused: PromiseWithResolvers<void> | undefined;
   #pausedUntilMs = 0;
@@ -194,6 +195,11 @@ export class Life {
     this.#onEnd.push(run);
   }
 
+  /** Called whenever it stands still, with for how long. */
+  onPause(run: (forMs: number) => void): void {
+    this.#onPause.push(run);
+  }
+
   /** Killed: nothing that it still does has an effect. */
   die(backMs: number): void {
     this.#end('killed', backMs);
@@ -218,6 +224,7 @@ export class Life {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, clock.nowMs() + forMs);
     this.#paused ??= Promise.withResolvers();
     clock.after(forMs, () => this.#thaw());
+    for (const run of this.#onPause) run(forMs);
   }
 
   #thaw(): void {
@@ -265,21 +272,29 @@ export class Life {
   }
 
   /**
-   * The process calls somebody. `effect` is what the call does, out there: it happens once, or not at all, or twice, now or later; and the process hears of it, or does not. `message` says what is
-   * sent, for the story.
+   * The process calls somebody. `effect` is what the call does, out there: it happens once, or not at all, now or later; and the process hears of it, or does not. `message` says what is
+   * sent, for the story. With `copy`, which is what a second one does that nobody waits for, it may be sent twice, or land again much later.
    */
-  async call<T>(operation: string, subject: string, message: () => string, effect: (place: string) => Promise<T>): Promise<T> {
+  async call<T>(
+    operation: string,
+    subject: string,
+    message: () => string,
+    effect: (place: string) => Promise<T>,
+    copy?: () => Promise<unknown>,
+  ): Promise<T> {
     if (this.#isDead) return never();
     const world = this.#world;
     const place = this.place(operation, subject);
     const text = world.recording ? message() : '';
     const strikes = (kind: KindName): number | undefined => this.strikes(kind, place, text);
+    const landsMs = copy && strikes('lands late');
+    if (landsMs !== undefined) world.clock.after(landsMs, () => (world.touch(), void copy!().catch(() => undefined)));
     const deathMs = strikes('dies before');
     if (deathMs !== undefined) this.die(deathMs);
     const lateMs = strikes('late');
     if (lateMs !== undefined) await sleep(world.clock, lateMs);
     if (this.#isDead) return never();
-    const again = strikes('twice') !== undefined;
+    const again = copy !== undefined && strikes('twice') !== undefined;
     let result: T;
     try {
       if (again) await effect(place);
