@@ -1,8 +1,7 @@
-/** What the simulations of replicas have in common: what became of all that was submitted, and all seeds in a row. */
+/** What became of all that was submitted to replicas. */
 import { History, type CounterInput } from '@lab/checker';
-import { simulate, type Random } from '@lab/testing';
-import { expect } from 'vitest';
-import { FencedError, IndefiniteError, type Replica } from '../src/index.ts';
+import type { Random } from '@lab/testing';
+import type { Replica } from '../src/index.ts';
 
 export type Count = (what: string) => void;
 
@@ -29,8 +28,8 @@ export class Outcomes {
 
   failed(text: string, error: Error): void {
     this.count(error.name);
-    if (error instanceof FencedError) this.fenced.push(text);
-    else if (!(error instanceof IndefiniteError)) this.faults.push(`${text}: ${error.message}`);
+    if (error.name === 'FencedError') this.fenced.push(text);
+    else if (error.name !== 'IndefiniteError') this.faults.push(`${text}: ${error.message}`);
   }
 }
 
@@ -65,26 +64,9 @@ export class Submissions {
       (place) => settle(() => (call.ok(Number(place)), this.#outcomes.answered(text, place, asLeader))),
       (error: Error) =>
         settle(() => {
-          if (error instanceof FencedError) call.failed();
+          if (error.name === 'FencedError') call.failed();
           this.#outcomes.failed(text, error);
         }),
     );
   }
-}
-
-const seeds = 500;
-
-/** Runs the scenario with every seed; `expected` is what must have happened somewhere in all the runs. */
-export async function simulateAll(
-  file: string,
-  expected: readonly string[],
-  scenario: (random: Random, count: Count) => Promise<void>,
-): Promise<void> {
-  const counts: Record<string, number> = {};
-  const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
-  await simulate({ seeds, env: process.env, file }, (random) => scenario(random, count));
-  console.log(counts);
-  // A sample of the seeds may lack what is rare; all of them together may not.
-  if (process.env['SEED'] === undefined && Number(process.env['SEEDS'] ?? seeds) >= seeds)
-    expect(Object.keys(counts)).toEqual(expect.arrayContaining([...expected]));
 }

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { PromiseBroken } from '@lab/simulation';
 import type { Machine } from '../src/replication.ts';
 import type { Member } from '../src/port.ts';
 
@@ -35,22 +35,30 @@ export class Scroll implements Machine {
 }
 
 /**
- * No command is applied twice, none that was fenced at all, and those that end with `in <epoch>`, said as leader, come from one member for each epoch, in the order of epochs.
+ * No command is applied twice, none that was fenced at all, those of one sender (`<token>:<number>`) in their order, and those that end with `in <epoch>`, said as leader, come from one member for each epoch, in the order of epochs. Throws where it is not so.
  */
 export function checkCommands(lines: readonly string[], fenced: readonly string[]): void {
   const commands = lines.filter((line) => !line.startsWith('members '));
-  expect(new Set(commands).size, 'nothing is applied twice').toBe(commands.length);
+  const twice = commands.filter((line, at) => commands.indexOf(line) < at);
+  if (twice.length > 0) throw new PromiseBroken('No command is applied twice', twice.join('\n'));
   const texts = new Set(commands.map((line) => line.slice(line.indexOf(' ') + 1)));
-  expect(
-    fenced.filter((text) => texts.has(text)),
-    'what was fenced did nothing',
-  ).toEqual([]);
+  const done = fenced.filter((text) => texts.has(text));
+  if (done.length > 0) throw new PromiseBroken('What was fenced happened nowhere', done.join('\n'));
+  const numbers = new Map<string, number>();
+  for (const text of texts) {
+    const [token = '', number] = text.split(/[: ]/);
+    if (Number(number) < (numbers.get(token) ?? 0)) throw new PromiseBroken('Messages of one member keep their order', text);
+    numbers.set(token, Number(number));
+  }
   const leaders = new Map<string, string>();
   let newest = 0;
   for (const line of commands.filter((each) => each.includes(' in '))) {
     const [sender = '', , , epoch = ''] = line.split(' ');
-    expect(leaders.get(epoch) ?? sender, `one leader in the epoch ${epoch}`).toBe(sender);
-    expect(Number(epoch), 'epochs grow').toBeGreaterThanOrEqual(newest);
+    if ((leaders.get(epoch) ?? sender) !== sender || Number(epoch) < newest)
+      throw new PromiseBroken(
+        'One leads in an epoch, and epochs grow',
+        `${line}: after epoch ${newest} of ${leaders.get(epoch)}`,
+      );
     leaders.set(epoch, sender);
     newest = Number(epoch);
   }
