@@ -98,12 +98,6 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'written += await copyNeeded(store, pack, bundle, home);',
   },
   {
-    rule: 'removes a pack before its index',
-    file: housekeeping,
-    right: "for (const kind of ['index', 'pack'])",
-    wrong: "for (const kind of ['pack', 'index'])",
-  },
-  {
     rule: 'finds damage and does not mark it',
     file: housekeeping,
     right: 'if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);',
