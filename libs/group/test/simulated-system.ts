@@ -133,9 +133,10 @@ class Tap implements Membership {
 
   async *[Symbol.asyncIterator](): AsyncIterator<GroupEvent> {
     const life = this.#life;
+    const { clock } = life;
     for await (const event of this.#membership) {
       const lateMs = life.strikes('delivered late', life.place('take', event.type));
-      if (lateMs !== undefined) await sleep(life.clock, lateMs);
+      if (lateMs !== undefined) await sleep(clock, lateMs);
       await life.awake();
       if (event.type === 'checkpoint' && this.#ignoresCheckpoints) this.#run.count('checkpoints not answered');
       else yield this.#see(event);
