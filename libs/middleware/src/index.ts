@@ -5,5 +5,4 @@ export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServe
 export { connectRabbitmq } from './rabbitmq/broker.ts';
 export type { RabbitmqOptions } from './rabbitmq/options.ts';
 export { SimulatedCrash } from './failures.ts';
-export { makeFaulty, type Faults } from './faulty.ts';
 export * from './patterns/index.ts';
