@@ -117,14 +117,17 @@ class Connection implements Broker {
   }
 
   async declare(topology: Topology): Promise<void> {
+    const declare = async (inner: Broker): Promise<void> => {
+      await inner.declare(topology);
+      // A log that was removed must not come back empty.
+      this.#topologies.push({ ...topology, logs: [] });
+    };
     await this.parts.life.call(
       'declare',
       'topology',
       () => '',
-      (place) => this.#send(place, '', (inner) => inner.declare(topology)),
+      (place) => this.#send(place, '', declare),
     );
-    // A log that was removed must not come back empty.
-    this.#topologies.push({ ...topology, logs: [] });
   }
 
   publish(message: Publication): Promise<void> {
@@ -149,14 +152,13 @@ class Connection implements Broker {
   }
 
   async consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer> {
-    const subscription = new Subscription(this, queue, handler, options, () => this.#subscriptions.delete(subscription));
+    const subscription = new Subscription(this, queue, handler, options, this.#subscriptions);
     await this.parts.life.call(
       'consume',
       queue,
       () => '',
       (place) => this.#send(place, '', (inner) => subscription.attach(inner)),
     );
-    this.#subscriptions.add(subscription);
     return subscription;
   }
 
@@ -191,7 +193,8 @@ class Subscription implements Consumer {
   readonly #queue: string;
   readonly #handler: Handler;
   readonly #options: ConsumeOptions;
-  readonly #onStop: () => void;
+  /** Those of the connection, to be resumed: this one from when the broker has it, whether its process has heard of that or not. */
+  readonly #resumed: Set<Subscription>;
   readonly #end = Promise.withResolvers<void>();
   #consumer: Consumer | undefined;
   #attachedTo: Broker | undefined;
@@ -199,12 +202,12 @@ class Subscription implements Consumer {
   /** The end of the line of deliveries that wait, if there is one. */
   #line: Promise<void> | undefined;
 
-  constructor(connection: Connection, queue: string, handler: Handler, options: ConsumeOptions, onStop: () => void) {
+  constructor(connection: Connection, queue: string, handler: Handler, options: ConsumeOptions, resumed: Set<Subscription>) {
     this.#connection = connection;
     this.#queue = queue;
     this.#handler = handler;
     this.#options = options;
-    this.#onStop = onStop;
+    this.#resumed = resumed;
     this.closed = this.#end.promise;
     this.closed.catch(() => undefined);
   }
@@ -212,11 +215,16 @@ class Subscription implements Consumer {
   /** On one connection it is one consumer, however often it is asked for. */
   async attach(inner: Broker): Promise<void> {
     if (this.#attachedTo === inner) return;
-    const consumer = await inner.consume(this.#queue, (delivery) => this.#take(delivery, inner), this.#options);
-    this.#consumer = consumer;
     this.#attachedTo = inner;
+    try {
+      this.#consumer = await inner.consume(this.#queue, (delivery) => this.#take(delivery, inner), this.#options);
+    } catch (error) {
+      this.#attachedTo = undefined;
+      throw error;
+    }
+    this.#resumed.add(this);
     // A consumer that ends with its connection resolves, and is resumed.
-    consumer.closed.catch((error: unknown) => this.#lose(error));
+    this.#consumer.closed.catch((error: unknown) => this.#lose(error));
   }
 
   /** Consumes again, however often it takes, as long as nobody else has the queue for good. */
@@ -237,13 +245,13 @@ class Subscription implements Consumer {
   #lose(error: unknown): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#onStop();
+    this.#resumed.delete(this);
     this.#end.reject(error);
   }
 
   async stop(options?: { drainMs?: number }): Promise<void> {
     this.#stopped = true;
-    this.#onStop();
+    this.#resumed.delete(this);
     await this.#consumer?.stop(options);
     this.#end.resolve();
   }
