@@ -54,6 +54,16 @@ describe('the window', () => {
     expect(admission.bytes).toBe(90);
   });
 
+  it('refuses what comes for a closed session at once, and lets the next in line go on', async () => {
+    const admission = new Admission(limits);
+    admission.open('a');
+    await admission.admit('a', 'trips', 0, 90);
+    await expect(admission.admit('closed', 'trips', 0, 90)).rejects.toThrow('session closed is closed');
+    const next = admission.admit('a', 'trips', 1, 90);
+    passEverywhere(admission, 'a', 0);
+    expect(await resolved(next)).toBe(true);
+  });
+
   it('never holds more than its bytes, and never stands still, whatever the order of admissions and reports', async () => {
     const batch = fc.record({ session: fc.constantFrom('a', 'b', 'c'), bytes: fc.integer({ min: 1, max: 100 }) });
     await fc.assert(

@@ -47,8 +47,9 @@ export class Admission {
     for (const count of batches.values()) this.#batches += count;
   }
 
-  /** Resolves when the batch may go on its way; rejects when its session is closed meanwhile. */
+  /** Resolves when the batch may go on its way; rejects when its session is closed, or is meanwhile. */
   async admit(session: string, topic: Topic, number: number, bytes: number): Promise<void> {
+    if (!this.#sessions.has(session)) throw new Error(`session ${session} is closed`);
     if (this.#fits(session, bytes)) return this.#begin(session, topic, number, bytes);
     await new Promise<void>((resolve, refuse) => {
       const admit = (): void => resolve(this.#begin(session, topic, number, bytes));
@@ -86,8 +87,7 @@ export class Admission {
   }
 
   #begin(session: string, topic: Topic, number: number, bytes: number): void {
-    const count = this.#sessions.get(session);
-    if (count === undefined) throw new Error(`session ${session} is closed`);
+    const count = this.#sessions.get(session)!;
     const before = count.batches.get(topic) ?? 0;
     if (number >= before) {
       count.batches.set(topic, number + 1);
