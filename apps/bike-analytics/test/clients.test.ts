@@ -167,10 +167,12 @@ describe('a batch that cannot be processed ends its session with an error that n
     await expectOthersUnharmed();
   });
 
-  it('and says it again to a client that was away', async () => {
+  it('and says it again to a client that was away, whether the entry point was too or not', async () => {
     const socket = await greet(session(3));
     await socket.send(encode(batch(0), Buffer.from('not a table')));
     const reason = await refusal(socket);
+    expect(await refusal(await greet(session(3)))).toBe(reason);
+    world.life('entry-point')!.die(10);
     expect(await refusal(await greet(session(3)))).toBe(reason);
   });
 });

@@ -108,9 +108,10 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'says nothing of a dead letter',
     file: entryPoint,
-    right: 'if (id !== undefined) await this.#end(this.#sessions.get(id) ?? this.#open(id), reason);',
-    wrong: 'void reason, id;',
+    right: '    await this.#end(session, reason);\n    return',
+    wrong: '    return',
   },
+  { rule: 'forgets why a session failed', file: entryPoint, right: '    return session.forgotten;', wrong: '' },
   {
     rule: 'runs beside another that has its queues',
     file: stages,

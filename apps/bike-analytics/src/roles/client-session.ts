@@ -23,6 +23,9 @@ export class ClientSession {
   readonly answers = new Map<Query, unknown>();
   /** Resolves when the session has ended here, for whatever reason: its answers need not be held any longer. */
   readonly over: Promise<void>;
+  /** Resolves when nothing of the session is known here any more, its failure included: its dead letters need not be held any longer. */
+  readonly forgotten: Promise<void>;
+  readonly forget: () => void;
   failure: string | undefined;
   absentSinceMs: number;
   /** When the roles were last told to keep it. */
@@ -37,6 +40,7 @@ export class ClientSession {
     this.absentSinceMs = nowMs;
     this.renewedMs = nowMs;
     ({ promise: this.over, resolve: this.#endWaiting } = Promise.withResolvers<void>());
+    ({ promise: this.forgotten, resolve: this.forget } = Promise.withResolvers<void>());
   }
 
   get connected(): boolean {

@@ -214,8 +214,11 @@ export class EntryPointRole implements Role {
     const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
     const id = sessionOf(delivery.body);
-    // Its client may not be back yet, since this entry point was started: it is told when it comes.
-    if (id !== undefined) await this.#end(this.#sessions.get(id) ?? this.#open(id), reason);
+    if (id === undefined) return;
+    // Its client may not be back yet, since this entry point was started: it is told when it comes, by a successor if this one dies before.
+    const session = this.#sessions.get(id) ?? this.#open(id);
+    await this.#end(session, reason);
+    return session.forgotten;
   }
 
   /** Ends a session where nobody waits for it. */
@@ -228,10 +231,15 @@ export class EntryPointRole implements Role {
   /** Ends a session everywhere. With a reason it has failed: its client hears why, now or when it comes back. */
   async #end(session: ClientSession, reason?: string, again = false): Promise<void> {
     this.#admission.close(session.id);
-    if (reason === undefined) this.#sessions.delete(session.id);
+    if (reason === undefined) this.#forget(session);
     this.#parts.log.info({ session: session.id, reason }, 'session ended');
     await session.end(reason, again);
     await tellHolders(this.#parts.broker, sessionExchange, 'end', session.id);
+  }
+
+  #forget(session: ClientSession): void {
+    this.#sessions.delete(session.id);
+    session.forget();
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
@@ -266,7 +274,7 @@ export class EntryPointRole implements Role {
     if (session.connected) {
       await this.#renew(session);
     } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
-      this.#sessions.delete(session.id);
+      this.#forget(session);
       if (session.failure === undefined) await this.#end(session);
     }
   }
