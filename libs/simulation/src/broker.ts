@@ -153,12 +153,14 @@ class Connection implements Broker {
 
   async consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer> {
     const subscription = new Subscription(this, queue, handler, options, this.#subscriptions);
-    await this.parts.life.call(
-      'consume',
-      queue,
-      () => '',
-      (place) => this.#send(place, '', (inner) => subscription.attach(inner)),
-    );
+    const attach = (place: string): Promise<void> => this.#send(place, '', (inner) => subscription.attach(inner));
+    try {
+      await this.parts.life.call('consume', queue, () => '', attach);
+    } catch (error) {
+      // Nobody knows of it, so it must not be resumed.
+      await subscription.stop();
+      throw error;
+    }
     return subscription;
   }
 
@@ -222,6 +224,7 @@ class Subscription implements Consumer {
       this.#attachedTo = undefined;
       throw error;
     }
+    if (this.#stopped) return this.#consumer.stop();
     this.#resumed.add(this);
     // A consumer that ends with its connection resolves, and is resumed.
     this.#consumer.closed.catch((error: unknown) => this.#lose(error));
