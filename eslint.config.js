@@ -23,6 +23,7 @@ export default tseslint.config(
           allow: ['^(\\.\\./)+docker/(images|compose|engine)\\.ts$'],
           depConstraints: [
             { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:lib'] },
+            { sourceTag: 'type:workspace', onlyDependOnLibsWithTags: ['layer:testing'] },
             { sourceTag: 'type:lib', onlyDependOnLibsWithTags: ['type:lib'] },
             // process is below all others; those above it know nothing of each other. Tests use the test tools, which know none of them.
             { sourceTag: 'layer:process', onlyDependOnLibsWithTags: ['layer:testing'] },

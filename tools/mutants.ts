@@ -23,7 +23,7 @@ import { dirname, join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { changedCode, withMistake, type Mistake } from '../libs/testing/src/mutant.ts';
+import { changedCode, withMistake, type Mistake } from '@lab/testing';
 import { repositoryFiles } from './repository-files.ts';
 
 /** The order in which they run. */

@@ -23,7 +23,7 @@ export const createNodes = [
       const folder = dirname(manifest);
       const project =
         folder === '.'
-          ? { name: 'workspace', targets: workspaceTargets(), implicitDependencies: ['*'] }
+          ? { name: 'workspace', tags: ['type:workspace'], targets: workspaceTargets(), implicitDependencies: ['*'] }
           : { targets: packageTargets(folder) };
       return [manifest, { projects: { [folder]: project } }];
     }),

@@ -14,7 +14,7 @@ export interface EmbeddedSystem {
   port: number;
   /** Processes that these would be. */
   instances: number;
-  stop(): Promise<void>;
+  stop: () => Promise<void>;
 }
 
 /** Starts the system on the host's clock, with its entry point at a free port of this machine. */

@@ -30,7 +30,7 @@ interface Answered {
 async function begin(store: PictureStore, id: string, to = Infinity) {
   const bytes = bytesOf(id).subarray(0, to);
   const partial = await store.resume(id, uploadOf(id));
-  for await (const _ of partial.takeOver());
+  for await (const taken of partial.takeOver()) void taken;
   const middle = (partial.bytes + bytes.length) >> 1;
   for (const piece of [bytes.subarray(partial.bytes, middle), bytes.subarray(middle)]) await partial.append(piece);
   return partial;

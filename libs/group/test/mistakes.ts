@@ -16,13 +16,13 @@ export const mistakes: readonly { rule: string; file: string; right: string; wro
     'epoch >= this.#stamp.epoch && number > 0;',
   ),
   mistake(
-    "A message counts with the number after its sender's last one, nothing else: not with any",
+    "A message counts with the number after its sender's last: not with any",
     'ledger',
     ' || entry.number !== this.lastOf(entry.sender) + 1',
     '',
   ),
   mistake(
-    "A message counts with the number after its sender's last one, nothing else: not with any higher one",
+    "A message counts with the number after its sender's last: not with a higher one",
     'ledger',
     'entry.number !== this.lastOf(entry.sender) + 1',
     'entry.number <= this.lastOf(entry.sender)',

@@ -40,12 +40,12 @@ export function connections(makeFixture: () => Promise<Fixture>) {
   afterEach(async () => void (await Promise.all(open.splice(0).map((broker) => broker.close()))));
   afterAll(() => fixture.stop());
   return {
-    async connect(): Promise<Broker> {
+    connect: async (): Promise<Broker> => {
       const broker = await fixture.connect();
       open.push(broker);
       return broker;
     },
-    async kill(broker: Broker): Promise<void> {
+    kill: async (broker: Broker): Promise<void> => {
       open.splice(open.indexOf(broker), 1);
       await fixture.kill(broker);
     },

@@ -118,11 +118,11 @@ class Connection implements Discovery {
   }
 
   async elect(role: string, name: string, options?: { signal?: AbortSignal }): Promise<Leadership> {
-    const { epoch, lost, resign } = await this.#call(['elect', role, name], () => this.#inner.elect(role, name, options));
+    const led = await this.#call(['elect', role, name], () => this.#inner.elect(role, name, options));
     return {
-      epoch,
-      lost: lost.then(() => this.#life.awake()),
-      resign: () => this.#call(['resign', role, name], resign),
+      epoch: led.epoch,
+      lost: led.lost.then(() => this.#life.awake()),
+      resign: () => this.#call(['resign', role, name], () => led.resign()),
     };
   }
 

@@ -2,7 +2,7 @@ export { compareInTurn, median, reportBench, type BenchOutput, type BenchRow, ty
 export { eventually, type EventuallyOptions } from './eventually.ts';
 export { FakeClock } from './fake-clock.ts';
 export { freePort } from './free-port.ts';
-export { makeMutant, withMistake, type Mistake, type Mutant } from './mutant.ts';
+export { changedCode, makeMutant, withMistake, type Mistake, type Mutant } from './mutant.ts';
 export { seededRandom, type Random } from './random.ts';
 export { simulate, type SimulationOptions } from './simulate.ts';
 export { startTcpProxy, type TcpProxy, type TcpProxyOptions } from './tcp-proxy.ts';
