@@ -16,10 +16,10 @@ describe('the answers are those of a straight loop', () => {
 
   // The rest of the list takes minutes: `npm run mutants` has all of it.
   it.each(mistakes.slice(0, 3))('but not with a role that $rule', async (mistake) => {
-    using mutant = makeMutant(join(import.meta.dirname, '..'), mistake);
+    using mutant = makeMutant(join(import.meta.dirname, '../src'), { ...mistake, file: mistake.file.slice('src/'.length) });
     const source = {
-      ...((await mutant.import('src/wiring.ts')) as { wire: typeof wire }),
-      ...((await mutant.import('src/roles/file-reader.ts')) as { readFiles: typeof readFiles }),
+      ...((await mutant.import('wiring.ts')) as { wire: typeof wire }),
+      ...((await mutant.import('roles/file-reader.ts')) as { readFiles: typeof readFiles }),
     };
     const failure = await findFailure(simulatedBike(source), 200);
     expect(failure?.scenario.faults?.length).toBeLessThanOrEqual(5);

@@ -1,5 +1,5 @@
 /** Proof that a test can fail: it must, on a copy of the sources with one mistake in it. */
-import { cpSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -36,9 +36,10 @@ export const changedCode = 'change the mistake';
 
 /**
  * A copy of a folder of sources with one mistake, whose `file` is below that folder. It is made in a folder `tmp` beside the original, where imports of
- * packages are found. Throws when the mistake is about code that has changed.
+ * packages are found; so the folder is not a whole package. Throws when the mistake is about code that has changed.
  */
 export function makeMutant(folder: string, mistake: Omit<Mistake, 'rule'>): Mutant {
+  if (existsSync(join(folder, 'package.json'))) throw new Error(`${folder} is a package: give its folder of sources`);
   const source = withMistake(readFileSync(join(folder, mistake.file), 'utf8'), mistake);
   const parent = join(dirname(folder), 'tmp');
   mkdirSync(parent, { recursive: true });
