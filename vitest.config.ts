@@ -1,19 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
-import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { consoleCommands } from './tools/console-blocks.ts';
 import { repositoryFiles } from './tools/repository-files.ts';
 
 const root = import.meta.dirname;
-
-/** What takes minutes would run alone at the end, if it were not the first. */
-class LongestFirst extends BaseSequencer {
-  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLongest = ({ moduleId }: TestSpecification): boolean => moduleId.endsWith('/readme.integration.test.ts');
-    return (await super.sort(files)).sort((a, b) => Number(isLongest(b)) - Number(isLongest(a)));
-  }
-}
 
 /**
  * Kinds of suites, by the end of a file's name. What needs nothing but the checkout:
@@ -24,15 +15,12 @@ class LongestFirst extends BaseSequencer {
  * - `*.copy.test.ts`: a copy of each app under another name.
  * - `*.hostile.test.ts`: demos, a bench and tests on a host where everything is unusual that may be.
  *
- * What needs a Docker engine: `*.integration.test.ts` and `*.chaos.test.ts`, two files at a time, for mostly they wait for containers. The projects `integration:alone`
- * and `chaos:alone` have those that measure outages, one after another: two at once would measure each other.
+ * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
+ * `*.chaos.test.ts`.
  */
 /** In which a hang is noticed; what takes long on a busy machine is no hang. */
 const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
-const engineSuite = { testTimeout: 120_000, hookTimeout: 300_000 };
-/** These measure for how long a service was away, or stop and start an engine's networks. */
-const alone = '{apps/ha-web,apps/news-consortium,libs/group}/**';
-const alongside = { ...engineSuite, maxWorkers: 2 };
+const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 /** More than there are cores: some tests wait for processes that they have started. */
 const maxWorkers = '150%';
@@ -57,7 +45,6 @@ if (junitFolder !== undefined) reporters.push(['junit', { outputFile: join(junit
 export default defineConfig({
   test: {
     reporters,
-    sequence: { sequencer: LongestFirst },
     // Vite takes these characters of a path for its own; where the checkout has them, Node loads the tests itself.
     ...(/[#%?]/.test(root) && { experimental: { viteModuleRunner: false } }),
     projects: [
@@ -86,15 +73,8 @@ export default defineConfig({
       })),
       { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
-      ...['integration', 'chaos'].flatMap((kind) => [
-        { test: { name: kind, include: [`**/*.${kind}.test.ts`], exclude: [...ignored, alone], ...alongside } },
-        {
-          test: {
-            ...{ name: `${kind}:alone`, include: [`${alone}/*.${kind}.test.ts`], exclude: ignored },
-            ...{ ...engineSuite, fileParallelism: false },
-          },
-        },
-      ]),
+      { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
+      { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },
     ],
   },
 });
