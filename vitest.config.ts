@@ -9,7 +9,7 @@ const root = import.meta.dirname;
 /**
  * Kinds of suites, by the end of a file's name. What needs nothing but the checkout:
  * - `*.test.ts` (unit): pure code, ports on their fakes, simulations. Answers within seconds, so `npm test` runs it all.
- * - `*.embedded.test.ts`: takes tens of seconds with real processes: an embedded database, an app's own commands. `npm run test:all`
+ * - `*.embedded.test.ts`: takes tens of seconds: an embedded database, an app's own commands, the search for a mistake. `npm run test:all`
  *   runs it; the same promise has a quick test in unit.
  * - `readme:<folder>`: the commands in the folder's documents. One project for each folder, so that they run side by side.
  * - `*.copy.test.ts`: a copy of each app under another name.

@@ -1,11 +1,6 @@
-/** The whole system under faults that follow from a seed; and with mistakes in it, which the same seeds must find. */
-import { join } from 'node:path';
-import { findFailure, simulateSeeds } from '@lab/simulation';
-import { makeMutant } from '@lab/testing';
-import { describe, expect, it, vi } from 'vitest';
-import type { readFiles } from '../src/roles/file-reader.ts';
-import type { wire } from '../src/wiring.ts';
-import { mistakes } from './mistakes.ts';
+/** The whole system under faults that follow from a seed. */
+import { simulateSeeds } from '@lab/simulation';
+import { describe, it, vi } from 'vitest';
 import { simulatedBike } from './simulated-system.ts';
 
 /** What hangs ends by simulated time, however slow the machine; this is for what hangs without it. */
@@ -13,15 +8,4 @@ vi.setConfig({ testTimeout: 600_000 });
 
 describe('the answers are those of a straight loop', () => {
   it('whatever dies, breaks, comes twice or late', () => simulateSeeds(simulatedBike(), 200, process.env));
-
-  // The rest of the list takes minutes: `npm run mutants` has all of it.
-  it.each(mistakes.slice(0, 3))('but not with a role that $rule', async (mistake) => {
-    using mutant = makeMutant(join(import.meta.dirname, '../src'), { ...mistake, file: mistake.file.slice('src/'.length) });
-    const source = {
-      ...((await mutant.import('wiring.ts')) as { wire: typeof wire }),
-      ...((await mutant.import('roles/file-reader.ts')) as { readFiles: typeof readFiles }),
-    };
-    const failure = await findFailure(simulatedBike(source), 200);
-    expect(failure?.scenario.faults?.length).toBeLessThanOrEqual(5);
-  });
 });
