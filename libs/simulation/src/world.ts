@@ -48,7 +48,6 @@ export class World {
   readonly events: SimulationEvent[] = [];
   readonly #options: WorldOptions;
   readonly #lives = new Map<string, Life>();
-  #faultsUntilMs: number;
   /** The last fault is repaired. */
   #healedMs = 0;
   /** The app began to wait for something. */
@@ -58,7 +57,6 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.random = options.random;
-    this.#faultsUntilMs = options.faultsForMs;
   }
 
   get recording(): boolean {
@@ -120,7 +118,7 @@ export class World {
 
   /** Resolves when faults are over and the last of them is repaired. */
   async healed(): Promise<void> {
-    const leftMs = (): number => Math.max(this.#healedMs, this.#faultsUntilMs) - this.clock.nowMs();
+    const leftMs = (): number => Math.max(this.#healedMs, this.#options.faultsForMs) - this.clock.nowMs();
     while (leftMs() > 0) await sleep(this.clock, leftMs());
   }
 
@@ -143,7 +141,7 @@ export class World {
   /** The argument of a fault of this kind, if one strikes at this place. */
   strikes(kind: KindName, place: string, life: Life, message: string): number | undefined {
     const nowMs = this.clock.nowMs();
-    if (nowMs > this.#faultsUntilMs) return undefined;
+    if (nowMs > this.#options.faultsForMs) return undefined;
     const arg = this.#options.plan.strikes(kind, place);
     if (arg === undefined) return undefined;
     this.#healedMs = Math.max(this.#healedMs, nowMs + arg);
