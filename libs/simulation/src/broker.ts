@@ -25,15 +25,17 @@ import type { Life, World } from './world.ts';
 export type Describe = (body: Uint8Array) => string;
 
 export class SimulatedBroker {
-  readonly server: MemoryServer = makeMemoryServer();
+  readonly server: MemoryServer;
   /** What has been sent is on its way, whatever becomes of its sender. */
-  readonly #network = this.server.connect();
+  readonly #network: Broker;
   readonly #world: World;
   readonly #describe: Describe;
 
   constructor(world: World, describe: Describe) {
     this.#world = world;
     this.#describe = describe;
+    this.server = makeMemoryServer({ clock: world.clock });
+    this.#network = this.server.connect();
   }
 
   /** A connection for this life: it ends with it. */

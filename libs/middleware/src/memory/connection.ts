@@ -42,7 +42,7 @@ export class MemoryConnection implements Broker {
     const found = this.#server.queue(queue);
     if (found === undefined) throw new TopologyError(`consume: there is no queue "${queue}": declare it first`);
     const consumer = found.add(this, handler, { ...options });
-    const subscription = new Subscription(consumer, () => this.#subscriptions.delete(subscription));
+    const subscription = new Subscription(consumer, this.#server.clock, () => this.#subscriptions.delete(subscription));
     this.#subscriptions.add(subscription);
     return subscription;
   }
@@ -99,10 +99,12 @@ export class MemoryConnection implements Broker {
 class Subscription implements Consumer {
   readonly consumer: MemoryConsumer;
   readonly closed: Promise<void>;
+  readonly #clock: ServerState['clock'];
   readonly #onStop: () => void;
 
-  constructor(consumer: MemoryConsumer, onStop: () => void) {
+  constructor(consumer: MemoryConsumer, clock: ServerState['clock'], onStop: () => void) {
     this.consumer = consumer;
+    this.#clock = clock;
     this.#onStop = onStop;
     this.closed = consumer.left;
     // Whoever does not look at `closed` does not want to die of it.
@@ -111,9 +113,9 @@ class Subscription implements Consumer {
 
   async stop({ drainMs = 0 } = {}): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const deadline = setTimeout(resolve, drainMs);
+    const cancel = this.#clock.after(drainMs, resolve);
     await Promise.race([this.consumer.drain(), promise]);
-    clearTimeout(deadline);
+    cancel();
     this.consumer.leave();
     this.#onStop();
   }

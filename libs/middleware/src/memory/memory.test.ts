@@ -1,4 +1,4 @@
-import { eventually } from '@lab/testing';
+import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { brokerContract, type Fixture } from '../contract.ts';
 import { UnavailableError } from '../errors.ts';
@@ -79,6 +79,23 @@ describe('the memory broker', () => {
     const waiting = broker.publish({ routingKey: 'queue', body });
     await broker.close();
     await expect(waiting).rejects.toThrow(UnavailableError);
+  });
+
+  test('a consumer that stops waits on the clock of its server, and on no other', async () => {
+    const clock = new FakeClock();
+    const broker = makeMemoryServer({ clock }).connect();
+    await broker.declare({ queues: [{ name: 'queue' }] });
+    let holds = false;
+    const hold = (): Promise<void> => ((holds = true), new Promise(() => undefined));
+    const consumer = await broker.consume('queue', hold, { prefetch: 1 });
+    await broker.publish({ routingKey: 'queue', body });
+    await eventually(() => holds);
+    let stopped = false;
+    const stopping = consumer.stop({ drainMs: 100 }).then(() => (stopped = true));
+    await clock.advanceAsync(99);
+    expect(stopped).toBe(false);
+    await clock.advanceAsync(1);
+    await stopping;
   });
 
   test('what a killed role still does changes nothing', async () => {

@@ -3,6 +3,7 @@
  *
  * smqp routes: its exchanges and bindings know direct, fanout and topic. What it does not have stands in `queue.ts` and `log.ts`.
  */
+import { systemClock, type Clock } from '@lab/process/time';
 import { Broker as Smqp } from 'smqp';
 import { QueueLockedError, TopologyError } from '../errors.ts';
 import type { Binding, Broker, Exchange, Log, Queue, Topology } from '../port.ts';
@@ -14,6 +15,8 @@ import { MemoryQueue, type Message } from './queue.ts';
 export interface MemoryServerOptions {
   /** Most bytes in all queues together; a `publish` above waits until consumers made room, as at RabbitMQ's memory alarm. Default 512 MiB. */
   bytesMax?: number;
+  /** On which a consumer that stops waits for its handlers. Default: the host's. */
+  clock?: Pick<Clock, 'after'>;
 }
 
 /** One broker that many roles of one process share. */
@@ -32,7 +35,7 @@ export interface MemoryServer {
 }
 
 export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServer {
-  const state = new ServerState(options.bytesMax ?? 512 * 1024 * 1024);
+  const state = new ServerState(options.bytesMax ?? 512 * 1024 * 1024, options.clock ?? systemClock);
   const connections = new WeakMap<Broker, MemoryConnection>();
   return {
     connect() {
@@ -60,6 +63,7 @@ const deliveriesPerTurn = 256;
 
 /** Everything that the connections share. */
 export class ServerState {
+  readonly clock: Pick<Clock, 'after'>;
   readonly #bytesMax: number;
   readonly #router = new Smqp();
   readonly #queues = new Map<string, MemoryQueue>();
@@ -72,7 +76,8 @@ export class ServerState {
   /** The queues that the router found for the message at hand; a set, for two bindings may lead to one queue. */
   readonly #routed = new Set<MemoryQueue>();
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, clock: Pick<Clock, 'after'>) {
+    this.clock = clock;
     this.#bytesMax = bytesMax;
   }
 
