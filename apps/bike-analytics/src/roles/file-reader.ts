@@ -129,8 +129,10 @@ class Conversation {
     try {
       await Promise.race([this.#sendTopics(welcome), listening]);
       const result = await this.#result.promise;
-      await this.#send({ kind: 'accepted' });
-      await this.#socket.close();
+      // Who has the result does not ask again: the system may have forgotten it. A session that nobody ends lapses.
+      await this.#send({ kind: 'accepted' })
+        .then(() => this.#socket.close())
+        .catch(() => undefined);
       return result;
     } finally {
       stopPinging();
