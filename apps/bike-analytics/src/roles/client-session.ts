@@ -26,7 +26,7 @@ export class ClientSession {
   /** Resolves when nothing of the session is known here any more, its failure included: its dead letters need not be held any longer. */
   readonly forgotten: Promise<void>;
   readonly forget: () => void;
-  failure: string | undefined;
+  failure: RefusedError | undefined;
   absentSinceMs: number;
   /** When the roles were last told to keep it. */
   renewedMs: number;
@@ -115,8 +115,8 @@ export class ClientSession {
   /** Resolves `over`; a client that is still there is told why and cut off. */
   async end(reason?: string, again = false): Promise<void> {
     this.#endWaiting();
-    this.failure = reason;
     if (reason === undefined) return;
+    this.failure = new RefusedError(reason, again);
     await this.send({ kind: 'refused', reason, again });
     await this.#socket?.close().catch(() => {});
   }

@@ -85,6 +85,8 @@ export class EntryPointRole implements Role {
           const { head } = decode(frame, 'hello');
           session = this.#sessionFor(head);
           leave = await session.join(socket);
+          // It may have failed while the connection before this one was leaving, and told nobody.
+          if (session.failure !== undefined) throw session.failure;
           await this.#welcome(session);
         } else {
           await this.#take(session, decode(frame, 'batch', 'eof', 'ping', 'accepted'));
@@ -104,8 +106,8 @@ export class EntryPointRole implements Role {
     const reason = error instanceof Error ? error.message : String(error);
     this.#parts.log.warn({ session: session?.id, reason }, 'client dismissed');
     if (!(error instanceof RefusedError || error instanceof MalformedMessageError)) return;
-    if (session !== undefined) return this.#end(session, reason);
     const again = error instanceof RefusedError && error.again;
+    if (session !== undefined) return this.#end(session, reason, again);
     await socket.send(...encodeParts({ kind: 'refused', reason, again })).catch(() => {});
     await socket.close().catch(() => {});
   }
@@ -119,7 +121,7 @@ export class EntryPointRole implements Role {
     if (claimed > limits.batchesMax / 2)
       throw new RefusedError(`a session cannot have had ${claimed} batches: ${limits.batchesMax / 2} are the most`);
     const known = this.#sessions.get(hello.session);
-    if (known?.failure !== undefined) throw new RefusedError(known.failure);
+    if (known?.failure !== undefined) throw known.failure;
     const busy = [...this.#sessions.values()].filter((session) => session.failure === undefined).length;
     if (known === undefined && busy >= limits.sessionsMax) {
       throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
