@@ -32,8 +32,6 @@ export interface LogGroupOptions {
   readonly log?: GroupLogger;
   /** What a newcomer reads at most besides the state, unless the state is larger: then as much again. Default 256 KiB. */
   readonly closeBytes?: number;
-  /** For the jitter of pauses: a number in 0..1. Default `Math.random`. */
-  readonly random?: () => number;
 }
 
 const features: Features = { history: true, primaryPartition: true, uniqueIds: true, bodyBytesMax: 16 * 1024 * 1024 };
@@ -327,8 +325,7 @@ class LogMembership implements Membership {
 
   /** Tries again after each failure, until it succeeds or there is no use. Nothing replaces the order, so it goes on as long as the member does. */
   async #untilDone(isVain: () => boolean, run: () => Promise<void>): Promise<void> {
-    const { clock, random } = this.#options;
-    const pauses = { clock, withinMs: Infinity, pauseMs: retryMs, ...(random && { random }) };
+    const pauses = { clock: this.#options.clock, withinMs: Infinity, pauseMs: retryMs };
     const onRetry = (error: unknown): void => {
       if (!(error instanceof UnavailableError)) this.#log.warn({ err: error }, 'trying again');
     };

@@ -233,14 +233,12 @@ class Run {
     life.onEnd(() => this.#present.delete(life.name));
     if (life.number === 1) await sleep(clock, random.pick([0, 0, 1_000, 5_000]));
     const [broker, discovery] = [this.#broker.connect(life), this.#registry.connect(life)];
-    const jitter = random.fork('jitter');
     for (let term = 1; ; term++) {
       const token = `${life.name}x${life.number}x${term}`;
       const parts = {
         broker,
         discovery,
         clock,
-        random: () => jitter.next(),
         newToken: () => token,
         closeBytes: this.#closeBytes,
       };

@@ -72,6 +72,15 @@ describe('retry', () => {
     expect(clock.nowMs()).toBeGreaterThanOrEqual(525);
   });
 
+  it('has its jitter from the clock, where that has one', async () => {
+    const clock = new FakeClock();
+    const told: number[] = [];
+    const onRetry = (_: unknown, pauseMs: number): void => void told.push(pauseMs);
+    const withChance = Object.assign(clock, { random: () => 0.25 });
+    await settle(clock, retry(failing(2), { clock: withChance, withinMs: 10_000, onRetry }));
+    expect(told).toEqual([62.5, 125]);
+  });
+
   it('gives the last error where the next try would be too late', async () => {
     const clock = new FakeClock();
     await expect(settle(clock, retry(failing(9), { ...options(clock), withinMs: 300 }))).rejects.toThrow('try 3');

@@ -6,6 +6,8 @@ export interface Clock {
   after(delayMs: number, run: () => void): () => void;
   /** Calls `run` every `intervalMs`, the first time after one interval; the returned function stops it. It does not keep the process alive. */
   every(intervalMs: number, run: () => void): () => void;
+  /** For the jitter of pauses: a number in 0..1, below 1. Without it `Math.random` is used. */
+  random?(): number;
 }
 
 /** The host's monotonic clock. */
@@ -43,7 +45,7 @@ export interface BackOffOptions {
    * takes, to 5,000, what a client may lag behind a server that is back.
    */
   pauseMs?: number | { first: number; most: number };
-  /** For the jitter: a number in 0..1, below 1. Default `Math.random`. */
+  /** For the jitter: a number in 0..1, below 1. Default `Math.random`, or that of the clock where there is one. */
   random?: () => number;
 }
 
@@ -85,7 +87,7 @@ export interface RetryOptions extends BackOffOptions {
 /** Tries until it works. Rejects with the last error when it is not worthwhile to go on, or when the next try would come too late. */
 export async function retry<T>(attempt: () => T | Promise<T>, options: RetryOptions): Promise<T> {
   const { clock, withinMs, worthwhile = () => true, onRetry, signal } = options;
-  const backOff = new BackOff(options);
+  const backOff = new BackOff({ ...(clock.random && { random: () => clock.random!() }), ...options });
   const startMs = clock.nowMs();
   for (;;) {
     signal?.throwIfAborted();

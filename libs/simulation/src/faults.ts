@@ -65,6 +65,10 @@ export const kinds = {
   'heartbeats lost': { chance: 0.01, arg: [1, 12_000] },
   /** A machine is cut from all others and the registry for `arg` ms. */
   'cut off': { chance: 0.01, arg: [1, 12_000] },
+  /** A call to the disk fails with `EIO`, and has no effect. */
+  'disk error': { chance: 0.005, arg: [0, 0] },
+  /** The disk takes nothing more for `arg` ms: what is written comes as far as there is room, and fails with `ENOSPC`. */
+  'disk full': { chance: 0.002, arg: [1, 12_000] },
   /** A client's connection is cut after `arg` ms. */
   cut: { chance: 0.1, arg: [0, 5_000] },
 } as const satisfies Record<string, Kind>;

@@ -1,4 +1,5 @@
 export { SimulatedBroker, type Describe } from './broker.ts';
+export { SimulatedDisk } from './disk.ts';
 export { digestOf, eventLines, eventsVersion, type SimulationEvent } from './events.ts';
 export { FaultPlan, kinds, type Fault, type KindName } from './faults.ts';
 export { readSaved, simulateProgram } from './program.ts';

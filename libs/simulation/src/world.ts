@@ -177,7 +177,9 @@ export class Life {
     this.number = number;
     this.random = world.random.fork(`${name}.${number}`);
     const { clock } = world;
+    const jitter = this.random.fork('jitter');
     this.clock = {
+      random: () => jitter.next(),
       nowMs: () => clock.nowMs(),
       after: (delayMs, run) => clock.after(delayMs, () => this.#whenAwake(run)),
       every: (intervalMs, run) => clock.every(intervalMs, () => this.#whenAwake(run)),

@@ -210,6 +210,11 @@ export class FakeDisk implements Disk {
     }
   }
 
+  /** The bytes of all files. */
+  usedBytes(): number {
+    return [...entriesIn([this.#root])].reduce((sum, each) => sum + (each.kind === 'file' ? bytesOf(each).length : 0), 0);
+  }
+
   /** Frees all locks, as the end of every process does. */
   freeLocks(): void {
     for (const each of entriesIn([this.#root])) if (each.kind === 'file') each.isLocked = false;
@@ -298,7 +303,7 @@ export class FakeDisk implements Disk {
     const place = this.#placeOf(path, syscall);
     const there = place.folder.names.get(place.name);
     if (there !== undefined) return fileOf(there, syscall, path);
-    if (this.#usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
+    if (this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
     const entry: File = { kind: 'file', contents: [Buffer.alloc(0)], mtimeMs: this.#options.nowMs(), isLocked: false };
     this.#change({ added: { ...place, entry } });
     return entry;
@@ -324,7 +329,7 @@ export class FakeDisk implements Disk {
   /** As much as the disk has room for. */
   #write(file: File, piece: Buffer, offset: number, path: string): number {
     const before = bytesOf(file);
-    const room = Math.max(0, this.bytesMax - this.#usedBytes());
+    const room = Math.max(0, this.bytesMax - this.usedBytes());
     const length = Math.min(piece.length, Math.max(0, before.length - offset) + room);
     if (length === 0 && piece.length > 0) throw diskError('ENOSPC', 'write', path);
     const after = Buffer.alloc(Math.max(before.length, offset + length));
@@ -345,10 +350,6 @@ export class FakeDisk implements Disk {
   #put(file: File, bytes: Buffer): void {
     file.contents = [...file.contents.slice(0, 2), ...file.contents.slice(2).slice(-1), bytes];
     file.mtimeMs = this.#options.nowMs();
-  }
-
-  #usedBytes(): number {
-    return [...entriesIn([this.#root])].reduce((sum, each) => sum + (each.kind === 'file' ? bytesOf(each).length : 0), 0);
   }
 
   #sync(entry: Entry): void {
