@@ -5,7 +5,15 @@ import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { AuthenticationError, connectChannel, listenChannels, type Credentials, type Listening } from './channel/channel.ts';
+import {
+  AuthenticationError,
+  connectChannel,
+  listenChannels,
+  tcp,
+  type Credentials,
+  type Listening,
+  type Network,
+} from './channel/channel.ts';
 import { credentialsOf } from './channel/credentials.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
@@ -61,7 +69,11 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
 }
 
 /** What the roles on a store share in every host. */
-function makeHost(parts: Omit<Host, 'listen' | 'connect'> & { credentials: Credentials }, { listen }: { listen: string }): Host {
+export function makeHost(
+  parts: Omit<Host, 'listen' | 'connect'> & { credentials: Credentials },
+  { listen }: { listen: string },
+  network: Network = tcp,
+): Host {
   const { credentials, log } = parts;
   const server = { name: 'server', identity: 'server', asker: 'admin' } as const;
   const listening: Listening = {
@@ -73,9 +85,10 @@ function makeHost(parts: Omit<Host, 'listen' | 'connect'> & { credentials: Crede
   };
   return {
     ...parts,
-    listen: (serve) => listenChannels(listening, serve),
+    listen: (serve) => listenChannels(listening, serve, network),
     async connect({ node, address }) {
-      const channel = await connectChannel({ ...splitAddress(address), identity: `node-${node}` }, 'requester', credentials);
+      const target = { ...splitAddress(address), identity: `node-${node}` };
+      const channel = await connectChannel(target, 'requester', credentials, network);
       if (channel.peer === node) return channel;
       channel.destroy();
       throw new AuthenticationError(`at ${address} is a node called ${channel.peer}, not ${node}`);

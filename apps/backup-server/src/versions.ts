@@ -1,5 +1,5 @@
 /** What is in the store, which server and requesters share: versions of the paths of nodes, each with a manifest of its tree. */
-import { Store, type Stored } from '@lab/store';
+import { Store, type Stored, type StoreOptions } from '@lab/store';
 import { hashesOf, parseManifest, type Entry } from './domain/manifest.ts';
 
 export interface Key {
@@ -32,8 +32,9 @@ export type Version = Stored<VersionRecord>;
 export type BackupStore = Store<VersionRecord>;
 
 /** Opens the store, or makes one in an empty or missing folder. */
-export const openStore = (directory: string): Promise<BackupStore> =>
+export const openStore = (directory: string, host: Pick<StoreOptions, 'disk' | 'clock' | 'newId'> = {}): Promise<BackupStore> =>
   Store.open<VersionRecord>(directory, {
+    ...host,
     kind: 'lab backup-server',
     hashesIn: (manifest) => hashesOf(parseManifest(manifest.toString())),
   });

@@ -6,7 +6,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { retry, systemClock } from '@lab/process/time';
+import { retry, type Clock } from '@lab/process/time';
 import type { Disk } from './disk.ts';
 
 /** SQLITE_BUSY and SQLITE_LOCKED: somebody has it. */
@@ -46,26 +46,33 @@ export class LockedError extends Error {
   override readonly name = 'LockedError';
 }
 
-/** Waits for a lock, at most so long; then it is a `LockedError` with this message. */
-export function acquireLock(disk: Disk, path: string, withinMs: number, message: string): Promise<HeldLock> {
+/** Waits for a lock, at most so long on this clock; then it is a `LockedError` with this message. */
+export function acquireLock(
+  disk: Disk,
+  path: string,
+  { clock, withinMs, message }: { clock: Clock; withinMs: number; message: string },
+): Promise<HeldLock> {
   const attempt = async (): Promise<HeldLock> => {
     const lock = await disk.tryLock(path);
     if (lock === undefined) throw new LockedError(message);
     return lock;
   };
   const worthwhile = (error: unknown): boolean => error instanceof LockedError;
-  return retry(attempt, { clock: systemClock, withinMs, pauseMs, worthwhile });
+  // Equal pauses: whoever holds it keeps to no rhythm, and a simulation can replay it.
+  return retry(attempt, { clock, withinMs, pauseMs: 2 * pauseMs, random: () => 0, worthwhile });
 }
 
 /** Runs one piece of work at a time, over all processes that use this path. */
 export class Mutex {
   readonly #disk: Disk;
   readonly #path: string;
+  readonly #clock: Clock;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(disk: Disk, path: string) {
+  constructor(disk: Disk, path: string, clock: Clock) {
     this.#disk = disk;
     this.#path = path;
+    this.#clock = clock;
   }
 
   run<T>(work: () => Promise<T>): Promise<T> {
@@ -75,12 +82,11 @@ export class Mutex {
   }
 
   async #runLocked<T>(work: () => Promise<T>): Promise<T> {
-    const lock = await acquireLock(
-      this.#disk,
-      this.#path,
-      patienceMs,
-      `the store's lock ${this.#path} was taken for ${patienceMs / 1000} s: a process that uses the store hangs`,
-    );
+    const lock = await acquireLock(this.#disk, this.#path, {
+      clock: this.#clock,
+      withinMs: patienceMs,
+      message: `the store's lock ${this.#path} was taken for ${patienceMs / 1000} s: a process that uses the store hangs`,
+    });
     try {
       return await work();
     } finally {

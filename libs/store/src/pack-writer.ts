@@ -34,6 +34,7 @@ interface OpenPack {
 /** Begins the names of folders that are being removed. */
 const goneMark = '.gone-';
 
+/** Hears of every pack that counts from now on. */
 export type OnSealed = (pack: string, bundles: readonly PackedBundle[]) => void;
 
 export class PackWriter {
@@ -42,6 +43,7 @@ export class PackWriter {
   readonly #incoming: string;
   #folder: string;
   readonly #onSealed: OnSealed;
+  readonly #newId: () => string;
   #lock: HeldLock | undefined;
   #open: Promise<OpenPack> | undefined;
   /** Bundles that wait for a pack. */
@@ -53,11 +55,12 @@ export class PackWriter {
   /** Blobs that are written, and not yet in a pack that counts. */
   readonly #pending = new Set<string>();
 
-  constructor(directory: string, disk: Disk, onSealed: OnSealed) {
+  constructor(directory: string, disk: Disk, onSealed: OnSealed, newId: () => string = randomUUID) {
     this.#disk = disk;
+    this.#newId = () => newId().replaceAll('-', '');
     this.#packs = join(directory, 'packs');
     this.#incoming = join(directory, 'incoming');
-    this.#folder = join(this.#incoming, newId());
+    this.#folder = join(this.#incoming, this.#newId());
     this.#onSealed = onSealed;
   }
 
@@ -67,7 +70,7 @@ export class PackWriter {
       await this.#disk.mkdir(this.#folder);
       this.#lock = await this.#disk.tryLock(join(this.#folder, 'lock'));
       if (this.#lock !== undefined) break;
-      this.#folder = join(this.#incoming, newId());
+      this.#folder = join(this.#incoming, this.#newId());
     }
     // Nobody would take over what a power cut left without its lock.
     await sync(this.#folder, this.#disk);
@@ -131,7 +134,7 @@ export class PackWriter {
 
   /** Remembers that a transfer is under way, for whoever removes packs that no version needs yet. Returns how to end that. */
   async beginTransfer(): Promise<() => Promise<void>> {
-    const note = join(this.#folder, `${newId()}.transfer`);
+    const note = join(this.#folder, `${this.#newId()}.transfer`);
     await this.#disk.writeFile(note, '');
     return () => this.#disk.rm(note, { force: true });
   }
@@ -183,7 +186,7 @@ export class PackWriter {
 
   /** Away with its name first, so that nobody opens what is half gone. */
   async #remove(folder: string): Promise<void> {
-    const gone = join(this.#incoming, `${goneMark}${newId()}`);
+    const gone = join(this.#incoming, `${goneMark}${this.#newId()}`);
     await this.#disk.rename(folder, gone);
     await this.#disk.rm(gone, { recursive: true, force: true });
   }
@@ -200,7 +203,7 @@ export class PackWriter {
   }
 
   async #newPack(): Promise<OpenPack> {
-    const id = newId();
+    const id = this.#newId();
     return {
       id,
       file: await this.#disk.open(join(this.#folder, `${id}.pack`), 'wx+'),
@@ -270,8 +273,6 @@ export class PackWriter {
     if (moved) await sync(this.#packs, this.#disk);
   }
 }
-
-const newId = (): string => randomUUID().replaceAll('-', '');
 
 async function writeAll(file: DiskFile, bytes: Buffer, offset: number): Promise<void> {
   for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;

@@ -25,8 +25,8 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
   let lock: HeldLock | undefined;
   return {
     async load() {
-      const inUse = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
-      lock = await acquireLock(store.disk, `${path}.lock`, patienceMs, inUse);
+      const message = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
+      lock = await acquireLock(store.disk, `${path}.lock`, { clock: store.clock, withinMs: patienceMs, message });
       const bytes = await readIfThere(path, store.disk);
       if (bytes === undefined) return undefined;
       const record = unseal(bytes);

@@ -8,6 +8,7 @@
  * its removal, and the removal of packs. Whoever makes a version looks again, under the lock, whether all its blobs are there.
  */
 import { join } from 'node:path';
+import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { chunksIn, manifestChunks } from './chunker.ts';
@@ -15,7 +16,7 @@ import { systemDisk, type Disk } from './disk.ts';
 import { makeFolder, readIfThere, replaceFile, seal, sync, unseal, writeSynced } from './durable.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
-import { PackWriter } from './pack-writer.ts';
+import { PackWriter, type OnSealed } from './pack-writer.ts';
 
 /** What the store must know of a version; its user adds what else there is to say, as plain JSON. */
 export interface Version {
@@ -60,6 +61,10 @@ export interface StoreOptions {
   hashesIn: (manifest: Buffer) => Iterable<string>;
   /** Default `systemDisk`. */
   disk?: Disk;
+  /** For the wait for a lock. Default: the host's. */
+  clock?: Clock;
+  /** UUIDs, for the names of packs and folders: never the same twice, over all processes. Default: random ones. */
+  newId?: () => string;
 }
 
 const formatNumber = 1;
@@ -83,8 +88,10 @@ interface Name {
 
 export class Store<V extends Version> {
   readonly directory: string;
-  /** @internal These four are for the rest of this library. */
+  /** @internal These five are for the rest of this library. */
   readonly disk: Disk;
+  /** @internal */
+  readonly clock: Clock;
   /** @internal */
   readonly index: BlobIndex;
   /** @internal */
@@ -99,11 +106,13 @@ export class Store<V extends Version> {
   private constructor(directory: string, options: StoreOptions) {
     this.directory = directory;
     this.disk = options.disk ?? systemDisk;
+    this.clock = options.clock ?? systemClock;
     this.#options = options;
     this.#versions = join(directory, 'versions');
     this.index = new BlobIndex(directory, this.disk);
-    this.writer = new PackWriter(directory, this.disk, (pack, bundles) => this.index.add(pack, bundles));
-    this.mutex = new Mutex(this.disk, join(directory, 'lock'));
+    const onSealed: OnSealed = (pack, bundles) => this.index.add(pack, bundles);
+    this.writer = new PackWriter(directory, this.disk, onSealed, options.newId);
+    this.mutex = new Mutex(this.disk, join(directory, 'lock'), this.clock);
   }
 
   /**

@@ -7,11 +7,11 @@ import { FramingError } from '@lab/protocol';
 import { AuthenticationError, connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
 import { adminConfigs, type AdminConfig } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
-import { parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
+import { totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Task } from '../domain/registry.ts';
+import { ask, askVersion } from './ask.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
 import { credentialsOf } from '../channel/credentials.ts';
-import { unpackBytes, unpackJson, type Head } from '../messages.ts';
 import { checkEmpty, restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from '../roles/server.ts';
 import type { Version } from '../versions.ts';
@@ -44,16 +44,6 @@ function explained(error: unknown, server: string): unknown {
   if (error instanceof FramingError)
     return new ExitError(`${error.message}. Is the server at ${server} running?`, exitCodes.unavailable, { cause: error });
   return error;
-}
-
-/** One command and its answer. */
-async function ask<T>(channel: Channel, head: Head, onWorking: (head: Head<'working'>) => void = () => {}): Promise<T> {
-  await channel.send(head);
-  for (;;) {
-    const { head: reply, body } = await channel.expect('answer', 'working');
-    if (reply.kind === 'answer') return unpackJson(body) as T;
-    onWorking(reply);
-  }
 }
 
 const named = ({ node, path }: { node: string; path: string }): string => `"${printable(path)}" of node ${node}`;
@@ -212,10 +202,7 @@ async function fetchVersion(
   });
   await withServer(config, async (channel) => {
     const { node, path, version: number, partial } = config;
-    await channel.send({ kind: 'fetch', node, path, ...(number !== undefined && { version: number }), partial });
-    const { head, body } = await channel.expect('version');
-    const version = unpackJson(body) as Version;
-    const entries = parseManifest(await receiveManifest(channel));
+    const { version, entries, damaged: leftOut } = await askVersion(channel, { node, path, version: number, partial });
     const totals = totalsOf(entries);
     const bar = startBar(`version ${version.version}`, totals.bytes);
     let bytes = 0;
@@ -229,8 +216,8 @@ async function fetchVersion(
       process.off('SIGINT', onInterrupt);
       bar.stop();
     }
-    const answer = { node, path: version.path, version: version.version, ...totals, leftOut: head.damaged, notes: version.notes };
-    const damaged = head.damaged === 0 ? '' : `, without ${head.damaged} damaged files`;
+    const answer = { node, path: version.path, version: version.version, ...totals, leftOut, notes: version.notes };
+    const damaged = leftOut === 0 ? '' : `, without ${leftOut} damaged files`;
     tell(
       config,
       out,
@@ -239,14 +226,6 @@ async function fetchVersion(
         `version ${version.version} of ${named(version)} is ${done} to ${place}: ${totals.files} files, ${bytesText(totals.bytes)}${damaged}`,
     );
   });
-}
-
-async function receiveManifest(channel: Channel): Promise<string> {
-  for (const pieces: Buffer[] = []; ;) {
-    const { head, body } = await channel.expect('manifest');
-    pieces.push(unpackBytes(body));
-    if (!head.more) return Buffer.concat(pieces).toString();
-  }
 }
 
 async function verify(config: AdminConfig, out: Out, channel: Channel): Promise<void> {

@@ -8,6 +8,7 @@
  */
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { systemClock, type Clock } from '@lab/process';
 import { connectFramed, FramingError, listenFramed, type FramedServer, type FramedSocket, type Limits } from '@lab/protocol';
 import { MalformedMessageError } from '@lab/protocol/messages';
 import { bundleBytesMax } from '@lab/store/bundle';
@@ -145,13 +146,28 @@ export interface Target {
   identity: string;
 }
 
+/** What connections are made by, and the clock for all their timeouts. */
+export interface Network {
+  connect: typeof connectFramed;
+  listen: typeof listenFramed;
+  clock: Clock;
+}
+
+/** TCP, and TLS. */
+export const tcp: Network = { connect: connectFramed, listen: listenFramed, clock: systemClock };
+
 /** Connects and shows who we are. Rejects with `ConnectError`, with `AuthenticationError`, or with what broke the connection. */
-export async function connectChannel(target: Target, asker: Asker, credentials: Credentials): Promise<Channel> {
+export async function connectChannel(
+  target: Target,
+  asker: Asker,
+  credentials: Credentials,
+  { connect, clock } = tcp,
+): Promise<Channel> {
   const { host, port, identity } = target;
   const tls = 'tls' in credentials ? { tls: clientTls(credentials.tls, asker, identity) } : {};
-  const socket = await connectFramed({ host, port, limits, ...tls });
+  const socket = await connect({ host, port, limits, clock, ...tls });
   try {
-    return await withDeadline(ask(socket, asker, secretOf(credentials)), socket);
+    return await withDeadline(ask(socket, asker, secretOf(credentials)), socket, clock);
   } catch (error) {
     socket.destroy();
     throw error;
@@ -180,15 +196,14 @@ async function next<K extends 'challenge' | 'hello' | 'welcome'>(socket: FramedS
   return head as Head<K>;
 }
 
-async function withDeadline<T>(handshake: Promise<T>, socket: FramedSocket): Promise<T> {
-  const timer = setTimeout(
-    () => socket.destroy(new AuthenticationError(`the other side did not say who it is within ${handshakeMs / 1000} s`)),
-    handshakeMs,
+async function withDeadline<T>(handshake: Promise<T>, socket: FramedSocket, clock: Clock): Promise<T> {
+  const cancelDeadline = clock.after(handshakeMs, () =>
+    socket.destroy(new AuthenticationError(`the other side did not say who it is within ${handshakeMs / 1000} s`)),
   );
   try {
     return await handshake;
   } finally {
-    clearTimeout(timer);
+    cancelDeadline();
   }
 }
 
@@ -207,13 +222,17 @@ export interface Listening {
 }
 
 /** Serves those who can show that they may ask. What `serve` throws closes the connection. */
-export function listenChannels(options: Listening, serve: (channel: Channel) => Promise<void>): Promise<FramedServer> {
+export function listenChannels(
+  options: Listening,
+  serve: (channel: Channel) => Promise<void>,
+  { listen, clock } = tcp,
+): Promise<FramedServer> {
   const { host, port, credentials, identity, connectionsMax } = options;
   const tls = 'tls' in credentials ? { tls: serverTls(credentials.tls, identity) } : {};
-  return listenFramed({ host, port, limits, connectionsMax, ...tls }, async (socket) => {
+  return listen({ host, port, limits, clock, connectionsMax, ...tls }, async (socket) => {
     let channel: Channel;
     try {
-      channel = await withDeadline(answer(socket, options), socket);
+      channel = await withDeadline(answer(socket, options), socket, clock);
     } catch (error) {
       options.onRefused(error as Error);
       if (error instanceof FramingError) throw error;

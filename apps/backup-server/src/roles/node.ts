@@ -19,9 +19,12 @@ import {
 import { checksumOf, manifestPieces, noteLengths, packJson, packOffer, type Head } from '../messages.ts';
 import { PathError, type Survey, type SurveyedFile, type Tree, type TreeNote } from '../tree/tree.ts';
 
+/** The files that it serves. */
+export type NodeTree = Pick<Tree, 'survey' | 'read' | 'saveCache'>;
+
 export interface NodeParts {
   name: string;
-  tree: Tree;
+  tree: NodeTree;
   clock: Clock;
   log: Logger;
   listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
@@ -125,7 +128,7 @@ const offersMax = 3;
 /** One backup, from the first offer to the last word. */
 class Sending {
   readonly #channel: Channel;
-  readonly #tree: Tree;
+  readonly #tree: NodeTree;
   readonly #path: string;
   readonly #survey: Survey;
   readonly #working: { files: number; bytes: number; sentBytes: number };
@@ -152,7 +155,7 @@ class Sending {
 
   constructor(
     channel: Channel,
-    tree: Tree,
+    tree: NodeTree,
     path: string,
     survey: Survey,
     working: { files: number; bytes: number; sentBytes: number },
