@@ -56,6 +56,13 @@ function tag(store: PictureStore, disk: FakeDisk, id: string, text = 'tagged'): 
   return store.makeResult(id, 'jpg', make, () => undefined);
 }
 
+/** As a process has it that is killed when it would remove something, as it does between the link of a result and its sync. */
+const withoutRemoving = (disk: FakeDisk): FakeDisk =>
+  new Proxy(disk, {
+    get: (_, name) =>
+      name === 'rm' ? () => new Promise(() => {}) : (Reflect.get(disk, name, disk) as (...args: unknown[]) => unknown).bind(disk),
+  });
+
 /** Everything that is done to the folder. */
 const lifeOf =
   (Store: typeof PictureStore) =>
@@ -70,6 +77,12 @@ const lifeOf =
     const other = await Store.open(folder, disk);
     await Promise.all([put(store, second), put(other, second)]);
     answer({ uploads: [first, second] });
+    const killed = await Store.open(folder, withoutRemoving(disk));
+    void tag(killed, disk, first, 'of one that is killed');
+    let found: Result | undefined;
+    while (found === undefined) found = await other.result(first);
+    // A worker that finds a result acknowledges it.
+    answer({ results: [[first, found]] });
     const results = await Promise.all([tag(store, disk, first, 'one'), tag(other, disk, first, 'two')]);
     answer({ results: [[first, results[0]]] });
     answer({
@@ -131,6 +144,7 @@ const removed: [sync: string, wrong: string, namesSyncedBy: 'folder' | 'file'][]
   ["  await sync(join(folder, 'upload.json'), disk);\n", '', 'file'],
   ['    await syncPicture(this.#folderOf(id), this.#disk);\n', '', 'folder'],
   ['      await syncName(output, this.#disk);\n', '', 'folder'],
+  ['    await syncName(path, this.#disk);\n', '', 'folder'],
 ];
 it.each(removed)('takes something without %j', async (right, wrong, namesSyncedBy) => {
   const file = 'store/picture-store.ts';

@@ -107,9 +107,13 @@ export class PictureStore {
     return read(path, offset, Infinity, this.#disk);
   }
 
+  /** What was decided of a picture. It is safe then: whoever decided it may have been killed before that. */
   async result(id: string): Promise<Result | undefined> {
-    const bytes = await readIfThere(join(this.#folderOf(id), 'result.json'), this.#disk);
-    return bytes === undefined ? undefined : resultSchema.parse(JSON.parse(bytes.toString()));
+    const path = join(this.#folderOf(id), 'result.json');
+    const bytes = await readIfThere(path, this.#disk);
+    if (bytes === undefined) return undefined;
+    await syncName(path, this.#disk);
+    return resultSchema.parse(JSON.parse(bytes.toString()));
   }
 
   /**
