@@ -98,10 +98,14 @@ export class Leader {
     for await (const id of store.ids()) {
       if (signal.aborted) return;
       if (members.catalog.picture(id) !== undefined) continue;
-      const upload = await store
-        .stored(id)
-        .catch((error: unknown) => log.error({ err: error, id }, 'the folder of a picture cannot be read'));
+      const upload = await store.stored(id).catch((error: unknown) => {
+        // The folder's trouble, and not this picture's: all is tried again.
+        if (error instanceof Error && 'syscall' in error) throw error;
+        log.error({ err: error, id }, 'the folder of a picture cannot be read');
+      });
       if (upload === undefined) continue;
+      // Whoever stored it may have died before it was safe.
+      await store.sync(id);
       await members.tell({ type: 'picture-uploaded', upload });
       const result = await store.result(id);
       if (result === undefined) await publishJob(id, upload.keywords);
