@@ -1,4 +1,6 @@
 /** Uploads that are cut, left, or tried twice at once. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
@@ -69,6 +71,19 @@ describe('two uploads with one key at once', () => {
 });
 
 describe('an upload', () => {
+  it('whose first bytes were lost with the power before they were synced is begun anew by its client', async () => {
+    await start({ servers: 1 });
+    const raw = imagesAt(system.addressOf('svc-1'));
+    const key = 'the-key-of-an-upload';
+    await upload(raw, header(headerOf(picture, { key, keywords })), chunk(picture.subarray(0, 100)));
+    raw.close();
+    const [file] = await system.partialFiles();
+    await writeFile(join(system.folder, 'store/partial', file!), Buffer.alloc(100));
+    const { id, tries } = await system.client().upload(await system.file(picture), keywords, key);
+    expect(tries).toBe(2);
+    await system.tagged(id);
+  });
+
   it('that nobody goes on with is erased after a day', async () => {
     const clock = new FakeClock();
     let dayMs = 0;

@@ -102,8 +102,14 @@ export class Receipt {
 
   async #inspect(partial: PartialUpload, { bytes }: UploadRequest) {
     const inspection = inspect(await partial.head(headBytes), bytes, this.#parts.limitPixels);
-    if (!inspection.ok) throw await this.#useless(partial, inspection.reason);
-    return inspection;
+    if (inspection.ok) return inspection;
+    if (partial.storedBytes === 0) throw await this.#useless(partial, inspection.reason);
+    // The client's bytes may be right: those of an earlier try may have lost their power before they were synced.
+    throw await this.#useless(
+      partial,
+      `what was stored before is no picture: send all of it again. ${inspection.reason}`,
+      'damaged',
+    );
   }
 
   async #commit(partial: PartialUpload, header: UploadRequest, id: string): Promise<void> {
