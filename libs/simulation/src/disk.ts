@@ -11,7 +11,7 @@ const crashStatesMax = 6;
 /** A disk that gets full has room for so many bytes, at most. */
 const lastBytesMax = 200;
 /** UUIDs are others in the next run: `*` stands for each in the name of a fault. */
-const uuids = /[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}/g;
+const uuids = /\b[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b/g;
 
 export class SimulatedDisk {
   readonly #world: World;

@@ -169,8 +169,10 @@ export class Catalog {
   }
 }
 
+type Sent = Pick<Upload, 'bytes' | 'sha256' | 'keywords'>;
+
 /** Whether two uploads with one id are tries of the same. */
-export function isSameUpload(one: Upload, other: Pick<Upload, 'bytes' | 'sha256' | 'keywords'>): boolean {
+export function isSameUpload(one: Sent, other: Sent): boolean {
   return one.bytes === other.bytes && one.sha256 === other.sha256 && one.keywords.join('\n') === other.keywords.join('\n');
 }
 

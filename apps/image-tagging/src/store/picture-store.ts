@@ -29,17 +29,20 @@ export class PictureStore {
   readonly #images: string;
   readonly #partial: string;
   readonly #disk: Disk;
+  readonly #newId: () => string;
   readonly #bin: Bin;
 
-  private constructor(folder: string, disk: Disk) {
+  private constructor(folder: string, disk: Disk, newId: () => string) {
     this.#disk = disk;
+    this.#newId = newId;
     this.#bin = new Bin(disk);
     this.#images = join(folder, 'images');
     this.#partial = join(folder, 'partial');
   }
 
-  static async open(folder: string, disk: Disk = systemDisk): Promise<PictureStore> {
-    const store = new PictureStore(folder, disk);
+  /** `newId` names tries and what workers make: never the same twice, whoever asks; of a-z, 0-9 and hyphens. */
+  static async open(folder: string, disk: Disk = systemDisk, newId: () => string = randomUUID): Promise<PictureStore> {
+    const store = new PictureStore(folder, disk, newId);
     for (const each of [store.#images, store.#partial]) await makeFolder(each, disk);
     return store;
   }
@@ -66,7 +69,7 @@ export class PictureStore {
     );
     // The longest may still be going on; of the others nobody needs the bytes.
     this.#bin.drop(...earlier.map(({ path }) => path).filter((path) => path !== longest?.path));
-    const own = join(folder, `${name}${randomUUID()}`);
+    const own = join(folder, `${name}${this.#newId()}`);
     const paths = { own, all: folder, target: this.#folderOf(id) };
     return new PartialUpload(paths, await createIn(own, this.#disk), longest, this.#bin, this.#disk);
   }
@@ -126,7 +129,7 @@ export class PictureStore {
     make: (input: string, output: string) => Promise<{ bytes: number; sha256: string }>,
     failed: (error: unknown) => string | undefined,
   ): Promise<Result> {
-    const name = `tagged-${randomUUID()}.${extension}`;
+    const name = `tagged-${this.#newId()}.${extension}`;
     const output = this.taggedPath(id, name);
     let mine: Result;
     try {

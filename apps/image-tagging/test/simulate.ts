@@ -1,0 +1,5 @@
+/** `npx nx simulate image-tagging` */
+import { simulateProgram } from '@lab/simulation';
+import { simulatedImageTagging } from './simulated-system.ts';
+
+process.exitCode = await simulateProgram(simulatedImageTagging, process);
