@@ -4,6 +4,7 @@
  */
 import { retry, type Clock, type Logger } from '@lab/process';
 import type pg from 'pg';
+import { answerMs, Contact } from './contact.ts';
 import { connectAlone } from './database.ts';
 
 export interface NotificationsOptions {
@@ -19,24 +20,24 @@ export interface NotificationsOptions {
 }
 
 const probeMs = 500;
-const answerMs = 1_000;
 const againMs = 200;
 
 export class Notifications {
   readonly #options: NotificationsOptions;
   readonly #over = new AbortController();
+  readonly #contact: Contact;
   #client: pg.Client | undefined;
-  #heardMs = -Infinity;
   /** It probes, or makes another connection. */
   #busy = false;
 
   constructor(options: NotificationsOptions) {
     this.#options = options;
+    this.#contact = new Contact(options.clock);
   }
 
   /** Whether the database has answered lately. */
   get healthy(): boolean {
-    return this.#options.clock.nowMs() - this.#heardMs < probeMs + answerMs;
+    return this.#contact.isThere;
   }
 
   /** Resolves with the first connection, however long that takes. */
@@ -76,23 +77,21 @@ export class Notifications {
   }
 
   async #listen(): Promise<void> {
-    const { url, channels, onRenewed, clock } = this.#options;
+    const { url, channels, onRenewed } = this.#options;
     void this.#client?.end().catch(() => undefined);
     const client = await connectAlone(url, 'news-consortium listener', answerMs);
     client.on('notification', ({ channel, payload }) => channels[channel]?.(payload ?? ''));
     this.#client = client;
     if (this.#over.signal.aborted) return void client.end().catch(() => undefined);
     for (const channel of Object.keys(channels)) await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
-    this.#heardMs = clock.nowMs();
     onRenewed();
     await this.#probe();
   }
 
   async #probe(): Promise<void> {
-    const { probe, onProbe, clock } = this.#options;
-    const askedMs = clock.nowMs();
-    const { rows } = await this.#client!.query<Record<string, unknown>>(probe.text, [...probe.values]);
-    this.#heardMs = askedMs;
+    const { probe, onProbe } = this.#options;
+    const client = this.#client!;
+    const { rows } = await this.#contact.ask(() => client.query<Record<string, unknown>>(probe.text, [...probe.values]));
     onProbe(rows);
   }
 }
