@@ -1,9 +1,14 @@
 /** The promises one by one while nothing fails, on a real PostgreSQL: agents, nodes and clients in one process. */
 import { randomUUID } from 'node:crypto';
+import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
+import { Deciding } from '../src/store/deciding.ts';
+import { migrate } from '../src/store/migrate.ts';
 import { ask } from '../src/wire/asking.ts';
-import { administrator } from './consortium-in-process.ts';
+import { query } from './assignment-log.ts';
+import { administrator, createDatabase } from './consortium-in-process.ts';
+import { decidingContract } from './deciding-contract.ts';
 import { Watch } from './recording-client.ts';
 import {
   addArea,
@@ -13,6 +18,7 @@ import {
   oneSystemForAll,
   password,
   post,
+  postgres,
   postgresForAll,
   read,
   refusal,
@@ -241,4 +247,19 @@ describe('while nothing fails', () => {
       expect(news).toBe(acknowledged);
     });
   });
+});
+
+decidingContract('PostgreSQL', async () => {
+  const url = await createDatabase(postgres);
+  await migrate({ url, clock: systemClock, log: silentLogger });
+  return {
+    connect: () => Deciding.connect(url, 'contract'),
+    addArea: async (name) => void (await query(url, 'INSERT INTO areas (name, wanted) VALUES ($1, 2)', [name])),
+    removeArea: async (name) => {
+      await query(url, 'DELETE FROM assignments WHERE area_id = (SELECT id FROM areas WHERE name = $1)', [name]);
+      await query(url, 'UPDATE areas SET removed_at = now() WHERE name = $1', [name]);
+    },
+    addNode: async (id, address) =>
+      void (await query(url, 'INSERT INTO nodes (id, name, address) VALUES ($1, $2, $2)', [id, address])),
+  };
 });

@@ -5,12 +5,12 @@
 import type { Clock, Logger, Role } from '@lab/process';
 import { plan, type Assignment } from '../domain/assignment.ts';
 import type { Replies } from '../messages.ts';
-import type { Change, Deciding, KnownNode, Situation } from '../store/deciding.ts';
+import type { Change, DecidingPort, KnownNode, Situation } from '../store/deciding.ts';
 
 export interface DeciderParts {
   /** The agent's name. */
   readonly name: string;
-  readonly connect: () => Promise<Deciding>;
+  readonly connect: () => Promise<DecidingPort>;
   readonly askHealth: (address: string, timeoutMs: number) => Promise<Replies['health']>;
   /** Done now and then by whoever decides. */
   readonly prune: () => Promise<void>;
@@ -66,7 +66,7 @@ export class Decider implements Role {
   async #run(): Promise<void> {
     const { connect, log } = this.#parts;
     while (!this.#stopped) {
-      let deciding: Deciding | undefined;
+      let deciding: DecidingPort | undefined;
       let pauseMs = againMs;
       try {
         deciding = await connect();
@@ -81,7 +81,7 @@ export class Decider implements Role {
   }
 
   /** Resolves with true when the lock is ours, with false when we are stopped. */
-  async #waitForTurn(deciding: Deciding): Promise<boolean> {
+  async #waitForTurn(deciding: DecidingPort): Promise<boolean> {
     const { name, clock, log } = this.#parts;
     let seen = { beat: '', sinceMs: clock.nowMs() };
     while (!this.#stopped) {
@@ -96,7 +96,7 @@ export class Decider implements Role {
   }
 
   /** Until it is stopped, or had better let another one look. */
-  async #decide(deciding: Deciding): Promise<'stopped' | 'step aside'> {
+  async #decide(deciding: DecidingPort): Promise<'stopped' | 'step aside'> {
     const { clock, log, prune } = this.#parts;
     log.info({}, 'deciding who serves what');
     const health = new Health(this.#parts);
@@ -125,7 +125,7 @@ export class Decider implements Role {
     return 'stopped';
   }
 
-  async #assign(deciding: Deciding, failed: readonly KnownNode[]): Promise<void> {
+  async #assign(deciding: DecidingPort, failed: readonly KnownNode[]): Promise<void> {
     const change = changeOf(await deciding.situation(), new Set(failed.map(({ id }) => id)));
     const { removedNodes, added, dropped } = change;
     if (removedNodes.length + added.length + dropped.length === 0) return;

@@ -36,6 +36,9 @@ export interface Change {
   readonly dropped: readonly Assignment[];
 }
 
+/** What a deciding agent sees of a connection. */
+export type DecidingPort = Pick<Deciding, keyof Deciding>;
+
 export class Deciding {
   readonly #client: pg.Client;
 
@@ -71,7 +74,7 @@ export class Deciding {
     return (rowCount ?? 0) > 0;
   }
 
-  /** A sign of life, and who is to be looked after. */
+  /** A sign of life, and who is to be looked after. Like all that follows it is for the holder of the lock. */
   async beat(): Promise<KnownNode[]> {
     const { rows } = await this.#client.query<{ nodes: KnownNode[] }>(
       `UPDATE deciding SET beat = beat + 1

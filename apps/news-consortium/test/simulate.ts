@@ -1,0 +1,5 @@
+/** `npx nx simulate news-consortium`. */
+import { simulateProgram } from '@lab/simulation';
+import { simulatedConsortium } from './simulated-system.ts';
+
+process.exitCode = await simulateProgram(simulatedConsortium, process);
