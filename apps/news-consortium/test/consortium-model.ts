@@ -252,6 +252,7 @@ export class ConsortiumModel {
 
   #askAgent(life: Life, name: string, kind: 'join' | 'leave', body: object): Promise<never> {
     const answer = async (): Promise<object> => {
+      await this.#healed([`requests of ${life.name}`]);
       const [agent, clock] = [this.#services.get(name), this.world.life(name)!.clock];
       if (agent === undefined) throw new Error(`nobody listens at ${name}`);
       await this.world.life(name)!.awake();

@@ -3,6 +3,7 @@ import type { Mistake } from '@lab/testing';
 
 const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
+const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
 const [watch, consortium, tokens] = ['src/client/watch.ts', 'src/client/consortium.ts', 'src/wire/tokens.ts'];
 
 export const mistakes: readonly Mistake[] = [
@@ -78,6 +79,44 @@ export const mistakes: readonly Mistake[] = [
     file: decider,
     right: '(this.#failures.get(id) ?? 0) >= failuresMax',
     wrong: 'false',
+  },
+  {
+    rule: 'takes all areas from nodes that it alone cannot reach',
+    file: decider,
+    right: 'failed.length === nodes.length && !this.#hasSteppedAside',
+    wrong: 'false',
+  },
+  {
+    rule: 'keeps the lock and lets others look',
+    file: decider,
+    right: 'await deciding?.close();',
+    wrong: '',
+  },
+  {
+    rule: 'counts failed checks that were not in a row',
+    file: decider,
+    right: 'this.hasAnswers = true;\n        this.#failures.delete(id);',
+    wrong: 'this.hasAnswers = true;',
+  },
+  { rule: 'gives areas to a node that has failed', file: decider, right: '!failed.has(node)', wrong: 'true' },
+  { rule: 'keeps a node that wants to leave', file: decider, right: '[...failed, ...leaving]', wrong: '[...failed]' },
+  {
+    rule: 'stays away when it was forgotten',
+    file: membership,
+    right: 'else if (this.#listening !== undefined && this.#joining === undefined) void this.#register();',
+    wrong: '',
+  },
+  {
+    rule: 'registers a node that has ended',
+    file: agent,
+    right: 'await this.#checkReachable(id, address);',
+    wrong: '',
+  },
+  {
+    rule: 'takes a slow database for none',
+    file: contact,
+    right: 'this.#askedMs = Infinity;\n    return answer;',
+    wrong: 'this.#askedMs = this.#clock.nowMs();\n    return answer;',
   },
   {
     rule: 'reads a feed from its end instead of what a watcher has had',

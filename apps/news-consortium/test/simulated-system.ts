@@ -117,7 +117,7 @@ class Run {
   isServedBy(names: readonly string[]): boolean {
     const { database, running } = this.model;
     const ids = names.map((name) => running.get(name)?.id);
-    const known = [...database.nodes.values()].filter(({ leaving }) => !leaving).map(({ id }) => id);
+    const known = [...database.nodes.keys()];
     if (known.length !== ids.length || !known.every((id) => ids.includes(id))) return false;
     const areas = [...database.areas].map(([id, wanted]) => ({ id, wanted }));
     return misfitOf({ areas, staying: known, assignments: database.assignments }) === undefined;
@@ -242,6 +242,12 @@ const drills: readonly ((run: Run) => Promise<void>)[] = [
     for (const node of model.nodes) model.cutLink(decider, node, awayMs);
     await run.within(awayMs, 'Another agent decides where one finds all nodes dead', () => run.decider !== decider);
     if (model.writes !== writes) model.fail('An agent that is cut off takes nothing from nodes', 'assignments were written');
+  },
+  async (run) => {
+    const [gone, ...others] = run.model.nodes;
+    run.model.cut(`requests of ${gone}`, awayMs);
+    run.model.running.get(gone!)!.life.die(10);
+    await run.within(1_000, 'Others serve what a node served that is another one now', () => run.isServedBy(others));
   },
   async (run) => {
     const [leaver, ...others] = run.model.nodes;
