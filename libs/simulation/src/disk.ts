@@ -2,6 +2,7 @@
  * A disk as the processes that share it live with it: calls come late or fail, the disk gets full, the power goes and takes along what was not synced; and any call may be the last of its process. It stands
  * over the fake disk of `@lab/store`.
  */
+import { sleep } from '@lab/process';
 import type { Disk, DiskFile } from '@lab/store';
 import { diskError, FakeDisk, type FakeDiskOptions } from '@lab/store/fake-disk';
 import type { Life, World } from './world.ts';
@@ -13,14 +14,25 @@ const lastBytesMax = 200;
 /** UUIDs are others in the next run: `*` stands for each in the name of a fault. */
 const uuids = /\b[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b/g;
 
+export interface SimulatedDiskOptions extends FakeDiskOptions {
+  /** A call is one of very many: it has this share of the chance of each fault. Default 1. */
+  share?: number;
+  /** How long a call takes, in which others do theirs; with 0 it ends in the next turn. Default: in this one. */
+  callMs?: number;
+}
+
 export class SimulatedDisk {
   readonly #world: World;
   readonly #lives = new Set<Life>();
+  readonly #share: number;
+  readonly #callMs: number | undefined;
   #fake: FakeDisk;
 
-  constructor(world: World, options: Pick<FakeDiskOptions, 'namesSyncedBy'> = {}) {
+  constructor(world: World, { share = 1, callMs, ...options }: SimulatedDiskOptions = {}) {
     this.#world = world;
-    this.#fake = new FakeDisk({ ...options, nowMs: () => world.clock.nowMs() });
+    this.#fake = new FakeDisk({ nowMs: () => world.clock.nowMs(), ...options });
+    this.#share = share;
+    this.#callMs = callMs;
   }
 
   /** As it is now, without faults: to look at. */
@@ -38,12 +50,15 @@ export class SimulatedDisk {
         operation,
         subject,
         () => subject,
-        (place) => {
+        async (place) => {
+          if (this.#callMs !== undefined) await sleep(this.#world.clock, this.#callMs);
           this.#strike(life, place, operation, subject);
           // Where the power has just gone nobody hears of it.
           if (life.isDead) throw diskError('EIO', operation, subject);
           return run(this.#fake);
         },
+        undefined,
+        this.#share,
       );
     };
     return {
@@ -76,11 +91,11 @@ export class SimulatedDisk {
   }
 
   #strike(life: Life, place: string, operation: string, path: string): void {
-    const offMs = life.strikes('all machines off', place, path);
+    const offMs = life.strikes('all machines off', place, path, this.#share);
     if (offMs !== undefined) this.#cutPower(place, offMs);
-    const fullMs = life.strikes('disk full', place, path);
+    const fullMs = life.strikes('disk full', place, path, this.#share);
     if (fullMs !== undefined) this.#fill(place, fullMs);
-    if (life.strikes('disk error', place, path) !== undefined) throw diskError('EIO', operation, path);
+    if (life.strikes('disk error', place, path, this.#share) !== undefined) throw diskError('EIO', operation, path);
   }
 
   #cutPower(place: string, offMs: number): void {

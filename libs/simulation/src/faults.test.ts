@@ -30,6 +30,14 @@ describe('a plan', () => {
     expect(counts.some((rate) => rate > kinds.late.chance * 2)).toBe(true);
   });
 
+  it('strikes as much less as the share of a place is', () => {
+    const plan = FaultPlan.recorded(seededRandom(5), ['late']);
+    const struck = [1, 0.1, 0].map((share) => places.filter((place) => plan.strikes('late', place, share) !== undefined).length);
+    expect(struck[0]).toBeGreaterThan(2 * struck[1]!);
+    expect(struck[1]).toBeGreaterThan(0);
+    expect(struck[2]).toBe(0);
+  });
+
   it('replays what is listed, and nothing else', () => {
     const recorded = FaultPlan.recorded(seededRandom(5), all);
     strike(recorded, places);

@@ -69,6 +69,12 @@ export const kinds = {
   'disk error': { chance: 0.005, arg: [0, 0] },
   /** The disk takes nothing more for `arg` ms: what is written comes as far as there is room, and fails with `ENOSPC`. */
   'disk full': { chance: 0.002, arg: [1, 12_000] },
+  /** For `arg` ms a machine's time of day is far ahead; then it goes back. The clocks of processes, which never go back, know nothing of it. */
+  'clock jumps': { chance: 0.005, arg: [100, 10_000] },
+  /** A machine's time of day stands still for `arg` ms, and is right again then. */
+  'clock stands': { chance: 0.005, arg: [100, 10_000] },
+  /** Nothing passes one way between two processes for `arg` ms; the other way all does. */
+  'cut one way': { chance: 0.005, arg: [1, 60_000] },
   /** A client's connection is cut after `arg` ms. */
   cut: { chance: 0.1, arg: [0, 5_000] },
 } as const satisfies Record<string, Kind>;
@@ -105,18 +111,18 @@ export class FaultPlan {
     return new FaultPlan(undefined, new Map(faults.map(({ key, arg }) => [key, arg])));
   }
 
-  /** The argument of the fault, if it strikes here. */
-  strikes(kind: KindName, place: string): number | undefined {
-    const arg = this.#listed === undefined ? this.#draw(kind, place) : this.#listed.get(`${place} ${kind}`);
+  /** The argument of the fault, if it strikes here. `share` of the kind's chance is for places that are very many. */
+  strikes(kind: KindName, place: string, share = 1): number | undefined {
+    const arg = this.#listed === undefined ? this.#draw(kind, place, share) : this.#listed.get(`${place} ${kind}`);
     if (arg !== undefined) this.fired.push({ key: `${place} ${kind}`, arg });
     return arg;
   }
 
-  #draw(kind: KindName, place: string): number | undefined {
+  #draw(kind: KindName, place: string, share: number): number | undefined {
     const chance = this.#chances.get(kind);
     if (chance === undefined) return undefined;
     const own = this.#random!.fork(`${place} ${kind}`);
-    return own.next() < chance ? own.integer(kinds[kind].arg[0], kinds[kind].arg[1]) : undefined;
+    return own.next() < chance * share ? own.integer(kinds[kind].arg[0], kinds[kind].arg[1]) : undefined;
   }
 }
 

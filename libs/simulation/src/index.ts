@@ -6,4 +6,4 @@ export { readSaved, simulateProgram } from './program.ts';
 export { SimulatedRegistry } from './registry.ts';
 export { failureText, findFailure, simulateSeeds, type Failure } from './seeds.ts';
 export { runScenario, scenarioOf, type Outcome, type Scenario, type SimulatedSystem, type Workload } from './system.ts';
-export { PromiseBroken, World, type Life } from './world.ts';
+export { PromiseBroken, TimeOfDay, World, type Life } from './world.ts';

@@ -139,14 +139,42 @@ export class World {
   }
 
   /** The argument of a fault of this kind, if one strikes at this place. */
-  strikes(kind: KindName, place: string, life: Life, message: string): number | undefined {
+  strikes(kind: KindName, place: string, life: Life, message: string, share: number): number | undefined {
     const nowMs = this.clock.nowMs();
     if (nowMs > this.#options.faultsForMs) return undefined;
-    const arg = this.#options.plan.strikes(kind, place);
+    const arg = this.#options.plan.strikes(kind, place, share);
     if (arg === undefined) return undefined;
     this.#healedMs = Math.max(this.#healedMs, nowMs + arg);
     this.emit(() => ({ type: 'fault', role: life.name, life: life.number, key: `${place} ${kind}`, arg, message }));
     return arg;
+  }
+}
+
+/** A machine's time of day, in ms since 1970. Unlike the clock of a process it may go back. */
+export class TimeOfDay {
+  readonly #clock: Clock;
+  readonly #beginMs: number;
+  #aheadMs = 0;
+  #stoodAtMs: number | undefined;
+
+  constructor(clock: Clock, beginMs: number) {
+    this.#clock = clock;
+    this.#beginMs = beginMs;
+  }
+
+  nowMs(): number {
+    return this.#stoodAtMs ?? this.#beginMs + this.#clock.nowMs() + this.#aheadMs;
+  }
+
+  /** It is so much ahead for so long. */
+  jump(byMs: number, forMs: number): void {
+    this.#aheadMs += byMs;
+    this.#clock.after(forMs, () => void (this.#aheadMs -= byMs));
+  }
+
+  stand(forMs: number): void {
+    this.#stoodAtMs ??= this.nowMs();
+    this.#clock.after(forMs, () => void (this.#stoodAtMs = undefined));
   }
 }
 
@@ -182,7 +210,12 @@ export class Life {
       random: () => jitter.next(),
       nowMs: () => clock.nowMs(),
       after: (delayMs, run) => clock.after(delayMs, () => this.#whenAwake(run)),
-      every: (intervalMs, run) => clock.every(intervalMs, () => this.#whenAwake(run)),
+      every: (intervalMs, run) => {
+        const stop = clock.every(intervalMs, () => this.#whenAwake(run));
+        // Those of the dead would keep time from jumping.
+        this.onEnd(stop);
+        return stop;
+      },
     };
   }
 
@@ -262,8 +295,9 @@ export class Life {
     return `${this.name}.${this.number} ${operation} #${count} ${subject}`;
   }
 
-  strikes(kind: KindName, place: string, message = ''): number | undefined {
-    return this.#isDead ? undefined : this.#world.strikes(kind, place, this, message);
+  /** The argument of the fault, if it strikes here; of places that are very many each has a `share` of the kind's chance. */
+  strikes(kind: KindName, place: string, message = '', share = 1): number | undefined {
+    return this.#isDead ? undefined : this.#world.strikes(kind, place, this, message, share);
   }
 
   /** What an app wants to be seen in the story. */
@@ -273,7 +307,7 @@ export class Life {
 
   /**
    * The process calls somebody. `effect` is what the call does, out there: it happens once, or not at all, now or later; and the process hears of it, or does not. `message` says what is
-   * sent, for the story. With `copy`, which is what a second one does that nobody waits for, it may be sent twice, or land again much later.
+   * sent, for the story. With `copy`, which is what a second one does that nobody waits for, it may be sent twice, or land again much later. `share` as for `strikes`.
    */
   async call<T>(
     operation: string,
@@ -281,12 +315,13 @@ export class Life {
     message: () => string,
     effect: (place: string) => Promise<T>,
     copy?: () => Promise<unknown>,
+    share = 1,
   ): Promise<T> {
     if (this.#isDead) return never();
     const world = this.#world;
     const place = this.place(operation, subject);
     const text = world.recording ? message() : '';
-    const strikes = (kind: KindName): number | undefined => this.strikes(kind, place, text);
+    const strikes = (kind: KindName): number | undefined => this.strikes(kind, place, text, share);
     const landsMs = copy && strikes('lands late');
     if (landsMs !== undefined) world.clock.after(landsMs, () => (world.touch(), void copy!().catch(() => undefined)));
     const deathMs = strikes('dies before');

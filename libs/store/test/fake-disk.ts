@@ -303,7 +303,7 @@ export class FakeDisk implements Disk {
     const place = this.#placeOf(path, syscall);
     const there = place.folder.names.get(place.name);
     if (there !== undefined) return fileOf(there, syscall, path);
-    if (this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
+    if (this.bytesMax < Infinity && this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
     const entry: File = { kind: 'file', contents: [Buffer.alloc(0)], mtimeMs: this.#options.nowMs(), isLocked: false };
     this.#change({ added: { ...place, entry } });
     return entry;
@@ -329,7 +329,7 @@ export class FakeDisk implements Disk {
   /** As much as the disk has room for. */
   #write(file: File, piece: Buffer, offset: number, path: string): number {
     const before = bytesOf(file);
-    const room = Math.max(0, this.bytesMax - this.usedBytes());
+    const room = this.bytesMax === Infinity ? Infinity : Math.max(0, this.bytesMax - this.usedBytes());
     const length = Math.min(piece.length, Math.max(0, before.length - offset) + room);
     if (length === 0 && piece.length > 0) throw diskError('ENOSPC', 'write', path);
     const after = Buffer.alloc(Math.max(before.length, offset + length));
