@@ -3,7 +3,7 @@
  * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
-import { readIfThere, replaceFile } from './durable.ts';
+import { readIfThere, replaceFile, unlessGone } from './durable.ts';
 import type { Disk } from './disk.ts';
 import { encodeHeader, MalformedBundleError } from './bundle.ts';
 import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
@@ -141,10 +141,7 @@ export class BlobIndex {
    * The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed.
    */
   async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
-    const file = await this.#disk.open(join(this.#packs, `${pack}.pack`), 'r').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
+    const file = await unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined);
     try {
       if (file === undefined) return undefined;
       const bytes = await readBundle(file, bundle);
@@ -169,7 +166,7 @@ export class BlobIndex {
 
   /** Makes the index of a pack from the pack; nothing where there is no pack. */
   async repairIndex(pack: string): Promise<PackedBundle[]> {
-    const file = await this.#disk.open(join(this.#packs, `${pack}.pack`), 'r').catch(() => undefined);
+    const file = await unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined);
     if (file === undefined) return [];
     try {
       const bundles = await walkPack(file);

@@ -7,8 +7,9 @@ import { makeMutant, seededRandom } from '@lab/testing';
 import { expect, it } from 'vitest';
 import { afterGrace, backUp, keepBlobs, noise, openStore, readBack, versionsIn, type Files } from '../test/small-store.ts';
 import { searchCrashes } from '../test/crash-search.ts';
-import type { FakeDisk } from '../test/fake-disk.ts';
+import { diskError, FakeDisk } from '../test/fake-disk.ts';
 import * as library from './index.ts';
+import { scrub, sweep } from './index.ts';
 import type { Store, Version } from './index.ts';
 
 const directory = '/store';
@@ -162,7 +163,7 @@ const removed: [file: string, sync: string, wrong?: string][] = [
   ['store.ts', '      await sync(folder, this.disk);\n      return numbers.length;', '      return numbers.length;'],
   ['pack-writer.ts', '    await sync(this.#folder, this.#disk);\n'],
   ['pack-writer.ts', '      await file.sync();\n'],
-  ['pack-writer.ts', '    if (moved) await sync(this.#packs, this.#disk);\n'],
+  ['pack-writer.ts', 'undefined);\n    await sync(this.#packs, this.#disk);\n', 'undefined);\n'],
   ['housekeeping.ts', '    await file.sync();\n'],
   ['housekeeping.ts', '    if (doomed.size > 0) await syncVersions(store);\n'],
 ];
@@ -172,4 +173,24 @@ it.each(tried)('of %s takes something without %j', async (file, right, wrong = '
   using mutant = makeMutant(import.meta.dirname, { file, right, wrong });
   const changed = (await mutant.import('index.ts')) as typeof library;
   await expect(search(changed)).rejects.toThrow(/after call \d+/);
+});
+
+it('a call of the disk that fails hides no version, and loses none', async () => {
+  for (let failing = 1, calls = 1; calls >= failing - 1; failing++) {
+    const disk = new FakeDisk();
+    const store = await openStore(directory, disk);
+    for (const name of ['one', 'two']) await backUp(store, 'a', files(name));
+    await backUp(store, 'b', files('three'));
+    const listed = await contentsOf(store);
+    calls = 0;
+    disk.onCall = ({ operation, path }, effect) => {
+      if (++calls === failing) throw diskError('EIO', operation, path);
+      return effect();
+    };
+    expect(await contentsOf(store).catch(() => listed)).toBe(listed);
+    for (const work of [() => sweep(store, afterGrace), () => backUp(store, 'a', files('four')), () => scrub(store, undefined)])
+      await work().catch(() => undefined);
+    disk.onCall = (_, effect) => effect();
+    expect([listed, `${listed.replace(', b', ', a 3 four, b')}`]).toContain(await contentsOf(store));
+  }
 });

@@ -79,15 +79,19 @@ export async function createOnce(path: string, text: string, disk: Disk = system
   return there;
 }
 
-/** `undefined` where there is no such file. */
-export async function readIfThere(path: string, disk: Disk = systemDisk): Promise<Buffer | undefined> {
+/** What a call gives, or `gone` where its file or folder is. Any other failure says nothing of what is there, and stays one. */
+export async function unlessGone<T, G>(call: Promise<T>, gone: G): Promise<T | G> {
   try {
-    return await disk.readFile(path);
+    return await call;
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
+    if (hasCode(error, 'ENOENT')) return gone;
     throw error;
   }
 }
+
+/** `undefined` where there is no such file. */
+export const readIfThere = (path: string, disk: Disk = systemDisk): Promise<Buffer | undefined> =>
+  unlessGone(disk.readFile(path), undefined);
 
 /** Whether the system refused something with one of these codes, as in `ENOENT`. */
 export function hasCode(error: unknown, ...codes: readonly string[]): boolean {

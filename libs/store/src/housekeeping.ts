@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { readIfThere, replaceFile, seal, sync, unseal } from './durable.ts';
+import { readIfThere, replaceFile, seal, sync, unlessGone, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
@@ -77,11 +77,8 @@ function adoptPacks(store: AnyStore): Promise<void> {
   });
 }
 
-const isThere = (store: AnyStore, path: string): Promise<boolean> =>
-  store.disk.stat(path).then(
-    () => true,
-    () => false,
-  );
+const isThere = async (store: AnyStore, path: string): Promise<boolean> =>
+  (await unlessGone(store.disk.stat(path), undefined)) !== undefined;
 
 async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
   const folder = join(store.directory, 'packs');
@@ -152,7 +149,7 @@ async function scrubRecords(store: AnyStore): Promise<Finding[]> {
   const findings: Finding[] = [];
   const folders = (await store.disk.readdir(join(store.directory, 'versions'))).map((name) => join('versions', name));
   for (const folder of ['.', ...folders]) {
-    for (const name of await store.disk.readdir(join(store.directory, folder)).catch(() => [])) {
+    for (const name of await unlessGone(store.disk.readdir(join(store.directory, folder)), [])) {
       if (!(folder === '.' ? isRecordName(name) : /^(name|\d+)$/.test(name))) continue;
       const bytes = await readIfThere(join(store.directory, folder, name), store.disk);
       const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
@@ -276,7 +273,7 @@ type Home = ReadonlyMap<string, string | undefined>;
 
 /** The state of a pack, if it may be touched. */
 async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
-  const stats = await store.disk.stat(join(store.directory, 'packs', `${pack}.pack`)).catch(() => undefined);
+  const stats = await unlessGone(store.disk.stat(join(store.directory, 'packs', `${pack}.pack`)), undefined);
   if (stats === undefined || isSpared(stats.mtimeMs)) return [];
   const bundles = await store.index.bundlesOf(pack);
   let deadBytes = 0;

@@ -58,8 +58,7 @@ export function acquireLock(
     return lock;
   };
   const worthwhile = (error: unknown): boolean => error instanceof LockedError;
-  // Equal pauses: whoever holds it keeps to no rhythm, and a simulation can replay it.
-  return retry(attempt, { clock, withinMs, pauseMs: 2 * pauseMs, random: () => 0, worthwhile });
+  return retry(attempt, { clock, withinMs, pauseMs, worthwhile });
 }
 
 /** Runs one piece of work at a time, over all processes that use this path. */

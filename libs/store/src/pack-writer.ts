@@ -8,7 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { sync, writeSynced } from './durable.ts';
+import { sync, unlessGone, writeSynced } from './durable.ts';
 import { decodeHeader, type BundleHeader } from './bundle.ts';
 import type { Disk, DiskFile } from './disk.ts';
 import type { HeldLock } from './lock.ts';
@@ -144,9 +144,9 @@ export class PackWriter {
     await this.takeOver();
     let oldestMs = Infinity;
     for (const writer of await this.#disk.readdir(this.#incoming)) {
-      for (const name of await this.#disk.readdir(join(this.#incoming, writer)).catch(() => [])) {
+      for (const name of await unlessGone(this.#disk.readdir(join(this.#incoming, writer)), [])) {
         if (!name.endsWith('.transfer')) continue;
-        const note = await this.#disk.open(join(this.#incoming, writer, name), 'r').catch(() => undefined);
+        const note = await unlessGone(this.#disk.open(join(this.#incoming, writer, name), 'r'), undefined);
         if (note === undefined) continue;
         oldestMs = Math.min(oldestMs, (await note.stat()).mtimeMs);
         await note.close();
@@ -178,7 +178,7 @@ export class PackWriter {
 
   /** Its lock is ours, so nobody else touches it. */
   async #salvageAll(folder: string): Promise<void> {
-    const names = await this.#disk.readdir(folder).catch((): string[] => []);
+    const names = await unlessGone(this.#disk.readdir(folder), []);
     for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -'.pack'.length));
     for (const name of names) if (name.endsWith('.index')) await this.#salvageIndex(folder, name);
     if (names.length > 0) await this.#remove(folder);
@@ -266,11 +266,8 @@ export class PackWriter {
 
   /** Its pack has moved already; only the index was left to. */
   async #salvageIndex(folder: string, name: string): Promise<void> {
-    const moved = await this.#disk.rename(join(folder, name), join(this.#packs, name)).then(
-      () => true,
-      () => false,
-    );
-    if (moved) await sync(this.#packs, this.#disk);
+    await unlessGone(this.#disk.rename(join(folder, name), join(this.#packs, name)), undefined);
+    await sync(this.#packs, this.#disk);
   }
 }
 

@@ -13,7 +13,7 @@ import { BlobIndex } from './blob-index.ts';
 import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { chunksIn, manifestChunks } from './chunker.ts';
 import { systemDisk, type Disk } from './disk.ts';
-import { makeFolder, readIfThere, replaceFile, seal, sync, unseal, writeSynced } from './durable.ts';
+import { makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
 import { PackWriter, type OnSealed } from './pack-writer.ts';
@@ -352,10 +352,7 @@ export class Store<V extends Version> {
     for (const name of await this.disk.readdir(folder)) {
       if (!name.endsWith('.pack')) continue;
       packs++;
-      bytes += await this.disk.stat(join(folder, name)).then(
-        ({ size }) => size,
-        () => 0,
-      );
+      bytes += (await unlessGone(this.disk.stat(join(folder, name)), { size: 0 })).size;
     }
     return { packs, bytes };
   }
@@ -433,7 +430,7 @@ export class Store<V extends Version> {
   }
 
   async #numbersIn(folder: string): Promise<number[]> {
-    const names = await this.disk.readdir(folder).catch(() => []);
+    const names = await unlessGone(this.disk.readdir(folder), []);
     return names
       .filter((name) => /^[1-9]\d*$/.test(name))
       .map(Number)
@@ -444,11 +441,7 @@ export class Store<V extends Version> {
     const file = join(folder, String(number));
     const known = this.#records.get(file);
     if (known !== undefined) {
-      const isThere = await this.disk.stat(file).then(
-        () => true,
-        () => false,
-      );
-      return isThere ? known : undefined;
+      return (await unlessGone(this.disk.stat(file), undefined)) && known;
     }
     const bytes = await readIfThere(file, this.disk);
     if (bytes === undefined) return undefined;
