@@ -11,6 +11,7 @@ import {
   register,
   restored,
   saved,
+  setBack,
   silenceMsMax,
   unregister,
   type Outcome,
@@ -154,5 +155,24 @@ describe('what is saved', () => {
     expect([...back.keys()]).toEqual([...registry.keys()]);
     expect(back.get(keyOf(docs))).toEqual(registry.get(keyOf(docs)));
     expect(dueTasks(back, 30).map(({ path }) => path)).toEqual(['other']);
+  });
+});
+
+describe('a time of day that goes back', () => {
+  const hourMs = 3_600_000;
+
+  it('makes nothing due later than its schedule has it from then on', () => {
+    const ahead = register(new Map(), docs, hourMs);
+    const done = ended(start(ahead, hourMs), keyOf(docs), 'one', outcome(), hourMs, in30s(hourMs));
+    expect(taskOf(setBack(done, 10, in30s(10))).dueMs).toBe(30_010);
+    const failed = ended(start(ahead, hourMs), keyOf(docs), 'one', outcome('failed'), hourMs, in30s(hourMs));
+    expect(taskOf(setBack(failed, 10, in30s(10))).dueMs).toBe(1_010);
+    expect(taskOf(setBack(register(new Map(), docs, 5), 10, in30s(10))).dueMs).toBe(5);
+  });
+
+  it('hears no longer than else of who is silent', () => {
+    const under = setBack(start(register(new Map(), docs, hourMs), hourMs), 10, in30s(10));
+    expect(dueTasks(under, 10 + silenceMsMax)).toEqual([]);
+    expect(dueTasks(under, 11 + silenceMsMax)).toHaveLength(1);
   });
 });

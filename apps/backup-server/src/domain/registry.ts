@@ -134,6 +134,21 @@ export function ended(
   });
 }
 
+/**
+ * The time of day went back, or may have. Nothing is due later than its schedule, or the wait after its failures, has it from now on, which
+ * `next` tells; and nothing was heard or begun after now.
+ */
+export function setBack(registry: Registry, nowMs: number, next: (task: Task) => number): Registry {
+  const tasks = [...registry.values()].map((task): Task => {
+    const { current, dueMs, failures } = task;
+    const latestMs = failures > 0 ? nowMs + backOffMs(failures) : next(task);
+    const { begunMs = 0, heardMs = 0 } = current ?? {};
+    const seen = current && { ...current, begunMs: Math.min(begunMs, nowMs), heardMs: Math.min(heardMs, nowMs) };
+    return { ...task, dueMs: Math.min(dueMs, latestMs), current: seen };
+  });
+  return new Map(tasks.map((task) => [keyOf(task), task]));
+}
+
 /** What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. */
 export function saved(registry: Registry): Task[] {
   return [...registry.values()].map(({ current, ...task }) => task);

@@ -18,6 +18,7 @@ import {
   registered,
   restored,
   saved,
+  setBack,
   unregister,
   type Registry,
   type Task,
@@ -67,6 +68,8 @@ export class NodesManagerRole implements Role {
   #registry: Registry = new Map();
   #scrub = { slice: 0, dueMs: 0 };
   #sweepDueMs = Infinity;
+  /** As it was seen last; before that, it may have gone back. */
+  #seenMs = Infinity;
   #changed = false;
   #saving: Promise<void> = Promise.resolve();
   #consumers: Consumer[] = [];
@@ -84,6 +87,7 @@ export class NodesManagerRole implements Role {
     const known = await file.load();
     this.#registry = restored(known?.tasks ?? []);
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
+    this.#now();
     this.#keep(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
     this.#stopTicks = clock.every(
       tickMs,
@@ -105,6 +109,19 @@ export class NodesManagerRole implements Role {
     if (this.#changed) await this.#save();
     await this.#saving;
     this.#parts.file.close();
+  }
+
+  /** The time of day. Where it has gone back, nothing stays due in what is the future again. */
+  #now(): number {
+    const nowMs = this.#parts.nowMs();
+    if (nowMs < this.#seenMs) {
+      this.#registry = setBack(this.#registry, nowMs, ({ every }) => parseSchedule(every)(nowMs));
+      this.#scrub = { ...this.#scrub, dueMs: Math.min(this.#scrub.dueMs, nowMs + this.#sliceMs) };
+      if (this.#sweepDueMs < Infinity) this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
+      this.#changed = true;
+    }
+    this.#seenMs = nowMs;
+    return nowMs;
   }
 
   get #sliceMs(): number {
@@ -132,7 +149,7 @@ export class NodesManagerRole implements Role {
 
   /** Does it and says what an admin wants to know; a `RangeError` says why not. */
   async #obey(command: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<unknown> {
-    const nowMs = this.#parts.nowMs();
+    const nowMs = this.#now();
     if (command.kind === 'status')
       return { tasks: [...this.#registry.values()], nowMs, scrub: this.#scrub } satisfies RegistryView;
     const path = normalPath(command.path);
@@ -160,7 +177,7 @@ export class NodesManagerRole implements Role {
 
   #hear({ body }: Delivery): void {
     const { head } = decode(body, 'progress', 'ended');
-    const nowMs = this.#parts.nowMs();
+    const nowMs = this.#now();
     const key = keyOf(head);
     if (head.kind === 'progress') {
       const { attempt, files, bytes, sentBytes } = head;
@@ -194,8 +211,8 @@ export class NodesManagerRole implements Role {
   }
 
   async #tick(): Promise<void> {
-    const { broker, nowMs, sweepIntervalMs } = this.#parts;
-    const now = nowMs();
+    const { broker, sweepIntervalMs } = this.#parts;
+    const now = this.#now();
     await this.#publishDue(now);
     if (now >= this.#scrub.dueMs) {
       const { slice } = this.#scrub;
