@@ -155,6 +155,16 @@ describe('a download', () => {
     expect(Buffer.from(await download.next()).equals(good.bytes)).toBe(true);
   });
 
+  it('takes a sound copy, though a damaged one came first with what it needs', async () => {
+    const [good, twice] = [blobOf(seededBytes(300, 5)), blobOf(seededBytes(300, 6))];
+    const server = new Server([[good, twice], [twice]], (bundle) => {
+      const copy = Buffer.from(bundle);
+      if (copy.includes(Buffer.from(good.bytes))) copy[copy.length - 1]! ^= 1;
+      return copy;
+    });
+    expect(await contentOf(new Download(server.channel, [fileOf('a', [good, twice])]), [good, twice])).toBe(true);
+  });
+
   it('leaves errors that are none of damage as they are', async () => {
     const error = new Error('the connection is closed');
     expect(await reportDamage(new Server([]).channel, error)).toBe(error);

@@ -26,7 +26,7 @@ export class Download {
   /** Up to here blobs have been asked for, or were there. */
   #asked = 0;
   /** Asked for, and not yet come. */
-  #windows = 0;
+  readonly #windows: ReadonlySet<string>[] = [];
   #taken = 0;
   readonly #blobs = new Map<string, Uint8Array>();
   /** Blobs that have been asked for and not been taken; how often. */
@@ -42,7 +42,7 @@ export class Download {
   /** The next chunk in the order of the manifest. */
   async next(): Promise<Uint8Array> {
     const [hash, size] = this.#needs[this.#taken++]!;
-    while (this.#windows < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
+    while (this.#windows.length < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
     while (!this.#blobs.has(hash)) await this.#receiveWindow();
     const bytes = this.#blobs.get(hash)!;
     if (bytes.length !== size) throw new DamagedError(`blob ${hash} has ${bytes.length} bytes, and its manifest says ${size}`);
@@ -65,7 +65,7 @@ export class Download {
       bytes += size;
     }
     if (hashes.size === 0) return;
-    this.#windows++;
+    this.#windows.push(hashes);
     await this.#channel.send({ kind: 'need' }, packHashes([...hashes]));
   }
 
@@ -75,7 +75,7 @@ export class Download {
       if (head.kind === 'sent') break;
       this.#take(body);
     }
-    this.#windows--;
+    for (const hash of this.#windows.shift()!) if (this.#pinned.has(hash) && !this.#blobs.has(hash)) throw new DamagedBlob(hash);
   }
 
   #take(bundle: Buffer): void {
@@ -83,9 +83,8 @@ export class Download {
     const blobs = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
     for (const [index, blob] of blobs.entries()) {
       const { hash } = header.blobs[index]!;
-      if (!this.#uses.has(hash) || this.#blobs.has(hash)) continue;
-      if (blob === undefined) throw new DamagedBlob(hash);
-      this.#put(blob);
+      // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
+      if (blob !== undefined && this.#uses.has(hash) && !this.#blobs.has(hash)) this.#put(blob);
     }
   }
 
