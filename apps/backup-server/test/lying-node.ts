@@ -1,0 +1,36 @@
+/** A node that says what is not so: a requester makes no version of that. */
+import { bundleParts, hashOf } from '@lab/store/bundle';
+import type { Channel } from '../src/channel/channel.ts';
+import { manifestText, type Entry } from '../src/domain/manifest.ts';
+import { checksumOf, manifestPieces, packJson, packOffer } from '../src/messages.ts';
+
+export const lies = ['size', 'content', 'manifest', 'checksum'] as const;
+export type Lie = (typeof lies)[number];
+
+const [bytes, other] = [Buffer.alloc(2048, 'x'), Buffer.alloc(2048, 'y')];
+const [hash, otherHash] = [hashOf(bytes), hashOf(other)];
+
+/** One backup: of a file that is called shorter than it is; with content that nobody asked for; of content that does not come; or with a checksum of something else. */
+async function lieOnce(channel: Channel, lie: Lie): Promise<void> {
+  await channel.send({ kind: 'offer' }, packOffer([[hash, bytes.length]]));
+  const { body: wanted } = await channel.expect('want');
+  const unasked = { hash: otherHash, bytes: other };
+  if (lie === 'content') await channel.send({ kind: 'bundle' }, ...bundleParts([unasked]));
+  if (wanted[0] === 1) {
+    await channel.send({ kind: 'bundle' }, ...bundleParts([{ hash, bytes }]));
+    await channel.expect('kept');
+  }
+  const size = lie === 'size' ? 3 : bytes.length;
+  const sha256 = lie === 'manifest' ? otherHash : hash;
+  const entries: Entry[] = [{ type: 'file', path: '', mode: 0o644, mtimeMs: 0, size, sha256 }];
+  for (const { head, body } of manifestPieces(manifestText(entries))) await channel.send(head, body);
+  const checksum = lie === 'checksum' ? otherHash : checksumOf(entries);
+  await channel.send({ kind: 'tree', checksum }, packJson({ notes: [], leftOut: 0 }));
+  await channel.receive('stored');
+}
+
+export const lieTo =
+  (lie: Lie) =>
+  async (channel: Channel): Promise<void> => {
+    while ((await channel.receive('backup')) !== undefined) await lieOnce(channel, lie);
+  };
