@@ -1,6 +1,7 @@
 /** The promises one by one while nothing fails, on a real PostgreSQL: agents, nodes and clients in one process. */
 import { randomUUID } from 'node:crypto';
 import { silentLogger, systemClock } from '@lab/process';
+import { FramingError } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
 import { Deciding } from '../src/store/deciding.ts';
@@ -232,10 +233,12 @@ describe('while nothing fails', () => {
     it('is removed while everybody posts, and no post is acknowledged that the removal does not count', async () => {
       await addArea('sports', 3);
       const token = await member('ana', 'sports');
-      let acknowledged = 0;
+      let [acknowledged, unsure] = [0, 0];
+      const onTrouble = (error: Error): void => void (unsure += error instanceof FramingError && !error.definite ? 1 : 0);
+      const writing = system.client({ onTrouble });
       const posting = Array.from({ length: 8 }, async (_, writer) => {
         for (;;) {
-          await client.node('sports', 'post', { token, area: 'sports', text: 'goal', key: `writer-${writer}-${newKey()}` });
+          await writing.node('sports', 'post', { token, area: 'sports', text: 'goal', key: `writer-${writer}-${newKey()}` });
           acknowledged++;
         }
       });
@@ -244,7 +247,9 @@ describe('while nothing fails', () => {
       const { news } = await client.agent('removeArea', { token: root, area: 'sports', key: newKey() });
       for (const { status, ...rest } of await ended)
         expect([status, rest]).toEqual(['rejected', { reason: refusal('unknown-area') }]);
-      expect(news).toBe(acknowledged);
+      // What a try has posted that brought no answer in time is counted, and may be unacknowledged.
+      expect(news).toBeGreaterThanOrEqual(acknowledged);
+      expect(news).toBeLessThanOrEqual(acknowledged + unsure);
     });
   });
 });
