@@ -31,15 +31,34 @@ const unread = (at: number, offered: Item[], change: Change<'unread'> = {}) =>
   operation('unread', at, {}, { items: offered, leaseMs: 100, held: 0, heldMs: 0 }, change);
 const mark = (at: number, numbers: number[], change: Change<'mark'> = {}) =>
   operation('mark', at, { numbers }, { marked: numbers.length }, change);
+const login = (user: string, session: string) => operation('login', -9, {}, { token: session }, { user, session: '', area: '' });
 const logout = (at: number) => operation('logout', at, {}, {}, { area: '' });
+const areas = (at: number, subscribed: boolean) =>
+  operation(
+    'areas',
+    at,
+    {},
+    {
+      areas: [
+        { area, subscribed },
+        { area: 'chess', subscribed: false },
+      ],
+    },
+    { area: '' },
+  );
 
 /** It may be done at any time. */
 const unknown = { outcome: { is: 'unknown' }, completedMs: Infinity } as const;
 const refused = { outcome: { is: 'refused', code: 'not-subscribed' } } as const;
 
+/** Both users have a session, and are perhaps subscribed, unless it is said when they are. */
 function history(operations: Operation[], final: Item[] = [], rest: Partial<History> = {}): History {
   const assigned = [{ area, node, fromMs: 0, toMs: Infinity }];
-  return { operations, final: new Map([[area, final]]), watched: [], assigned, ...rest };
+  const begun = [bo, { user: 'ana', session: 's1' }].flatMap((who) => {
+    const says = operations.some(({ kind, user }) => kind === 'subscribe' && user === who.user);
+    return [login(who.user, who.session), ...(says ? [] : [subscribe(-8, { ...who, ...unknown })])];
+  });
+  return { operations: [...begun, ...operations], final: new Map([[area, final]]), watched: [], assigned, ...rest };
 }
 const found = (...given: Parameters<typeof history>): string => violations(history(...given)).join('; ');
 
@@ -144,9 +163,9 @@ describe('what is unread', () => {
 
   it('begins with the subscription', () => {
     const before = 'ana was offered sports/1, from before the subscription';
-    expect(found([post(1, 1), subscribe(2), unread(3, items(1))], items(1))).toBe(before);
-    expect(found([post(1, 1), unread(3, items(1))], items(1))).toBe(before);
-    expect(found([post(1, 1, { completedMs: 21 }), subscribe(2), unread(3, items(1))], items(1))).toBe('');
+    const [of, byBo] = [(endMs: number) => post(1, 1, { ...bo, completedMs: endMs }), [item(1, 'bo')]];
+    expect(found([of(15), subscribe(2), unread(3, byBo)], byBo)).toBe(before);
+    expect(found([of(21), subscribe(2), unread(3, byBo)], byBo)).toBe('');
     expect(found([...posted, unsubscribe(2), subscribe(3), unread(4, items(1))], items(1))).toBe(before);
     expect(found([...posted, unsubscribe(2, unknown), unread(4, items(1))], items(1))).toBe('');
     expect(found([subscribe(0, unknown), post(1, 1), unread(4, items(1))], items(1))).toBe('');
@@ -180,13 +199,42 @@ describe('a read', () => {
   });
 });
 
-describe('a closed session', () => {
-  it('does nothing any more', () => {
+describe('a session', () => {
+  const wrong = 'not linearizable on "s1"';
+
+  it('does nothing any more when it was closed', () => {
     expect(found([logout(1), post(2, 1, { session: 's2' })], items(1))).toBe('');
-    expect(found([logout(1), post(2, 1)], items(1))).toBe("ana's session s1 was closed, and did a post");
+    expect(found([logout(1), post(2, 1)], items(1))).toMatch(wrong);
     expect(found([logout(1), post(1, 1)], items(1))).toBe('');
     expect(found([logout(1), post(2, 1, refused)], [])).toBe('');
     expect(found([logout(1), logout(2)])).toBe('');
+  });
+
+  it('is refused when it was closed, and not before', () => {
+    const over = { outcome: { is: 'refused', code: 'unauthenticated' } } as const;
+    expect(found([logout(1), post(2, 1, over)])).toBe('');
+    expect(found([post(1, 1, over)])).toMatch(wrong);
+    expect(found([post(1, 1, over), logout(2)])).toMatch(wrong);
+  });
+});
+
+describe('a subscription', () => {
+  const wrong = 'not linearizable on "areas of ana"';
+
+  it('is there from its answer on, until its end', () => {
+    expect(found([subscribe(1), areas(2, true), unsubscribe(3), areas(4, false), read(5, [], refused)])).toBe('');
+    expect(found([subscribe(1), areas(2, false)])).toMatch(wrong);
+    expect(found([subscribe(1), read(2, [], refused)])).toMatch(wrong);
+    expect(found([read(1, []), subscribe(2)])).toMatch(wrong);
+    expect(found([subscribe(1), unsubscribe(2), read(3, [])])).toMatch(wrong);
+    expect(found([subscribe(1), unsubscribe(2, unknown), areas(3, true), areas(4, false)])).toBe('');
+    expect(found([subscribe(1), unsubscribe(2, unknown), areas(3, false), areas(4, true)])).toMatch(wrong);
+  });
+
+  it('begins once, and says so unless it may be a repeat', () => {
+    const again = (changed: boolean) => subscribe(2, { outcome: { is: 'ok', result: { area, changed }, node } });
+    expect(found([subscribe(1), again(false)])).toBe('');
+    expect(found([subscribe(1), again(true)])).toMatch(wrong);
   });
 });
 

@@ -4,6 +4,7 @@
  *
  * All times are milliseconds of one clock.
  */
+import { byKey, check, explain, set, type Operation as SetOperation, type SetInput } from '@lab/checker';
 import type { Item, Replies } from '../src/messages.ts';
 import type { RefusalCode } from '../src/wire/refusal.ts';
 
@@ -13,6 +14,8 @@ interface Asked {
   logout: object;
   subscribe: object;
   unsubscribe: object;
+  /** Of all areas, whether the user is subscribed. */
+  areas: object;
   /** No two posts of a history have the same text. */
   post: { text: string };
   delete: { number: number };
@@ -286,12 +289,54 @@ function* readsGrow(view: View): Iterable<string> {
   }
 }
 
-/** With a session that was closed nobody does anything. */
-function* endsSessions(view: View): Iterable<string> {
-  for (const logout of view.done('logout'))
-    for (const { session, kind, invokedMs, outcome } of view.history.operations)
-      if (session === logout.session && kind !== 'logout' && outcome.is === 'ok' && invokedMs > logout.completedMs)
-        yield `${logout.user}'s session ${session} was closed, and did a ${kind}`;
+/**
+ * Sessions that are open and areas that a user is subscribed to are sets: whoever opens, closes, subscribes or unsubscribes changes one at one moment
+ * between question and answer, and whoever needs to be in it, is refused for not being in it or asks for a list saw it so at another one.
+ */
+function* keepsSets(view: View): Iterable<string> {
+  const verdict = check(byKey(set), view.history.operations.flatMap(setOperations));
+  if (verdict.result !== 'linearizable') yield explain(verdict);
+}
+
+type SetOutput = boolean | readonly string[] | undefined;
+
+function setOperations(operation: Operation): SetOperation<SetInput & { key: string }, SetOutput>[] {
+  const { user, session, area, outcome, invokedMs: calledMs, completedMs: ms } = operation;
+  const areas = `areas of ${user}`;
+  const on = (key: string, input: SetInput, output?: SetOutput): ReturnType<typeof setOperations> => {
+    const answer = outcome.is === 'unknown' ? undefined : { answer: { output, ms } };
+    return [{ client: user, input: { ...input, key }, calledMs, ...answer }];
+  };
+  const needs = (key: string, element: string, code: RefusalCode): ReturnType<typeof setOperations> => {
+    const isIn = outcome.is === 'ok' || (outcome.is === 'refused' && outcome.code === code ? false : undefined);
+    return isIn === undefined ? [] : on(key, { op: 'has', element }, isIn);
+  };
+  const open = needs(session, 'session', 'unauthenticated');
+  switch (operation.kind) {
+    case 'login':
+      return operation.outcome.is === 'ok' ? on(operation.outcome.result.token, { op: 'add', element: 'session' }) : [];
+    case 'logout':
+      return outcome.is === 'refused' ? [] : on(session, { op: 'remove', element: 'session' });
+    case 'subscribe':
+    case 'unsubscribe': {
+      if (outcome.is === 'refused') return open;
+      // An answer of "nothing has changed" may be that to the repeat of a request which has changed it.
+      const changed = (operation.outcome.is === 'ok' && operation.outcome.result.changed) || undefined;
+      return [...open, ...on(areas, { op: operation.kind === 'subscribe' ? 'add' : 'remove', element: area }, changed)];
+    }
+    case 'areas': {
+      if (operation.outcome.is !== 'ok') return open;
+      const subscribed = operation.outcome.result.areas.filter((each) => each.subscribed).map((each) => each.area);
+      return [...open, ...on(areas, { op: 'list' }, subscribed)];
+    }
+    case 'delete':
+      return open;
+    case 'post':
+    case 'read':
+    case 'unread':
+    case 'mark':
+      return [...open, ...needs(areas, area, 'not-subscribed')];
+  }
 }
 
 /** A watch has everything, once and in order, from where it began to where it ended. */
@@ -335,7 +380,7 @@ const rules: readonly Rule[] = [
   offersNothingFromBefore,
   numbersGrow,
   readsGrow,
-  endsSessions,
+  keepsSets,
   watchesMissNothing,
   asksTheRightNodes,
   hasNoFaults,

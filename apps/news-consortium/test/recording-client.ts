@@ -54,7 +54,7 @@ export class RecordingClient {
     return this.#recorded('logout', '', {}, () => this.consortium.agent('logout', { token: this.token }));
   }
 
-  /** Resolves with the reply, or with undefined where there was none or it was a refusal. Rejects with what is neither. */
+  /** With no area where the operation has none. Resolves with the reply, or with undefined where there was none or it was a refusal. Rejects with what is neither. */
   node<K extends Exclude<RecordedKind, 'login' | 'logout'>>(
     kind: K,
     area: string,
@@ -66,7 +66,7 @@ export class RecordingClient {
       kind,
       area,
       asked,
-      () => this.consortium.node(area, kind, { token, area, key, ...asked } as unknown as Body<K>),
+      () => this.consortium.node(area || undefined, kind, { token, area, key, ...asked } as unknown as Body<K>),
       token,
     );
   }

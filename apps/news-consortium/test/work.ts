@@ -102,7 +102,8 @@ export class Work {
     if (chance < 0.75) return this.#readUnread(client, area, random.chance(0.7));
     if (chance < 0.83) return this.#delete(client, area, random);
     if (chance < 0.85) return void (await client.node('unsubscribe', area, {}));
-    if (chance < 0.92) return void (await client.node('subscribe', area, {}));
+    if (chance < 0.9) return void (await client.node('subscribe', area, {}));
+    if (chance < 0.92) return void (await client.node('areas', '', {}));
     if (chance < 0.95) return this.#relogin(client, area);
     await this.#watch(client, area);
   }
