@@ -19,6 +19,8 @@ const avoidMs = 2_000;
 export interface Wish {
   readonly header: UploadRequest;
   readonly bytes: Buffer;
+  /** After one try. */
+  readonly givesUp: boolean;
 }
 
 /** Those who serve, as clients reach them. */

@@ -23,7 +23,6 @@ import { isSameUpload, type Picture } from '../src/domain/catalog.ts';
 import { GroupCatalog } from '../src/group-catalog.ts';
 import { errorOf } from '../src/grpc/serve.ts';
 import { decodeJob } from '../src/messages.ts';
-import { Refusal } from '../src/refusal.ts';
 import { RegistryRole } from '../src/roles/registry.ts';
 import { ServerRole } from '../src/roles/server.ts';
 import { WorkerRole } from '../src/roles/worker.ts';
@@ -51,8 +50,11 @@ interface Load {
   readonly chunkBytes: number;
   /** What keeps a name: 0: a sync of its folder; 1: only one of the file, as on GlusterFS. */
   readonly gluster: number;
-  /** Which pictures, by their numbers, are given up after one try; are unfit; are uploaded by two clients at once; under a key of another. 0: none. */
+  /** After so many bytes the group begins a new log, and newcomers get its state. */
+  readonly closeBytes: number;
+  /** Each so-manieth picture is given up after one try; 0: none. */
   readonly givenUp: number;
+  /** Which picture, by its number, no worker can decode; whether two clients upload the first at once, and whether one does so with other keywords. 0: none. */
   readonly unfit: number;
   readonly shared: number;
   readonly conflicting: number;
@@ -84,6 +86,7 @@ export const simulatedImageTagging: SimulatedSystem<Load> = {
     bytes: random.pick([40, 300, 1_000]),
     chunkBytes: random.pick([100, 400]),
     gluster: random.integer(0, 1),
+    closeBytes: random.pick([1_500, 6_000, 100_000]),
     givenUp: random.pick([0, 0, 1, 2]),
     unfit: random.pick([0, 0, 0, 1, 2]),
     shared: random.pick([0, 1]),
@@ -91,7 +94,7 @@ export const simulatedImageTagging: SimulatedSystem<Load> = {
   }),
   least: {
     ...{ servers: 1, workers: 1, clients: 1, pictures: 1, bytes: 40, chunkBytes: 100, gluster: 0 },
-    ...{ givenUp: 0, unfit: 0, shared: 0, conflicting: 0 },
+    ...{ closeBytes: 1_500, givenUp: 0, unfit: 0, shared: 0, conflicting: 0 },
   },
   faultsForMs: 10_000,
   settleMs: 180_000,
@@ -107,7 +110,7 @@ function makeWish(number: number, load: Load): Wish {
   const bytes = Buffer.concat([head, Buffer.alloc(load.bytes - head.length, `${number} `)]);
   const keywords = number === load.unfit ? ['unfit'] : [`lake-${number}`];
   const header = { key: `the-key-of-picture-${number}`, fileName: `${number}.png`, bytes: bytes.length, sha256: sha256Of(bytes) };
-  return { header: { ...header, keywords }, bytes };
+  return { header: { ...header, keywords }, bytes, givesUp: load.givenUp > 0 && number % load.givenUp === 0 };
 }
 
 /** What each client wants. */
@@ -245,7 +248,13 @@ class Run {
     const { clock, name, number } = life;
     let ids = 0;
     const newId = (): string => `${name.replace('-', '')}x${number}x${++ids}`;
-    const group = makeLogGroup({ broker, discovery: this.#registry.connect(life), clock, newToken: newId });
+    const group = makeLogGroup({
+      broker,
+      discovery: this.#registry.connect(life),
+      clock,
+      newToken: newId,
+      closeBytes: this.#load.closeBytes,
+    });
     const members = new GroupCatalog({ group, groupName: 'images', memberName: name, clock, newId });
     members.failed.catch((error: unknown) => this.#broken.reject(error));
     this.#members.set(name, members);
@@ -273,7 +282,7 @@ class Run {
   async #fulfil(client: SimulatedClient, wish: Wish): Promise<void> {
     const upload = (address: string): Promise<string> => client.upload(address, wish, () => this.#noteAnswer(wish));
     const { key, fileName } = wish.header;
-    if (fileName === `${this.#load.givenUp}.png`) return void (await client.once(upload).catch(() => undefined));
+    if (wish.givesUp) return void (await client.once(upload).catch(() => undefined));
     try {
       const id = await client.patiently(upload);
       if (id !== idOf(key)) throw new PromiseBroken('A key that is uploaded again gives the same id', `${id} for ${key}`);
@@ -290,7 +299,7 @@ class Run {
   #noteError(error: unknown): void {
     const { code } = errorOf(error, silentLogger);
     if (code === status.INTERNAL) this.#broken.reject(error);
-    this.#isUntold ||= error instanceof Refusal && error.kind === 'unavailable';
+    this.#isUntold ||= code === status.UNAVAILABLE;
   }
 
   #noteAnswer(wish: Wish): void {
