@@ -5,10 +5,9 @@
  * `--json FILE` writes the rows. It needs about 7 times the tree's size in the folder for temporary files (`TMPDIR`).
  */
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -16,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { freePort, median, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { install } from '../../../docker/engine.ts';
+import { makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeTree, type Tree } from './tree.ts';
 
 const { values } = parseArgs({
@@ -141,16 +141,30 @@ interface Ours extends AsyncDisposable {
 async function startOurs(place: string, root: string): Promise<Ours> {
   const [serverPort, nodePort] = [await freePort(), await freePort()];
   const [server, node] = [`127.0.0.1:${serverPort}`, `127.0.0.1:${nodePort}`];
-  const [store, cache, secretFile] = [join(place, 'store'), join(place, 'cache'), join(place, 'secret')];
+  const [store, cache, keyFile] = [join(place, 'store'), join(place, 'cache'), join(place, 'key')];
   for (const folder of [store, cache]) await mkdir(folder);
-  await writeFile(secretFile, randomBytes(32).toString('hex'), { mode: 0o600 });
-  const secret = ['--secret-file', secretFile];
+  const master = makeKey();
+  writeKey(keyFile, master);
+  writeKey(`${keyFile}-node`, makeKey(master, 'node-bench'));
+  const key = ['--key-file', keyFile];
   await using started = new AsyncDisposableStack();
-  const standalone = started.use(await startService(serverPort, ['standalone', '--listen', server, '--store', store, ...secret]));
-  const nodeArgs = ['node', '--name', 'bench', '--listen', node, '--root', root, ...secret, '--cache', cache];
+  const standalone = started.use(await startService(serverPort, ['standalone', '--listen', server, '--store', store, ...key]));
+  const nodeArgs = [
+    'node',
+    '--name',
+    'bench',
+    '--listen',
+    node,
+    '--root',
+    root,
+    '--key-file',
+    `${keyFile}-node`,
+    '--cache',
+    cache,
+  ];
   const nodeService = started.use(await startService(nodePort, nodeArgs));
   const admin = (command: string, path: string, args: readonly string[]): Promise<Ended> =>
-    runOurs(['admin', '--server', server, ...secret, command, '--node', 'bench', '--path', path, ...args]);
+    runOurs(['admin', '--server', server, ...key, command, '--node', 'bench', '--path', path, ...args]);
   const services = started.move();
   return {
     store,

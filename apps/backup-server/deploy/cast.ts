@@ -4,16 +4,17 @@
  * `admin COMMAND ...` from this machine.
  */
 import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { composeEnvironment, up } from '../../../docker/compose.ts';
+import { keyText, makeKey, readKey, writeKey } from '../src/channel/keys.ts';
+import { keysForCompose } from './keys.ts';
 
 const directory = join(import.meta.dirname, '..');
 const program = join(directory, 'src/main.ts');
-/** Made once; whoever is in the containers and whoever is here share it. */
-const secretFile = join(directory, '../../tmp/backup-server/secret');
+/** The master key, made once; nodes in containers get their own only. */
+const keyFile = join(directory, '../../tmp/backup-server/key');
 const execute = promisify(execFile);
 const port = 7600;
 
@@ -39,17 +40,17 @@ const eight: readonly Registered[] = [
   { node: 'node-8', path: 'a', every: '20s' },
 ];
 
-function secret(): string {
-  if (!existsSync(secretFile)) {
-    mkdirSync(dirname(secretFile), { recursive: true });
-    writeFileSync(secretFile, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+function keys(): Record<string, string> {
+  if (!existsSync(keyFile)) {
+    mkdirSync(dirname(keyFile), { recursive: true });
+    writeKey(keyFile, makeKey());
   }
-  return readFileSync(secretFile, 'utf8').trim();
+  return keysForCompose(readKey(keyFile));
 }
 
 /** The compose file's variables; the profile is on only where everybody is meant. */
 async function environment(): Promise<NodeJS.ProcessEnv> {
-  return { ...process.env, ...(await composeEnvironment(directory)), LAB_BACKUP_SECRET: secret() };
+  return { ...process.env, ...(await composeEnvironment(directory)), ...keys() };
 }
 
 async function docker(args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
@@ -60,7 +61,7 @@ async function docker(args: readonly string[], env: NodeJS.ProcessEnv): Promise<
 /** One admin's command, with its output here; its exit code is ours. */
 async function admin(args: readonly string[]): Promise<void> {
   const { LAB_PORT } = await composeEnvironment(directory);
-  const all = [program, 'admin', '--server', `127.0.0.1:${LAB_PORT}`, '--secret-file', secretFile, ...args];
+  const all = [program, 'admin', '--server', `127.0.0.1:${LAB_PORT}`, '--key-file', keyFile, ...args];
   const child = spawn(process.execPath, all, { cwd: process.env['CALLER_CWD'] ?? process.cwd(), stdio: 'inherit' });
   process.exitCode = await new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 130)));
   if (process.exitCode !== 0) throw new Error(`admin ${args[0]} ended with ${process.exitCode}`);
@@ -70,14 +71,14 @@ const register = ({ node, path, every }: Registered, host = node): Promise<void>
   admin(['register', '--node', node, '--address', `${host}:${port}`, '--path', path, '--every', every, '--keep', '20']);
 
 async function startOne(args: readonly string[]): Promise<void> {
-  process.env['LAB_BACKUP_SECRET'] = secret();
+  Object.assign(process.env, keys());
   await up(directory, args);
   await register(first);
   console.log('Next:\n  npx nx admin backup-server list\n  npx nx logs backup-server\n  npx nx eight backup-server');
 }
 
 async function startEight(): Promise<void> {
-  process.env['LAB_BACKUP_SECRET'] = secret();
+  Object.assign(process.env, keys());
   process.env['COMPOSE_PROFILES'] = 'eight';
   await up(directory, []);
   for (const each of eight) await register(each);
@@ -85,8 +86,13 @@ async function startEight(): Promise<void> {
 }
 
 /** One more container like that of a service, with a name and a command of its own. */
-async function runLike(service: string, name: string, command: readonly string[]): Promise<string> {
-  const env = await environment();
+async function runLike(
+  service: string,
+  name: string,
+  command: readonly string[],
+  changed: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  const env: NodeJS.ProcessEnv = { ...(await environment()), ...changed };
   const container = `${env['COMPOSE_PROJECT_NAME']}-${name}`;
   await docker(['compose', 'run', '--detach', '--no-deps', '--name', container, service, ...command], env);
   return container;
@@ -95,7 +101,8 @@ async function runLike(service: string, name: string, command: readonly string[]
 async function addNode([name]: readonly string[]): Promise<void> {
   if (name === undefined) throw new Error('add-node needs a NAME: npx nx add-node backup-server node-9');
   const command = ['node', '--name', name, '--listen', `0.0.0.0:${port}`, '--root', '/data'];
-  const container = await runLike('node-1', name, command);
+  const key = keyText(makeKey(readKey(keyFile), `node-${name}`));
+  const container = await runLike('node-1', name, command, { LAB_KEY_NODE_1: key });
   await register({ node: name, path: 'a', every: '5s' }, container);
 }
 

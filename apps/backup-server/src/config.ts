@@ -8,10 +8,7 @@ import { nodeNamePattern } from './domain/paths.ts';
 
 const nodeName = z.string().regex(nodeNamePattern, 'letters, digits, ".", "_" and "-", at most 64');
 
-const credentials = {
-  secretFile: z.string().optional().describe('file with the shared secret, at least 16 characters'),
-  tls: z.string().optional().describe('folder with certificates ("certificates" makes one), in place of the secret'),
-};
+const keyFile = z.string().describe("file with a key: the master key for the server and requesters, else one's own");
 const { logLevel } = roleSettings;
 
 const storeSettings = {
@@ -25,7 +22,7 @@ const storeSettings = {
 export const standaloneConfig = z.object({
   listen: address.describe('where admins are taken'),
   ...storeSettings,
-  ...credentials,
+  keyFile,
   logLevel,
 });
 export type StandaloneConfig = z.infer<typeof standaloneConfig>;
@@ -35,7 +32,7 @@ export const roleNames = ['backup-requester', 'nodes-manager', 'server'];
 /** Server, nodes manager and backup requester, each in a process of its own, on RabbitMQ. */
 export const roleConfig = z.object({
   ...storeSettings,
-  ...credentials,
+  keyFile,
   rabbitmqUrl,
   listen: address.default('0.0.0.0:7500').describe('where the server takes admins'),
   ...roleSettings,
@@ -47,7 +44,7 @@ export const nodeConfig = z.object({
   listen: address.describe('where requesters are taken'),
   root: z.string().describe('folder that is served; nothing outside of it'),
   cache: z.string().optional().describe('folder for what is known of unchanged files; default ~/.cache/lab-backup-server/NAME'),
-  ...credentials,
+  keyFile,
   ...roleSettings,
 });
 export type NodeConfig = z.infer<typeof nodeConfig>;
@@ -65,22 +62,20 @@ export const demoConfig = z.object({
 });
 export type DemoConfig = z.infer<typeof demoConfig>;
 
-export const certificatesConfig = z
+export const keyConfig = z
   .object({
-    output: z.string().describe('folder for authority, keys and certificates; made when missing'),
-    nodes: z.array(nodeName).default([]).describe('names of nodes'),
+    output: z.string().describe('file that is made; one that exists stays'),
+    master: z.string().optional().describe('file with the master key; without it, a new one is made'),
+    of: z.string().optional().describe('whose key: node-NAME or admin-NAME'),
   })
   .meta({ environment: false });
-
-export const secretConfig = z
-  .object({ output: z.string().describe('file that is made; one that exists stays') })
-  .meta({ environment: false });
+export type KeyConfig = z.infer<typeof keyConfig>;
 
 // Admin.
 
 const admin = {
   server: address.default('127.0.0.1:7500').describe('where the server is'),
-  ...credentials,
+  keyFile,
   json: z.boolean().default(false).describe('answer for programs'),
 };
 const flagsOnly = <S extends z.ZodRawShape>(shape: S) => z.object({ ...admin, ...shape }).meta({ environment: false });

@@ -12,7 +12,7 @@ import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, interruptible, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
-import { credentialsOf } from './channel/credentials.ts';
+import { makeKey, writeKey } from './channel/keys.ts';
 import { makeContentCreator, makeNode, makeRoles, type ServingRole } from './hosts.ts';
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];
@@ -85,16 +85,19 @@ class DemoSystem {
     return `127.0.0.1:${this.#nodes.get(name)!.port}`;
   }
 
+  get #keyFile(): string {
+    return join(this.#folder, 'key');
+  }
+
   async start(): Promise<void> {
     const log = makeLogger({ name: 'demo', level: 'warn' });
     const host = { log, clock: systemClock, nowMs: Date.now, newId: randomUUID };
-    const secretFile = join(this.#folder, 'secret');
-    await writeFile(secretFile, randomBytes(32).toString('hex'), { mode: 0o600 });
-    const credentials = credentialsOf({ secretFile });
+    const master = makeKey();
+    writeKey(this.#keyFile, master);
     for (const name of nodeNames) {
       const root = this.rootOf(name);
       await makeContent(root);
-      const node = makeNode({ name, listen, root, cache: undefined }, credentials, host);
+      const node = makeNode({ name, listen, root, cache: undefined }, makeKey(master, `node-${name}`), host);
       this.#nodes.set(name, node);
       await this.#run(node);
       const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, host);
@@ -106,7 +109,7 @@ class DemoSystem {
     const settings = { ...times, store: join(this.#folder, 'store'), listen };
     const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
     const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-    this.#server = makeRoles(names, { ...host, settings, credentials, connect, end: () => {} });
+    this.#server = makeRoles(names, { ...host, settings, master, connect, end: () => {} });
     await this.#run(this.#server);
     console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);
   }
@@ -129,7 +132,7 @@ class DemoSystem {
   async admin(name: keyof typeof adminConfigs | 'list' | 'verify', ...args: readonly string[]): Promise<void> {
     this.#interrupted.throwIfAborted();
     const { [name]: command } = adminCommands((text) => void process.stdout.write(text)).commands!;
-    const all = ['--server', `127.0.0.1:${this.#server!.port}`, '--secret-file', join(this.#folder, 'secret'), ...args];
+    const all = ['--server', `127.0.0.1:${this.#server!.port}`, '--key-file', this.#keyFile, ...args];
     await command!.run({ args: all, env: {} } satisfies ConfigSource);
   }
 }

@@ -5,16 +5,8 @@ import { dirname, join } from 'node:path';
 import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import {
-  AuthenticationError,
-  connectChannel,
-  listenChannels,
-  tcp,
-  type Credentials,
-  type Listening,
-  type Network,
-} from './channel/channel.ts';
-import { credentialsOf } from './channel/credentials.ts';
+import { connectChannel, listenChannels, tcp, type Network } from './channel/channel.ts';
+import { isAdmin, keyOf, readKey, type Key } from './channel/keys.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
@@ -30,7 +22,7 @@ const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.me
 
 interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'> {
   settings: StoreTimes & { store: string; listen: string };
-  credentials: Credentials;
+  master: Key;
   connect: () => Promise<Broker>;
   end: () => void;
 }
@@ -70,30 +62,27 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
 
 /** What the roles on a store share in every host. */
 export function makeHost(
-  parts: Omit<Host, 'listen' | 'connect'> & { credentials: Credentials },
+  { master, ...parts }: Omit<Host, 'listen' | 'connect'> & { master: Key },
   { listen }: { listen: string },
   network: Network = tcp,
 ): Host {
-  const { credentials, log } = parts;
-  const server = { name: 'server', identity: 'server', asker: 'admin' } as const;
-  const listening: Listening = {
-    ...server,
-    ...splitAddress(listen),
-    credentials,
-    connectionsMax,
-    onRefused: onRefused(log),
-  };
+  const keyOfAdmin = (identity: string): Buffer | undefined => (isAdmin(identity) ? keyOf(master, identity) : undefined);
+  const listening = { ...splitAddress(listen), keyOf: keyOfAdmin, connectionsMax, onRefused: onRefused(parts.log) };
   return {
     ...parts,
     listen: (serve) => listenChannels(listening, serve, network),
-    async connect({ node, address }) {
-      const target = { ...splitAddress(address), identity: `node-${node}` };
-      const channel = await connectChannel(target, 'requester', credentials, network);
-      if (channel.peer === node) return channel;
-      channel.destroy();
-      throw new AuthenticationError(`at ${address} is a node called ${channel.peer}, not ${node}`);
+    connect({ node, address }) {
+      const identity = `node-${node}`;
+      return connectChannel({ ...splitAddress(address), identity, key: keyOf(master, identity) }, network);
     },
   };
+}
+
+/** Of who has to know everybody. */
+export function readMaster(file: string): Key {
+  const key = readKey(file);
+  if (key.identity === 'master') return key;
+  throw new ExitError(`${file} has the key of ${key.identity}; the server and requesters need the master key`, exitCodes.usage);
 }
 
 async function opened(directory: string): Promise<BackupStore> {
@@ -109,38 +98,31 @@ const end = (): void => void process.kill(process.pid, 'SIGTERM');
 
 /** Server, nodes manager and backup requester in one process: for one machine, without RabbitMQ. */
 export function runStandalone(settings: StandaloneConfig): Promise<number> {
-  const credentials = credentialsOf(settings);
+  const master = readMaster(settings.keyFile);
   const memory = makeMemoryServer();
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
   return runRole({ ...settings, name: 'standalone' }, (host) =>
-    makeRoles(roleNames, { ...host, settings, credentials, connect, end }),
+    makeRoles(roleNames, { ...host, settings, master, connect, end }),
   );
 }
 
 export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<number> {
-  const credentials = credentialsOf(settings);
+  const master = readMaster(settings.keyFile);
   return runRole({ ...settings, name }, (host) => {
     const connect = (): Promise<Broker> => connectRabbitmq({ url: settings.rabbitmqUrl, log: host.log });
-    return makeRoles([name], { ...host, settings, credentials, connect, end });
+    return makeRoles([name], { ...host, settings, master, connect, end });
   });
 }
 
 export function makeNode(
   settings: Pick<NodeConfig, 'name' | 'listen' | 'root'> & { cache: string | undefined },
-  credentials: Credentials,
+  key: Key,
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): ServingRole {
   const { name, listen, root, cache } = settings;
-  const identity = `node-${name}`;
-  const listening: Listening = {
-    ...splitAddress(listen),
-    name,
-    identity,
-    asker: 'requester',
-    credentials,
-    connectionsMax,
-    onRefused: onRefused(log),
-  };
+  const own = keyOf(key, `node-${name}`);
+  const keyOfNode = (identity: string): Buffer | undefined => (identity === `node-${name}` ? own : undefined);
+  const listening = { ...splitAddress(listen), keyOf: keyOfNode, connectionsMax, onRefused: onRefused(log) };
   const tree = treeOf(root, cache);
   return new NodeRole({ name, tree, clock, log, listen: (serve) => listenChannels(listening, serve) });
 }
@@ -157,8 +139,8 @@ function treeOf(root: string, cache: string | undefined): Tree {
 
 export function runNode(settings: NodeConfig): Promise<number> {
   const cache = settings.cache ?? join(homedir(), '.cache', 'lab-backup-server', settings.name);
-  const credentials = credentialsOf(settings);
-  return runRole(settings, (host) => makeNode({ ...settings, cache }, credentials, host));
+  const key = readKey(settings.keyFile);
+  return runRole(settings, (host) => makeNode({ ...settings, cache }, key, host));
 }
 
 export function makeContentCreator(

@@ -27,9 +27,6 @@ const registration = { node: 'a', address: 'host:1', path: 'docs/ä\udcff', ever
 
 /** One of each kind. */
 const heads: Head[] = [
-  { kind: 'challenge', nonce: hash },
-  { kind: 'hello', role: 'admin', nonce: hash, proof: hash },
-  { kind: 'welcome', name: 'a', proof: hash },
   { kind: 'failed', reason: 'no', code: 3 },
   { kind: 'backup', path: 'docs', checksum: hash },
   { kind: 'working', ...progress, total: 9 },
@@ -80,8 +77,6 @@ describe('a message', () => {
     ['backup', { path: 5 }],
     ['backup', {}],
     ['backup', { path: 'a', checksum: 'short' }],
-    ['challenge', { nonce: 'A'.repeat(64) }],
-    ['hello', { role: 'root', nonce: hash, proof: '' }],
     ['register', { ...registration, node: '../a' }],
     ['register', { ...registration, node: '' }],
     ['register', { ...registration, keep: 0 }],

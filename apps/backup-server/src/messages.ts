@@ -24,7 +24,6 @@ const node = z.string().regex(nodeNamePattern, 'a node is called by letters, dig
 /** Checked by `normalPath` where it comes in, and by the node, which knows its root. */
 const path = z.string().min(1).max(4096);
 const address = z.string().max(300);
-const nonce = z.string().regex(/^[0-9a-f]{64}$/);
 const registration = { node, address, path, every: z.string().max(100), keep: z.int().min(1).optional() };
 const reason = z.string().max(8192);
 const progress = { files: count, bytes: count, sentBytes: count };
@@ -44,10 +43,6 @@ export const notesSchema = z.object({
 });
 
 const schemas = {
-  // Who is there (channel.ts).
-  challenge: z.object({ kind: z.literal('challenge'), nonce }),
-  hello: z.object({ kind: z.literal('hello'), role: z.enum(['admin', 'requester']), nonce, proof: z.string() }),
-  welcome: z.object({ kind: z.literal('welcome'), name: z.string(), proof: z.string() }),
   /** The peer will not do it, for a reason that a person understands. */
   failed: z.object({ kind: z.literal('failed'), reason, code: count.optional() }),
 
@@ -104,7 +99,7 @@ const schemas = {
   stop: z.object({ kind: z.literal('stop') }),
 } as const;
 
-export const { encodeParts, encode, headEndOf, decode } = messageCodec(schemas, headBytesMax);
+export const { encodeParts, encode, decode } = messageCodec(schemas, headBytesMax);
 
 export type Kind = keyof typeof schemas;
 export type Head<K extends Kind = Kind> = HeadOf<typeof schemas, K>;

@@ -1,10 +1,9 @@
 /**
- * Every program of the system: the roles, the node, the admin, the demo, and what makes secrets and certificates. Each loads
+ * Every program of the system: the roles, the node, the admin, the demo, and what makes keys. Each loads
  * what it needs when it is chosen.
  */
-import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { command, pathError, runProgram, type Command, type ProgramProcess } from '@lab/process';
+import { readFileSync } from 'node:fs';
+import { command, ExitError, exitCodes, runProgram, type Command, type ProgramProcess } from '@lab/process';
 import { adminCommands } from './admin/commands.ts';
 import * as config from './config.ts';
 import { nameFromBytes } from './domain/file-names.ts';
@@ -12,21 +11,13 @@ import { nameFromBytes } from './domain/file-names.ts';
 const hosts = (): Promise<typeof import('./hosts.ts')> => import('./hosts.ts');
 const stdout = (text: string): void => void process.stdout.write(text);
 
-async function makeSecret({ output }: { output: string }): Promise<void> {
-  try {
-    writeFileSync(output, `${randomBytes(32).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    throw pathError(error, 'the secret cannot be written: ');
-  }
-  console.error(`made ${output}: every role and every admin needs this file, and nobody else may read it`);
-}
-
-async function makeCertificates({ output, nodes }: { output: string; nodes: string[] }): Promise<void> {
-  const certificates = await import('./channel/certificates.ts');
-  const made = await certificates.makeCertificates({ directory: output, names: nodes }).catch((error: unknown) => {
-    throw error instanceof Error && 'syscall' in error ? pathError(error, 'the certificates cannot be made: ') : error;
-  });
-  console.error(made.length === 0 ? `${output} has them all already` : `made in ${output}: ${made.join(', ')}`);
+async function makeKeyFile({ output, master, of }: config.KeyConfig): Promise<void> {
+  if ((master === undefined) !== (of === undefined))
+    throw new ExitError('give --master FILE and --of NAME both, or neither for a new master key', exitCodes.usage);
+  const keys = await import('./channel/keys.ts');
+  keys.writeKey(output, keys.makeKey(master === undefined ? undefined : keys.readKey(master), of));
+  const who = of === undefined ? 'the server and the requesters need this file' : `only ${of} needs this file`;
+  console.error(`made ${output}: ${who}, and nobody else may read it`);
 }
 
 const commands: Record<string, Command> = {
@@ -51,11 +42,10 @@ const commands: Record<string, Command> = {
     settings: config.contentCreatorConfig,
     run: async (settings) => (await hosts()).runContentCreator(settings),
   }),
-  secret: command({ summary: 'makes a secret for roles and admins to share', settings: config.secretConfig, run: makeSecret }),
-  certificates: command({
-    summary: 'makes an authority and certificates, for TLS',
-    settings: config.certificatesConfig,
-    run: makeCertificates,
+  key: command({
+    summary: 'makes the master key, and of it the keys of nodes and admins',
+    settings: config.keyConfig,
+    run: makeKeyFile,
   }),
   ...Object.fromEntries(
     config.roleNames.map((name) => [

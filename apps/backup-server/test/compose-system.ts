@@ -3,21 +3,22 @@
  * harm to.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ComposeSystem, testEnvironment } from '@lab/testing/containers';
+import { keysForCompose } from '../deploy/keys.ts';
+import { makeKey, writeKey } from '../src/channel/keys.ts';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
 
 const directory = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
-const secret = 'a secret of a test, long enough';
 /** `sha256sum` of every file, its mode, and every link: two trees with one listing are the same. */
 const listing = `find . -type f -exec sha256sum {} + | sort; find . -printf '%P %y %m %l\\n' | sort`;
 
 export class BackupComposeSystem extends ComposeSystem {
-  /** Of this machine: the secret, and what is restored. */
+  /** Of this machine: the master key, and what is restored. */
   readonly folder: string;
   #restores = 0;
 
@@ -29,15 +30,16 @@ export class BackupComposeSystem extends ComposeSystem {
   /** Starts it anew, with an empty store; resolves when every role takes work. */
   static async start(name: string): Promise<BackupComposeSystem> {
     const folder = await mkdtemp(join(tmpdir(), `backup-${name}-`));
-    await writeFile(join(folder, 'secret'), secret);
-    const system = new BackupComposeSystem(await testEnvironment(directory, name, { LAB_BACKUP_SECRET: secret }), folder);
+    const master = makeKey();
+    writeKey(join(folder, 'key'), master);
+    const system = new BackupComposeSystem(await testEnvironment(directory, name, keysForCompose(master)), folder);
     await system.startAnew();
     return system;
   }
 
   /** An admin's command, as a program calls it; rejects with what it said. */
   async admin<T = unknown>(...args: readonly string[]): Promise<T> {
-    const where = ['--server', `127.0.0.1:${this.port}`, '--secret-file', join(this.folder, 'secret'), '--json'];
+    const where = ['--server', `127.0.0.1:${this.port}`, '--key-file', join(this.folder, 'key'), '--json'];
     const { stdout } = await execute(process.execPath, [join(directory, 'src/main.ts'), 'admin', ...where, ...args], {
       maxBuffer: 64 * 1024 * 1024,
     });

@@ -29,6 +29,7 @@ import { isLost, sweep } from '@lab/store';
 import { decodeBundle, hashOf } from '@lab/store/bundle';
 import { chunksIn, fileChunks } from '@lab/store/chunker';
 import { walkUnfinished } from '@lab/store/pack-index';
+import { makeKey, writeKey } from '../src/channel/keys.ts';
 import { chunkBytesMax, chunksOf, hashesOf, type Entry } from '../src/domain/manifest.ts';
 import { entriesOf, nameOf, openStore, type BackupStore, type Version } from '../src/versions.ts';
 import { BackupSystem, registeredPath, type RunningNode } from './processes.ts';
@@ -584,24 +585,32 @@ describe('an admin says shutdown in mid-transfer', () => {
   });
 });
 
-describe('somebody has a wrong secret', () => {
+describe('somebody has a wrong key', () => {
   it('an admin is turned away by the server, and the server by a node', async () => {
-    await using system = await BackupSystem.start('secrets');
+    await using system = await BackupSystem.start('keys');
     const wrong = join(system.folder, 'wrong');
-    await writeFile(wrong, 'a secret that nobody else knows');
-    expect(await system.admin('list', '--secret-file', wrong)).toEqual({
-      code: 1,
-      output: expect.stringContaining('wrong secret') as string,
-    });
-    const { root } = await system.addNode('a', wrong);
+    const refused = { code: 1, output: expect.stringContaining('wrong key') as string };
+    const strangers = makeKey();
+    for (const identity of ['admin-a', 'node-a']) writeKey(`${wrong}-${identity}`, makeKey(strangers, identity));
+    expect(await system.admin('list', '--key-file', `${wrong}-admin-a`)).toEqual(refused);
+    const { root } = await system.addNode('a', `${wrong}-node-a`);
     new LiveTree(root).fill(seededRandom(4));
     await system.register('a');
     const { result, reason } = await system.outcomeAfter('a', 0);
-    expect({ result, reason }).toEqual({ result: 'failed', reason: expect.stringContaining('wrong secret') as string });
+    expect({ result, reason }).toEqual({ result: 'failed', reason: expect.stringContaining('wrong key') as string });
     expect(await system.list()).toEqual([]);
     await system.nodes.get('a')!.program.kill();
     await system.restartNode('a');
     expect(await system.backUp('a')).toMatchObject({ version: 1 });
+  });
+
+  it('a node that answers at the address of another is found out, and no version is made of it', async () => {
+    await using system = await BackupSystem.start('exchanged');
+    for (const name of ['a', 'b']) new LiveTree((await system.addNode(name)).root).fill(seededRandom(4));
+    await system.register('a', undefined, system.nodes.get('b')!.relay);
+    const { result, reason } = await system.outcomeAfter('a', 0);
+    expect({ result, reason }).toEqual({ result: 'failed', reason: expect.stringContaining('has no key') as string });
+    expect(await system.list()).toEqual([]);
   });
 });
 

@@ -2,7 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
-const [registry, channel] = ['src/domain/registry.ts', 'src/channel/channel.ts'];
+const registry = 'src/domain/registry.ts';
 
 export const mistakes: readonly Mistake[] = [
   {
@@ -85,21 +85,21 @@ export const mistakes: readonly Mistake[] = [
   },
   { rule: 'tries a failed node every second for ever', file: registry, right: '2 ** Math.min(failures - 1, 30)', wrong: '1' },
   {
-    rule: 'takes a proof that was said for another connection',
-    file: channel,
-    right: "derive(secret, 'I am the asker', asker, nonces).toString('hex');\n  await",
-    wrong: "derive(secret, 'I am the asker', asker, []).toString('hex');\n  await",
+    rule: 'lets a node ask the server',
+    file: 'src/hosts.ts',
+    right: 'isAdmin(identity) ? keyOf(master, identity) : undefined',
+    wrong: 'keyOf(master, identity)',
   },
   {
-    rule: 'takes a message twice',
-    file: channel,
-    right: '.update(`${direction} ${number} `)',
-    wrong: '.update(`${direction} `)',
+    rule: "shows one node's key to another",
+    file: 'src/hosts.ts',
+    right: 'identity, key: keyOf(master, identity) }, network)',
+    wrong: "identity, key: keyOf(master, 'node-') }, network)",
   },
   {
-    rule: 'takes its own message back for one of the other',
-    file: channel,
-    right: "this.#direction === 'asks' ? 'answers' : 'asks', this.#received++",
-    wrong: 'this.#direction, this.#received++',
+    rule: 'takes its own key for that of everybody',
+    file: 'src/channel/keys.ts',
+    right: 'if (identity === wanted) return bytes;',
+    wrong: 'if (wanted.length > 0) return bytes;',
   },
 ];

@@ -4,20 +4,22 @@
  */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { connectChannel } from '../src/channel/channel.ts';
+import { keyOf, makeKey, writeKey } from '../src/channel/keys.ts';
 import type { Task } from '../src/domain/registry.ts';
 import { unpackJson, type Head } from '../src/messages.ts';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
 
 const main = join(import.meta.dirname, '..', 'src', 'main.ts');
 const host = '127.0.0.1';
-const secretText = 'a secret that only this test knows';
+const master = makeKey();
 export const startProgram = (args: readonly string[]): RunningProcess => startProcess([main, ...args]);
 
 interface Relayed {
@@ -142,13 +144,20 @@ export class BackupSystem implements AsyncDisposable {
     const folder = await mkdtemp(join(tmpdir(), `backup-${name}-`));
     const { settings = [], store = join(folder, 'store') } = options;
     const system = new BackupSystem(folder, store, await freePort(), settings);
-    await writeFile(system.secretFile, secretText, { mode: 0o600 });
+    writeKey(system.keyFile, master);
     await system.startStandalone();
     return system;
   }
 
-  get secretFile(): string {
-    return join(this.folder, 'secret');
+  get keyFile(): string {
+    return join(this.folder, 'key');
+  }
+
+  /** A file with this identity's key. */
+  keyFileOf(identity: string): string {
+    const file = join(this.folder, `${identity}.key`);
+    if (!existsSync(file)) writeKey(file, makeKey(master, identity));
+    return file;
   }
 
   get standalone(): RunningProcess {
@@ -156,17 +165,17 @@ export class BackupSystem implements AsyncDisposable {
   }
 
   async startStandalone(): Promise<void> {
-    const args = ['standalone', '--listen', `${host}:${this.#port}`, '--store', this.store, '--secret-file', this.secretFile];
+    const args = ['standalone', '--listen', `${host}:${this.#port}`, '--store', this.store, '--key-file', this.keyFile];
     this.#standalone = startProgram([...args, ...this.#settings]);
     await this.#standalone.listening(this.#port);
   }
 
   /** A node with an empty folder to be backed up; `register` it when there is something in it. */
-  async addNode(name: string, secretFile = this.secretFile): Promise<RunningNode> {
+  async addNode(name: string, keyFile = this.keyFileOf(`node-${name}`)): Promise<RunningNode> {
     const root = join(this.folder, name);
     await mkdir(join(root, registeredPath), { recursive: true });
     const port = await freePort();
-    const node = { name, root, port, relay: await Relay.start(port), program: this.#nodeProgram(name, root, port, secretFile) };
+    const node = { name, root, port, relay: await Relay.start(port), program: this.#nodeProgram(name, root, port, keyFile) };
     this.nodes.set(name, node);
     await node.program.listening(port);
     return node;
@@ -174,21 +183,20 @@ export class BackupSystem implements AsyncDisposable {
 
   async restartNode(name: string): Promise<void> {
     const node = this.nodes.get(name)!;
-    node.program = this.#nodeProgram(name, node.root, node.port, this.secretFile);
+    node.program = this.#nodeProgram(name, node.root, node.port, this.keyFileOf(`node-${name}`));
     await node.program.listening(node.port);
   }
 
-  #nodeProgram(name: string, root: string, port: number, secretFile: string): RunningProcess {
+  #nodeProgram(name: string, root: string, port: number, keyFile: string): RunningProcess {
     const cache = join(this.folder, `${name}.cache`);
     const args = ['node', '--name', name, '--listen', `${host}:${port}`, '--root', root, '--cache', cache];
-    return startProgram([...args, '--secret-file', secretFile]);
+    return startProgram([...args, '--key-file', keyFile]);
   }
 
   // What an admin does, in this process.
 
   async ask<T>(head: Head): Promise<T> {
-    const credentials = { secret: Buffer.from(secretText) };
-    const channel = await connectChannel({ host, port: this.#port, identity: 'server' }, 'admin', credentials);
+    const channel = await connectChannel({ host, port: this.#port, identity: 'admin', key: keyOf(master, 'admin') });
     try {
       await channel.send(head);
       const { body } = await channel.expect('answer');
@@ -213,8 +221,7 @@ export class BackupSystem implements AsyncDisposable {
   }
 
   /** Once a day, which is: now, and when it is asked for. */
-  async register(node: string, keep?: number): Promise<void> {
-    const { address } = this.nodes.get(node)!.relay;
+  async register(node: string, keep?: number, { address } = this.nodes.get(node)!.relay): Promise<void> {
     await this.ask({
       kind: 'register',
       node,
@@ -259,9 +266,9 @@ export class BackupSystem implements AsyncDisposable {
   /** A command of the real admin program. */
   admin(command: string, ...args: string[]): Promise<{ code: number; output: string }> {
     const server = ['--server', `${host}:${this.#port}`];
-    const secret = args.includes('--secret-file') ? [] : ['--secret-file', this.secretFile];
+    const key = args.includes('--key-file') ? [] : ['--key-file', this.keyFile];
     return new Promise((resolve) =>
-      execFile(process.execPath, [main, 'admin', command, ...server, ...secret, ...args], (error, stdout, stderr) =>
+      execFile(process.execPath, [main, 'admin', command, ...server, ...key, ...args], (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), output: stdout + stderr }),
       ),
     );

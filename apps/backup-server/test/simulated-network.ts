@@ -1,15 +1,17 @@
 /**
- * Connections between processes of a simulation, as TCP gives them: what is sent arrives in its order, late or never, until one side closes, dies or is broken off. Frames, handshakes and signatures on
- * them are the real ones; TLS is left out, for its handshakes take real time.
+ * Connections between processes of a simulation, as TCP gives them: what is sent arrives in its order, late or never, until one side closes, dies or is broken off. Frames and keys on them are the
+ * real ones; TLS is left out, for its handshakes take real time.
  */
 import { Duplex } from 'node:stream';
+import type { ConnectionOptions, TLSSocket, TlsOptions } from 'node:tls';
 import { sleep } from '@lab/process';
-import { ConnectError, FramedSocket, type FramedServer, type ListenOptions } from '@lab/protocol';
+import { ConnectError, FramedSocket, HandshakeError, type FramedServer, type ListenOptions } from '@lab/protocol';
 import type { KindName, Life, World } from '@lab/simulation';
 import type { Network } from '../src/channel/channel.ts';
 
 interface Listener {
   readonly life: Life;
+  readonly tls: TlsOptions;
   take(stream: Duplex): void;
 }
 
@@ -28,8 +30,8 @@ export class SimulatedNetwork {
     const { clock } = life;
     return {
       clock,
-      listen: async ({ host, port, limits }, serve) => this.#listen(life, { host, port, limits: limits! }, serve),
-      connect: ({ host, port, limits, connectTimeoutMs = 5_000 }) => {
+      listen: async (options, serve) => this.#listen(life, options, serve),
+      connect: ({ host, port, tls, limits, connectTimeoutMs = 5_000 }) => {
         const address = `${host}:${port}`;
         return life.call(
           'connect',
@@ -46,6 +48,7 @@ export class SimulatedNetwork {
             const far = new End(this, listener.life, 1);
             near.peer = far;
             far.peer = near;
+            if (!haveOneKey(tls!, listener.tls, far)) throw new HandshakeError(address, 'wrong key');
             const cutMs = life.strikes('cut', place);
             if (cutMs !== undefined) this.world.clock.after(cutMs, () => near.breakOff());
             listener.take(far);
@@ -58,16 +61,13 @@ export class SimulatedNetwork {
     };
   }
 
-  #listen(
-    life: Life,
-    { host, port, limits }: Required<Pick<ListenOptions, 'host' | 'port' | 'limits'>>,
-    serve: (socket: FramedSocket) => Promise<void>,
-  ): FramedServer {
+  #listen(life: Life, { host, port, limits, tls }: ListenOptions, serve: (socket: FramedSocket) => Promise<void>): FramedServer {
     const { clock } = life;
     const address = `${host}:${port}`;
     const open = new Map<FramedSocket, Promise<void>>();
     const listener: Listener = {
       life,
+      tls: tls!,
       take(stream) {
         const socket = new FramedSocket(stream, limits, clock);
         const serving = serve(socket)
@@ -102,6 +102,13 @@ export class SimulatedNetwork {
   cutMs(from: Life, to: Life): number {
     return (this.#cuts.get(`${from.name}>${to.name}`) ?? 0) - this.world.clock.nowMs();
   }
+}
+
+/** As a handshake finds out. */
+function haveOneKey(client: ConnectionOptions, server: TlsOptions, far: Duplex): boolean {
+  const { identity = '', psk } = client.pskCallback!(null) ?? {};
+  const known = server.pskCallback!(far as TLSSocket, identity);
+  return psk !== undefined && known !== null && Buffer.compare(psk as Buffer, known as Buffer) === 0;
 }
 
 /** One end of a connection: what is written here is on its way to the other. */

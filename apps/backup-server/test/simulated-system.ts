@@ -1,6 +1,6 @@
 /**
  * The whole system under faults, in one process and in simulated time: every role a process of its own, on a broker that loses connections, a network that cuts them, and a disk whose power can go; nodes
- * whose files change meanwhile; and admins that list and restore. Real are the roles, their wiring, the store, the frames and the handshakes on connections, and the check of what is restored. Left out are TLS, the
+ * whose files change meanwhile; and admins that list and restore. Real are the roles, their wiring, the store, the frames on connections and who has which key, and the check of what is restored. Left out are TLS, the
  * files of a node (tree.ts) and the writing of what was restored: they take real time.
  */
 import { assertLinearizable, byKey, History, type Model } from '@lab/checker';
@@ -25,6 +25,7 @@ import {
   type Listening,
   type Network,
 } from '../src/channel/channel.ts';
+import * as keys from '../src/channel/keys.ts';
 import { decode, type Head } from '../src/messages.ts';
 import { makeHost } from '../src/hosts.ts';
 import { NodeRole } from '../src/roles/node.ts';
@@ -102,7 +103,7 @@ export const simulatedBackups = (): SimulatedSystem<Load> => ({
   prepare: async (load) => (world) => new Run(world, load).run(),
 });
 
-const credentials = { secret: Buffer.from('a secret of this simulation') };
+const master: keys.Key = { identity: 'master', bytes: Buffer.alloc(32, 'a key of this simulation') };
 const beginMs = Date.UTC(2026, 0, 1);
 /** By how much a clock jumps, for each ms that it stays so. */
 const jumpFactor = 60;
@@ -164,7 +165,7 @@ class Run {
     const times: StoreTimes = { scrubCycle: this.#load.scrubs === 1 ? 256 * tickMs : 1e9, sweepInterval: this.#load.sweepMs };
     const end = (): void => void started.stop().finally(() => life.die(tickMs));
     const fail = (error: unknown): void => life.fail(error);
-    const parts = { ...host, log: silentLogger, store, broker, credentials, end, fail };
+    const parts = { ...host, log: silentLogger, store, broker, master, end, fail };
     const started = wire(role, makeHost(parts, { listen: 'server:7500' }, this.#network.for(life)), times);
     await started.start();
     if (role === 'nodes-manager') life.clock.every(tickMs, () => this.#strikeClock(life));
@@ -179,8 +180,9 @@ class Run {
   }
 
   #listening(name: string): Listening {
-    const listening = { host: name, port: 7600, name, identity: `node-${name}`, asker: 'requester' as const };
-    return { ...listening, credentials, connectionsMax: 50, onRefused: () => {} };
+    const own = keys.keyOf(master, `node-${name}`);
+    const keyOf = (identity: string): Buffer | undefined => (identity === `node-${name}` ? own : undefined);
+    return { host: name, port: 7600, keyOf, connectionsMax: 50, onRefused: () => {} };
   }
 
   async #startNode(name: string, folders: ReadonlyMap<string, SimulatedFolder>, life: Life): Promise<void> {
@@ -373,8 +375,8 @@ class Admin {
   }
 
   async #connected<T>(work: (channel: Channel) => Promise<T>): Promise<T> {
-    const target = { host: 'server', port: 7500, identity: 'server' };
-    const channel = await connectChannel(target, 'admin', credentials, this.#network);
+    const target = { host: 'server', port: 7500, identity: 'admin', key: keys.keyOf(master, 'admin') };
+    const channel = await connectChannel(target, this.#network);
     try {
       return await work(channel);
     } finally {

@@ -11,12 +11,13 @@ import { exitCodes, silentLogger, systemClock, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort } from '@lab/testing';
 import { adminCommands } from '../src/admin/commands.ts';
-import { makeCertificates } from '../src/channel/certificates.ts';
+import { makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeNode, makeRoles } from '../src/hosts.ts';
 import type { ListedVersion } from '../src/roles/server.ts';
 import { queueOf } from '../src/topology.ts';
 
 const path = 'papers';
+const master = makeKey();
 let folder: string;
 let server: string;
 let running: Role[];
@@ -26,8 +27,7 @@ const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
-  const tls = join(folder, 'tls');
-  await makeCertificates({ directory: tls, names: ['desk'] });
+  writeKey(join(folder, 'key'), master);
   await mkdir(join(folder, 'root', path), { recursive: true });
   await writeFile(join(folder, 'root', path, 'one'), 'the first\n');
   const [listen, node] = [await freeAddress(), await freeAddress()];
@@ -37,11 +37,11 @@ beforeEach(async () => {
   const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
   running = [
-    makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, { tls }, host),
+    makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, makeKey(master, 'node-desk'), host),
     makeRoles(['backup-requester', 'nodes-manager', 'server'], {
       ...host,
       settings,
-      credentials: { tls },
+      master,
       connect,
       end: () => {},
     }),
@@ -59,16 +59,17 @@ afterEach(async () => {
 async function admin(name: string, ...args: readonly string[]): Promise<unknown> {
   let out = '';
   const command = adminCommands((text) => void (out += text)).commands![name]!;
-  await command.run({ args: ['--server', server, '--tls', join(folder, 'tls'), '--json', ...args], env: {} });
+  await command.run({
+    args: ['--server', server, ...(args.includes('--key-file') ? [] : ['--key-file', join(folder, 'key')]), '--json', ...args],
+    env: {},
+  });
   return JSON.parse(out);
 }
 
 it('has no node on a root that is not there: wrong usage', () => {
   const host = { log: silentLogger, clock: systemClock };
   const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: undefined };
-  expect(() => makeNode(node, { tls: folder }, host)).toThrow(
-    expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }),
-  );
+  expect(() => makeNode(node, master, host)).toThrow(expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }));
 });
 
 it.each([queueOf.commands, queueOf.outcomes, queueOf.due])('fails, and says why, when %s is lost', async (queue) => {
@@ -90,7 +91,7 @@ async function spoilPacks(): Promise<void> {
   }
 }
 
-it('over TLS a damaged manifest is found, named, and brought again by the next backup of a tree that has not changed', async () => {
+it('a damaged manifest is found, named, and brought again by the next backup of a tree that has not changed', async () => {
   await spoilPacks();
   await expect(admin('verify')).rejects.toThrow('damaged');
   expect(await list()).toMatchObject([{ version: 1, state: 'damaged' }]);
@@ -99,4 +100,23 @@ it('over TLS a damaged manifest is found, named, and brought again by the next b
   expect((await list()).at(-1)).toMatchObject({ state: 'whole' });
   await admin('restore', '--node', 'desk', '--path', path, '--to', join(folder, 'out'));
   expect(await readFile(join(folder, 'out', 'one'), 'utf8')).toBe('the first\n');
+});
+
+it('the key of a node opens no command; that of an admin does', async () => {
+  const tree = ['--node', 'desk', '--path', path];
+  const commands = [
+    ['register', ...tree, '--address', 'localhost:1', '--every', '1d'],
+    ...[
+      ['backup', ...tree],
+      ['query', ...tree, '--save-to', join(folder, 'x.tgz')],
+      ['restore', ...tree, '--to', join(folder, 'x')],
+    ],
+    ...[['list'], ['verify'], ['status'], ['unregister', ...tree, '--forget'], ['shutdown']],
+  ];
+  for (const identity of ['node-desk', 'admin-ana']) writeKey(join(folder, identity), makeKey(master, identity));
+  for (const [command, ...args] of commands)
+    await expect(admin(command!, ...args, '--key-file', join(folder, 'node-desk')), command).rejects.toThrow(
+      'no key for this name',
+    );
+  expect(await admin('list', '--key-file', join(folder, 'admin-ana'))).toHaveLength(1);
 });

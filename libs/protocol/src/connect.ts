@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type ConnectionOptions, type TlsOptions } from 'node:tls';
 import { systemClock, type Clock } from '@lab/process/time';
-import { ConnectError } from './errors.ts';
+import { ConnectError, HandshakeError } from './errors.ts';
 import { FramedSocket } from './framed-socket.ts';
+import { refusalOf } from './keys.ts';
 import { checkInteger, checkRange, timerMsMax, wholeMs, withDefaults, type Limits } from './limits.ts';
 
 export interface ConnectOptions {
@@ -18,7 +19,10 @@ export interface ConnectOptions {
   clock?: Clock;
 }
 
-/** Connects, or rejects with a `ConnectError` that says where to and why not; with a `RangeError` where an option is out of range. */
+/**
+ * Connects, or rejects with a `ConnectError` that says where to and why not, which is a `HandshakeError` where another try is in vain; with a `RangeError`
+ * where an option is out of range.
+ */
 export async function connectFramed({
   host,
   port,
@@ -35,6 +39,8 @@ export async function connectFramed({
     const fail = (cause: Error): void => {
       cancelDeadline();
       socket.destroy();
+      const refusal = refusalOf(cause);
+      if (refusal !== undefined) return reject(new HandshakeError(`${host}:${port}`, refusal, { cause }));
       reject(new ConnectError(`${host}:${port}`, cause.message || String((cause as NodeJS.ErrnoException).code), { cause }));
     };
     // Not the socket's own timeout: every byte of a handshake would put it off.
@@ -58,6 +64,8 @@ export interface ListenOptions {
   /** 0 for any free one. */
   port: number;
   tls?: TlsOptions;
+  /** Hears why a client's TLS handshake has failed. */
+  onRefused?: (error: Error) => void;
   limits?: Partial<Limits>;
   /** More are turned away. 1 on; default 1,000: with the default limits, 18 GB in the worst case and next to nothing in the usual one. */
   connectionsMax?: number;
@@ -82,7 +90,7 @@ export async function listenFramed(
   options: ListenOptions,
   serve: (socket: FramedSocket) => Promise<void>,
 ): Promise<FramedServer> {
-  const { host, port, tls, connectionsMax = 1000, clock = systemClock } = options;
+  const { host, port, tls, onRefused, connectionsMax = 1000, clock = systemClock } = options;
   checkInteger('connectionsMax', connectionsMax, 1, Number.MAX_SAFE_INTEGER);
   const limits = withDefaults(options.limits);
   const connections = new Connections(limits, clock, serve);
@@ -93,7 +101,7 @@ export async function listenFramed(
   server.maxConnections = connectionsMax;
   server.on('connection', connections.track);
   // A client that fails its handshake harms nobody else.
-  server.on('tlsClientError', () => {});
+  server.on('tlsClientError', (error: Error) => onRefused?.(new Error(refusalOf(error) ?? error.message, { cause: error })));
   server.listen(port, host);
   await once(server, 'listening');
   // From here on only an accept can fail, which concerns one client.

@@ -70,8 +70,13 @@ export class ConnectionClosedError extends FramingError {
 
 /** No connection came about. */
 export class ConnectError extends FramingError {
-  readonly exitCode = exitCodes.unavailable;
+  readonly exitCode: number = exitCodes.unavailable;
   constructor(address: string, why: string, options?: ErrorOptions) {
     super(`cannot connect to ${address}: ${why}`, true, options);
   }
+}
+
+/** The two do not agree in their TLS handshake, and would not the next time: keys, certificates, versions. */
+export class HandshakeError extends ConnectError {
+  override readonly exitCode = exitCodes.failed;
 }

@@ -63,5 +63,5 @@ export function messageCodec<S extends Schemas>(schemas: S, headBytesMax: number
     return parsed.data as HeadOf<S, K>;
   }
 
-  return { encodeParts, encode, headEndOf, decode };
+  return { encodeParts, encode, decode };
 }

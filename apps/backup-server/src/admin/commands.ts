@@ -3,15 +3,15 @@ import { basename } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { command, commandGroup, ExitError, exitCodes, pathError, splitAddress, type Command } from '@lab/process';
 import { bytesText, startBar, tableText } from '@lab/process/terminal';
-import { FramingError } from '@lab/protocol';
-import { AuthenticationError, connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
+import { FramingError, HandshakeError } from '@lab/protocol';
+import { connectChannel, RefusedError, type Channel } from '../channel/channel.ts';
 import { adminConfigs, type AdminConfig } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
 import { totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Task } from '../domain/registry.ts';
 import { ask, askVersion } from './ask.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
-import { credentialsOf } from '../channel/credentials.ts';
+import { keyOf, readKey } from '../channel/keys.ts';
 import { checkEmpty, restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from '../roles/server.ts';
 import type { Version } from '../versions.ts';
@@ -23,7 +23,9 @@ type Out = (text: string) => void;
 async function withServer<T>(config: AdminConfig, work: (channel: Channel) => Promise<T>): Promise<T> {
   let channel: Channel | undefined;
   try {
-    channel = await connectChannel({ ...splitAddress(config.server), identity: 'server' }, 'admin', credentialsOf(config));
+    const key = readKey(config.keyFile);
+    const identity = key.identity === 'master' ? 'admin' : key.identity;
+    channel = await connectChannel({ ...splitAddress(config.server), identity, key: keyOf(key, identity) });
     const result = await work(channel);
     await channel.close().catch(() => undefined);
     return result;
@@ -36,8 +38,7 @@ async function withServer<T>(config: AdminConfig, work: (channel: Channel) => Pr
 
 function explained(error: unknown, server: string): unknown {
   if (error instanceof RefusedError) return new ExitError(error.message, error.code ?? exitCodes.failed, { cause: error });
-  if (error instanceof AuthenticationError)
-    return new ExitError(`the server at ${server} refused: ${error.message}`, exitCodes.failed, { cause: error });
+  if (error instanceof HandshakeError) return new ExitError(error.message, exitCodes.failed, { cause: error });
   if (error instanceof DamagedError) return new ExitError(error.message, exitCodes.failed, { cause: error });
   // A file or folder here, not there.
   if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError)) return pathError(error);
