@@ -1,10 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { consoleCommands } from './tools/console-blocks.ts';
 import { repositoryFiles } from './tools/repository-files.ts';
 
 const root = import.meta.dirname;
+
+/** What takes minutes would run alone at the end, if it were not the first. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLongest = ({ moduleId }: TestSpecification): boolean => longest.test(moduleId);
+    return (await super.sort(files)).sort((a, b) => Number(isLongest(b)) - Number(isLongest(a)));
+  }
+}
+const longest = /readme\.integration|compose\.chaos|faults\.chaos/;
 
 /**
  * Kinds of suites, by the end of a file's name. What needs nothing but the checkout:
@@ -15,12 +25,14 @@ const root = import.meta.dirname;
  * - `*.copy.test.ts`: a copy of each app under another name.
  * - `*.hostile.test.ts`: demos, a bench and tests on a host where everything is unusual that may be.
  *
- * What needs a Docker engine, one file after another, for two suites at once would measure each other: `*.integration.test.ts` and
- * `*.chaos.test.ts`.
+ * What needs a Docker engine: `*.integration.test.ts` and `*.chaos.test.ts`, two files at a time, for mostly they wait for containers; those that
+ * measure how long a service is away run after them, one at a time (`integration:alone`, `chaos:alone`): two would measure each other.
  */
 /** In which a hang is noticed; what takes long on a busy machine is no hang. */
 const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
-const engineSuite = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
+const engineSuite = { testTimeout: 300_000, hookTimeout: 300_000 };
+/** These measure for how long a service is away, or stop and start an engine's networks. */
+const alone = '{apps/ha-web/test,apps/news-consortium/test}';
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
 /** More than there are cores: some tests wait for processes that they have started. */
 const maxWorkers = '150%';
@@ -45,6 +57,7 @@ if (junitFolder !== undefined) reporters.push(['junit', { outputFile: join(junit
 export default defineConfig({
   test: {
     reporters,
+    sequence: { sequencer: LongestFirst },
     // Vite takes these characters of a path for its own; where the checkout has them, Node loads the tests itself.
     ...(/[#%?]/.test(root) && { experimental: { viteModuleRunner: false } }),
     projects: [
@@ -73,8 +86,12 @@ export default defineConfig({
       })),
       { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, maxWorkers } },
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
-      { test: { name: 'integration', include: ['**/*.integration.test.ts'], exclude: ignored, ...engineSuite } },
-      { test: { name: 'chaos', include: ['**/*.chaos.test.ts'], exclude: ignored, ...engineSuite } },
+      ...['integration', 'chaos'].flatMap((kind) => {
+        const files = `*.${kind}.test.ts`;
+        const together = { name: kind, include: [`**/${files}`], exclude: [...ignored, alone], maxWorkers: 2 };
+        const after = { name: `${kind}:alone`, include: [`${alone}/${files}`], exclude: ignored, maxWorkers: 1 };
+        return [{ test: { ...together, ...engineSuite } }, { test: { ...after, ...engineSuite, sequence: { groupOrder: 1 } } }];
+      }),
     ],
   },
 });

@@ -42,7 +42,7 @@ export function packageTargets(folder) {
     test: command(`vitest run --project unit ${folder}/`),
     lint: command(`eslint ${folder} --max-warnings 0`),
     typecheck: command(`node tools/typecheck.ts ${folder}`),
-    ...Object.fromEntries(suites.map((kind) => [kind, command(`vitest run --project ${kind} ${folder}/`)])),
+    ...Object.fromEntries(suites.map((kind) => [kind, command(`vitest run --project '${kind}*' ${folder}/`)])),
     ...(documents.some((text) => /^```console$/m.test(text)) ? { readme: command(`vitest run --project readme:${folder}`) } : {}),
   };
 }
