@@ -75,6 +75,8 @@ export class ConsortiumModel {
   readonly #cutUntilMs = new Map<string, number>();
   /** When something happened to a process, or will have ended. */
   readonly #troubledMs = new Map<string, number>();
+  /** Nodes that have, by their ids. */
+  readonly #endedMs = new Map<string, number>();
   #awayUntilMs = 0;
   #routine = 0;
 
@@ -125,7 +127,11 @@ export class ConsortiumModel {
     const statement = (name: string, id: string, run: () => void): Promise<void> =>
       this.#onDatabase(life, name, id, askMs, async () => run());
     const areas = {
-      join: (node: KnownNode) => statement('join', node.id, () => this.database.join(node)),
+      join: (node: KnownNode) => {
+        if (this.#nowMs - (this.#endedMs.get(node.id) ?? Infinity) > askMs)
+          this.fail('An agent registers only what it can reach', `${life.name} registers ${node.id}, which has ended`);
+        return statement('join', node.id, () => this.database.join(node));
+      },
       leave: (id: string) => statement('leave', id, () => this.database.leave(id)),
     };
     // What nodes ask of an agent; users are for tests on PostgreSQL.
@@ -139,6 +145,7 @@ export class ConsortiumModel {
     this.#watchOver(life);
     const { name, clock } = life;
     const id = `${name}.${life.number}`;
+    life.onEnd(() => this.#endedMs.set(id, this.#nowMs));
     const ask = (agent: string, kind: 'join' | 'leave', body: object): Promise<never> => this.#askAgent(life, agent, kind, body);
     const membership = new Membership({
       ...{ id, name, clock, ask, log: silentLogger },

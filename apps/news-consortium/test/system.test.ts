@@ -98,6 +98,14 @@ describe('while nothing fails', () => {
       expect(await read(token, 'sports')).toEqual(['goal']);
     });
 
+    it('that is sent again takes no number', async () => {
+      await addArea('sports');
+      const token = await member('ana', 'sports');
+      const first = await post(token, 'sports', 'goal', 'again');
+      expect(await post(token, 'sports', 'goal', 'again')).toBe(first);
+      expect(await post(token, 'sports', 'another goal')).toBe(first + 1);
+    });
+
     it('with the key of another one is refused', async () => {
       await addArea('sports');
       await addArea('chess');
