@@ -92,11 +92,11 @@ export function makeDue(registry: Registry, named: { node: string; path: string 
 }
 
 /** What must be asked for now; `begun` it, and it is not asked for again until it has ended or fallen silent. */
-export function dueTasks(registry: Registry, nowMs: number): Task[] {
-  return [...registry.values()].filter(({ dueMs, current }) =>
-    current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax,
-  );
-}
+export const dueTasks = (registry: Registry, nowMs: number): Task[] =>
+  [...registry.values()].filter((task) => isDue(task, nowMs));
+
+export const isDue = ({ dueMs, current }: Task, nowMs: number): boolean =>
+  current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax;
 
 export function begun(registry: Registry, task: Task, attempt: string, nowMs: number): Registry {
   return new Map(registry).set(keyOf(task), { ...task, current: { attempt, begunMs: nowMs, heardMs: nowMs } });

@@ -12,6 +12,7 @@ import {
   dueTasks,
   ended,
   heard,
+  isDue,
   keyOf,
   makeDue,
   register,
@@ -198,7 +199,10 @@ export class NodesManagerRole implements Role {
 
   async #publishDue(nowMs: number): Promise<void> {
     const { broker, newId, log } = this.#parts;
-    for (const task of dueTasks(this.#registry, nowMs)) {
+    for (const due of dueTasks(this.#registry, nowMs)) {
+      // While others were published it may have been unregistered, or begun.
+      const task = this.#registry.get(keyOf(due));
+      if (task === undefined || !isDue(task, nowMs)) continue;
       const attempt = newId();
       const { node, address, path, every, keep } = task;
       this.#registry = begun(this.#registry, task, attempt, nowMs);
