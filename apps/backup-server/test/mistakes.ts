@@ -2,7 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
-const registry = 'src/domain/registry.ts';
+const [registry, download] = ['src/domain/registry.ts', 'src/admin/download.ts'];
 
 export const mistakes: readonly Mistake[] = [
   {
@@ -28,6 +28,7 @@ export const mistakes: readonly Mistake[] = [
     file: requester,
     right: 'if (this.#store.lacks(hash)) throw',
     wrong: 'if (false) throw',
+    noBug: 'its size, which is looked at next, is not what the manifest says: a blob that is not there has none',
   },
   {
     rule: 'believes the checksum that comes with a manifest',
@@ -58,6 +59,18 @@ export const mistakes: readonly Mistake[] = [
     file: manager,
     right: 'named);\n      await this.#save();',
     wrong: 'named);',
+  },
+  {
+    rule: 'registers again what was unregistered while it was due',
+    file: manager,
+    right: 'const task = this.#registry.get(keyOf(due));\n      if (task === undefined || !isDue(task, nowMs)) continue;',
+    wrong: 'const task = due;',
+  },
+  {
+    rule: 'waits until the time of day is again what it was',
+    file: manager,
+    right: 'if (nowMs < this.#seenMs) {',
+    wrong: 'if (nowMs < 0) {',
   },
   {
     rule: 'lets two nodes managers have the registry',
@@ -101,5 +114,12 @@ export const mistakes: readonly Mistake[] = [
     file: 'src/channel/keys.ts',
     right: 'if (identity === wanted) return bytes;',
     wrong: 'if (wanted.length > 0) return bytes;',
+  },
+  {
+    rule: 'takes the damaged copy that came along for the only one',
+    file: download,
+    right: 'if (blob !== undefined && this.#uses',
+    wrong:
+      'if (blob === undefined && this.#uses.has(hash)) throw new DamagedBlob(hash);\n      if (blob !== undefined && this.#uses',
   },
 ];

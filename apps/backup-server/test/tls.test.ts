@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeMemoryServer, type Broker, type MemoryServer } from '@lab/middleware';
+import { makeMemoryServer, QueueLockedError, type Broker, type MemoryServer } from '@lab/middleware';
 import { exitCodes, silentLogger, systemClock, type Role } from '@lab/process';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort } from '@lab/testing';
@@ -75,6 +75,12 @@ it('has no node on a root that is not there: wrong usage', () => {
 it.each([queueOf.commands, queueOf.outcomes, queueOf.due])('fails, and says why, when %s is lost', async (queue) => {
   await memory.connect().remove({ queue });
   await expect(running.at(-1)!.failed).rejects.toThrow(queue);
+});
+
+it('has one nodes manager, and a backup sends what has changed', async () => {
+  await expect(memory.connect().consume(queueOf.commands, () => {}, { prefetch: 1 })).rejects.toThrow(QueueLockedError);
+  await writeFile(join(folder, 'root', path, 'two'), 'the second\n');
+  expect(await admin('backup', '--node', 'desk', '--path', path)).toMatchObject({ outcome: 'version', sentBytes: 11 });
 });
 
 const list = async (): Promise<ListedVersion[]> => (await admin('list')) as ListedVersion[];

@@ -104,4 +104,10 @@ export const mistakes: readonly Mistake[] = [
     wrong: '',
   },
   { rule: 'cuts the same content elsewhere than before', file: chunker, right: 'topBits(bits + 1)', wrong: 'topBits(bits + 2)' },
+  {
+    rule: 'takes a folder that cannot be read for an empty one',
+    file: store,
+    right: 'await unlessGone(this.disk.readdir(folder), [])',
+    wrong: 'await this.disk.readdir(folder).catch(() => [])',
+  },
 ];
