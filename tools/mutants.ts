@@ -92,6 +92,8 @@ export function copyWorkspace(root: string): Disposable & { folder: string } {
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(relative(dirname(link), join(folder, packageFolder)), link);
   }
+  // Some tests run what a package's dependencies have there.
+  symlinkSync(join(root, 'node_modules/.bin'), join(folder, 'node_modules/.bin'));
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 

@@ -99,17 +99,13 @@ export class SimulatedClient {
     call.sent();
   }
 
-  /** What a server gives under an id, and whether it says that this is tagged. */
-  download(address: string, id: string, original: boolean): Promise<{ bytes: Buffer; tagged: boolean }> {
+  /** What a server gives under an id. */
+  download(address: string, id: string, original: boolean): Promise<Buffer> {
     const serve = (server: ServerRole): AsyncIterable<DownloadAnswer> => server.download(id, original, 0);
     return this.#network.servers.stream(this.#life, { address, text: `download ${id}` }, serve, async ({ answers }) => {
       const chunks: Buffer[] = [];
-      let tagged = false;
-      for await (const answer of answers) {
-        if ('header' in answer) ({ tagged } = answer.header);
-        else chunks.push(answer.chunk);
-      }
-      return { bytes: Buffer.concat(chunks), tagged };
+      for await (const answer of answers) if ('chunk' in answer) chunks.push(answer.chunk);
+      return Buffer.concat(chunks);
     });
   }
 

@@ -160,6 +160,7 @@ class Run {
   readonly #members = new Map<string, GroupCatalog>();
   /** What clients wanted whose upload was answered, by id. */
   readonly #answered = new Map<string, Wish>();
+  /** A call has failed at a server that lives: what it had stored by then, only the next leader tells the group. */
   #isUntold = false;
   readonly #broken = Promise.withResolvers<never>();
 
@@ -288,14 +289,13 @@ class Run {
       if (id !== idOf(key)) throw new PromiseBroken('A key that is uploaded again gives the same id', `${id} for ${key}`);
     } catch (error) {
       const isOthers = codeOf(error) === status.ALREADY_EXISTS && this.#load.conflicting > 0;
-      if (isOthers && key === this.#wishes[0]!.at(0)!.header.key) return;
+      if (isOthers && key === this.#wishes[0]![0]!.header.key) return;
       throw error;
     }
-    const { bytes } = await client.patiently((address) => client.download(address, idOf(key), true));
+    const bytes = await client.patiently((address) => client.download(address, idOf(key), true));
     this.#expectBytes(bytes, wish.bytes, fileName);
   }
 
-  /** What a server could not tell the group after it had stored it, only the next leader tells. */
   #noteError(error: unknown): void {
     const { code } = errorOf(error, silentLogger);
     if (code === status.INTERNAL) this.#broken.reject(error);
@@ -354,10 +354,10 @@ class Run {
       for (const [id, { header, bytes }] of this.#answered) {
         const { fileName, keywords } = header;
         const original = await client.patiently((address) => client.download(address, id, true));
-        this.#expectBytes(original.bytes, bytes, fileName);
+        this.#expectBytes(original, bytes, fileName);
         const marked = await client.patiently((address) => client.download(address, id, false));
         const isTagged = catalog.picture(id)!.state === 'tagged';
-        this.#expectBytes(marked.bytes, isTagged ? tagged(bytes, keywords) : bytes, `${fileName}, tagged`);
+        this.#expectBytes(marked, isTagged ? tagged(bytes, keywords) : bytes, `${fileName}, tagged`);
         const found = await client.patiently((address) => client.list(address, keywords[0]!));
         if (found.filter((each) => each === id).length !== 1)
           throw new PromiseBroken('A picture is found by its keywords, once', `${fileName} is not: ${found.join()}`);
