@@ -15,10 +15,13 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'answers before the group knows',
     file: server,
-    right: "const outcome = await members.tell({ type: 'picture-uploaded', upload });",
-    wrong: `const outcome = 'new' as string;
-    void members.tell({ type: 'picture-uploaded', upload }).catch(() => {});
-    await this.#publishJob(upload.id, upload.keywords);`,
+    right: `const outcome = await members.tell({ type: 'picture-uploaded', upload });
+    if (outcome !== 'new' && outcome !== 'known')
+      throw new Refusal('exists', \`the key belongs to another upload, \${upload.id}: choose another key\`);
+    if (members.catalog.picture(upload.id)?.state ===`,
+    wrong: `void members.tell({ type: 'picture-uploaded', upload }).catch(() => {});
+    const outcome = 'new';
+    if ('pending' ===`,
   },
   {
     rule: 'publishes no job for a picture that is known',
