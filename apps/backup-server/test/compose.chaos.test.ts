@@ -48,7 +48,7 @@ async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () =>
       expect(now.attempts, 'the transfer was over before the fault struck').toBe(attempts);
       return now.current?.progress?.sentBytes;
     },
-    { timeoutMs: 20_000, intervalMs: 20 },
+    { timeoutMs: 120_000, intervalMs: 20 },
   );
   await strike();
   console.log(`struck after ${Math.round(sent! / 1e6)} MB`);

@@ -28,10 +28,10 @@ it('backs up what is registered, and what changes, by itself', async () => {
     '--keep',
     '3',
   );
-  await eventually(async () => (await system.list()).length === 1, { timeoutMs: 30_000 });
+  await eventually(async () => (await system.list()).length === 1, { timeoutMs: 120_000 });
   await system.onNode('echo two >> notes/a');
   const changed = await system.listed('notes');
-  await eventually(async () => (await system.list()).length === 2, { timeoutMs: 30_000 });
+  await eventually(async () => (await system.list()).length === 2, { timeoutMs: 120_000 });
   expect(await system.restored('notes', 2)).toBe(changed);
   expect(await system.restored('notes', 1)).not.toBe(changed);
 });
@@ -44,7 +44,7 @@ it('says in status why a node is not backed up, and when it is tried again', asy
       const task = tasks.find(({ node }) => node === 'nobody');
       return task!.failures >= 2 && task?.last?.reason?.includes('nobody:7600');
     },
-    { timeoutMs: 30_000 },
+    { timeoutMs: 120_000 },
   );
   await system.admin('unregister', '--node', 'nobody', '--path', 'notes');
 });
@@ -64,7 +64,7 @@ it('shuts down server, nodes manager and requesters for good, and leaves the nod
   const running = async (): Promise<string[]> =>
     (await system.compose('ps', '--services', '--status', 'running')).trim().split('\n').sort();
   await eventually(async () => !(await running()).some((service) => /server|manager|requester/.test(service)), {
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
   });
   expect(await running()).toEqual(['content-creator-1', 'node-1', 'rabbitmq']);
 });

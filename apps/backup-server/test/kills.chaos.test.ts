@@ -381,7 +381,7 @@ class Siege implements AsyncDisposable {
       if ('file' in when) return this.#isThere(when.file);
       return relays.reduce((sum, { bytes }) => sum + bytes, 0) > when.share * wanted;
     };
-    await eventually(isTime, { intervalMs: 1, timeoutMs: 30_000 });
+    await eventually(isTime, { intervalMs: 1, timeoutMs: 120_000 });
     const program = victim === 'standalone' ? this.system.standalone : this.system.nodes.get(victim)!.program;
     await program.kill();
     // The requester keeps what it has received when it notices.

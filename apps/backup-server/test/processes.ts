@@ -259,7 +259,7 @@ export class BackupSystem implements AsyncDisposable {
         if (outcome.result === 'failed') throw new Error(`the backup failed: ${outcome.reason}`);
         return outcome;
       },
-      { timeoutMs: 30_000, intervalMs: 20 },
+      { timeoutMs: 120_000, intervalMs: 20 },
     );
   }
 

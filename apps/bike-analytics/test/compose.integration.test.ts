@@ -60,7 +60,7 @@ it('erases the session of a client that went away everywhere, after the session 
   }
   // 20 at the eof-listener and 20 at each of the two shards of query 1.
   await eventually(async () => [...(await system.queuedMessages()).values()].reduce((sum, count) => sum + count, 0) === 60, {
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
   });
   socket.destroy();
   await eventually(async () => (await system.queuedMessages()).size === 0, { timeoutMs: 60_000, intervalMs: 1000 });

@@ -87,7 +87,7 @@ describe('the backup', () => {
     await order(3);
     const former = await machines.primary();
     await machines.databases[former].kill();
-    await eventually(async () => (await machines.primary()) !== former, { timeoutMs: 30_000 });
+    await eventually(async () => (await machines.primary()) !== former, { timeoutMs: 120_000 });
     await order(4);
     await restoresAll();
     expect((await restored('/data/restored-then', '--to-time', atTime)).checksums).toMatchObject(then);
@@ -141,7 +141,7 @@ describe('the backup', () => {
       return (await sql('SHOW BINARY LOGS')).split('\n').length === 1;
     });
     await backup.start();
-    await eventually(async () => (await said()).includes('changes are missing'), { timeoutMs: 30_000 });
+    await eventually(async () => (await said()).includes('changes are missing'), { timeoutMs: 120_000 });
     await order(3);
     await restoresAll();
   });

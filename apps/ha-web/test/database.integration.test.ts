@@ -59,7 +59,7 @@ describe('a replica whose server hangs', () => {
         () => true,
       );
     await machines.exec(id, 'pkill', '-STOP', '-x', 'mariadbd');
-    await eventually(isSilent, { timeoutMs: 30_000 });
+    await eventually(isSilent, { timeoutMs: 120_000 });
     await machines.exec(id, 'pkill', '-CONT', '-x', 'mariadbd');
     await machines.whole();
   });

@@ -439,7 +439,7 @@ describe('a web server', () => {
     socket.on('data', (part) => (answer += String(part)));
     socket.write('POST /api/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 16000\r\n\r\n{');
     const dripping = (): boolean => answer === '' && socket.write(' ');
-    await eventually(() => !dripping(), { timeoutMs: 15_000 });
+    await eventually(() => !dripping(), { timeoutMs: 120_000 });
     expect(answer).toContain('HTTP/1.1 408 ');
   });
 

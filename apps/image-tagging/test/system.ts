@@ -208,7 +208,7 @@ export class System implements AsyncDisposable {
   }
 
   async tagged(id: string): Promise<void> {
-    await eventually(() => this.stateOf(id) === 'tagged', { timeoutMs: 15_000 });
+    await eventually(() => this.stateOf(id) === 'tagged', { timeoutMs: 120_000 });
   }
 
   /** Resolves when no server has clients, as far as the group knows. */

@@ -573,7 +573,7 @@ describe('after all that', () => {
           for (const socket of sockets) if (socket.isPaused()) socket.write(Buffer.alloc(1));
           return sockets.every((socket) => socket.closed);
         },
-        { timeoutMs: 15_000 },
+        { timeoutMs: 120_000 },
       );
     },
   );

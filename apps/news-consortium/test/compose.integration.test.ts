@@ -45,7 +45,7 @@ it('comes back when every container was killed at once, and with new containers 
   expect(await texts()).toEqual(['It rains', 'It rains again', 'And again']);
   // The nodes that were killed are other ones now; those of before are gone.
   await eventually(async () => (await system.command<Status>('status')).nodes.length === 3, {
-    timeoutMs: 10_000,
+    timeoutMs: 120_000,
     intervalMs: 200,
   });
 });

@@ -31,7 +31,7 @@ const nodesServing = async (): Promise<number> => {
 it('scales from 3 nodes to 5 and back while requests run, without a failed one', async () => {
   await client('login', 'admin', '--password', 'battery-staple');
   for (let number = 1; number <= 10; number++) await client('area', 'add', `area-${number}`);
-  await eventually(async () => (await nodesServing()) === 3, { timeoutMs: 30_000, intervalMs: 200 });
+  await eventually(async () => (await nodesServing()) === 3, { timeoutMs: 120_000, intervalMs: 200 });
 
   const load = spawn('docker', ['exec', '--interactive', container, 'node', '--input-type=module', '--eval', program], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -41,16 +41,16 @@ it('scales from 3 nodes to 5 and back while requests run, without a failed one',
   createInterface(load.stdout).on('line', (line) => (progress = JSON.parse(line) as typeof progress));
   const goesOn = async (): Promise<void> => {
     const { posts } = progress;
-    const more = eventually(() => progress.posts > posts + 20, { timeoutMs: 30_000 });
+    const more = eventually(() => progress.posts > posts + 20, { timeoutMs: 120_000 });
     await Promise.race([more, ended.then(([code]) => Promise.reject(new Error(`the clients ended with ${code}`)))]);
   };
 
   await goesOn();
   await scale(5);
-  await eventually(async () => (await nodesServing()) === 5, { timeoutMs: 30_000, intervalMs: 200 });
+  await eventually(async () => (await nodesServing()) === 5, { timeoutMs: 120_000, intervalMs: 200 });
   await goesOn();
   await scale(3);
-  await eventually(async () => (await nodesServing()) === 3, { timeoutMs: 30_000, intervalMs: 200 });
+  await eventually(async () => (await nodesServing()) === 3, { timeoutMs: 120_000, intervalMs: 200 });
   await goesOn();
   load.stdin.end();
 

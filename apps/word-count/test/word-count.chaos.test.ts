@@ -33,7 +33,7 @@ const faults: [string, () => Promise<unknown>][] = [
   ['RabbitMQ is restarted', () => rabbitmq.restart()],
 ];
 
-it.each(faults)('the counts are right although %s', { timeout: 240_000 }, async (job, strike) => {
+it.each(faults)('the counts are right although %s', { timeout: 600_000 }, async (job, strike) => {
   const broker = await connectRabbitmq({ url: rabbitmq.url, log: silentLogger });
   // The last batch waits until the fault has struck, so that it strikes in the middle.
   const struck = Promise.withResolvers<void>();

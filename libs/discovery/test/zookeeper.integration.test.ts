@@ -7,7 +7,7 @@ import { connectZookeeper, UnavailableError, type Discovery, type ZookeeperOptio
 /** Six ticks of the servers are 1.2 s. */
 const sessionTimeoutMs = 1_500;
 /** The servers have taken 10 s to find a new leader. */
-const patience = { timeoutMs: 30_000 };
+const patience = { timeoutMs: 120_000 };
 
 /** A client whose cables to all servers can be cut. */
 interface Client {

@@ -7,7 +7,7 @@ import { randomToken } from './token.ts';
 
 const rounds = 10;
 const sessionTimeoutMs = 1_500;
-const patience = { timeoutMs: 30_000, intervalMs: 20 };
+const patience = { timeoutMs: 120_000, intervalMs: 20 };
 
 let rabbitmq: RabbitmqServer;
 let zookeeper: ZookeeperServer;

@@ -86,7 +86,7 @@ describe('a group on rabbitmq and zookeeper', () => {
 
   test(
     'rabbitmq restarts and zookeeper hangs while three members send: nothing that resolved is lost, and all have one order',
-    { timeout: 240_000 },
+    { timeout: 600_000 },
     async () => {
       const groupName = `g${randomToken()}`;
       const followers = [await join(groupName, 'a'), await join(groupName, 'b'), await join(groupName, 'c')];

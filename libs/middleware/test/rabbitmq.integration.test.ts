@@ -176,7 +176,7 @@ describe('the rabbitmq adapter', () => {
     };
     const consumer = await broker.consume(queue, hold, { prefetch: 65_535 });
     await Promise.all(Array.from({ length: 40_000 }, () => broker.publish({ routingKey: queue, body })));
-    await eventually(() => seen === 40_000, { timeoutMs: 30_000 });
+    await eventually(() => seen === 40_000, { timeoutMs: 120_000 });
     for (const release of held) release();
     await consumer.stop({ drainMs: 10_000 });
     let again = 0;
