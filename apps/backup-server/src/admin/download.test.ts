@@ -21,6 +21,8 @@ class Server {
   readonly #at = new Map<string, number>();
   readonly #queue: { head: Head; body: Buffer }[] = [];
   readonly asked: string[] = [];
+  /** Most hashes in one message. */
+  askedMax = 0;
   readonly suspected: string[] = [];
   sent = 0;
   /** Answers that wait to be read. */
@@ -43,6 +45,7 @@ class Server {
     }
     const hashes = unpackHashes(body);
     this.asked.push(...hashes);
+    this.askedMax = Math.max(this.askedMax, hashes.length);
     for (const index of new Set(hashes.map((hash) => this.#at.get(hash)!))) {
       this.#queue.push({ head: { kind: 'bundle' }, body: this.#bundles[index]! });
       this.sent++;
@@ -108,6 +111,19 @@ describe('a download', () => {
     expect(await contentOf(download, needsOf(contents))).toBe(true);
     expect(server.waitingMax).toBe(3);
     expect(server.asked).toHaveLength(blobs.length);
+  });
+
+  it('asks for so many blobs at once that a message holds, however small they are', async () => {
+    const blobs = Array.from({ length: 20_000 }, (_, index) => blobOf(Buffer.from(`seven${index}`)));
+    const groups = Array.from({ length: 20 }, (_, index) => blobs.slice(1_000 * index, 1_000 * (index + 1)));
+    const server = new Server(groups);
+    const download = new Download(
+      server.channel,
+      blobs.map((blob, index) => fileOf(`f${index}`, [blob])),
+    );
+    expect(await contentOf(download, blobs)).toBe(true);
+    expect(server.asked).toHaveLength(blobs.length);
+    expect(server.askedMax).toBeLessThanOrEqual(8_192);
   });
 
   it('keeps to its memory: what is needed much later comes again', async () => {

@@ -7,8 +7,9 @@ import { RefusedError, type Channel } from '../channel/channel.ts';
 import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
 import { packHashes } from '../messages.ts';
 
-/** Blobs are asked for by so many bytes, and the next so many before the last have come. */
+/** Blobs are asked for by so many bytes or so many of them, and the next before the last have come. */
 const windowBytes = 4 * 1024 * 1024;
+const windowBlobsMax = 8_192;
 const windowsAhead = 3;
 /** Of what came along and is needed later. */
 const sparesBytesMax = 48 * 1024 * 1024;
@@ -53,7 +54,7 @@ export class Download {
   async #askWindow(): Promise<void> {
     const hashes = new Set<string>();
     let bytes = 0;
-    for (; this.#asked < this.#needs.length && bytes < windowBytes; this.#asked++) {
+    for (; this.#asked < this.#needs.length && bytes < windowBytes && hashes.size < windowBlobsMax; this.#asked++) {
       const [hash, size] = this.#needs[this.#asked]!;
       const pins = this.#pinned.get(hash) ?? 0;
       if (pins === 0) {
