@@ -166,7 +166,12 @@ class Run {
     const tell = (broken: PromiseBroken): void => this.#broken.reject(broken);
     const broker = role === 'backup-requester' ? watchedBroker(connection, tell) : connection;
     const times: StoreTimes = { scrubCycle: this.#load.scrubs === 1 ? 256 * tickMs : 1e9, sweepInterval: this.#load.sweepMs };
-    const end = (): void => void started.stop().finally(() => life.die(tickMs));
+    // Whether it ends with an error or without, it is started again.
+    const end = (): void =>
+      void started.stop().then(
+        () => life.die(tickMs),
+        () => life.die(tickMs),
+      );
     const fail = (error: unknown): void => life.fail(error);
     const parts = { ...host, log: silentLogger, store, broker, master, end, fail };
     const started = wire(role, makeHost(parts, { listen: 'server:7500' }, this.#network.for(life)), times);
