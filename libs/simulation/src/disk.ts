@@ -84,6 +84,8 @@ export class SimulatedDisk {
             if (isHeld) lock.release();
             isHeld = false;
           };
+          // It may have died in another of its calls just now.
+          if (life.isDead) release();
           life.onEnd(release);
           return { release };
         }),
