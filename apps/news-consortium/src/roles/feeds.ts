@@ -16,7 +16,7 @@ export interface WatcherSocket extends AsyncIterable<Uint8Array> {
 }
 
 export interface FeedsParts {
-  readonly news: News;
+  readonly news: Pick<News, 'enter' | 'follow' | 'notServed'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
