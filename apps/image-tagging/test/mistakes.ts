@@ -165,5 +165,6 @@ export const mistakes: readonly Mistake[] = [
     file: members,
     right: 'error instanceof IndefiniteError && !this.#stopped',
     wrong: 'false',
+    noBug: 'On RabbitMQ a member that keeps up learns what became of all that it has told; on Spread it may not.',
   },
 ];
