@@ -90,13 +90,12 @@ export class NodesManagerRole implements Role {
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
     this.#now();
     this.#keep(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
-    this.#stopTicks = clock.every(
-      tickMs,
-      () => void this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed')),
-    );
+    // A disk that is full stops no role: it lists and restores.
+    const tick = (): Promise<void> => this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed'));
+    this.#stopTicks = clock.every(tickMs, () => void tick());
     this.#ready.resolve();
     log.info({ paths: this.#registry.size }, 'registry loaded');
-    await this.#tick();
+    await tick();
   }
 
   #keep(consumer: Consumer): void {
