@@ -2,7 +2,7 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
+import { beginRabbitmq, connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import { connectChannel, listenChannels, tcp, type Network } from './channel/channel.ts';
@@ -109,7 +109,9 @@ export function runStandalone(settings: StandaloneConfig): Promise<number> {
 export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<number> {
   const master = readMaster(settings.keyFile);
   return runRole({ ...settings, name }, (host) => {
-    const connect = (): Promise<Broker> => connectRabbitmq({ url: settings.rabbitmqUrl, log: host.log });
+    const options = { url: settings.rabbitmqUrl, log: host.log };
+    // The server lists and restores without it.
+    const connect = async (): Promise<Broker> => (name === 'server' ? beginRabbitmq(options) : connectRabbitmq(options));
     return makeRoles([name], { ...host, settings, master, connect, end });
   });
 }

@@ -35,7 +35,7 @@ export interface StoreTimes {
   sweepInterval: number;
 }
 
-type Make = (host: Host, instance: string, times: StoreTimes) => Role;
+type Make = (host: Host, instance: string, times: StoreTimes, join: () => Promise<void>) => Role;
 
 /** Every role that works on the store, in the order to start them: whoever takes work, before whoever gives it. */
 export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
@@ -50,24 +50,27 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
         sweepIntervalMs: sweepInterval,
       }),
   ],
-  ['server', (host, instance) => new ServerRole({ ...host, instance })],
+  ['server', (host, instance, _, join) => new ServerRole({ ...host, instance, join })],
 ]);
 
-/** A role that declares the system's topology before it starts, and ends its process when it is told to. */
+/** A role that declares the system's topology before it starts, the server while it serves, and ends its process when it is told to. */
 export function wire(name: string, host: Host, times: StoreTimes): Role {
   const make = roles.get(name);
   if (make === undefined) throw new RangeError(`no role is called "${name}"; there are ${[...roles.keys()].join(', ')}`);
   const instance = host.newId();
-  const role = make(host, instance, times);
   const { broker, end, fail } = host;
+  const join = async (): Promise<void> => {
+    await broker.declare(topology);
+    await broker.declare(ordersTopology(instance));
+    const orders = await broker.consume(queueOf.orders(instance), ({ body }) => void (decode(body, 'stop') && end()), {
+      prefetch: 1,
+    });
+    orders.closed.catch(fail);
+  };
+  const role = make(host, instance, times, join);
   return {
     async start() {
-      await broker.declare(topology);
-      await broker.declare(ordersTopology(instance));
-      const orders = await broker.consume(queueOf.orders(instance), ({ body }) => void (decode(body, 'stop') && end()), {
-        prefetch: 1,
-      });
-      orders.closed.catch(fail);
+      if (!(role instanceof ServerRole)) await join();
       await role.start();
     },
     stop: () => role.stop(),

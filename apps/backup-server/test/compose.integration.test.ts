@@ -59,6 +59,22 @@ it('keeps what is registered over a restart of the nodes manager', async () => {
   await eventually(async () => (await system.status()).tasks.length === 1, { timeoutMs: 60_000 });
 });
 
+it('lists, verifies and restores without RabbitMQ, also when it starts; all else says that it is away', async () => {
+  const before = await system.list();
+  const [rabbitmq, server] = [system.container('rabbitmq'), system.container('server')];
+  await rabbitmq.stop();
+  await server.stop();
+  await server.start();
+  await eventually(() => system.list(), { timeoutMs: 120_000 });
+  expect((await system.list()).length).toBeGreaterThanOrEqual(before.length);
+  expect(await system.admin('verify')).toMatchObject({ damaged: [] });
+  expect(await system.restored('notes', before.at(-1)!.version)).not.toBe('');
+  const refused = system.status().catch((error: unknown) => error);
+  expect(await refused).toMatchObject({ code: 3, stderr: expect.stringContaining('RabbitMQ') as string });
+  await rabbitmq.start();
+  await eventually(async () => (await system.status()).tasks.length === 1, { timeoutMs: 120_000 });
+});
+
 it('shuts down server, nodes manager and requesters for good, and leaves the nodes', async () => {
   await system.admin('shutdown');
   const running = async (): Promise<string[]> =>

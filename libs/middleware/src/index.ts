@@ -2,7 +2,7 @@ export * from './port.ts';
 export * from './errors.ts';
 export { deathQueueHeader, deathReasonHeader } from './failures.ts';
 export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
-export { connectRabbitmq } from './rabbitmq/broker.ts';
+export { beginRabbitmq, connectRabbitmq } from './rabbitmq/broker.ts';
 export type { RabbitmqOptions } from './rabbitmq/options.ts';
 export { SimulatedCrash } from './failures.ts';
 export * from './patterns/index.ts';

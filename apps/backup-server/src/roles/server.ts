@@ -2,8 +2,8 @@
  * Server: takes commands from admins and answers every one. What concerns the registry it hands to the nodes manager and waits
  * for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
  */
-import type { Broker, Consumer, Delivery } from '@lab/middleware';
-import type { Clock, Logger, Role } from '@lab/process';
+import { UnavailableError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
+import { exitCodes, retry, type Clock, type Logger, type Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
 import { decodeBundle } from '@lab/store/bundle';
@@ -22,6 +22,8 @@ export interface ServerParts {
   clock: Clock;
   log: Logger;
   instance: string;
+  /** Declares the system's topology, and hears orders. */
+  join: () => Promise<void>;
   newId: () => string;
   /** A consumer is lost for good. */
   fail: (reason: unknown) => void;
@@ -67,6 +69,9 @@ class CommandError extends Error {
 export class ServerRole implements Role {
   readonly #parts: ServerParts;
   readonly #waiting = new Map<string, PromiseWithResolvers<Message<'reply'>>>();
+  /** The broker knows us: until then there is only what is in the store. */
+  readonly #joined = Promise.withResolvers<void>();
+  readonly #stopping = new AbortController();
   #replies: Consumer | undefined;
   #server: FramedServer | undefined;
 
@@ -75,15 +80,35 @@ export class ServerRole implements Role {
   }
 
   async start(): Promise<void> {
-    const { broker, instance, listen, log, fail } = this.#parts;
+    const { listen, log, fail } = this.#parts;
+    this.#server = await listen((channel) => this.#serve(channel));
+    log.info({ host: this.#server.host, port: this.#server.port }, 'taking commands');
+    void this.#join().catch((error: unknown) => this.#stopping.signal.aborted || fail(error));
+  }
+
+  /** However long RabbitMQ is away: meanwhile admins list and restore. */
+  async #join(): Promise<void> {
+    const { clock, join, log } = this.#parts;
+    const attempt = async (): Promise<void> => {
+      await join();
+      await this.#hearReplies();
+    };
+    const worthwhile = (error: unknown): boolean => error instanceof UnavailableError;
+    const onRetry = (error: unknown): void =>
+      log.warn({ err: error }, 'without a broker: taking list, restore, query and verify');
+    await retry(attempt, { clock, withinMs: Infinity, worthwhile, onRetry, signal: this.#stopping.signal });
+    this.#joined.resolve();
+  }
+
+  async #hearReplies(): Promise<void> {
+    const { broker, instance, fail } = this.#parts;
     await broker.declare(repliesTopology(instance));
     this.#replies = await broker.consume(queueOf.replies(instance), (delivery) => this.#onReply(delivery), { prefetch: 100 });
     this.#replies.closed.catch(fail);
-    this.#server = await listen((channel) => this.#serve(channel));
-    log.info({ host: this.#server.host, port: this.#server.port }, 'taking commands');
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await this.#server?.close({ drainMs: 2_000 });
     await this.#replies?.stop();
   }
@@ -108,8 +133,8 @@ export class ServerRole implements Role {
     if (command.kind === 'status') return this.#answer(channel, await this.#status(command));
     if (command.kind === 'shutdown') {
       this.#parts.log.info('shutdown');
-      await this.#answer(channel, { stopping: ['server', 'nodes manager', 'backup requesters'] });
-      return this.#parts.broker.publish({ exchange: ordersExchange, routingKey: '', body: encode({ kind: 'stop' }) });
+      await this.#inTime(this.#order({ kind: 'stop' }), 'RabbitMQ did not take the order');
+      return this.#answer(channel, { stopping: ['server', 'nodes manager', 'backup requesters'] });
     }
     if (command.kind === 'unregister') return this.#answer(channel, await this.#unregister(command));
     return this.#answer(channel, await this.#ask(command));
@@ -122,27 +147,39 @@ export class ServerRole implements Role {
   // What the nodes manager does.
 
   async #ask(command: Head): Promise<unknown> {
-    const { broker, clock, newId, instance } = this.#parts;
+    const { broker, newId, instance } = this.#parts;
     const id = newId();
     const waiting = Promise.withResolvers<Message<'reply'>>();
     this.#waiting.set(id, waiting);
-    const stopTimer = clock.after(replyMs, () =>
-      waiting.reject(
-        new CommandError(
-          `the nodes manager did not answer within ${replyMs / 1000} s: is it running? The command may still be done`,
-          3,
-        ),
-      ),
-    );
-    try {
+    const asked = async (): Promise<Message<'reply'>> => {
+      await this.#joined.promise;
       const head: Head<'command'> = { kind: 'command', id, replyTo: queueOf.replies(instance) };
       await broker.publish({ routingKey: queueOf.commands, body: encode(head, encode(command)) });
-      const reply = await waiting.promise;
+      return waiting.promise;
+    };
+    try {
+      const reply = await this.#inTime(asked(), 'the nodes manager did not answer');
       if (reply.head.failed !== undefined) throw new CommandError(reply.head.failed);
       return unpackJson(reply.body);
     } finally {
-      stopTimer();
       this.#waiting.delete(id);
+    }
+  }
+
+  async #order(head: Head<'stop'>): Promise<void> {
+    await this.#joined.promise;
+    await this.#parts.broker.publish({ exchange: ordersExchange, routingKey: '', body: encode(head) });
+  }
+
+  /** Nobody waits for ever for whom RabbitMQ reaches, or does not. */
+  async #inTime<T>(work: Promise<T>, what: string): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const text = `${what} within ${replyMs / 1000} s: does it run, and RabbitMQ? The command may still be done`;
+    const stopTimer = this.#parts.clock.after(replyMs, () => late.reject(new CommandError(text, exitCodes.unavailable)));
+    try {
+      return await Promise.race([work, late.promise]);
+    } finally {
+      stopTimer();
     }
   }
 

@@ -23,6 +23,13 @@ export async function connectRabbitmq(options: RabbitmqOptions): Promise<Broker>
   return broker;
 }
 
+/** The same at once, for a role that has work which needs no broker: each of its calls waits for the connection, as after an outage. */
+export function beginRabbitmq(options: RabbitmqOptions): Broker {
+  const broker = new RabbitmqBroker(normalizeOptions(options));
+  broker.begin();
+  return broker;
+}
+
 class RabbitmqBroker implements Broker {
   readonly features = { durable: true, shared: true };
   readonly #options: Required<RabbitmqOptions>;
@@ -50,9 +57,13 @@ class RabbitmqBroker implements Broker {
     });
   }
 
-  async connect(): Promise<void> {
+  begin(): void {
     this.#consuming.start();
     this.#publishing.start();
+  }
+
+  async connect(): Promise<void> {
+    this.begin();
     try {
       await this.#consuming.connection(this.#options.connectTimeoutMs);
       await this.#publishing.connection(this.#options.connectTimeoutMs);
