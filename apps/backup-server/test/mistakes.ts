@@ -63,8 +63,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'registers again what was unregistered while it was due',
     file: manager,
-    right: 'const task = this.#registry.get(keyOf(due));\n      if (task === undefined || !isDue(task, nowMs)) continue;',
-    wrong: 'const task = due;',
+    right: 'for (let task; (task = dueTasks(this.#registry, nowMs)[0]) !== undefined;) {',
+    wrong: 'for (const task of dueTasks(this.#registry, nowMs)) {',
   },
   {
     rule: 'waits until the time of day is again what it was',
@@ -87,8 +87,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'never asks again for what a silent requester had',
     file: registry,
-    right: 'current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax',
-    wrong: 'current === undefined && dueMs <= nowMs',
+    right: 'nowMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs)',
+    wrong: 'nowMs < 0',
+  },
+  {
+    rule: 'takes for lost what waits in a long queue',
+    file: registry,
+    right: '(isGone(current) ? silenceMsMax : queuedMs)',
+    wrong: 'silenceMsMax',
   },
   {
     rule: 'forgets over a restart what was under way',

@@ -8,6 +8,7 @@ import {
   heard,
   keyOf,
   makeDue,
+  queuedMsMax,
   register,
   restored,
   saved,
@@ -122,6 +123,48 @@ describe('a task', () => {
     expect(ended(registry, keyOf(docs), 'two', outcome(), 200_002, in30s(200_002))).not.toBe(registry);
   });
 
+  it('that waits in a long queue is asked for once: a round of 24 paths on a slow requester is 24 tries', () => {
+    const paths = Array.from({ length: 24 }, (_, index) => ({ ...docs, path: `p${index}`, every: '1h' }));
+    let registry = paths.reduce((so, each) => register(so, each, 0), new Map() as Registry);
+    const queue: { key: string; attempt: string }[] = [];
+    let published = 0;
+    const ask = (nowMs: number): void => {
+      for (const task of dueTasks(registry, nowMs)) {
+        const attempt = `${published++}`;
+        registry = begun(registry, task, attempt, nowMs);
+        queue.push({ key: keyOf(task), attempt });
+      }
+    };
+    ask(0);
+    for (let nowMs = 0; queue.length > 0; nowMs += 1_000) {
+      const { key, attempt } = queue[0]!;
+      registry = heard(registry, key, attempt, { files: 1, bytes: 2, sentBytes: 3 }, nowMs);
+      ask(nowMs);
+      if (nowMs % 120_000 !== 119_000) continue;
+      queue.shift();
+      registry = ended(registry, key, attempt, outcome(), nowMs, () => nowMs + 3_600_000_000);
+    }
+    expect(published).toBe(24);
+    expect([...registry.values()].map(({ attempts }) => attempts)).toEqual(paths.map(() => 1));
+  });
+
+  it('that was lost from the queue is asked for again when a later one has been taken and it stays silent', () => {
+    const other = { ...docs, path: 'other' };
+    let registry = start(register(new Map(), docs, 0), 0);
+    registry = begun(register(registry, other, 0), { ...taskOf(registry), ...other }, 'two', 0);
+    expect(dueTasks(registry, 10 * silenceMsMax)).toEqual([]);
+    registry = heard(registry, keyOf(other), 'two', { files: 1, bytes: 2, sentBytes: 3 }, 10 * silenceMsMax);
+    registry = heard(registry, keyOf(other), 'two', { files: 2, bytes: 2, sentBytes: 3 }, 11 * silenceMsMax);
+    expect(dueTasks(registry, 11 * silenceMsMax)).toEqual([]);
+    expect(dueTasks(registry, 11 * silenceMsMax + 1).map(({ path }) => path)).toEqual(['docs']);
+  });
+
+  it('is asked for again after an hour in which no requester has been at work', () => {
+    const registry = start(register(new Map(), docs, 0), 0);
+    expect(dueTasks(registry, queuedMsMax)).toEqual([]);
+    expect(dueTasks(registry, queuedMsMax + 1)).toHaveLength(1);
+  });
+
   it('that failed is tried again soon, then later and later, and after a success as scheduled', () => {
     let registry = register(new Map(), docs, 0);
     let nowMs = 0;
@@ -171,7 +214,8 @@ describe('a time of day that goes back', () => {
   });
 
   it('hears no longer than else of who is silent', () => {
-    const under = setBack(start(register(new Map(), docs, hourMs), hourMs), 10, in30s(10));
+    const begun = start(register(new Map(), docs, hourMs), hourMs);
+    const under = setBack(heard(begun, keyOf(docs), 'one', { files: 0, bytes: 0, sentBytes: 0 }, hourMs), 10, in30s(10));
     expect(dueTasks(under, 10 + silenceMsMax)).toEqual([]);
     expect(dueTasks(under, 11 + silenceMsMax)).toHaveLength(1);
   });

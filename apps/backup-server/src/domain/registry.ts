@@ -45,8 +45,21 @@ export interface Task extends Registration {
   /** Of the last tries in a row. */
   failures: number;
   last?: (Outcome & { endedMs: number }) | undefined;
-  /** The try that is queued or under way. */
-  current?: { attempt: string; begunMs: number; heardMs: number; progress?: Progress | undefined } | undefined;
+  current?: Attempt | undefined;
+}
+
+/** A try that is queued or under way. */
+export interface Attempt {
+  attempt: string;
+  /** Its place in the queue among all that are queued or under way. */
+  order: number;
+  begunMs: number;
+  /** Silent since then. */
+  heardMs: number;
+  /** One that was queued later is under way: this one is no longer in the queue. */
+  isOvertaken?: boolean;
+  /** From when a requester has taken it. */
+  progress?: Progress | undefined;
 }
 
 export type Registry = ReadonlyMap<string, Task>;
@@ -58,9 +71,12 @@ export const registered = ({ node, path }: { node: string; path: string }): stri
 
 /**
  * A requester says each second how far it is; one that has said nothing for so long is gone, and its task is due again. Two at
- * once do no harm.
+ * once do no harm. What nobody has taken yet is not silent: it is in the queue, however long that is.
  */
 export const silenceMsMax = 60_000;
+
+/** Where no requester is at work at all, what is queued is asked for again, in case that the queue has lost it. */
+export const queuedMsMax = 3_600_000;
 
 /** After a failure, the first wait; each further one doubles it. */
 const backOffMsMin = 1_000;
@@ -91,21 +107,40 @@ export function makeDue(registry: Registry, named: { node: string; path: string 
     : new Map(registry).set(keyOf(named), { ...task, dueMs: nowMs });
 }
 
-/** What must be asked for now; `begun` it, and it is not asked for again until it has ended or fallen silent. */
-export const dueTasks = (registry: Registry, nowMs: number): Task[] =>
-  [...registry.values()].filter((task) => isDue(task, nowMs));
+/** What must be asked for now; `begun` it, and it is not asked for again until it has ended, has fallen silent, or seems to be lost from the queue. */
+export function dueTasks(registry: Registry, nowMs: number): Task[] {
+  const tasks = [...registry.values()];
+  // Where somebody is at work the queue moves, however slowly.
+  const queuedMs = tasks.some(({ current }) => current?.progress !== undefined) ? Infinity : queuedMsMax;
+  return tasks.filter(({ dueMs, current }) =>
+    current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs),
+  );
+}
 
-export const isDue = ({ dueMs, current }: Task, nowMs: number): boolean =>
-  current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > silenceMsMax;
+const isGone = ({ progress, isOvertaken }: Attempt): boolean => progress !== undefined || isOvertaken === true;
 
 export function begun(registry: Registry, task: Task, attempt: string, nowMs: number): Registry {
-  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, begunMs: nowMs, heardMs: nowMs } });
+  const order = 1 + Math.max(0, ...[...registry.values()].map(({ current }) => current?.order ?? 0));
+  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, order, begunMs: nowMs, heardMs: nowMs } });
+}
+
+/** The queue keeps its order: a try has been taken, so all that were queued before it have been, and should be heard of from now on. */
+function taken(registry: Registry, { order }: Attempt, nowMs: number): Registry {
+  const isLate = ({ current }: Task): boolean => current !== undefined && current.order < order && !isGone(current);
+  if (![...registry.values()].some(isLate)) return registry;
+  return new Map(
+    [...registry].map(([key, task]) => [
+      key,
+      isLate(task) ? { ...task, current: { ...task.current!, isOvertaken: true, heardMs: nowMs } } : task,
+    ]),
+  );
 }
 
 export function heard(registry: Registry, key: string, attempt: string, progress: Progress, nowMs: number): Registry {
   const task = registry.get(key);
   if (task?.current?.attempt !== attempt) return registry;
-  return new Map(registry).set(key, { ...task, current: { ...task.current, heardMs: nowMs, progress } });
+  const rest = task.current.progress === undefined ? taken(registry, task.current, nowMs) : registry;
+  return new Map(rest).set(key, { ...task, current: { ...task.current, heardMs: nowMs, progress } });
 }
 
 /**
@@ -123,7 +158,7 @@ export function ended(
   const task = registry.get(key);
   if (task === undefined || task.current?.attempt !== attempt) return registry;
   const failures = outcome.result === 'failed' ? task.failures + 1 : 0;
-  return new Map(registry).set(key, {
+  return new Map(taken(registry, task.current, nowMs)).set(key, {
     ...task,
     attempts: task.attempts + 1,
     failures,

@@ -30,6 +30,9 @@ export interface BackupRequesterParts {
 /** Backups at once in one requester: enough to wait for one node while another sends. */
 const backupsAtOnce = 4;
 const progressMs = 1_000;
+/** A node that gets no further for so long, or is not done after so long, is given up: others wait for this requester. */
+const stillMsMax = 3_600_000;
+const attemptMsMax = 86_400_000;
 
 export class BackupRequesterRole implements Role {
   readonly #parts: BackupRequesterParts;
@@ -75,7 +78,16 @@ export class BackupRequesterRole implements Role {
     const { node, path, attempt } = due;
     const progress = { files: 0, bytes: 0, sentBytes: 0 };
     const begunMs = clock.nowMs();
+    const tooLong = new AbortController();
+    let moved = { sum: -1, ms: begunMs };
     const report = (): void => {
+      const nowMs = clock.nowMs();
+      const sum = progress.files + progress.bytes + progress.sentBytes;
+      if (sum > moved.sum) moved = { sum, ms: nowMs };
+      if (nowMs - moved.ms > stillMsMax)
+        tooLong.abort(new Error(`the node has got no further for ${stillMsMax / 60_000} minutes`));
+      if (nowMs - begunMs > attemptMsMax)
+        tooLong.abort(new Error(`the backup was not done after ${attemptMsMax / 3_600_000} hours`));
       // The next second's makes up for one that is lost.
       broker
         .publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'progress', attempt, node, path, ...progress }) })
@@ -87,7 +99,7 @@ export class BackupRequesterRole implements Role {
     let outcome: Outcome;
     try {
       endTransfer = await store.beginTransfer();
-      outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs);
+      outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs, tooLong.signal);
     } catch (error) {
       if (this.#stopping) throw error;
       const reason = (error as Error).message.slice(0, 2000);
@@ -108,7 +120,7 @@ export class BackupRequesterRole implements Role {
     await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });
   }
 
-  async #attempt(due: Head<'due'>, progress: Progress, elapsedMs: () => number): Promise<Outcome> {
+  async #attempt(due: Head<'due'>, progress: Progress, elapsedMs: () => number, tooLong: AbortSignal): Promise<Outcome> {
     const { store } = this.#parts;
     await store.takeOver();
     const { number, version } = await store.newest(nameOf(due));
@@ -116,6 +128,7 @@ export class BackupRequesterRole implements Role {
     const whole = version !== undefined && (!store.hasDamage || (await store.missingOf(version)).length === 0);
     const channel = await this.#parts.connect(due);
     this.#channels.add(channel);
+    tooLong.addEventListener('abort', () => channel.destroy(tooLong.reason as Error));
     try {
       await channel.send({ kind: 'backup', path: due.path, ...(whole && { checksum: version.checksum }) });
       const receiving = new Receiving(channel, store, progress);

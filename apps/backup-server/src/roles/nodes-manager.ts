@@ -12,7 +12,6 @@ import {
   dueTasks,
   ended,
   heard,
-  isDue,
   keyOf,
   makeDue,
   register,
@@ -198,12 +197,11 @@ export class NodesManagerRole implements Role {
 
   async #publishDue(nowMs: number): Promise<void> {
     const { broker, newId, log } = this.#parts;
-    for (const due of dueTasks(this.#registry, nowMs)) {
-      // While others were published it may have been unregistered, or begun.
-      const task = this.#registry.get(keyOf(due));
-      if (task === undefined || !isDue(task, nowMs)) continue;
-      const attempt = newId();
-      const { node, address, path, every, keep } = task;
+    // While one is published another may be unregistered, or begun.
+    for (let task; (task = dueTasks(this.#registry, nowMs)[0]) !== undefined;) {
+      const { node, address, path, every, keep, current } = task;
+      // Nobody has taken it: should it be in the queue still, whichever comes first is the try.
+      const attempt = current?.progress === undefined ? (current?.attempt ?? newId()) : newId();
       this.#registry = begun(this.#registry, task, attempt, nowMs);
       log.debug({ node, path }, 'due');
       await broker.publish({
