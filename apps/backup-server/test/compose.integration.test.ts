@@ -1,6 +1,8 @@
 /** The system as `npx nx up` starts it, on a real RabbitMQ. */
 import { eventually } from '@lab/testing';
+import { queueDepths } from '@lab/testing/containers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { queueOf } from '../src/topology.ts';
 import { BackupComposeSystem } from './compose-system.ts';
 
 let system: BackupComposeSystem;
@@ -73,6 +75,10 @@ it('lists, verifies and restores without RabbitMQ, also when it starts; all else
   expect(await refused).toMatchObject({ code: 3, stderr: expect.stringContaining('RabbitMQ') as string });
   await rabbitmq.start();
   await eventually(async () => (await system.status()).tasks.length === 1, { timeoutMs: 120_000 });
+  // Server, nodes manager and two requesters: who has not come back yet hears no order.
+  const listening = async (): Promise<number> =>
+    [...(await queueDepths(rabbitmq)).keys()].filter((name) => name.startsWith(queueOf.orders(''))).length;
+  await eventually(async () => (await listening()) === 4, { timeoutMs: 120_000 });
 });
 
 it('shuts down server, nodes manager and requesters for good, and leaves the nodes', async () => {
