@@ -9,6 +9,7 @@ import { scrub, SupersededError, sweep } from '@lab/store';
 import { decodeBundle } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { chunksOf, hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
+import { Patience } from '../domain/patience.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
 import { checksumOf, decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
@@ -30,9 +31,6 @@ export interface BackupRequesterParts {
 /** Backups at once in one requester: enough to wait for one node while another sends. */
 const backupsAtOnce = 4;
 const progressMs = 1_000;
-/** A node that gets no further for so long, or is not done after so long, is given up: others wait for this requester. */
-const stillMsMax = 3_600_000;
-const attemptMsMax = 86_400_000;
 
 export class BackupRequesterRole implements Role {
   readonly #parts: BackupRequesterParts;
@@ -79,15 +77,10 @@ export class BackupRequesterRole implements Role {
     const progress = { files: 0, bytes: 0, sentBytes: 0 };
     const begunMs = clock.nowMs();
     const tooLong = new AbortController();
-    let moved = { sum: -1, ms: begunMs };
+    const patience = new Patience(begunMs);
     const report = (): void => {
-      const nowMs = clock.nowMs();
-      const sum = progress.files + progress.bytes + progress.sentBytes;
-      if (sum > moved.sum) moved = { sum, ms: nowMs };
-      if (nowMs - moved.ms > stillMsMax)
-        tooLong.abort(new Error(`the node has got no further for ${stillMsMax / 60_000} minutes`));
-      if (nowMs - begunMs > attemptMsMax)
-        tooLong.abort(new Error(`the backup was not done after ${attemptMsMax / 3_600_000} hours`));
+      const end = patience.endOf(progress, clock.nowMs());
+      if (end !== undefined) tooLong.abort(end);
       // The next second's makes up for one that is lost.
       broker
         .publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'progress', attempt, node, path, ...progress }) })

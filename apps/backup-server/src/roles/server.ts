@@ -6,14 +6,14 @@ import { UnavailableError, type Broker, type Consumer, type Delivery } from '@la
 import { exitCodes, retry, type Clock, type Logger, type Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
-import { decodeBundle } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
-import { chunksOf, manifestText, type Entry } from '../domain/manifest.ts';
+import { damagedText, isDamaged, isSound, lostVersion } from './damage.ts';
+import { manifestText } from '../domain/manifest.ts';
 import { normalPath } from '../domain/paths.ts';
 import { registered } from '../domain/registry.ts';
 import { decode, encode, manifestPieces, packJson, unpackHashes, unpackJson, type Head, type Message } from '../messages.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
-import { entriesOf, keyOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
+import { entriesOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
 import type { RegistryView } from './nodes-manager.ts';
 
 export interface ServerParts {
@@ -50,8 +50,6 @@ export interface StatusResult extends RegistryView {
 /** Longer than the nodes manager takes to come back after a crash. */
 const replyMs = 20_000;
 const workingMs = 1_000;
-/** Files that a refusal names; the rest is a number. */
-const namedMax = 10;
 
 const commands = ['register', 'unregister', 'backupNow', 'list', 'status', 'verify', 'shutdown', 'fetch'] as const;
 type CommandKind = (typeof commands)[number];
@@ -88,23 +86,18 @@ export class ServerRole implements Role {
 
   /** However long RabbitMQ is away: meanwhile admins list and restore. */
   async #join(): Promise<void> {
-    const { clock, join, log } = this.#parts;
+    const { broker, clock, fail, instance, join, log } = this.#parts;
     const attempt = async (): Promise<void> => {
       await join();
-      await this.#hearReplies();
+      await broker.declare(repliesTopology(instance));
+      this.#replies = await broker.consume(queueOf.replies(instance), (delivery) => this.#onReply(delivery), { prefetch: 100 });
+      this.#replies.closed.catch(fail);
     };
     const worthwhile = (error: unknown): boolean => error instanceof UnavailableError;
     const onRetry = (error: unknown): void =>
       log.warn({ err: error }, 'without a broker: taking list, restore, query and verify');
     await retry(attempt, { clock, withinMs: Infinity, worthwhile, onRetry, signal: this.#stopping.signal });
     this.#joined.resolve();
-  }
-
-  async #hearReplies(): Promise<void> {
-    const { broker, instance, fail } = this.#parts;
-    await broker.declare(repliesTopology(instance));
-    this.#replies = await broker.consume(queueOf.replies(instance), (delivery) => this.#onReply(delivery), { prefetch: 100 });
-    this.#replies.closed.catch(fail);
   }
 
   async stop(): Promise<void> {
@@ -310,35 +303,8 @@ export class ServerRole implements Role {
   }
 }
 
-function isSound(bundle: Buffer): boolean {
-  try {
-    return decodeBundle(bundle).blobs.length > 0;
-  } catch {
-    return false;
-  }
-}
-
-function lostVersion({ name, version }: LostVersion): ListedVersion {
-  const nothing = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
-  return { ...keyOf(name), version, ...nothing, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
-}
-
 function pathKey({ node, path }: Key): Key {
   const normal = normalPath(path);
   if ('problem' in normal) throw new CommandError(normal.problem);
   return { node, path: normal.path };
-}
-
-const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
-  entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
-
-function damagedText(version: Version, damaged: readonly Entry[]): string {
-  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${path === '' ? version.path : path}`);
-  const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
-  return [
-    `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,
-    ...names,
-    ...more,
-    'The next backup brings back what the node still has. --partial restores the other files; an older or newer version may be whole: "list" shows them.',
-  ].join('\n');
 }

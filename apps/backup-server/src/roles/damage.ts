@@ -1,0 +1,45 @@
+/** What damage costs a version, in words. */
+import type { LostVersion } from '@lab/store';
+import { decodeBundle } from '@lab/store/bundle';
+import type { ListedVersion } from './server.ts';
+import { keyOf } from '../versions.ts';
+import { chunksOf, type Entry } from '../domain/manifest.ts';
+import { registered } from '../domain/registry.ts';
+
+/** Files that a refusal names; the rest is a number. */
+const namedMax = 10;
+
+/** Of a version, what is said of it. */
+export interface Damaged {
+  node: string;
+  path: string;
+  version: number;
+  files: number;
+}
+
+export const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
+  entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
+
+export function damagedText(version: Damaged, damaged: readonly Entry[]): string {
+  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${path === '' ? version.path : path}`);
+  const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
+  return [
+    `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,
+    ...names,
+    ...more,
+    'The next backup brings back what the node still has. --partial restores the other files; an older or newer version may be whole: "list" shows them.',
+  ].join('\n');
+}
+
+export function isSound(bundle: Buffer): boolean {
+  try {
+    return decodeBundle(bundle).blobs.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+export function lostVersion({ name, version }: LostVersion): ListedVersion {
+  const nothing = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
+  return { ...keyOf(name), version, ...nothing, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
+}
