@@ -270,7 +270,9 @@ class Run {
   async #work(life: Life, { replica, submissions }: Participant): Promise<void> {
     const { clock, random } = life;
     for (;;) {
-      await sleep(clock, random.pick([0, 50, 50, 200, 1_000, 4_000]));
+      const pauseMs = random.pick([0, 50, 50, 200, 1_000, 4_000]);
+      // What comes after the faults is bounded by the group, not by who takes his time.
+      await sleep(clock, clock.nowMs() < faultsForMs ? pauseMs : Math.min(pauseMs, 50));
       if (this.#left > 0) {
         this.#left--;
         submissions.submit(replica, random, () => life.isDead);
