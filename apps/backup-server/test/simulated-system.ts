@@ -6,6 +6,7 @@
 import { assertLinearizable, byKey, History, type Model } from '@lab/checker';
 import { silentLogger, sleep, type Clock } from '@lab/process';
 import {
+  brokerKinds,
   PromiseBroken,
   SimulatedBroker,
   SimulatedDisk,
@@ -57,15 +58,7 @@ interface Load {
 }
 
 const kinds = [
-  'dies before',
-  'dies after',
-  'pauses',
-  'late',
-  'answered late',
-  'twice',
-  'delivered late',
-  'ack lost',
-  'connection lost',
+  ...brokerKinds,
   'cut',
   'link cut',
   'cut one way',
@@ -188,7 +181,7 @@ class Run {
   }
 
   #listening(name: string): Listening {
-    const own = keys.keyOf(master, `node-${name}`);
+    const own = keys.keyFor(master, `node-${name}`);
     const keyOf = (identity: string): Buffer | undefined => (identity === `node-${name}` ? own : undefined);
     return { host: name, port: 7600, keyOf, connectionsMax: 50, onRefused: () => {} };
   }
@@ -386,7 +379,7 @@ class Admin {
   }
 
   async #connected<T>(work: (channel: Channel) => Promise<T>): Promise<T> {
-    const target = { host: 'server', port: 7500, identity: 'admin', key: keys.keyOf(master, 'admin') };
+    const target = { host: 'server', port: 7500, identity: 'admin', key: keys.keyFor(master, 'admin') };
     const channel = await connectChannel(target, this.#network);
     try {
       return await work(channel);

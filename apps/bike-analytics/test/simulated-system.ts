@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { silentLogger, type Clock } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
-import { PromiseBroken, SimulatedBroker, type Life, type SimulatedSystem, type World } from '@lab/simulation';
+import { brokerKinds, PromiseBroken, SimulatedBroker, type Life, type SimulatedSystem, type World } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { answerStraight } from '../data/straight-loop.ts';
 import { clientLimits, entryPointLimits, type SystemConfig } from '../src/config.ts';
@@ -73,18 +73,7 @@ export interface Source {
 export function simulatedBike(source: Source = { wire, readFiles }): SimulatedSystem<Load> {
   return {
     name: 'bike-analytics',
-    kinds: [
-      'dies before',
-      'dies after',
-      'pauses',
-      'late',
-      'answered late',
-      'twice',
-      'delivered late',
-      'ack lost',
-      'connection lost',
-      'cut',
-    ],
+    kinds: [...brokerKinds, 'cut'],
     workload: (random) => ({
       clients: random.integer(1, 2),
       data: random.integer(1, 20),

@@ -9,6 +9,7 @@ import { makeLogGroup } from '@lab/group';
 import type { Broker } from '@lab/middleware';
 import { silentLogger, sleep } from '@lab/process';
 import {
+  brokerKinds,
   PromiseBroken,
   SimulatedBroker,
   SimulatedDisk,
@@ -62,22 +63,7 @@ interface Load {
 
 export const simulatedImageTagging: SimulatedSystem<Load> = {
   name: 'image-tagging',
-  kinds: [
-    'dies before',
-    'dies after',
-    'pauses',
-    'late',
-    'answered late',
-    'twice',
-    'lands late',
-    'delivered late',
-    'ack lost',
-    'connection lost',
-    'cut from registry',
-    'all machines off',
-    'disk error',
-    'disk full',
-  ],
+  kinds: [...brokerKinds, 'lands late', 'cut from registry', 'all machines off', 'disk error', 'disk full'],
   workload: (random) => ({
     servers: random.integer(1, 3),
     workers: random.integer(1, 2),

@@ -1,7 +1,7 @@
 /** One reader and two counters on a broker that loses connections: what dies, comes twice or late is drawn by a seed, and the counts must be those of a plain loop. */
 import { isDeepStrictEqual } from 'node:util';
 import { silentLogger } from '@lab/process';
-import { PromiseBroken, SimulatedBroker, type SimulatedSystem, type World } from '@lab/simulation';
+import { brokerKinds, PromiseBroken, SimulatedBroker, type SimulatedSystem, type World } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { batches } from '../src/messages.ts';
 import { Counter } from '../src/roles/counter.ts';
@@ -33,17 +33,7 @@ type Load = Readonly<Record<'lines' | 'text', number>>;
 export function simulatedWordCount(CounterUnderTest: typeof Counter = Counter): SimulatedSystem<Load> {
   return {
     name: 'word-count',
-    kinds: [
-      'dies before',
-      'dies after',
-      'pauses',
-      'late',
-      'answered late',
-      'twice',
-      'delivered late',
-      'ack lost',
-      'connection lost',
-    ],
+    kinds: brokerKinds,
     workload: (random) => ({ lines: random.integer(1, 60), text: random.integer(1, 1_000) }),
     least: { lines: 1, text: 1 },
     faultsForMs: 5_000,

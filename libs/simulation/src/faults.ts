@@ -81,6 +81,12 @@ export const kinds = {
 
 export type KindName = keyof typeof kinds;
 
+/** What happens to every process that talks to a broker. */
+export const brokerKinds = [
+  ...(['dies before', 'dies after', 'pauses', 'late', 'answered late'] as const),
+  ...(['twice', 'delivered late', 'ack lost', 'connection lost'] as const),
+] satisfies readonly KindName[];
+
 /** Each seed has a kind off, or on at one of these strengths, so that rare pairs are not drowned in what is frequent. */
 const strengths = [0, 0, 0.3, 1, 4];
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Broker } from '@lab/middleware';
 import { describe, expect, it } from 'vitest';
+import { brokerKinds } from './faults.ts';
 import { SimulatedBroker } from './broker.ts';
 import { readSaved } from './program.ts';
 import { failureText, findFailure, simulateSeeds } from './seeds.ts';
@@ -20,17 +21,7 @@ const hasty: Worker = (broker) => broker.consume('jobs', ({ body }) => void brok
 function systemOf(work: Worker, extra: Partial<SimulatedSystem<{ jobs: number }>> = {}): SimulatedSystem<{ jobs: number }> {
   return {
     name: 'example',
-    kinds: [
-      'dies before',
-      'dies after',
-      'pauses',
-      'late',
-      'answered late',
-      'twice',
-      'delivered late',
-      'ack lost',
-      'connection lost',
-    ],
+    kinds: brokerKinds,
     workload: (random) => ({ jobs: random.integer(1, 20) }),
     least: { jobs: 1 },
     faultsForMs: 5_000,
