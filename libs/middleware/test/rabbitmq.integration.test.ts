@@ -3,6 +3,7 @@ import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { brokerContract, type Fixture } from '../src/contract.ts';
 import {
+  beginRabbitmq,
   connectRabbitmq,
   QueueLockedError,
   TopologyError,
@@ -215,6 +216,12 @@ describe('the rabbitmq adapter without a broker', () => {
     await expect(connecting).rejects.toThrow(UnavailableError);
     await expect(connecting).rejects.toThrow(/127\.0\.0\.1:1.*300 ms/);
     await expect(connecting).rejects.not.toThrow(/secret/);
+  });
+
+  test('is there at once where it is begun: its calls wait, and say so in the end', async () => {
+    const broker = beginRabbitmq({ url: 'amqp://app:secret@127.0.0.1:1', connectTimeoutMs: 300 });
+    await expect(broker.declare({ queues: [{ name: 'nowhere' }] })).rejects.toThrow(/127\.0\.0\.1:1 was not reachable/);
+    await broker.close();
   });
 
   test('refuses options that cannot work', async () => {
