@@ -6,7 +6,7 @@ import { beginRabbitmq, connectRabbitmq, makeMemoryServer, type Broker } from '@
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import { connectChannel, listenChannels, tcp, type Network } from './channel/channel.ts';
-import { isAdmin, keyOf, readKey, type Key } from './channel/keys.ts';
+import { isAdmin, keyFor, readKey, type Key } from './channel/keys.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
@@ -66,14 +66,14 @@ export function makeHost(
   { listen }: { listen: string },
   network: Network = tcp,
 ): Host {
-  const keyOfAdmin = (identity: string): Buffer | undefined => (isAdmin(identity) ? keyOf(master, identity) : undefined);
+  const keyOfAdmin = (identity: string): Buffer | undefined => (isAdmin(identity) ? keyFor(master, identity) : undefined);
   const listening = { ...splitAddress(listen), keyOf: keyOfAdmin, connectionsMax, onRefused: onRefused(parts.log) };
   return {
     ...parts,
     listen: (serve) => listenChannels(listening, serve, network),
     connect({ node, address }) {
       const identity = `node-${node}`;
-      return connectChannel({ ...splitAddress(address), identity, key: keyOf(master, identity) }, network);
+      return connectChannel({ ...splitAddress(address), identity, key: keyFor(master, identity) }, network);
     },
   };
 }
@@ -122,7 +122,7 @@ export function makeNode(
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): ServingRole {
   const { name, listen, root, cache } = settings;
-  const own = keyOf(key, `node-${name}`);
+  const own = keyFor(key, `node-${name}`);
   const keyOfNode = (identity: string): Buffer | undefined => (identity === `node-${name}` ? own : undefined);
   const listening = { ...splitAddress(listen), keyOf: keyOfNode, connectionsMax, onRefused: onRefused(log) };
   const tree = treeOf(root, cache);

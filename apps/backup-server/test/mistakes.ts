@@ -106,14 +106,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'lets a node ask the server',
     file: 'src/hosts.ts',
-    right: 'isAdmin(identity) ? keyOf(master, identity) : undefined',
-    wrong: 'keyOf(master, identity)',
+    right: 'isAdmin(identity) ? keyFor(master, identity) : undefined',
+    wrong: 'keyFor(master, identity)',
   },
   {
     rule: "shows one node's key to another",
     file: 'src/hosts.ts',
-    right: 'identity, key: keyOf(master, identity) }, network)',
-    wrong: "identity, key: keyOf(master, 'node-') }, network)",
+    right: 'identity, key: keyFor(master, identity) }, network)',
+    wrong: "identity, key: keyFor(master, 'node-') }, network)",
   },
   {
     rule: 'takes its own key for that of everybody',

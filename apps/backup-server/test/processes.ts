@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { connectChannel } from '../src/channel/channel.ts';
-import { keyOf, makeKey, writeKey } from '../src/channel/keys.ts';
+import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import type { Task } from '../src/domain/registry.ts';
 import { unpackJson, type Head } from '../src/messages.ts';
 import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
@@ -196,7 +196,7 @@ export class BackupSystem implements AsyncDisposable {
   // What an admin does, in this process.
 
   async ask<T>(head: Head): Promise<T> {
-    const channel = await connectChannel({ host, port: this.#port, identity: 'admin', key: keyOf(master, 'admin') });
+    const channel = await connectChannel({ host, port: this.#port, identity: 'admin', key: keyFor(master, 'admin') });
     try {
       await channel.send(head);
       const { body } = await channel.expect('answer');

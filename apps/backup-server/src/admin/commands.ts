@@ -11,7 +11,7 @@ import { totalsOf, type Entry } from '../domain/manifest.ts';
 import type { Task } from '../domain/registry.ts';
 import { ask, askVersion } from './ask.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
-import { keyOf, readKey } from '../channel/keys.ts';
+import { keyFor, readKey } from '../channel/keys.ts';
 import { checkEmpty, restoreTo } from './restore.ts';
 import type { ListedVersion, StatusResult, VerifyResult } from '../roles/server.ts';
 import type { Version } from '../versions.ts';
@@ -25,20 +25,21 @@ async function withServer<T>(config: AdminConfig, work: (channel: Channel) => Pr
   try {
     const key = readKey(config.keyFile);
     const identity = key.identity === 'master' ? 'admin' : key.identity;
-    channel = await connectChannel({ ...splitAddress(config.server), identity, key: keyOf(key, identity) });
+    channel = await connectChannel({ ...splitAddress(config.server), identity, key: keyFor(key, identity) });
     const result = await work(channel);
     await channel.close().catch(() => undefined);
     return result;
   } catch (error) {
-    throw explained(error, config.server);
+    throw explained(error, config);
   } finally {
     channel?.destroy();
   }
 }
 
-function explained(error: unknown, server: string): unknown {
+function explained(error: unknown, { server, keyFile }: AdminConfig): unknown {
   if (error instanceof RefusedError) return new ExitError(error.message, error.code ?? exitCodes.failed, { cause: error });
-  if (error instanceof HandshakeError) return new ExitError(error.message, exitCodes.failed, { cause: error });
+  if (error instanceof HandshakeError)
+    return new ExitError(`${error.message}. Shown was the key in ${keyFile}`, exitCodes.failed, { cause: error });
   if (error instanceof DamagedError) return new ExitError(error.message, exitCodes.failed, { cause: error });
   // A file or folder here, not there.
   if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError)) return pathError(error);
@@ -199,7 +200,7 @@ async function fetchVersion(
   { check, write }: { check: (place: string) => Promise<void>; write: (fetched: Fetched) => Promise<void> },
 ): Promise<void> {
   await check(place).catch((error: unknown) => {
-    throw explained(error, config.server);
+    throw explained(error, config);
   });
   await withServer(config, async (channel) => {
     const { node, path, version: number, partial } = config;

@@ -6,7 +6,7 @@ import type { FramedServer } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectChannel, listenChannels, RefusedError, type Channel } from './channel.ts';
-import { isAdmin, keyOf, keyText, makeKey, readKey, writeKey } from './keys.ts';
+import { isAdmin, keyFor, keyText, makeKey, readKey, writeKey } from './keys.ts';
 
 const master = makeKey();
 
@@ -15,7 +15,7 @@ describe('a channel', () => {
   let [asks, answers]: Channel[] = [];
   const over = Promise.withResolvers<void>();
   beforeEach(async () => {
-    const keyOfNode = (): Buffer => keyOf(master, 'node-a');
+    const keyOfNode = (): Buffer => keyFor(master, 'node-a');
     const listening = { host: '127.0.0.1', port: 0, keyOf: keyOfNode, connectionsMax: 10, onRefused: () => {} };
     answers = undefined;
     server = await listenChannels(listening, async (channel) => {
@@ -80,11 +80,11 @@ describe('keys', () => {
 
   it('of the master are those of all; of another only its own', () => {
     const own = makeKey(master, 'node-a');
-    expect(keyOf(own, 'node-a')).toEqual(keyOf(master, 'node-a'));
-    expect(keyOf(master, 'node-a')).not.toEqual(keyOf(master, 'node-b'));
-    expect(keyOf(makeKey(), 'node-a')).not.toEqual(keyOf(master, 'node-a'));
+    expect(keyFor(own, 'node-a')).toEqual(keyFor(master, 'node-a'));
+    expect(keyFor(master, 'node-a')).not.toEqual(keyFor(master, 'node-b'));
+    expect(keyFor(makeKey(), 'node-a')).not.toEqual(keyFor(master, 'node-a'));
     for (const other of ['node-b', 'admin-a', 'admin', 'master'])
-      expect(() => keyOf(own, other)).toThrow(`the key is that of node-a; needed is that of ${other}, or the master key`);
+      expect(() => keyFor(own, other)).toThrow(`the key is that of node-a; needed is that of ${other}, or the master key`);
   });
 
   it('open what their name says', () => {

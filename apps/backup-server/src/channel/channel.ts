@@ -5,6 +5,7 @@
 import { systemClock, type Clock } from '@lab/process';
 import {
   connectFramed,
+  identityOf,
   listenFramed,
   tlsByKey,
   tlsByKeys,
@@ -38,12 +39,15 @@ export const limits: Partial<Limits> = {
 };
 
 export class Channel {
+  /** Whose key the one that asks has shown; where we ask, nobody's. */
+  readonly asker: string | undefined;
   readonly #socket: FramedSocket;
   readonly #frames: AsyncIterator<Buffer>;
 
   constructor(socket: FramedSocket) {
     this.#socket = socket;
     this.#frames = socket[Symbol.asyncIterator]();
+    this.asker = identityOf(socket.stream);
   }
 
   /** Sends a message, its body in parts that must not be changed any more. Resolves when there is room for more. */

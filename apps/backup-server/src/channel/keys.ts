@@ -5,7 +5,7 @@
  * A key lies in a file of one line: whose it is (`master`, `node-NAME`, `admin-NAME`), a space, 64 hexadecimal digits.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { ExitError, exitCodes, pathError } from '@lab/process';
 import { identityKey } from '@lab/protocol';
 import { nodeNamePattern } from '../domain/paths.ts';
@@ -38,7 +38,7 @@ const howToMake =
   '"main.ts key --output FILE" makes a master key, and with --master FILE --of NAME the key of a node or an admin';
 
 /** The key of this identity: of the master that of anybody, else only one's own. */
-export function keyOf({ identity, bytes }: Key, wanted: string): Buffer {
+export function keyFor({ identity, bytes }: Key, wanted: string): Buffer {
   if (identity === 'master') return identityKey(bytes, wanted);
   if (identity === wanted) return bytes;
   throw new ExitError(`the key is that of ${identity}; needed is that of ${wanted}, or the master key`, exitCodes.usage);
@@ -48,16 +48,21 @@ export function keyOf({ identity, bytes }: Key, wanted: string): Buffer {
 export function makeKey(master?: Key, identity = 'master'): Key {
   if (!isIdentity(identity))
     throw new ExitError(`"${identity}" is nobody who has a key: node-NAME or admin-NAME`, exitCodes.usage);
-  return { identity, bytes: master === undefined ? randomBytes(32) : keyOf(master, identity) };
+  return { identity, bytes: master === undefined ? randomBytes(32) : keyFor(master, identity) };
 }
 
 export const keyText = ({ identity, bytes }: Key): string => `${identity} ${bytes.toString('hex')}\n`;
 
-/** Only its owner may read it; a file that exists stays. */
+/** Only its owner may read it; a file that exists stays, and one that could not be written whole goes. */
 export function writeKey(file: string, key: Key): void {
+  let opened: number | undefined;
   try {
-    writeFileSync(file, keyText(key), { flag: 'wx', mode: 0o600 });
+    opened = openSync(file, 'wx', 0o600);
+    writeFileSync(opened, keyText(key));
   } catch (error) {
+    if (opened !== undefined) rmSync(file, { force: true });
     throw pathError(error, 'the key cannot be written: ');
+  } finally {
+    if (opened !== undefined) closeSync(opened);
   }
 }

@@ -109,7 +109,7 @@ export class ServerRole implements Role {
   async #serve(channel: Channel): Promise<void> {
     for (let message = await channel.receive(...commands); message !== undefined; message = await channel.receive(...commands)) {
       const { head } = message;
-      this.#parts.log.debug({ command: head.kind }, 'command');
+      this.#parts.log.info({ command: head.kind, asker: channel.asker }, 'command');
       try {
         await this.#obey(channel, head);
       } catch (error) {
