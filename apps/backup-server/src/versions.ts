@@ -31,8 +31,8 @@ export interface VersionRecord extends Key {
 export type Version = Stored<VersionRecord>;
 export type BackupStore = Store<VersionRecord>;
 
-/** Opens the store, or makes one in an empty or missing folder. */
-export const openStore = (directory: string, host: Pick<StoreOptions, 'disk' | 'clock' | 'newId'> = {}): Promise<BackupStore> =>
+/** Opens the store, or makes one in an empty or missing folder; `readOnly` writes nothing. */
+export const openStore = (directory: string, host: Omit<StoreOptions, 'kind' | 'hashesIn'> = {}): Promise<BackupStore> =>
   Store.open<VersionRecord>(directory, {
     ...host,
     kind: 'lab backup-server',

@@ -3,7 +3,7 @@
  * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
-import { readIfThere, replaceFile, unlessGone } from './durable.ts';
+import { isDone, readIfThere, replaceFile, unlessGone } from './durable.ts';
 import type { Disk } from './disk.ts';
 import { encodeHeader, MalformedBundleError } from './bundle.ts';
 import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
@@ -36,9 +36,11 @@ export class BlobIndex {
   /** While it is made. */
   #anew: Known | undefined;
   #marks = new Set<string>();
+  /** Those of its own that the disk would not take. */
+  readonly #unwritten = new Set<string>();
   #markedHashes = new Set<string>();
-  /** Indexes that were found damaged and made anew, until a scrub reports them. */
-  readonly repairedIndexes = new Set<string>();
+  /** Indexes that were found damaged, until a scrub reports them, and whether they could be put right. */
+  readonly damagedIndexes = new Map<string, boolean>();
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
   #lastRefresh: Promise<void> = Promise.resolve();
   /** One that has not begun: who asks for one now is served by it. */
@@ -105,7 +107,7 @@ export class BlobIndex {
   /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
   async mark(pack: string | undefined, hash: string): Promise<void> {
     const name = `${pack ?? nowhere}-${hash}`;
-    await this.#disk.writeFile(join(this.#damaged, name), '');
+    if (!(await isDone(this.#disk.writeFile(join(this.#damaged, name), '')))) this.#unwritten.add(name);
     this.#marks.add(name);
     this.#markedHashes.add(hash);
     if (pack !== undefined && this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
@@ -170,8 +172,10 @@ export class BlobIndex {
     if (file === undefined) return [];
     try {
       const bundles = await walkPack(file);
-      await replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles), this.#disk);
-      this.repairedIndexes.add(pack);
+      this.damagedIndexes.set(
+        pack,
+        await isDone(replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles), this.#disk)),
+      );
       return bundles;
     } finally {
       await file.close();
@@ -180,7 +184,7 @@ export class BlobIndex {
 
   async #refresh(): Promise<void> {
     const there = await this.#listed();
-    const marks = new Set(await this.#disk.readdir(this.#damaged));
+    const marks = new Set([...(await unlessGone(this.#disk.readdir(this.#damaged), [])), ...this.#unwritten]);
     this.#marks = marks;
     this.#markedHashes = new Set([...marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));
     const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
@@ -219,7 +223,8 @@ export class BlobIndex {
   }
 
   async #removeMark(mark: string): Promise<void> {
-    await this.#disk.rm(join(this.#damaged, mark), { force: true });
+    await isDone(this.#disk.rm(join(this.#damaged, mark), { force: true }));
+    this.#unwritten.delete(mark);
     this.#marks.delete(mark);
   }
 }

@@ -158,7 +158,7 @@ const removed: [file: string, sync: string, wrong?: string][] = [
   ['durable.ts', '    await file.sync();\n'],
   ['durable.ts', '  await sync(dirname(path), disk);\n'],
   ['durable.ts', 'await sync(dirname(at), disk)', 'await Promise.resolve()'],
-  ['store.ts', '    await sync(directory, disk);\n'],
+  ['store.ts', '    await sync(this.directory, this.disk);\n'],
   ['store.ts', '      if (surplus.length > 0) await sync(folder, this.disk);\n'],
   ['store.ts', '      await sync(folder, this.disk);\n      return numbers.length;', '      return numbers.length;'],
   ['pack-writer.ts', '    await sync(this.#folder, this.#disk);\n'],

@@ -45,4 +45,24 @@ export interface Stat {
   mtimeMs: number;
 }
 
+/** The same disk to read from: what would change it rejects with `EROFS`, as on a file system that is mounted so. */
+export function readOnly(disk: Disk): Disk {
+  const refuse = async (path: string): Promise<never> => {
+    throw Object.assign(new Error(`EROFS: ${path} was opened to be read only`), { code: 'EROFS', path });
+  };
+  return {
+    readdir: (path) => disk.readdir(path),
+    readFile: (path) => disk.readFile(path),
+    stat: (path) => disk.stat(path),
+    open: (path, flags) => (flags === 'r' ? disk.open(path, flags) : refuse(path)),
+    link: (_, to) => refuse(to),
+    mkdir: refuse,
+    rename: (_, to) => refuse(to),
+    rm: refuse,
+    rmdir: refuse,
+    writeFile: refuse,
+    tryLock: refuse,
+  };
+}
+
 export const systemDisk: Disk = { ...node, tryLock: (path, options) => Promise.resolve().then(() => tryLock(path, options)) };

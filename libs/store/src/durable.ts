@@ -79,6 +79,27 @@ export async function createOnce(path: string, text: string, disk: Disk = system
   return there;
 }
 
+/** The disk cannot do it: a bad sector, a damaged file system; one that is full, or may only be read. */
+export const isDiskTrouble = (error: unknown): boolean =>
+  hasCode(error, 'EIO', 'EBADMSG', 'EUCLEAN', 'ENOSPC', 'EDQUOT', 'EROFS');
+
+/** What a call gives, or `otherwise` where the disk cannot do it: for what can wait, or is not needed to read. */
+export async function unlessTrouble<T, O>(call: Promise<T>, otherwise: O): Promise<T | O> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isDiskTrouble(error)) return otherwise;
+    throw error;
+  }
+}
+
+/** Whether a call was done; not where the disk cannot do it. */
+export const isDone = (call: Promise<unknown>): Promise<boolean> =>
+  unlessTrouble(
+    call.then(() => true),
+    false,
+  );
+
 /** What a call gives, or `gone` where its file or folder is. Any other failure says nothing of what is there, and stays one. */
 export async function unlessGone<T, G>(call: Promise<T>, gone: G): Promise<T | G> {
   try {

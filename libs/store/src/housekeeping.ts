@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { readIfThere, replaceFile, seal, sync, unlessGone, unseal } from './durable.ts';
+import { isDone, readIfThere, replaceFile, seal, sync, unlessGone, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
@@ -40,7 +40,7 @@ export async function scrub(
   progress: (bytes: number) => void = () => {},
 ): Promise<Scrubbed> {
   await store.index.refresh();
-  if (slice === undefined || slice === 0) await adoptPacks(store);
+  if (slice === undefined || slice === 0) await isDone(adoptPacks(store));
   const result: Scrubbed = { bytes: 0, findings: [] };
   const prefix = slice?.toString(16).padStart(2, '0') ?? '';
   for (const pack of [...store.index.packs]) {
@@ -86,7 +86,7 @@ async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
   const bundles = await soundIndex(store, pack, findings);
   let file: DiskFile;
   try {
-    file = await store.disk.open(join(folder, `${pack}.pack`), 'r+');
+    file = await store.disk.open(join(folder, `${pack}.pack`), 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     // Removed meanwhile; what a version needed of it is found to be missing.
@@ -107,7 +107,9 @@ async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
 /** What is in a pack; its index is made anew where it is damaged, now or when this process read it first. */
 async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): Promise<PackedBundle[]> {
   const bundles = await store.index.bundlesOf(pack);
-  if (store.index.repairedIndexes.delete(pack)) findings.push({ what: 'index', place: `packs/${pack}.index`, repaired: true });
+  const repaired = store.index.damagedIndexes.get(pack);
+  if (repaired !== undefined) findings.push({ what: 'index', place: `packs/${pack}.index`, repaired });
+  store.index.damagedIndexes.delete(pack);
   return bundles;
 }
 
@@ -119,9 +121,8 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile, bundle
   const payload = bytes.subarray(expected.length);
   const findings: Finding[] = [];
   if (!bytes.subarray(0, expected.length).equals(expected)) {
-    await file.write(expected, 0, expected.length, offset);
-    await file.sync();
-    findings.push({ what: 'header', place, repaired: true });
+    const repaired = await isDone(writeHeader(store, pack, expected, offset));
+    findings.push({ what: 'header', place, repaired });
   }
   if (payload.length === header.payloadBytes && crc32(payload) === header.payloadCrc) {
     const blobs = blobsOf(header, payload);
@@ -133,15 +134,24 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile, bundle
   const sound = blobsOf(header, payload);
   for (const [index, blob] of sound.entries()) if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);
   // Where the flip changed nothing that is read, what is read is stored anew.
-  const repaired = !sound.includes(undefined);
-  if (repaired) await rewrite(store, pack, sound as Blob[]);
+  const repaired = !sound.includes(undefined) && (await isDone(rewrite(store, pack, sound as Blob[])));
   return [...findings, { what: 'content', place, repaired }];
 }
 
+async function writeHeader(store: AnyStore, pack: string, header: Buffer, offset: number): Promise<void> {
+  const file = await store.disk.open(join(store.directory, 'packs', `${pack}.pack`), 'r+');
+  try {
+    await file.write(header, 0, header.length, offset);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 async function rewrite(store: AnyStore, pack: string, blobs: readonly Blob[]): Promise<void> {
-  for (const { hash } of blobs) await store.index.mark(pack, hash);
   await store.writer.append(encodeBundle(blobs));
   await store.writer.flush();
+  for (const { hash } of blobs) await store.index.mark(pack, hash);
 }
 
 /** Records of versions, of names and of the store's user: each is in its file twice. */
@@ -154,8 +164,8 @@ async function scrubRecords(store: AnyStore): Promise<Finding[]> {
       const bytes = await readIfThere(join(store.directory, folder, name), store.disk);
       const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
       if (record?.damaged === false) continue;
-      if (record !== undefined) await repairRecord(store, folder, name);
-      findings.push({ what: 'record', place: join(folder, name), repaired: record !== undefined });
+      const repaired = record !== undefined && (await isDone(repairRecord(store, folder, name)));
+      findings.push({ what: 'record', place: join(folder, name), repaired });
     }
   }
   return findings;

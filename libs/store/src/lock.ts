@@ -4,6 +4,7 @@
  * that counts is its lock. Unlike a lease it needs no clock: whoever is stopped in the middle of a change still holds it when
  * it goes on.
  */
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { retry, type Clock } from '@lab/process/time';
@@ -11,8 +12,8 @@ import type { Disk } from './disk.ts';
 
 /** SQLITE_BUSY and SQLITE_LOCKED: somebody has it. */
 const busyCodes = [5, 6];
-/** SQLITE_CANTOPEN: the file, or its folder, is gone. */
-const goneCode = 14;
+/** SQLITE_CANTOPEN: the file, or its folder, is gone; SQLITE_READONLY: so is the file system. */
+const [goneCode, readOnlyCode] = [14, 8];
 const pauseMs = 10;
 /** What is done under the lock takes milliseconds, the end of a large repacking seconds. Beyond this somebody hangs. */
 const patienceMs = 60_000;
@@ -37,6 +38,9 @@ export function tryLock(path: string, { existing = false } = {}): HeldLock | und
     database?.close();
     const { errcode = 0 } = error as { errcode?: number };
     if (busyCodes.includes(errcode) || (existing && errcode === goneCode)) return undefined;
+    // SQLite does not say why: a full disk, most likely.
+    if (errcode === goneCode) closeSync(openSync(path, 'a'));
+    if (errcode === readOnlyCode) throw Object.assign(new Error(`EROFS: ${path} cannot be locked`), { code: 'EROFS', path });
     throw error;
   }
 }

@@ -31,7 +31,7 @@ beforeEach(async () => {
   for (const name of ['packs', 'incoming']) await mkdir(join(directory, name));
   sealed = new Set();
   writer = new PackWriter(directory, gatedDisk, onSealed);
-  await writer.start();
+  await writer.takeOver();
 });
 afterEach(async () => {
   gate.held?.resolve();
@@ -120,7 +120,7 @@ describe('what was appended', () => {
       return Object.assign(file, { write: late as typeof file.write });
     };
     const other = new PackWriter(directory, { ...systemDisk, open }, onSealed);
-    await other.start();
+    await other.takeOver();
     const kept: string[] = [];
     const keep = (name: string): Promise<unknown> => other.append(encodeBundle([blobOf(name)])).then(() => kept.push(name));
     const keeping = ['first', 'second'].map(keep);
@@ -138,7 +138,7 @@ describe('what was appended', () => {
       moments.push(readdirSync(join(directory, 'packs')));
     };
     const other = new PackWriter(directory, { ...systemDisk, rename }, onSealed);
-    await other.start();
+    await other.takeOver();
     await other.append(encodeBundle([blobOf('x')]));
     await other.stop();
     const indexes = moments.flatMap((names) =>
@@ -172,11 +172,11 @@ describe('what was appended', () => {
 describe('the folder of a writer', () => {
   it('goes with it, and only one that nobody has is taken over', async () => {
     const other = new PackWriter(directory, gatedDisk, onSealed);
-    await other.start();
+    await other.takeOver();
     await writer.append(encodeBundle([blobOf('mine')]));
     await other.takeOver();
     expect(sealed.size).toBe(0);
-    expect(readdirSync(join(directory, 'incoming'))).toHaveLength(2);
+    expect(readdirSync(join(directory, 'incoming'))).toHaveLength(1);
     await other.stop();
     await writer.stop();
     expect(readdirSync(join(directory, 'incoming'))).toEqual([]);
@@ -192,7 +192,7 @@ describe('the folder of a writer', () => {
 
   it('remembers transfers, the oldest of all processes', async () => {
     const other = new PackWriter(directory, gatedDisk, onSealed);
-    await other.start();
+    await other.takeOver();
     expect(await writer.oldestTransferMs()).toBe(Infinity);
     const endFirst = await other.beginTransfer();
     const firstMs = await writer.oldestTransferMs();

@@ -8,7 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { sync, unlessGone, writeSynced } from './durable.ts';
+import { isDone, sync, unlessGone, unlessTrouble, writeSynced } from './durable.ts';
 import { decodeHeader, type BundleHeader } from './bundle.ts';
 import type { Disk, DiskFile } from './disk.ts';
 import type { HeldLock } from './lock.ts';
@@ -41,10 +41,12 @@ export class PackWriter {
   readonly #disk: Disk;
   readonly #packs: string;
   readonly #incoming: string;
-  #folder: string;
+  /** Of its own; none until it is needed. */
+  #folder = '';
   readonly #onSealed: OnSealed;
   readonly #newId: () => string;
   #lock: HeldLock | undefined;
+  #begun: Promise<void> | undefined;
   #open: Promise<OpenPack> | undefined;
   /** Bundles that wait for a pack. */
   readonly #placing = new Set<Promise<unknown>>();
@@ -60,21 +62,32 @@ export class PackWriter {
     this.#newId = () => newId().replaceAll('-', '');
     this.#packs = join(directory, 'packs');
     this.#incoming = join(directory, 'incoming');
-    this.#folder = join(this.#incoming, this.#newId());
     this.#onSealed = onSealed;
   }
 
-  async start(): Promise<void> {
+  /** Makes its folder, and locks it: who only reads needs none. */
+  #begin(): Promise<void> {
+    this.#begun ??= this.#makeFolder().catch((error: unknown) => {
+      this.#begun = undefined;
+      throw error;
+    });
+    return this.#begun;
+  }
+
+  async #makeFolder(): Promise<void> {
     // Another process may take a folder that is not locked yet for one of a dead writer.
-    for (;;) {
-      await this.#disk.mkdir(this.#folder);
-      this.#lock = await this.#disk.tryLock(join(this.#folder, 'lock'));
-      if (this.#lock !== undefined) break;
-      this.#folder = join(this.#incoming, this.#newId());
+    while (this.#lock === undefined) {
+      const folder = (this.#folder = join(this.#incoming, this.#newId()));
+      await this.#disk.mkdir(folder);
+      try {
+        this.#lock = await this.#disk.tryLock(join(folder, 'lock'));
+      } catch (error) {
+        await this.#disk.rmdir(folder).catch(() => undefined);
+        throw error;
+      }
     }
     // Nobody would take over what a power cut left without its lock.
     await sync(this.#folder, this.#disk);
-    await this.takeOver();
   }
 
   /** Whether a bundle with this blob has been given to `append`. It is durable after the next `flush`. */
@@ -128,12 +141,14 @@ export class PackWriter {
 
   async stop(): Promise<void> {
     await this.flush();
+    if (this.#lock === undefined) return;
     await this.#remove(this.#folder);
-    this.#lock?.release();
+    this.#lock.release();
   }
 
   /** Remembers that a transfer is under way, for whoever removes packs that no version needs yet. Returns how to end that. */
   async beginTransfer(): Promise<() => Promise<void>> {
+    await this.#begin();
     const note = join(this.#folder, `${this.#newId()}.transfer`);
     await this.#disk.writeFile(note, '');
     return () => this.#disk.rm(note, { force: true });
@@ -155,28 +170,25 @@ export class PackWriter {
     return oldestMs;
   }
 
-  /** Completes what dead writers have left. What cannot be completed now, on a full disk, is left for later. */
+  /** Completes what dead writers have left. What the disk cannot do now is left for later: no version needs it yet. */
   async takeOver(): Promise<void> {
-    for (const writer of await this.#disk.readdir(this.#incoming)) {
+    for (const writer of await unlessTrouble(unlessGone(this.#disk.readdir(this.#incoming), []), [])) {
       const folder = join(this.#incoming, writer);
-      if (folder === this.#folder) continue;
-      if (writer.startsWith(goneMark)) {
-        await this.#disk.rm(folder, { recursive: true, force: true }).catch(() => undefined);
-        continue;
-      }
-      const lock = await this.#disk.tryLock(join(folder, 'lock'), { existing: true });
-      if (lock === undefined) continue;
-      try {
-        await this.#salvageAll(folder);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-      } finally {
-        lock.release();
-      }
+      if (folder !== this.#folder) await isDone(this.#takeOver(folder, writer));
     }
   }
 
-  /** Its lock is ours, so nobody else touches it. */
+  async #takeOver(folder: string, writer: string): Promise<void> {
+    if (writer.startsWith(goneMark)) return this.#disk.rm(folder, { recursive: true, force: true }).catch(() => undefined);
+    const lock = await this.#disk.tryLock(join(folder, 'lock'), { existing: true });
+    // Once it is ours, nobody else touches it.
+    try {
+      if (lock !== undefined) await this.#salvageAll(folder);
+    } finally {
+      lock?.release();
+    }
+  }
+
   async #salvageAll(folder: string): Promise<void> {
     const names = await unlessGone(this.#disk.readdir(folder), []);
     for (const name of names) if (name.endsWith('.pack')) await this.#salvage(folder, name.slice(0, -'.pack'.length));
@@ -203,6 +215,7 @@ export class PackWriter {
   }
 
   async #newPack(): Promise<OpenPack> {
+    await this.#begin();
     const id = this.#newId();
     return {
       id,

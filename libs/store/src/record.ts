@@ -1,6 +1,6 @@
 /** A record of the user's own beside the versions: sealed, checked by every scrub, and of one process at a time. */
 import { join } from 'node:path';
-import { readIfThere, replaceFile, seal, unseal } from './durable.ts';
+import { hasCode, readIfThere, replaceFile, seal, unseal } from './durable.ts';
 import { acquireLock, type HeldLock } from './lock.ts';
 import { isRecordName, type Store, type Version } from './store.ts';
 
@@ -10,7 +10,8 @@ const patienceMs = 10_000;
 export interface OwnRecord<T> {
   /**
    * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet.
-   * Rejects when another process keeps the lock for 10 s, and when both copies are damaged.
+   * Rejects when another process keeps the lock for 10 s, and when both copies are damaged. Where nothing can be locked, on a
+   * disk that is read only, the lock is taken with the first `save`.
    */
   load(): Promise<T | undefined>;
   /** Resolves when it is durable. Only between `load` and `close`. */
@@ -23,10 +24,15 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
   if (!isRecordName(name) || name === 'format') throw new RangeError(`"${name}" is no name for a record`);
   const path = join(store.directory, name);
   let lock: HeldLock | undefined;
+  const message = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
+  const take = (): Promise<HeldLock> =>
+    acquireLock(store.disk, `${path}.lock`, { clock: store.clock, withinMs: patienceMs, message });
   return {
     async load() {
-      const message = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
-      lock = await acquireLock(store.disk, `${path}.lock`, { clock: store.clock, withinMs: patienceMs, message });
+      lock = await take().catch((error: unknown) => {
+        if (!hasCode(error, 'EROFS')) throw error;
+        return undefined;
+      });
       const bytes = await readIfThere(path, store.disk);
       if (bytes === undefined) return undefined;
       const record = unseal(bytes);
@@ -34,7 +40,10 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
         throw new Error(`both copies in ${path} are damaged: move it away and begin anew; the versions are not touched`);
       return record.value as T;
     },
-    save: (value) => store.mutex.run(() => replaceFile(path, seal(value), store.disk)),
+    async save(value) {
+      lock ??= await take();
+      await store.mutex.run(() => replaceFile(path, seal(value), store.disk));
+    },
     close: () => lock?.release(),
   };
 }

@@ -12,8 +12,8 @@ import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { chunksIn, manifestChunks } from './chunker.ts';
-import { systemDisk, type Disk } from './disk.ts';
-import { makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
+import { readOnly, systemDisk, type Disk } from './disk.ts';
+import { isDone, makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
 import { PackWriter, type OnSealed } from './pack-writer.ts';
@@ -61,6 +61,8 @@ export interface StoreOptions {
   hashesIn: (manifest: Buffer) => Iterable<string>;
   /** Default `systemDisk`. */
   disk?: Disk;
+  /** Nothing is written, not even a lock: what was found damaged is known to this process only. Default false. */
+  readOnly?: boolean;
   /** For the wait for a lock. Default: the host's. */
   clock?: Clock;
   /** UUIDs, for the names of packs and folders: never the same twice, over all processes. Default: random ones. */
@@ -105,7 +107,8 @@ export class Store<V extends Version> {
 
   private constructor(directory: string, options: StoreOptions) {
     this.directory = directory;
-    this.disk = options.disk ?? systemDisk;
+    const { disk = systemDisk } = options;
+    this.disk = options.readOnly === true ? readOnly(disk) : disk;
     this.clock = options.clock ?? systemClock;
     this.#options = options;
     this.#versions = join(directory, 'versions');
@@ -117,17 +120,13 @@ export class Store<V extends Version> {
 
   /**
    * Opens a store, or makes one in an empty or missing folder. A folder of something else, or a store of another kind, is an
-   * error.
+   * error. One that is there is opened to be read whatever of it can be written: on a disk that is full, or read only.
    */
   static async open<V extends Version>(directory: string, options: StoreOptions): Promise<Store<V>> {
     const store = new Store<V>(directory, options);
-    const { disk } = store;
-    await makeFolder(directory, disk, 0o700);
     await store.#checkFormat();
-    for (const folder of folders) await disk.mkdir(join(directory, folder), { recursive: true });
-    await sync(directory, disk);
-    await store.writer.start();
-    await store.index.refresh();
+    await isDone(store.#makeFolders());
+    await store.takeOver();
     return store;
   }
 
@@ -401,12 +400,18 @@ export class Store<V extends Version> {
 
   /** Only in an empty folder, or where the rest is a store's; several processes may come to it at once. */
   async #makeFormat(file: string, format: object): Promise<void> {
+    if (this.#options.readOnly !== true) await makeFolder(this.directory, this.disk, 0o700);
     for (const name of await this.disk.readdir(this.directory))
       if (!name.startsWith('.') && !folders.includes(name) && !/^lock$|\.lock$/.test(name) && !(await this.#isRecord(name)))
         throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
     await this.mutex.run(async () => {
       if ((await readIfThere(file, this.disk)) === undefined) await replaceFile(file, seal(format), this.disk);
     });
+  }
+
+  async #makeFolders(): Promise<void> {
+    for (const folder of folders) await this.disk.mkdir(join(this.directory, folder), { recursive: true });
+    await sync(this.directory, this.disk);
   }
 
   async #isRecord(name: string): Promise<boolean> {

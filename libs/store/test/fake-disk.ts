@@ -71,7 +71,7 @@ export interface FakeDiskOptions {
 export class FakeDisk implements Disk {
   /** Default: all calls take effect at once. */
   onCall: OnCall = (_, effect) => effect();
-  /** A disk that gets full takes a part of what is written, and then rejects with `ENOSPC`. */
+  /** A disk that gets full takes a part of what is written, and then rejects with `ENOSPC`; no file or folder can be made then. */
   bytesMax = Infinity;
   readonly #options: Required<FakeDiskOptions>;
   #root = newFolder(0);
@@ -303,13 +303,14 @@ export class FakeDisk implements Disk {
     const place = this.#placeOf(path, syscall);
     const there = place.folder.names.get(place.name);
     if (there !== undefined) return fileOf(there, syscall, path);
-    if (this.bytesMax < Infinity && this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
+    if (this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', syscall, path);
     const entry: File = { kind: 'file', contents: [Buffer.alloc(0)], mtimeMs: this.#options.nowMs(), isLocked: false };
     this.#change({ added: { ...place, entry } });
     return entry;
   }
 
   #makeFolder(path: string): void {
+    if (this.usedBytes() >= this.bytesMax) throw diskError('ENOSPC', 'mkdir', path);
     const place = this.#placeOf(path, 'mkdir');
     this.#change({ added: { ...place, entry: newFolder(this.#options.nowMs()) } });
   }

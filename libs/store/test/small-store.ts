@@ -35,6 +35,9 @@ const options: StoreOptions = {
 /** `Class` may be a mutant. */
 export const openStore = (directory: string, disk: Disk = systemDisk, Class = Store): Promise<Store<Version>> =>
   Class.open(directory, { ...options, disk });
+/** Only to read. */
+export const openReadOnly = (directory: string, disk: Disk = systemDisk): Promise<Store<Version>> =>
+  Store.open(directory, { ...options, disk, readOnly: true });
 
 /** For `sweep`: everything is old enough. */
 export const afterGrace = { nowMs: Number.MAX_SAFE_INTEGER, graceMs: 0 };
