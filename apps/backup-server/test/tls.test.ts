@@ -37,7 +37,11 @@ beforeEach(async () => {
   const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
   running = [
-    makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, makeKey(master, 'node-desk'), host),
+    makeNode(
+      { name: 'desk', listen: node, root: join(folder, 'root'), cache: join(folder, 'cache') },
+      makeKey(master, 'node-desk'),
+      host,
+    ),
     makeRoles(['backup-requester', 'nodes-manager', 'server'], {
       ...host,
       settings,
@@ -68,7 +72,7 @@ async function admin(name: string, ...args: readonly string[]): Promise<unknown>
 
 it('has no node on a root that is not there: wrong usage', () => {
   const host = { log: silentLogger, clock: systemClock };
-  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: undefined };
+  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: join(folder, 'cache') };
   expect(() => makeNode(node, master, host)).toThrow(expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }));
 });
 

@@ -1,7 +1,7 @@
 /** What an admin asks of a server, on a connection of its own. */
 import type { Channel } from '../channel/channel.ts';
-import { parseManifest, type Entry } from '../domain/manifest.ts';
-import { unpackBytes, unpackJson, type Head } from '../messages.ts';
+import { ManifestReader, type Entry } from '../domain/manifest.ts';
+import { unpackJson, unpackPiece, type Head } from '../messages.ts';
 import type { Version } from '../versions.ts';
 
 /** One command and its answer. */
@@ -31,9 +31,13 @@ export async function askVersion(
   await channel.send({ kind: 'fetch', ...asked, ...(number !== undefined && { version: number }) });
   const { head, body } = await channel.expect('version');
   const version = unpackJson(body) as Version;
-  for (const pieces: Buffer[] = []; ;) {
+  const [reader, entries] = [new ManifestReader(), [] as Entry[]];
+  for (;;) {
+    await channel.send({ kind: 'more' });
     const { head: piece, body: bytes } = await channel.expect('manifest');
-    pieces.push(unpackBytes(bytes));
-    if (!piece.more) return { version, entries: parseManifest(Buffer.concat(pieces).toString()), damaged: head.damaged };
+    if (!piece.more) break;
+    for (const entry of reader.push(unpackPiece(bytes))) entries.push(entry);
   }
+  reader.end();
+  return { version, entries, damaged: head.damaged };
 }

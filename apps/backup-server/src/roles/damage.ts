@@ -20,8 +20,8 @@ export interface Damaged {
 export const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
   entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
 
-export function damagedText(version: Damaged, damaged: readonly Entry[]): string {
-  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${path === '' ? version.path : path}`);
+export function damagedText(version: Damaged, damaged: readonly string[]): string {
+  const names = damaged.slice(0, namedMax).map((path) => `  ${path}`);
   const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
   return [
     `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,

@@ -8,10 +8,20 @@ import type { FramedServer } from '@lab/protocol';
 import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
 import type { Channel } from '../channel/channel.ts';
 import { damagedText, isDamaged, isSound, lostVersion } from './damage.ts';
-import { manifestText } from '../domain/manifest.ts';
+import { manifestLine } from '../domain/manifest.ts';
 import { normalPath } from '../domain/paths.ts';
 import { registered } from '../domain/registry.ts';
-import { decode, encode, manifestPieces, packJson, unpackHashes, unpackJson, type Head, type Message } from '../messages.ts';
+import {
+  decode,
+  encode,
+  manifestPieces,
+  packJson,
+  pieceBytes,
+  unpackHashes,
+  unpackJson,
+  type Head,
+  type Message,
+} from '../messages.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
 import { entriesOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
 import type { RegistryView } from './nodes-manager.ts';
@@ -223,8 +233,10 @@ export class ServerRole implements Role {
 
   async #filesWith(version: Version, missing: ReadonlySet<string>): Promise<string[]> {
     if (version.manifest.some((hash) => missing.has(hash))) return ['all of them: the manifest is damaged'];
-    const entries = await entriesOf(this.#parts.store, version);
-    return entries.flatMap((entry) => (isDamaged(entry, missing) ? [entry.path === '' ? version.path : entry.path] : []));
+    const names: string[] = [];
+    for await (const entry of entriesOf(this.#parts.store, version))
+      if (isDamaged(entry, missing)) names.push(entry.path === '' ? version.path : entry.path);
+    return names;
   }
 
   async #verify(channel: Channel): Promise<VerifyResult> {
@@ -252,13 +264,10 @@ export class ServerRole implements Role {
     const missing = new Set(await store.missingOf(version));
     if (version.manifest.some((hash) => missing.has(hash)))
       throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
-    const entries = await entriesOf(store, version);
-    const damaged = entries.filter((entry) => isDamaged(entry, missing));
+    const damaged = missing.size === 0 ? [] : await this.#filesWith(version, missing);
     if (damaged.length > 0 && !command.partial) throw new CommandError(damagedText(version, damaged));
     await channel.send({ kind: 'version', damaged: damaged.length }, packJson(version));
-    const sound = entries.filter((entry) => !isDamaged(entry, missing));
-    for (const { head, body } of manifestPieces(manifestText(sound))) await channel.send(head, body);
-    await this.#serveBlobs(channel);
+    await this.#serveVersion(channel, soundPieces(store, version, missing));
   }
 
   async #choose(command: Head<'fetch'>): Promise<Version> {
@@ -275,20 +284,22 @@ export class ServerRole implements Role {
     return version;
   }
 
-  async #serveBlobs(channel: Channel): Promise<void> {
+  /** Whatever the admin asks for of it. */
+  async #serveVersion(channel: Channel, manifest: AsyncGenerator<Buffer>): Promise<void> {
     const { store } = this.#parts;
-    for (
-      let next = await channel.receive('need', 'suspect');
-      next !== undefined;
-      next = await channel.receive('need', 'suspect')
-    ) {
-      if (next.head.kind === 'suspect') {
+    const kinds = ['more', 'need', 'suspect'] as const;
+    for (let next = await channel.receive(...kinds); next !== undefined; next = await channel.receive(...kinds)) {
+      if (next.head.kind === 'more') {
+        const piece = await manifest.next();
+        if (piece.done === true) await channel.send({ kind: 'manifest', more: false });
+        else await channel.send({ kind: 'manifest', more: true }, piece.value);
+      } else if (next.head.kind === 'suspect') {
         await this.#lookAgain(next.head.hash);
         await this.#answer(channel, null);
-        continue;
+      } else {
+        for await (const { bytes } of store.bundlesWith(unpackHashes(next.body))) await channel.send({ kind: 'bundle' }, bytes);
+        await channel.send({ kind: 'sent' });
       }
-      for await (const { bytes } of store.bundlesWith(unpackHashes(next.body))) await channel.send({ kind: 'bundle' }, bytes);
-      await channel.send({ kind: 'sent' });
     }
   }
 
@@ -301,6 +312,18 @@ export class ServerRole implements Role {
       await scrub(store, Number.parseInt(pack.slice(0, 2), 16));
     }
   }
+}
+
+/** The manifest of a version, without what is damaged. */
+async function* soundPieces(store: BackupStore, version: Version, missing: ReadonlySet<string>): AsyncGenerator<Buffer> {
+  let lines = '';
+  for await (const entry of entriesOf(store, version)) {
+    if (!isDamaged(entry, missing)) lines += manifestLine(entry);
+    if (lines.length < pieceBytes) continue;
+    yield* manifestPieces(lines);
+    lines = '';
+  }
+  yield* manifestPieces(lines);
 }
 
 function pathKey({ node, path }: Key): Key {
