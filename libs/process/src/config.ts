@@ -6,7 +6,7 @@
  * environment uses for other things. With `.meta({ operand: 'file' })` a word that is no flag is the value of that key: of a list, each such word.
  *
  * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
- * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`). In the environment a boolean is `true` or `false`, `1` or `0`, and an
+ * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`); one `.meta({ commas: false })` is only repeated. In the environment a boolean is `true` or `false`, `1` or `0`, and an
  * empty variable is as good as none, for that is what compose makes of one that is not set.
  */
 import type { z } from 'zod';
@@ -33,9 +33,9 @@ export interface ConfigSource {
 export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: ConfigSource): z.infer<S> {
   const settings = settingsOf(schema);
   const { given, problems } = readFlags(settings, args);
-  for (const { key, variable, kind } of settings) {
+  for (const { key, variable, kind, commas } of settings) {
     const text = variable === undefined ? undefined : env[variable];
-    if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? text.split(',') : text);
+    if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? valuesIn(text, commas) : text);
   }
   const raw = Object.fromEntries(
     settings.map(({ key, kind }) => [key, kind === 'boolean' ? truthOf(given.get(key)) : given.get(key)]),
@@ -74,6 +74,8 @@ interface Setting {
   /** In the environment; undefined where the schema has flags only. */
   variable: string | undefined;
   kind: 'boolean' | 'list' | 'single';
+  /** Of a list, what its values are between. */
+  commas: boolean;
   /** The flag with its value: `--port NUMBER`; of an operand only the value. */
   example: string;
   /** Words that are no flags are values of this one. */
@@ -91,13 +93,13 @@ function settingsOf(schema: z.ZodObject): Setting[] {
     const layers = layersOf(field as z.ZodType);
     const innermost = layers.at(-1)!.def;
     const kind = innermost.type === 'boolean' ? 'boolean' : innermost.type === 'array' ? 'list' : 'single';
+    const form = { kind, operand: key === operand, commas: !layers.some((layer) => layer.commas === false) } as const;
     return {
       key,
       flag: `--${words.join('-')}`,
       variable: flagsOnly ? undefined : words.join('_').toUpperCase(),
-      kind,
-      example: exampleOf(words, kind, innermost, key === operand),
-      operand: key === operand,
+      ...form,
+      example: exampleOf(words, form, innermost),
       description: layers.find((layer) => layer.description !== undefined)?.description ?? '',
       required: !(field as z.ZodType).safeParse(undefined).success,
       fallback: fallbackOf(layers),
@@ -109,24 +111,29 @@ function settingsOf(schema: z.ZodObject): Setting[] {
 interface Layer {
   def: z.core.$ZodTypes['_zod']['def'];
   description: string | undefined;
+  commas: unknown;
 }
 
 /** A field and what it wraps: `optional`, `default`, `prefault` and `transform` each are a layer around another schema. */
 function layersOf(field: z.core.$ZodType): Layer[] {
   const { def, description } = field as z.core.$ZodTypes & { def: Layer['def']; description?: string };
-  const layer = { def, description };
+  const layer = { def, description, commas: (field as z.ZodType).meta?.()?.['commas'] };
   if (def.type === 'pipe') return [layer, ...layersOf(def.in)];
   return 'innerType' in def ? [layer, ...layersOf(def.innerType)] : [layer];
 }
 
-function exampleOf(words: readonly string[], kind: Setting['kind'], def: Layer['def'], isOperand: boolean): string {
-  if (isOperand) return `${words.join('-').toUpperCase()}${kind === 'list' ? '...' : ''}`;
-  return kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(def)}`;
+function exampleOf(
+  words: readonly string[],
+  { kind, operand, commas }: Pick<Setting, 'kind' | 'operand' | 'commas'>,
+  def: Layer['def'],
+): string {
+  if (operand) return `${words.join('-').toUpperCase()}${kind === 'list' ? '...' : ''}`;
+  return kind === 'boolean' ? `--[no-]${words.join('-')}` : `--${words.join('-')} ${placeholderOf(def, commas)}`;
 }
 
-function placeholderOf(def: Layer['def']): string {
+function placeholderOf(def: Layer['def'], commas: boolean): string {
   if (def.type === 'enum') return Object.values(def.entries).join('|');
-  if (def.type === 'array') return 'VALUE,...';
+  if (def.type === 'array') return commas ? 'VALUE,...' : 'VALUE';
   return def.type === 'number' ? 'NUMBER' : 'VALUE';
 }
 
@@ -162,11 +169,14 @@ function readFlags(settings: readonly Setting[], args: readonly string[]): { giv
     else if (negated !== undefined) problems.push(`${flag} takes no value: leave out "=${value}"`);
     else if (setting.kind === 'boolean') given.set(setting.key, value ?? 'true');
     else if (value === undefined || value === '') problems.push(`${flag} needs a value: ${setting.example}`);
-    else if (setting.kind === 'list') given.set(setting.key, [...(given.get(setting.key) ?? []), ...value.split(',')]);
+    else if (setting.kind === 'list')
+      given.set(setting.key, [...(given.get(setting.key) ?? []), ...valuesIn(value, setting.commas)]);
     else given.set(setting.key, value);
   }
   return { given, problems };
 }
+
+const valuesIn = (text: string, commas: boolean): string[] => (commas ? text.split(',') : [text]);
 
 function unknownFlag(flag: string, settings: readonly Setting[]): string {
   const suggestion = closest(
