@@ -1,18 +1,17 @@
 /**
- * Which pack a blob is in, for all packs of the store, in memory: two million in 110 to 220 MB. Several
+ * Which pack a blob is in, for all packs of the store, in memory: about 150 bytes a blob, so two million in 300 MB. Several
  * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
 import { isDone, readIfThere, replaceFile, unlessGone } from './durable.ts';
 import type { Disk } from './disk.ts';
 import { encodeHeader, MalformedBundleError } from './bundle.ts';
-import { HashTable } from './hash-table.ts';
-import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
+import { bytesOfBundle, decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
 /** Where a blob is that no pack has: a version needs it, and it is gone. */
 const nowhere = 'missing';
-/** Blobs of which it is kept, for reading, in what bundle they are: some 150 bytes each. */
-const parsedMax = 200_000;
+/** Indexes of packs that are kept parsed, for reading: each about 100 KB. */
+const parsedMax = 64;
 
 /** More than the largest blob has bytes. */
 const sizeUnit = 2 ** 23;
@@ -20,14 +19,16 @@ const sizeUnit = 2 ** 23;
 /** What is known of all packs; made anew aside, and put in place as a whole. */
 interface Known {
   names: string[];
+  /** Of all packs. */
+  bytes: number;
   numberOf: Map<string, number>;
-  /** Of each blob its pack's number, times `sizeUnit`, and its size. */
-  placeOf: HashTable;
+  /** Of each blob its pack's number, times `sizeUnit`, and its size: one number takes less memory than two. */
+  placeOf: Map<string, number>;
   /** The marks that it was made by, `<pack>-<hash>`. */
   marks: ReadonlySet<string>;
 }
 
-const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], numberOf: new Map(), placeOf: new HashTable(), marks });
+const nothing = (marks: ReadonlySet<string>): Known => ({ names: [], bytes: 0, numberOf: new Map(), placeOf: new Map(), marks });
 
 export class BlobIndex {
   readonly #disk: Disk;
@@ -36,6 +37,8 @@ export class BlobIndex {
   #known = nothing(new Set());
   /** While it is made. */
   #anew: Known | undefined;
+  /** How often packs went, or what is known to be damaged was another. */
+  changes = 0;
   #marks = new Set<string>();
   /** Those of its own that the disk would not take. */
   readonly #unwritten = new Set<string>();
@@ -43,7 +46,6 @@ export class BlobIndex {
   /** Indexes that were found damaged, until a scrub reports them, and whether they could be put right. */
   readonly damagedIndexes = new Map<string, boolean>();
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
-  #parsedBlobs = 0;
   #lastRefresh: Promise<void> = Promise.resolve();
   /** One that has not begun: who asks for one now is served by it. */
   #nextRefresh: Promise<void> | undefined;
@@ -71,6 +73,11 @@ export class BlobIndex {
 
   get packs(): readonly string[] {
     return [...this.#known.numberOf.keys()];
+  }
+
+  /** Of all packs, without what no index names. */
+  get bytes(): number {
+    return this.#known.bytes;
   }
 
   /** Something was found damaged or missing, and is not known to be whole again. */
@@ -111,6 +118,7 @@ export class BlobIndex {
     const name = `${pack ?? nowhere}-${hash}`;
     if (!(await isDone(this.#disk.writeFile(join(this.#damaged, name), '')))) this.#unwritten.add(name);
     this.#marks.add(name);
+    this.changes++;
     this.#markedHashes.add(hash);
     if (pack !== undefined && this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
   }
@@ -135,13 +143,8 @@ export class BlobIndex {
     if (blobs === undefined) {
       const bundles = await this.bundlesOf(pack);
       blobs = new Map(bundles.flatMap((bundle) => bundle.header.blobs.map((blob) => [blob.hash, bundle] as const)));
+      if (this.#parsed.size >= parsedMax) this.#parsed.delete(this.#parsed.keys().next().value!);
       this.#parsed.set(pack, blobs);
-      this.#parsedBlobs += blobs.size;
-      for (const [oldest, { size }] of this.#parsed) {
-        if (this.#parsedBlobs <= parsedMax || oldest === pack) break;
-        this.#parsed.delete(oldest);
-        this.#parsedBlobs -= size;
-      }
     }
     return blobs.get(hash);
   }
@@ -197,11 +200,11 @@ export class BlobIndex {
     const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
     const otherMarks = marks.size !== this.#known.marks.size || [...marks].some((mark) => !this.#known.marks.has(mark));
     if (!gone && !otherMarks) return this.#load(this.#known, there);
+    this.changes++;
     const anew = (this.#anew = nothing(new Set(marks)));
     try {
       await this.#load(anew, there);
       this.#parsed.clear();
-      this.#parsedBlobs = 0;
       this.#known = anew;
     } finally {
       this.#anew = undefined;
@@ -224,6 +227,7 @@ export class BlobIndex {
     if (number === undefined) {
       number = known.names.push(pack) - 1;
       known.numberOf.set(pack, number);
+      for (const bundle of bundles) known.bytes += bytesOfBundle(bundle);
     }
     for (const { header } of bundles)
       for (const { hash, bytes } of header.blobs)
@@ -234,5 +238,6 @@ export class BlobIndex {
     await isDone(this.#disk.rm(join(this.#damaged, mark), { force: true }));
     this.#unwritten.delete(mark);
     this.#marks.delete(mark);
+    this.changes++;
   }
 }

@@ -19,8 +19,6 @@ import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from '.
  * any more.
  */
 const packBytes = 16 * 1024 * 1024;
-/** Or when it has so many blobs, which may be tiny: its index is read as a whole. */
-const packBlobs = 65_536;
 /** Packs that are being synced while the next one is written. */
 const sealingMax = 2;
 
@@ -28,7 +26,6 @@ interface OpenPack {
   id: string;
   file: DiskFile;
   size: number;
-  blobs: number;
   bundles: PackedBundle[];
   /** All that was given a place so far. */
   written: Promise<void>;
@@ -57,8 +54,8 @@ export class PackWriter {
   readonly #sealing = new Set<Promise<void>>();
   /** Of a pack that could not be closed, for the next flush. */
   #failure: Error | undefined;
-  /** Blobs that are written, and not yet in a pack that counts, and their sizes. */
-  readonly #pending = new Map<string, number>();
+  /** Blobs that are written, and not yet in a pack that counts. */
+  readonly #pending = new Set<string>();
 
   constructor(directory: string, disk: Disk, onSealed: OnSealed, newId: () => string = randomUUID) {
     this.#disk = disk;
@@ -93,9 +90,9 @@ export class PackWriter {
     await sync(this.#folder, this.#disk);
   }
 
-  /** Bytes of a blob that has been given to `append`, in a bundle. It is durable after the next `flush`. */
-  sizeOf(hash: string): number | undefined {
-    return this.#pending.get(hash);
+  /** Whether a bundle with this blob has been given to `append`. It is durable after the next `flush`. */
+  has(hash: string): boolean {
+    return this.#pending.has(hash);
   }
 
   /**
@@ -103,7 +100,7 @@ export class PackWriter {
    * survives the end of this process, and after `flush` that of the machine.
    */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
-    for (const { hash, bytes } of header.blobs) this.#pending.set(hash, bytes);
+    for (const { hash } of header.blobs) this.#pending.add(hash);
     const placing = this.#place(bundle, header);
     this.#placing.add(placing);
     try {
@@ -133,13 +130,12 @@ export class PackWriter {
     const pack = await this.#openPack();
     const offset = pack.size;
     pack.size += bundle.length;
-    pack.blobs += header.blobs.length;
     pack.bundles.push({ offset, header });
     const own = writeAll(pack.file, bundle, offset);
     const written = Promise.all([pack.written, own]).then(() => {});
     written.catch(() => undefined);
     pack.written = written;
-    if (pack.size >= packBytes || pack.blobs >= packBlobs) this.#beginSeal();
+    if (pack.size >= packBytes) this.#beginSeal();
     return { written };
   }
 
@@ -225,7 +221,6 @@ export class PackWriter {
       id,
       file: await this.#disk.open(join(this.#folder, `${id}.pack`), 'wx+'),
       size: 0,
-      blobs: 0,
       bundles: [],
       written: Promise.resolve(),
     };

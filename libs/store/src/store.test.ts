@@ -20,7 +20,6 @@ import {
   text,
   versionsIn,
   type Files,
-  whole,
 } from '../test/small-store.ts';
 import { encodeBundle, MalformedBundleError } from './bundle.ts';
 import { sweep } from './housekeeping.ts';
@@ -67,7 +66,7 @@ describe('a version', () => {
   it('of nothing at all is one too', async () => {
     const store = await open();
     await backUp(store, name, new Map());
-    expect(await whole(store.manifestOf(await onlyVersion(store)))).toEqual(manifestFor(new Map()));
+    expect(await store.manifestOf(await onlyVersion(store))).toEqual(manifestFor(new Map()));
   });
 
   it('is one of the two that are based on the same; the other is superseded', async () => {
@@ -198,20 +197,23 @@ describe('retention', () => {
     expect(await store.newest(name)).toMatchObject({ number: 7, version: { version: 7 } });
   });
 
-  it('that is shortened removes what is too much with the next version, and of this path only', async () => {
+  it('removes what is chosen, of this name only, and gives no number again', async () => {
     const store = await open();
     const elsewhere = 'other docs';
     for (const each of [name, elsewhere])
       for (let number = 1; number <= 4; number++) await backUp(store, each, filesOf({ a: `v${number}` }));
-    const { record, hashes } = await recordOf(store, name, filesOf({ a: 'v1' }));
-    expect(await store.commit(record, { base: 4, hashes, keep: 1 })).toEqual({ version: 5, removed: 4 });
+    expect(await store.forget(name, (versions) => versions.map(({ version }) => version).filter((number) => number < 4))).toBe(3);
+    expect(await store.forget(name, () => [])).toBe(0);
     expect((await versionsIn(store)).map((version) => `${version.name} ${version.version}`).toSorted()).toEqual([
-      'docs 5',
+      'docs 4',
       'other docs 1',
       'other docs 2',
       'other docs 3',
       'other docs 4',
     ]);
+    expect(await store.forget(elsewhere, () => [4, 2])).toBe(2);
+    expect(await store.newest(elsewhere)).toMatchObject({ number: 4, version: { version: 3 } });
+    expect(await backUp(store, elsewhere, filesOf({ a: 'v5' }))).toBe(5);
   });
 
   it('forgets a name as a whole, and no other', async () => {
@@ -231,12 +233,12 @@ describe('content', () => {
     const store = await open();
     const files = filesOf({ a: noise(seededRandom(2), 100_000), b: noise(seededRandom(3), 50_000) });
     await backUp(store, name, files, { blobsInBundle: 50 });
-    const { bytes } = await store.usage();
+    const { bytes } = store.usage();
     expect(bytes).toBeGreaterThan(150_000);
     await backUp(store, name, new Map([...files, ['copy', files.get('a')!]]));
     await backUp(store, 'other docs', files);
     await backUp(store, 'else/where', new Map([['renamed', files.get('b')!]]));
-    expect((await store.usage()).bytes).toBeLessThan(bytes * 1.2);
+    expect(store.usage().bytes).toBeLessThan(bytes * 1.2);
     expect(await versionsIn(store)).toHaveLength(4);
   });
 
@@ -246,7 +248,7 @@ describe('content', () => {
     const sizes = await Promise.all([store.keep(bundle), store.keep(bundle), store.keep(bundle)]);
     expect(sizes.toSorted((a, b) => a - b)).toEqual([0, 0, bundle.length]);
     await store.writer.flush();
-    expect((await store.usage()).bytes).toBe(bundle.length);
+    expect(store.usage().bytes).toBe(bundle.length);
   });
 
   it('that is new is kept of a bundle, and the rest left out', async () => {
@@ -268,7 +270,7 @@ describe('content', () => {
     await expect(store.keep(Buffer.from('rubbish'))).rejects.toThrow(MalformedBundleError);
     expect(store.lacks(good.hash)).toBe(true);
     await store.writer.flush();
-    expect(await store.usage()).toEqual({ packs: 0, bytes: 0 });
+    expect(store.usage()).toEqual({ packs: 0, bytes: 0 });
   });
 
   it('is readable before it is flushed, and lacked until then by others only', async () => {

@@ -10,10 +10,10 @@
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
-import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
+import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
+import { chunksIn, manifestChunks } from './chunker.ts';
 import { readOnly, systemDisk, type Disk } from './disk.ts';
 import { isDone, makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
-import { ManifestWriter } from './manifest-writer.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
 import { PackWriter, type OnSealed } from './pack-writer.ts';
@@ -57,8 +57,8 @@ export class MissingBlobsError extends Error {
 export interface StoreOptions {
   /** What its versions are of, in a few words. They stand in the file `format`: a store of another kind is refused. */
   kind: string;
-  /** The hashes that a manifest names, which comes in pieces: no sweep takes them. Throws where it is no manifest. */
-  hashesIn: (manifest: AsyncIterable<Uint8Array>) => AsyncIterable<string>;
+  /** The hashes that a manifest names, beside its own blobs: no sweep takes them. Throws where it is no manifest. */
+  hashesIn: (manifest: Buffer) => Iterable<string>;
   /** Default `systemDisk`. */
   disk?: Disk;
   /** Nothing is written, not even a lock: what was found damaged is known to this process only. Default false. */
@@ -156,7 +156,7 @@ export class Store<V extends Version> {
 
   /** Whether a blob has still to be kept: no pack has a sound copy of it, nor one that is being written. */
   lacks(hash: string): boolean {
-    return this.sizeOf(hash) === undefined;
+    return !this.index.has(hash) && !this.writer.has(hash);
   }
 
   /**
@@ -181,28 +181,39 @@ export class Store<V extends Version> {
     return this.writer.flush();
   }
 
-  /** Keeps a manifest as it comes. */
-  writeManifest(): ManifestWriter {
-    return new ManifestWriter(this);
+  /** Keeps a manifest, in blobs that are cut by its content; their hashes, in order, and the bytes that the store grew by. */
+  async keepManifest(manifest: Uint8Array): Promise<{ hashes: string[]; storedBytes: number }> {
+    const hashes: string[] = [];
+    let storedBytes = 0;
+    let blobs: Blob[] = [];
+    const flush = async (): Promise<void> => {
+      if (blobs.length > 0) storedBytes += await this.keep(encodeBundle(blobs));
+      blobs = [];
+    };
+    for (const bytes of chunksIn(manifest, manifestChunks)) {
+      const hash = hashOf(bytes);
+      hashes.push(hash);
+      if (!this.lacks(hash)) continue;
+      blobs.push({ hash, bytes });
+      if (blobs.reduce((sum, blob) => sum + blob.bytes.length, 0) >= bundleBytes) await flush();
+    }
+    await flush();
+    return { hashes, storedBytes };
   }
 
   /**
    * Makes the version that follows `base`, once all that was kept is durable. Rejects with `SupersededError` when the newest
    * version is another by now, and with `MissingBlobsError` when one of `hashes`, which are those that its manifest names, went
-   * away meanwhile. Keeps the newest `keep` versions of its name; how many went is `removed`.
+   * away meanwhile. Resolves with its number.
    */
-  async commit(
-    record: V,
-    { base, hashes, keep }: { base: number; hashes: Iterable<string>; keep?: number | undefined },
-  ): Promise<{ version: number; removed: number }> {
+  async commit(record: V, { base, hashes }: { base: number; hashes: Iterable<string> }): Promise<number> {
     await this.writer.flush();
     return this.mutex.run(async () => {
       const folder = await this.#folderOf(record.name);
-      const numbers = await this.#numbersIn(folder);
-      const newest = numbers.at(-1) ?? (await this.#nameOf(folder)).last;
+      const newest = await this.#lastOf(folder);
       if (newest !== base) throw new SupersededError(`version ${newest} was made meanwhile`);
       await this.index.refresh();
-      const missing = [...this.#missing(hashes), ...this.#missing(record.manifest)];
+      const missing = [...hashes, ...record.manifest].filter((hash) => !this.index.has(hash));
       if (missing.length > 0)
         throw new MissingBlobsError(`${missing.length} blobs that the version relies on were removed meanwhile`, missing);
       const version = base + 1;
@@ -214,37 +225,39 @@ export class Store<V extends Version> {
       await this.disk.link(aside, join(folder, String(version)));
       await this.disk.rm(aside);
       await sync(folder, this.disk);
-      const surplus = keep === undefined ? [] : [...numbers, version].slice(0, -keep);
-      for (const number of surplus) await this.disk.rm(join(folder, String(number)));
-      if (surplus.length > 0) await sync(folder, this.disk);
-      return { version, removed: surplus.length };
+      return version;
     });
   }
 
   /**
-   * Removes all versions of a name, and tells how many; their blobs go when a sweep finds that nothing needs them. Numbers are
-   * not given again: whoever still holds an old one would take the new version for it.
+   * Removes those versions of a name whose numbers `which` gives, without it all; how many went. Their blobs go when a sweep finds
+   * that nothing needs them. Numbers are not given again: whoever still holds an old one would take the new version for it.
    */
-  async forget(name: string): Promise<number> {
+  async forget(name: string, which?: (versions: readonly (Stored<V> | LostVersion)[]) => readonly number[]): Promise<number> {
     const folder = join(this.#versions, folderName(name));
     return this.mutex.run(async () => {
       const numbers = await this.#numbersIn(folder);
-      await this.#folderOf(name);
-      // One more than was given: a version that is being made has lost its base.
-      const last = (numbers.at(-1) ?? (await this.#nameOf(folder)).last) + 1;
-      await replaceFile(join(folder, 'name'), seal({ name, last } satisfies Name), this.disk);
-      for (const number of numbers) await this.disk.rm(join(folder, String(number)));
-      await sync(folder, this.disk);
-      return numbers.length;
+      const chosen = new Set(which?.(await this.versions(name)) ?? numbers);
+      const doomed = numbers.filter((number) => chosen.has(number));
+      const isAll = which === undefined || (doomed.length > 0 && doomed.length === numbers.length);
+      if (isAll || doomed.includes(numbers.at(-1)!)) {
+        await this.#folderOf(name);
+        // With all of them, one more than was given: a version that is being made has lost its base.
+        const last = (await this.#lastOf(folder)) + (isAll ? 1 : 0);
+        await replaceFile(join(folder, 'name'), seal({ name, last } satisfies Name), this.disk);
+      }
+      for (const number of doomed) await this.disk.rm(join(folder, String(number)));
+      if (doomed.length > 0) await sync(folder, this.disk);
+      return doomed.length;
     });
   }
 
   /** The newest version, if its record can be read, and the last number that was given. */
   async newest(name: string): Promise<{ number: number; version: Stored<V> | undefined }> {
     const folder = join(this.#versions, folderName(name));
-    const number = (await this.#numbersIn(folder)).at(-1);
-    if (number === undefined) return { number: (await this.#nameOf(folder)).last, version: undefined };
-    const record = await this.#recordOf(folder, name, number);
+    const newest = (await this.#numbersIn(folder)).at(-1);
+    const number = await this.#lastOf(folder);
+    const record = newest === undefined ? undefined : await this.#recordOf(folder, name, newest);
     return { number, version: record === undefined || isLost(record) ? undefined : record };
   }
 
@@ -264,34 +277,26 @@ export class Store<V extends Version> {
     return found;
   }
 
-  /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
-  async *manifestOf({ manifest }: Version): AsyncGenerator<Uint8Array> {
-    // What a bundle has beside the blob that is wanted is wanted next.
-    let beside = new Map<string, Uint8Array>();
-    for (const hash of manifest) {
-      if (!beside.has(hash)) beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
-      yield beside.get(hash)!;
-    }
+  /** The manifest of a version. Rejects with `MissingBlobsError` where it is damaged. */
+  async manifestOf({ manifest }: Version): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    for (const hash of manifest) parts.push(await this.readBlob(hash));
+    return Buffer.concat(parts);
   }
 
   /**
-   * All that a version needs: what its manifest names, and its manifest. Throws `MissingBlobsError` where that is damaged.
+   * All that a version needs: what its manifest names, and its manifest. Rejects with `MissingBlobsError` where that is
+   * damaged.
    */
-  async *hashesOf(version: Version): AsyncGenerator<string> {
-    yield* version.manifest;
-    yield* this.#options.hashesIn(this.manifestOf(version));
+  async hashesOf(version: Version): Promise<Set<string>> {
+    return new Set([...this.#options.hashesIn(await this.manifestOf(version)), ...version.manifest]);
   }
 
   /** Hashes that a version needs and no pack has; those of its manifest alone where that is damaged. */
   async missingOf(version: Version): Promise<string[]> {
-    const missing = new Set(this.#missing(version.manifest));
-    if (missing.size > 0) return [...missing];
-    for await (const hash of this.hashesOf(version)) if (!this.index.has(hash)) missing.add(hash);
-    return [...missing];
-  }
-
-  *#missing(hashes: Iterable<string>): Generator<string> {
-    for (const hash of hashes) if (!this.index.has(hash)) yield hash;
+    const lost = version.manifest.filter((hash) => !this.index.has(hash));
+    if (lost.length > 0) return lost;
+    return [...(await this.hashesOf(version))].filter((hash) => !this.index.has(hash));
   }
 
   /**
@@ -302,9 +307,14 @@ export class Store<V extends Version> {
     return this.index.hasMarks;
   }
 
-  /** Bytes of a blob; `undefined` where no pack has a sound copy, nor one that is being written. */
+  /** Another number says that what is known to be damaged or gone may have changed, as of the last refresh. */
+  get changes(): number {
+    return this.index.changes;
+  }
+
+  /** Bytes of a blob; `undefined` where no pack has a sound copy. */
   sizeOf(hash: string): number | undefined {
-    return this.index.sizeOf(hash) ?? this.writer.sizeOf(hash);
+    return this.index.sizeOf(hash);
   }
 
   /**
@@ -326,32 +336,20 @@ export class Store<V extends Version> {
 
   /** A blob, checked. A copy that turns out damaged is marked so, and another one looked for. */
   async readBlob(hash: string): Promise<Uint8Array> {
-    return (await this.#blobsBeside(hash)).find((blob) => blob.hash === hash)!.bytes;
-  }
-
-  /** The sound blobs of a bundle that has this one, and has it sound. */
-  async #blobsBeside(hash: string): Promise<Blob[]> {
     for (;;) {
       for await (const { pack, bundle, bytes } of this.bundlesWith([hash])) {
         const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
-        const blobs = blobsOf(bundle.header, payload).filter((each) => each !== undefined);
-        if (blobs.some((each) => each.hash === hash)) return blobs;
+        const blob = blobsOf(bundle.header, payload).find((each) => each?.hash === hash);
+        if (blob !== undefined) return blob.bytes;
         await this.index.mark(pack, hash);
       }
       await this.index.refresh();
     }
   }
 
-  /** Bytes in packs, and their number. */
-  async usage(): Promise<{ packs: number; bytes: number }> {
-    const folder = join(this.directory, 'packs');
-    let [packs, bytes] = [0, 0];
-    for (const name of await this.disk.readdir(folder)) {
-      if (!name.endsWith('.pack')) continue;
-      packs++;
-      bytes += (await unlessGone(this.disk.stat(join(folder, name)), { size: 0 })).size;
-    }
-    return { packs, bytes };
+  /** Bytes in packs, and their number, as of the last refresh. */
+  usage(): { packs: number; bytes: number } {
+    return { packs: this.index.packs.length, bytes: this.index.bytes };
   }
 
   async #locate(hashes: Iterable<string>): Promise<{ pack: string; bundle: PackedBundle; needed: string[] }[]> {
@@ -379,7 +377,7 @@ export class Store<V extends Version> {
   }
 
   async #placeAfterRefresh(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
-    if (this.writer.sizeOf(hash) !== undefined) await this.writer.flush();
+    if (this.writer.has(hash)) await this.writer.flush();
     await this.index.refresh();
     return this.#place(hash);
   }
@@ -430,6 +428,11 @@ export class Store<V extends Version> {
   async #nameOf(folder: string): Promise<Name> {
     const bytes = await readIfThere(join(folder, 'name'), this.disk);
     return { name: '?', last: 0, ...(bytes && (unseal(bytes)?.value as Name | undefined)) };
+  }
+
+  /** The last number that was given, be its version forgotten by now. */
+  async #lastOf(folder: string): Promise<number> {
+    return Math.max((await this.#numbersIn(folder)).at(-1) ?? 0, (await this.#nameOf(folder)).last);
   }
 
   async #numbersIn(folder: string): Promise<number[]> {

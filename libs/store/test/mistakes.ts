@@ -26,14 +26,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'gives a number again after all was forgotten',
     file: store,
-    right: '(await this.#nameOf(folder)).last;\n      if',
-    wrong: '0;\n      if',
+    right: '?? 0, (await this.#nameOf(folder)).last)',
+    wrong: '?? 0, 0)',
   },
   {
-    rule: 'removes the newest versions instead of the oldest',
+    rule: 'removes other versions than those that were chosen',
     file: store,
-    right: '[...numbers, version].slice(0, -keep)',
-    wrong: '[...numbers, version].slice(keep)',
+    right: 'numbers.filter((number) => chosen.has(number))',
+    wrong: 'numbers.filter((number) => !chosen.has(number))',
   },
   {
     rule: 'gives a file its name before it is durable',
@@ -76,13 +76,13 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'sweeps although a manifest cannot be read',
     file: housekeeping,
-    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return false;',
+    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return undefined;',
     wrong: 'if (version.manifest.some((hash) => !store.index.has(hash))) continue;',
   },
   {
     rule: 'sweeps what a version needs that was made meanwhile',
     file: housekeeping,
-    right: "doomed.delete(store.index.packOf(hash) ?? '');",
+    right: "for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');",
     wrong: '',
   },
   {

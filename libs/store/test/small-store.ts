@@ -27,17 +27,9 @@ export type Files = ReadonlyMap<string, Buffer>;
 type Manifest = [path: string, hashes: string[]][];
 
 const parse = (manifest: Buffer): Manifest => JSON.parse(manifest.toString()) as Manifest;
-/** All pieces of a manifest. */
-export async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for await (const piece of pieces) parts.push(piece);
-  return Buffer.concat(parts);
-}
 const options: StoreOptions = {
   kind: 'some small files',
-  async *hashesIn(manifest) {
-    for (const [, hashes] of parse(await whole(manifest))) yield* hashes;
-  },
+  hashesIn: (manifest) => parse(manifest).flatMap(([, hashes]) => hashes),
 };
 
 /** `Class` may be a mutant. */
@@ -124,7 +116,9 @@ export async function backUp(
   const newest = base ?? (await store.newest(name)).number;
   await keepBlobs(store, files, blobsInBundle);
   const { record, hashes } = await recordOf(store, name, files);
-  return (await store.commit(record, { base: newest, hashes, keep })).version;
+  const version = await store.commit(record, { base: newest, hashes });
+  if (keep !== undefined) await store.forget(name, (versions) => versions.slice(0, -keep).map((each) => each.version));
+  return version;
 }
 
 /** What `commit` takes; the manifest is kept. */
@@ -133,9 +127,7 @@ export async function recordOf(
   name: string,
   files: Files,
 ): Promise<{ record: Version; hashes: Set<string> }> {
-  const writer = store.writeManifest();
-  await writer.write(manifestFor(files));
-  const manifest = await writer.end();
+  const manifest = await store.keepManifest(manifestFor(files));
   const hashes = new Set([...files.values()].flatMap(blobsIn).map(({ hash }) => hash));
   return { record: { name, manifest: manifest.hashes }, hashes };
 }
@@ -147,7 +139,7 @@ export async function readBack(
   known = new Map<string, Uint8Array>(),
 ): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for (const [path, hashes] of parse(await whole(store.manifestOf(version)))) {
+  for (const [path, hashes] of parse(await store.manifestOf(version))) {
     const blobs: Uint8Array[] = [];
     for (const hash of hashes) {
       const bytes = known.get(hash) ?? (await store.readBlob(hash));
