@@ -73,41 +73,80 @@ export type KeyConfig = z.infer<typeof keyConfig>;
 
 // Admin.
 
-const admin = {
-  server: address.default('127.0.0.1:7500').describe('where the server is'),
-  keyFile,
-  json: z.boolean().default(false).describe('answer for programs'),
-};
-const flagsOnly = <S extends z.ZodRawShape>(shape: S) => z.object({ ...admin, ...shape }).meta({ environment: false });
+const json = z.boolean().default(false).describe('answer for programs');
+const flagsOnly = <S extends z.ZodRawShape>(shape: S) => z.object(shape).meta({ environment: false });
 const node = nodeName.describe('name of the node');
 const path = z.string().describe('path below the root of the node');
-const version = wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().describe('number of the version; default the newest');
-const partial = z.boolean().default(false).describe('of a damaged version, what is whole');
+const oneVersion = wholeNumber(1, Number.MAX_SAFE_INTEGER);
+const version = oneVersion.optional().describe('number of the version; default the newest');
+const keep = wholeNumber(1, 1_000_000).optional();
+const wanted = {
+  node,
+  path,
+  version,
+  only: z
+    .array(z.string())
+    .default([])
+    .meta({ commas: false })
+    .describe('path in the version, as "files" shows it: only this, and what is below; repeated, each of them'),
+  partial: z.boolean().default(false).describe('of a damaged version, what is whole'),
+};
+
+/** Of commands that read versions, with a server or without. */
+const reading = {
+  list: {
+    node: node.optional(),
+    path: path.optional(),
+    last: wholeNumber(1, 1_000_000).optional().describe('only the newest so many versions of each path'),
+  },
+  files: { node, path, version },
+  diff: { node, path, versions: z.array(oneVersion).length(2, 'two versions are needed: diff V1 V2').describe('two numbers') },
+  query: { ...wanted, saveTo: z.string().describe('FILE.tgz to write; one that exists is replaced') },
+  restore: { ...wanted, to: z.string().describe('folder, new or empty, or of this restore when it was broken off') },
+  verify: {},
+};
+
+const admin = { server: address.default('127.0.0.1:7500').describe('where the server is'), keyFile, json };
 
 export const adminConfigs = {
   register: flagsOnly({
+    ...admin,
     node,
     address: address.describe('where the node listens'),
     path,
     every: z.string().describe('30, 30s, 5m, 1h, 1d or a cron expression'),
-    keep: wholeNumber(1, 1_000_000).optional().describe('newest versions to keep; default all'),
+    keep: keep.describe('newest versions to keep; without any --keep, all'),
+    keepHourly: keep.describe('the newest of each of so many hours (UTC) that have one, beside what others keep'),
+    keepDaily: keep.describe('likewise of days'),
+    keepWeekly: keep.describe('likewise of weeks'),
+    keepMonthly: keep.describe('likewise of months'),
   }),
-  unregister: flagsOnly({ node, path, forget: z.boolean().default(false).describe('remove its versions, too') }),
-  backup: flagsOnly({ node, path }),
-  query: flagsOnly({
-    node,
-    path,
-    saveTo: z.string().describe('FILE.tgz to write; one that exists is replaced'),
-    version,
-    partial,
+  unregister: flagsOnly({ ...admin, node, path, forget: z.boolean().default(false).describe('remove its versions, too') }),
+  backup: flagsOnly({ ...admin, node, path }),
+  forget: flagsOnly({ ...admin, node, path, version: oneVersion.describe('number of the version that goes') }),
+  status: flagsOnly({
+    ...admin,
+    check: z.boolean().default(false).describe('exit 1 if a path is failing, damaged, or later than two intervals'),
   }),
-  restore: flagsOnly({
-    node,
-    path,
-    to: z.string().describe('folder, empty or not there, that gets what was in the path'),
-    version,
-    partial,
-  }),
-  plain: flagsOnly({}),
+  plain: flagsOnly(admin),
+  list: flagsOnly({ ...admin, ...reading.list }),
+  files: flagsOnly({ ...admin, ...reading.files }),
+  diff: flagsOnly({ ...admin, ...reading.diff }).meta({ environment: false, operand: 'versions' }),
+  query: flagsOnly({ ...admin, ...reading.query }),
+  restore: flagsOnly({ ...admin, ...reading.restore }),
+  verify: flagsOnly({ ...admin, ...reading.verify }),
 };
 export type AdminConfig = z.infer<typeof adminConfigs.plain>;
+
+const opened = { store: z.string().describe('folder of the store; nothing is written to it'), json };
+
+/** The same without a server. */
+export const openConfigs = {
+  list: flagsOnly({ ...opened, ...reading.list }),
+  files: flagsOnly({ ...opened, ...reading.files }),
+  diff: flagsOnly({ ...opened, ...reading.diff }).meta({ environment: false, operand: 'versions' }),
+  query: flagsOnly({ ...opened, ...reading.query }),
+  restore: flagsOnly({ ...opened, ...reading.restore }),
+  verify: flagsOnly({ ...opened, ...reading.verify }),
+};
+export type ReadingConfigs = { [K in keyof typeof openConfigs]: Omit<z.infer<(typeof openConfigs)[K]>, 'store'> };

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import {
   decode,
   encode,
-  manifestPieces,
+  pieces,
   notesSchema,
   packHashes,
   packJson,
@@ -13,8 +13,7 @@ import {
   unpackHashes,
   unpackJson,
   unpackOffer,
-  pieceBytes,
-  unpackPiece,
+  unpackBytes,
   unpackText,
   type Head,
   type Kind,
@@ -43,12 +42,15 @@ const heads: Head[] = [
   { kind: 'unregister', node: 'a', path: 'docs', forget: true },
   { kind: 'backupNow', node: 'a', path: 'docs' },
   { kind: 'list' },
+  { kind: 'list', node: 'a', path: 'docs', last: 3 },
+  { kind: 'forget', node: 'a', path: 'docs', version: 2 },
   { kind: 'status' },
   { kind: 'verify' },
   { kind: 'shutdown' },
-  { kind: 'answer' },
-  { kind: 'fetch', node: 'a', path: 'docs', version: 2, partial: false },
-  { kind: 'version', damaged: 0 },
+  { kind: 'answer', more: false },
+  { kind: 'fetch', node: 'a', path: 'docs', version: 2 },
+  { kind: 'version' },
+  { kind: 'damaged' },
   { kind: 'need' },
   { kind: 'sent' },
   { kind: 'suspect', hash },
@@ -123,27 +125,25 @@ describe('the notes of a tree', () => {
 });
 
 describe('a manifest in pieces', () => {
-  const joined = (text: string): string => Buffer.concat([...manifestPieces(text)].map(unpackPiece)).toString();
+  const joined = (text: string): string =>
+    Buffer.concat([...pieces('manifest', text)].map(({ body }) => unpackBytes(body))).toString();
+  const border = 4 * 1024 * 1024;
 
-  it('is the text', () => {
-    for (const length of [0, 1, pieceBytes - 1, pieceBytes, pieceBytes + 1, 2 * pieceBytes]) {
+  it('is the text, and says which piece is the last', () => {
+    for (const length of [0, 1, border - 1, border, border + 1, 2 * border]) {
       const text = 'x'.repeat(length);
+      const sent = [...pieces('manifest', text)];
       expect(joined(text) === text).toBe(true);
-      expect([...manifestPieces(text)]).toHaveLength(Math.ceil(length / pieceBytes));
+      expect(sent.map(({ head }) => head.more)).toEqual(sent.map((_, index) => index < sent.length - 1));
+      expect(sent).toHaveLength(Math.max(1, Math.ceil(length / border)));
     }
   });
 
   it('keeps a character that lies over their border', () => {
-    for (const before of [pieceBytes - 3, pieceBytes - 2, pieceBytes - 1, pieceBytes]) {
+    for (const before of [border - 3, border - 2, border - 1, border]) {
       const text = `${'x'.repeat(before)}😀 and more`;
       expect(joined(text) === text).toBe(true);
     }
-  });
-
-  it('is refused where one unpacks to more than a piece', () => {
-    const [piece] = [...manifestPieces('x'.repeat(pieceBytes))];
-    expect(unpackPiece(piece!)).toHaveLength(pieceBytes);
-    expect(() => unpackPiece(zstdCompressSync(Buffer.alloc(pieceBytes + 1)))).toThrow(MalformedMessageError);
   });
 });
 

@@ -5,11 +5,11 @@
  *
  * Paths and names are strings as domain/file-names.ts makes them.
  */
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { MalformedMessageError, messageCodec, type HeadOf } from '@lab/protocol/messages';
 import { z } from 'zod';
-import { checksumLine, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
+import { checksumText, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
 import { nodeNamePattern } from './domain/paths.ts';
 
 /** A head holds names and numbers, a path or two, and notes. */
@@ -24,14 +24,19 @@ const node = z.string().regex(nodeNamePattern, 'a node is called by letters, dig
 /** Checked by `normalPath` where it comes in, and by the node, which knows its root. */
 const path = z.string().min(1).max(4096);
 const address = z.string().max(300);
-const registration = { node, address, path, every: z.string().max(100), keep: z.int().min(1).optional() };
-const reason = z.string().max(8192);
+const keep = z.int().min(1).optional();
+const keepRules = { keep, keepHourly: keep, keepDaily: keep, keepWeekly: keep, keepMonthly: keep };
+const registration = { node, address, path, every: z.string().max(100), ...keepRules };
+/** Of words for a person: what is longer is cut where it is made. */
+export const reasonLength = 8192;
+const reason = z.string().max(reasonLength);
 const progress = { files: count, bytes: count, sentBytes: count };
 export const outcome = z.object({
   result: z.enum(['version', 'unchanged', 'healed', 'superseded', 'failed']),
   version: count.optional(),
   ...progress,
   storedBytes: count,
+  removed: count.optional(),
   elapsedMs: z.number(),
   reason: reason.optional(),
 });
@@ -71,18 +76,20 @@ const schemas = {
   register: z.object({ kind: z.literal('register'), ...registration }),
   unregister: z.object({ kind: z.literal('unregister'), node, path, forget: z.boolean() }),
   backupNow: z.object({ kind: z.literal('backupNow'), node, path }),
-  list: z.object({ kind: z.literal('list') }),
+  /** With `last`, the newest so many of each path. */
+  list: z.object({ kind: z.literal('list'), node: node.optional(), path: path.optional(), last: z.int().min(1).optional() }),
+  forget: z.object({ kind: z.literal('forget'), node, path, version: z.int().min(1) }),
   status: z.object({ kind: z.literal('status') }),
   verify: z.object({ kind: z.literal('verify') }),
   shutdown: z.object({ kind: z.literal('shutdown') }),
-  /** Body: JSON. */
-  answer: z.object({ kind: z.literal('answer') }),
-  fetch: z.object({ kind: z.literal('fetch'), node, path, version: z.int().min(1).optional(), partial: z.boolean() }),
-  /** Answer to `fetch`, before the manifest; body: the version's record. */
-  version: z.object({ kind: z.literal('version'), damaged: count }),
-  /** The next piece of the manifest; the last has no body. */
-  more: z.object({ kind: z.literal('more') }),
-  /** Body: hashes. The bundles that have them follow, then `sent`. */
+  /** Body: a piece of JSON, compressed. */
+  answer: z.object({ kind: z.literal('answer'), more: z.boolean() }),
+  fetch: z.object({ kind: z.literal('fetch'), node, path, version: z.int().min(1).optional() }),
+  /** Answer to `fetch`, before the manifest and `damaged`; body: the version's record, JSON. */
+  version: z.object({ kind: z.literal('version') }),
+  /** Body: a byte for each entry of the manifest, 1 where it cannot be restored, compressed. */
+  damaged: z.object({ kind: z.literal('damaged') }),
+  /** Body: hashes. The bundles of the version fetched last that have them follow, then `sent`. */
   need: z.object({ kind: z.literal('need') }),
   sent: z.object({ kind: z.literal('sent') }),
   /** What came was not what this hash says: look at it again. */
@@ -101,6 +108,7 @@ const schemas = {
   stop: z.object({ kind: z.literal('stop') }),
 } as const;
 
+export { MalformedMessageError };
 export const { encodeParts, encode, decode } = messageCodec(schemas, headBytesMax);
 
 export type Kind = keyof typeof schemas;
@@ -115,45 +123,30 @@ export const unpackJson = (body: Buffer): unknown => JSON.parse(unpackText(body)
 
 export const unpackText = (body: Buffer): string => unpackBytes(body).toString();
 const packText = (text: string): Buffer => zstdCompressSync(text);
-
-/** Of a manifest. */
-export const unpackPiece = (body: Buffer): Buffer => unpackBytes(body, pieceBytes);
+export const packBytes = (bytes: Uint8Array): Buffer => zstdCompressSync(bytes);
 
 /** Bytes that were packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
-function unpackBytes(body: Buffer, maxOutputLength = manifestBytesMax): Buffer {
+export function unpackBytes(body: Buffer): Buffer {
   try {
-    return zstdDecompressSync(body, { maxOutputLength });
+    return zstdDecompressSync(body, { maxOutputLength: manifestBytesMax });
   } catch (cause) {
     throw new MalformedMessageError('a body that is not compressed', { cause });
   }
 }
 
 /** Of a tree: by it a node knows whether the newest version is what it has, and a requester that a manifest came whole. */
-export class TreeChecksum {
-  readonly #hash = createHash('sha256');
+export const checksumOf = (entries: readonly Entry[]): string => digest('sha256', checksumText(entries), 'hex');
 
-  add(entry: Entry): void {
-    this.#hash.update(checksumLine(entry));
-  }
+/** What may be long travels in pieces: a frame holds a few megabytes. */
+const pieceBytes = 4 * 1024 * 1024;
 
-  digest(): string {
-    return this.#hash.digest('hex');
-  }
-}
-
-export function checksumOf(entries: Iterable<Entry>): string {
-  const sum = new TreeChecksum();
-  for (const entry of entries) sum.add(entry);
-  return sum.digest();
-}
-
-/** Manifests travel in pieces: a frame holds a few megabytes. */
-export const pieceBytes = 1024 * 1024;
-
-/** Pieces of some lines, cut wherever a character ends. */
-export function* manifestPieces(text: string): Generator<Buffer> {
+/** Pieces of bytes, wherever a character ends; who receives them puts the bytes together first. */
+export function* pieces(kind: 'manifest' | 'answer', text: string): Generator<Message<'manifest' | 'answer'>> {
   const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; at += pieceBytes) yield zstdCompressSync(bytes.subarray(at, at + pieceBytes));
+  for (let at = 0; at === 0 || at < bytes.length; at += pieceBytes) {
+    const body = zstdCompressSync(bytes.subarray(at, at + pieceBytes));
+    yield { head: { kind, more: at + pieceBytes < bytes.length }, body };
+  }
 }
 
 const offerBytes = 36;

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { command, ExitError, exitCodes, runProgram, type Command, type ProgramProcess } from '@lab/process';
-import { adminCommands } from './admin/commands.ts';
+import { adminCommands, openCommands } from './admin/commands.ts';
 import * as config from './config.ts';
 import { nameFromBytes } from './domain/file-names.ts';
 
@@ -37,6 +37,7 @@ const commands: Record<string, Command> = {
     run: async (settings) => (await hosts()).runNode(settings),
   }),
   admin: adminCommands(stdout),
+  open: openCommands(stdout),
   'content-creator': command({
     summary: 'writes a line a second to a file',
     settings: config.contentCreatorConfig,

@@ -46,6 +46,7 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
       new NodesManagerRole({
         ...host,
         file: ownRecord(host.store, 'registry'),
+        hasVersions: async () => (await host.store.versions()).length > 0,
         scrubCycleMs: scrubCycle,
         sweepIntervalMs: sweepInterval,
       }),

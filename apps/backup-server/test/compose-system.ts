@@ -10,7 +10,8 @@ import { promisify } from 'node:util';
 import { ComposeSystem, testEnvironment } from '@lab/testing/containers';
 import { keysForCompose } from '../deploy/keys.ts';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
-import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
+import type { StatusResult } from '../src/roles/server.ts';
+import type { ListedVersion } from '../src/roles/store-commands.ts';
 
 const directory = join(import.meta.dirname, '..');
 const execute = promisify(execFile);

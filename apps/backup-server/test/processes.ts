@@ -11,11 +11,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
+import { ask } from '../src/admin/ask.ts';
 import { connectChannel } from '../src/channel/channel.ts';
 import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import type { Task } from '../src/domain/registry.ts';
-import { unpackJson, type Head } from '../src/messages.ts';
-import type { ListedVersion, StatusResult } from '../src/roles/server.ts';
+import type { Head } from '../src/messages.ts';
+import type { StatusResult } from '../src/roles/server.ts';
+import type { ListedVersion } from '../src/roles/store-commands.ts';
 
 const main = join(import.meta.dirname, '..', 'src', 'main.ts');
 const host = '127.0.0.1';
@@ -198,10 +200,9 @@ export class BackupSystem implements AsyncDisposable {
   async ask<T>(head: Head): Promise<T> {
     const channel = await connectChannel({ host, port: this.#port, identity: 'admin', key: keyFor(master, 'admin') });
     try {
-      await channel.send(head);
-      const { body } = await channel.expect('answer');
+      const answer = await ask<T>(channel, head);
       await channel.close();
-      return unpackJson(body) as T;
+      return answer;
     } finally {
       channel.destroy();
     }

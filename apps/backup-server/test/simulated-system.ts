@@ -30,7 +30,8 @@ import * as keys from '../src/channel/keys.ts';
 import { decode, type Head } from '../src/messages.ts';
 import { makeHost } from '../src/hosts.ts';
 import { NodeRole } from '../src/roles/node.ts';
-import type { ListedVersion, StatusResult, VerifyResult } from '../src/roles/server.ts';
+import type { StatusResult } from '../src/roles/server.ts';
+import type { ListedVersion, VerifyResult } from '../src/roles/store-commands.ts';
 import { openStore, type Key } from '../src/versions.ts';
 import { wire, type StoreTimes } from '../src/wiring.ts';
 import { lieTo, lies } from './lying-node.ts';
@@ -401,7 +402,8 @@ class Admin {
 
   restore({ node, path, version }: ListedVersion): Promise<Map<string, Buffer>> {
     return this.#connected(async (channel) => {
-      const { entries } = await askVersion(channel, { node, path, version, partial: false });
+      const { entries, damaged } = await askVersion(channel, { node, path, version });
+      if (damaged.size > 0) throw new RefusedError(`${damaged.size} files are damaged`, 1);
       const download = new Download(channel, entries);
       return contentsOf(entries, () => download.next());
     });

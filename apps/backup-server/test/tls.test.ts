@@ -13,7 +13,7 @@ import { freePort } from '@lab/testing';
 import { adminCommands } from '../src/admin/commands.ts';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeNode, makeRoles } from '../src/hosts.ts';
-import type { ListedVersion } from '../src/roles/server.ts';
+import type { ListedVersion } from '../src/roles/store-commands.ts';
 import { queueOf } from '../src/topology.ts';
 
 const path = 'papers';
@@ -37,11 +37,7 @@ beforeEach(async () => {
   const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
   running = [
-    makeNode(
-      { name: 'desk', listen: node, root: join(folder, 'root'), cache: join(folder, 'cache') },
-      makeKey(master, 'node-desk'),
-      host,
-    ),
+    makeNode({ name: 'desk', listen: node, root: join(folder, 'root'), cache: undefined }, makeKey(master, 'node-desk'), host),
     makeRoles(['backup-requester', 'nodes-manager', 'server'], {
       ...host,
       settings,
@@ -72,7 +68,7 @@ async function admin(name: string, ...args: readonly string[]): Promise<unknown>
 
 it('has no node on a root that is not there: wrong usage', () => {
   const host = { log: silentLogger, clock: systemClock };
-  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: join(folder, 'cache') };
+  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(folder, 'nowhere'), cache: undefined };
   expect(() => makeNode(node, master, host)).toThrow(expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }));
 });
 

@@ -1,16 +1,33 @@
 /** What an admin asks of a server, on a connection of its own. */
 import type { Channel } from '../channel/channel.ts';
-import { ManifestReader, type Entry } from '../domain/manifest.ts';
-import { unpackJson, unpackPiece, type Head } from '../messages.ts';
+import { manifestBytesMax, parseManifest, type Entry } from '../domain/manifest.ts';
+import { MalformedMessageError, unpackBytes, unpackJson, type Head } from '../messages.ts';
 import type { Version } from '../versions.ts';
 
 /** One command and its answer. */
 export async function ask<T>(channel: Channel, head: Head, onWorking: (head: Head<'working'>) => void = () => {}): Promise<T> {
   await channel.send(head);
+  return JSON.parse(await received(channel, 'answer', onWorking)) as T;
+}
+
+/** A text that comes in pieces. */
+async function received(
+  channel: Channel,
+  kind: 'answer' | 'manifest',
+  onWorking: (head: Head<'working'>) => void = () => {},
+): Promise<string> {
+  const pieces: Buffer[] = [];
+  let length = 0;
   for (;;) {
-    const { head: reply, body } = await channel.expect('answer', 'working');
-    if (reply.kind === 'answer') return unpackJson(body) as T;
-    onWorking(reply);
+    const { head, body } = await channel.expect(kind, 'working');
+    if (head.kind === 'working') {
+      onWorking(head);
+      continue;
+    }
+    pieces.push(unpackBytes(body));
+    length += pieces.at(-1)!.length;
+    if (length > manifestBytesMax) throw new MalformedMessageError(`${kind}: more than ${manifestBytesMax} bytes`);
+    if (!head.more) return Buffer.concat(pieces).toString();
   }
 }
 
@@ -19,25 +36,20 @@ export interface Asked {
   path: string;
   /** Default: the newest. */
   version?: number | undefined;
-  /** Of a damaged version, what is whole. */
-  partial: boolean;
 }
 
-/** A version, its entries, and how many damaged files were left out of them. A `Download` on the same channel gets their content. */
-export async function askVersion(
-  channel: Channel,
-  { version: number, ...asked }: Asked,
-): Promise<{ version: Version; entries: Entry[]; damaged: number }> {
-  await channel.send({ kind: 'fetch', ...asked, ...(number !== undefined && { version: number }) });
-  const { head, body } = await channel.expect('version');
-  const version = unpackJson(body) as Version;
-  const [reader, entries] = [new ManifestReader(), [] as Entry[]];
-  for (;;) {
-    await channel.send({ kind: 'more' });
-    const { head: piece, body: bytes } = await channel.expect('manifest');
-    if (!piece.more) break;
-    for (const entry of reader.push(unpackPiece(bytes))) entries.push(entry);
-  }
-  reader.end();
-  return { version, entries, damaged: head.damaged };
+export interface AskedVersion {
+  version: Version;
+  entries: Entry[];
+  /** Those of them that cannot be restored. */
+  damaged: ReadonlySet<Entry>;
+}
+
+/** A version, and all that is in it. A `Download` on the same channel gets the content. */
+export async function askVersion(channel: Channel, { node, path, version: number }: Asked): Promise<AskedVersion> {
+  await channel.send({ kind: 'fetch', node, path, version: number });
+  const version = unpackJson((await channel.expect('version')).body) as Version;
+  const entries = parseManifest(await received(channel, 'manifest'));
+  const marks = unpackBytes((await channel.expect('damaged')).body);
+  return { version, entries, damaged: new Set(entries.filter((_, index) => marks[index] === 1)) };
 }

@@ -3,9 +3,10 @@
  * now and is needed later is kept, within a limit. Every blob is checked against its hash.
  */
 import { blobsOf, decodeHeader, headerBytesOf, type Blob } from '@lab/store/bundle';
-import { RefusedError, type Channel } from '../channel/channel.ts';
+import type { Channel } from '../channel/channel.ts';
 import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
-import { packHashes } from '../messages.ts';
+import { packHashes, unpackJson } from '../messages.ts';
+import type { SuspectAnswer } from '../roles/store-commands.ts';
 
 /** Blobs are asked for by so many bytes or so many of them, and the next before the last have come. */
 const windowBytes = 4 * 1024 * 1024;
@@ -33,6 +34,8 @@ export class Download {
   /** Blobs that have been asked for and not been taken; how often. */
   readonly #pinned = new Map<string, number>();
   #sparesBytes = 0;
+  /** Asked for, and did not come as they should. */
+  readonly #damaged = new Set<string>();
 
   constructor(channel: Channel, entries: readonly Entry[]) {
     this.#channel = channel;
@@ -40,12 +43,13 @@ export class Download {
     for (const [hash] of this.#needs) this.#uses.set(hash, (this.#uses.get(hash) ?? 0) + 1);
   }
 
-  /** The next chunk in the order of the manifest. */
+  /** The next chunk in the order of the manifest. Rejects with a `DamagedError` where it does not come as it should; those after it may. */
   async next(): Promise<Uint8Array> {
     const [hash, size] = this.#needs[this.#taken++]!;
     while (this.#windows.length < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
-    while (!this.#blobs.has(hash)) await this.#receiveWindow();
-    const bytes = this.#blobs.get(hash)!;
+    while (!this.#blobs.has(hash) && !this.#damaged.has(hash)) await this.#receiveWindow();
+    const bytes = this.#blobs.get(hash);
+    if (bytes === undefined) throw new DamagedBlob(hash);
     if (bytes.length !== size) throw new DamagedError(`blob ${hash} has ${bytes.length} bytes, and its manifest says ${size}`);
     this.#release(hash, bytes);
     return bytes;
@@ -76,7 +80,7 @@ export class Download {
       if (head.kind === 'sent') break;
       this.#take(body);
     }
-    for (const hash of this.#windows.shift()!) if (this.#pinned.has(hash) && !this.#blobs.has(hash)) throw new DamagedBlob(hash);
+    for (const hash of this.#windows.shift()!) if (this.#pinned.has(hash) && !this.#blobs.has(hash)) this.#damaged.add(hash);
   }
 
   #take(bundle: Buffer): void {
@@ -117,16 +121,16 @@ class DamagedBlob extends DamagedError {
   }
 }
 
-/** Tells the server what came damaged, so that it looks and marks it; the error to end with. */
-export async function reportDamage(channel: Channel, error: unknown): Promise<unknown> {
-  if (!(error instanceof DamagedBlob)) return error;
-  const { hash } = error;
-  await channel.send({ kind: 'suspect', hash });
+export const damageText =
+  'the store has damage that nobody knew of until now: the server has marked it. "list" names the files; the next backup brings back what the node still has; --partial takes the rest';
+export const goneText = 'the version was removed meanwhile, by its --keep rules or by an admin: "list" shows what there is';
+
+/** Tells the server what came damaged, so that it looks and marks it. Whether the version is there still. */
+export async function reportDamage(channel: Channel, error: DamagedError): Promise<boolean> {
+  if (!(error instanceof DamagedBlob)) return true;
+  await channel.send({ kind: 'suspect', hash: error.hash });
   for (;;) {
-    const { head } = await channel.expect('answer', 'bundle', 'sent');
-    if (head.kind === 'answer') break;
+    const { head, body } = await channel.expect('answer', 'bundle', 'sent');
+    if (head.kind === 'answer') return (unpackJson(body) as SuspectAnswer).isThere;
   }
-  return new RefusedError(
-    'the store has damage that nobody knew of until now: the server has marked it. "list" names the files; the next backup brings back what the node still has; --partial restores the rest',
-  );
 }

@@ -2,7 +2,7 @@
  * A connection between two of which each has shown that it has the key of the one that asks of the server, or of the node that is asked. It is TLS 1.3 by that key
  * (@lab/protocol): who sits on the wire can break it off, and read or change nothing. Messages are as in messages.ts.
  */
-import { systemClock, type Clock } from '@lab/process';
+import { exitCodes, systemClock, type Clock } from '@lab/process';
 import {
   connectFramed,
   identityOf,
@@ -29,7 +29,7 @@ export class RefusedError extends Error {
 }
 
 /** Another number, and the two refuse each other with a sentence that says so. */
-const protocol = 'lab-backup/2';
+const protocol = 'lab-backup/3';
 
 export const limits: Partial<Limits> = {
   frameBytesMax: bundleBytesMax + 128 * 1024,
@@ -70,7 +70,8 @@ export class Channel {
   /** As `receive`, where the peer must not end. */
   async expect<K extends Kind>(...kinds: readonly K[]): Promise<Message<K>> {
     const message = await this.receive(...kinds);
-    if (message === undefined) throw new RefusedError('the peer closed the connection in the middle of the work');
+    if (message === undefined)
+      throw new RefusedError('the peer closed the connection in the middle of the work', exitCodes.unavailable);
     return message;
   }
 

@@ -44,10 +44,10 @@ describe('a registration', () => {
     registry = ended(registry, keyOf(docs), 'one', outcome(), 20, in30s(20));
     registry = register(registry, { ...docs, every: '1h', address: 'other:2' }, 5000);
     expect(registry.size).toBe(1);
+    expect(taskOf(registry).keep).toBeUndefined();
     expect(taskOf(registry)).toMatchObject({
       every: '1h',
       address: 'other:2',
-      keep: undefined,
       attempts: 1,
       dueMs: 5000,
       last: { result: 'version' },

@@ -2,16 +2,15 @@
  * The registry of nodes and the schedule, as pure state: what is registered, what is due, what is under way, and how the last
  * try of each ended. The nodes manager feeds it messages and ticks, and keeps `saved(...)` on disk.
  */
+import type { KeepRules } from './retention.ts';
 
 /** What an admin registered; (node, path) names it. */
-export interface Registration {
+export interface Registration extends KeepRules {
   node: string;
   address: string;
   path: string;
   /** As it was typed: `30s`, `5m`, a cron expression. */
   every: string;
-  /** Newest versions to keep; all without it. */
-  keep?: number | undefined;
 }
 
 export type Result = 'version' | 'unchanged' | 'healed' | 'superseded' | 'failed';
@@ -27,6 +26,8 @@ export interface Outcome {
   sentBytes: number;
   /** What the store grew by. */
   storedBytes: number;
+  /** Versions that no rule keeps any more. */
+  removed?: number | undefined;
   elapsedMs: number;
   /** Why it failed, or what the version's notes say. */
   reason?: string | undefined;
@@ -40,6 +41,10 @@ export interface Progress {
 
 export interface Task extends Registration {
   dueMs: number;
+  /** First; a registry of before this was kept has none. */
+  registeredMs?: number | undefined;
+  /** When the last try ended that did not fail. */
+  succeededMs?: number | undefined;
   /** Tries that have ended. */
   attempts: number;
   /** Of the last tries in a row. */
@@ -89,7 +94,8 @@ export function backOffMs(failures: number): number {
 /** A new registration is due at once; one that is registered again keeps its history and takes the new settings. */
 export function register(registry: Registry, registration: Registration, nowMs: number): Registry {
   const known = registry.get(keyOf(registration));
-  const task: Task = { attempts: 0, failures: 0, ...known, keep: undefined, ...registration, dueMs: nowMs };
+  const { attempts = 0, failures = 0, registeredMs = nowMs, succeededMs, last, current } = known ?? {};
+  const task: Task = { ...registration, registeredMs, succeededMs, attempts, failures, last, current, dueMs: nowMs };
   return new Map(registry).set(keyOf(registration), task);
 }
 
@@ -162,6 +168,7 @@ export function ended(
     ...task,
     attempts: task.attempts + 1,
     failures,
+    succeededMs: failures === 0 ? nowMs : task.succeededMs,
     last: { ...outcome, endedMs: nowMs },
     current: undefined,
     // Registered again while it was under way: then that is due.
@@ -179,9 +186,25 @@ export function setBack(registry: Registry, nowMs: number, next: (task: Task) =>
     const latestMs = failures > 0 ? nowMs + backOffMs(failures) : next(task);
     const { begunMs = 0, heardMs = 0 } = current ?? {};
     const seen = current && { ...current, begunMs: Math.min(begunMs, nowMs), heardMs: Math.min(heardMs, nowMs) };
-    return { ...task, dueMs: Math.min(dueMs, latestMs), current: seen };
+    return {
+      ...task,
+      dueMs: Math.min(dueMs, latestMs),
+      succeededMs: task.succeededMs && Math.min(task.succeededMs, nowMs),
+      current: seen,
+    };
   });
   return new Map(tasks.map((task) => [keyOf(task), task]));
+}
+
+/** Whether more than two intervals have passed since the last success, or since the registration; `schedule` says when it is next after a time. */
+export function isLate({ succeededMs, registeredMs = 0 }: Task, nowMs: number, schedule: (afterMs: number) => number): boolean {
+  return schedule(schedule(succeededMs ?? registeredMs)) < nowMs;
+}
+
+/** The settings of a task alone. */
+export function registrationOf(task: Task): Registration {
+  const { attempts, failures, registeredMs, succeededMs, last, current, dueMs, ...registration } = task;
+  return registration;
 }
 
 /** What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. */

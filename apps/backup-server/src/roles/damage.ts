@@ -1,13 +1,11 @@
 /** What damage costs a version, in words. */
-import type { LostVersion } from '@lab/store';
 import { decodeBundle } from '@lab/store/bundle';
-import type { ListedVersion } from './server.ts';
-import { keyOf } from '../versions.ts';
 import { chunksOf, type Entry } from '../domain/manifest.ts';
+import { printable } from '../domain/file-names.ts';
 import { registered } from '../domain/registry.ts';
 
-/** Files that a refusal names; the rest is a number. */
-const namedMax = 10;
+/** Files that a refusal or a list names; the rest is a number. */
+export const namedMax = 10;
 
 /** Of a version, what is said of it. */
 export interface Damaged {
@@ -20,8 +18,8 @@ export interface Damaged {
 export const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
   entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
 
-export function damagedText(version: Damaged, damaged: readonly string[]): string {
-  const names = damaged.slice(0, namedMax).map((path) => `  ${path}`);
+export function damagedText(version: Damaged, damaged: readonly Entry[]): string {
+  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${printable(path === '' ? version.path : path)}`);
   const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
   return [
     `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,
@@ -37,9 +35,4 @@ export function isSound(bundle: Buffer): boolean {
   } catch {
     return false;
   }
-}
-
-export function lostVersion({ name, version }: LostVersion): ListedVersion {
-  const nothing = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [] };
-  return { ...keyOf(name), version, ...nothing, state: 'lost', damagedFiles: ['all of them: its record is damaged'] };
 }

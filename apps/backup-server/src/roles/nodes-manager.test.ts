@@ -36,7 +36,7 @@ it('what is unregistered while another path is published as due stays so', async
     close: () => {},
   };
   const host = { broker, clock, file, log: silentLogger, nowMs: () => clock.nowMs(), newId: randomUUID, fail: () => {} };
-  const role = new NodesManagerRole({ ...host, scrubCycleMs: 1e9, sweepIntervalMs: 1e9 });
+  const role = new NodesManagerRole({ ...host, hasVersions: async () => false, scrubCycleMs: 1e9, sweepIntervalMs: 1e9 });
   await role.start();
   await role.stop();
   expect(due).toEqual(['one']);

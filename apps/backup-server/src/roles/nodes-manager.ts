@@ -5,17 +5,19 @@
  */
 import { consumeAlone, type Broker, type Consumer, type Delivery, type Handler } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
-import { sliceCount, type OwnRecord } from '@lab/store';
+import { LockedError, sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
 import {
   begun,
   dueTasks,
   ended,
   heard,
+  isLate,
   keyOf,
   makeDue,
   register,
   registered,
+  registrationOf,
   restored,
   saved,
   setBack,
@@ -23,7 +25,7 @@ import {
   type Registry,
   type Task,
 } from '../domain/registry.ts';
-import { decode, encode, packJson, type Head } from '../messages.ts';
+import { decode, encode, packJson, reasonLength, type Head } from '../messages.ts';
 import { parseSchedule } from '../schedule.ts';
 import { failureLimit, queueOf } from '../topology.ts';
 
@@ -45,6 +47,8 @@ export interface NodesManagerParts {
   fail: (reason: unknown) => void;
   /** Where the registry is kept. */
   file: OwnRecord<SavedRegistry>;
+  /** Whether the store has any. */
+  hasVersions: () => Promise<boolean>;
   /** In which every stored byte is read again. */
   scrubCycleMs: number;
   /** How often packs are looked through for what no version needs, after versions were made. */
@@ -54,9 +58,16 @@ export interface NodesManagerParts {
 const tickMs = 1_000;
 const limits = { prefetch: 100, failureLimit };
 
+export interface StatusTask extends Task {
+  /** The last success is more than two intervals ago. */
+  isLate: boolean;
+}
+
 /** What `status` is told of the registry. */
 export interface RegistryView {
-  tasks: Task[];
+  tasks: StatusTask[];
+  /** Why nothing is backed up. */
+  problem?: string | undefined;
   nowMs: number;
   scrub: SavedRegistry['scrub'];
 }
@@ -71,6 +82,8 @@ export class NodesManagerRole implements Role {
   /** As it was seen last; before that, it may have gone back. */
   #seenMs = Infinity;
   #changed = false;
+  #problem: string | undefined;
+  #isUnreadable = false;
   #saving: Promise<void> = Promise.resolve();
   #consumers: Consumer[] = [];
   #stopTicks: () => void = () => {};
@@ -80,11 +93,11 @@ export class NodesManagerRole implements Role {
   }
 
   async start(): Promise<void> {
-    const { broker, clock, file, log } = this.#parts;
+    const { broker, clock, log } = this.#parts;
     // Alone from here on: only then is the file ours.
     const command: Handler = (delivery) => this.#ready.promise.then(() => this.#command(delivery));
     this.#keep(await consumeAlone(this.#parts, queueOf.commands, command, limits));
-    const known = await file.load();
+    const known = await this.#load();
     this.#registry = restored(known?.tasks ?? []);
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
     this.#now();
@@ -97,6 +110,25 @@ export class NodesManagerRole implements Role {
     await tick();
   }
 
+  /** What was saved. Where that is gone or cannot be read, versions are listed and restored all the same. */
+  async #load(): Promise<SavedRegistry | undefined> {
+    const { file, hasVersions, log } = this.#parts;
+    const known = await file.load().catch((error: unknown) => {
+      if (error instanceof LockedError) throw error;
+      this.#isUnreadable = true;
+      this.#problem = `nothing is backed up, for the registry cannot be read: ${(error as Error).message}`;
+    });
+    if (known === undefined && !this.#isUnreadable && (await hasVersions()))
+      this.#problem =
+        'nothing is backed up, for the store has versions, but no file "registry": put it back, or register the paths again; "list" shows them';
+    if (this.#problem !== undefined) log.error(this.#problem);
+    return known ?? undefined;
+  }
+
+  #statusTasks(nowMs: number): StatusTask[] {
+    return [...this.#registry.values()].map((task) => ({ ...task, isLate: isLate(task, nowMs, parseSchedule(task.every)) }));
+  }
+
   #keep(consumer: Consumer): void {
     consumer.closed.catch(this.#parts.fail);
     this.#consumers.push(consumer);
@@ -105,7 +137,7 @@ export class NodesManagerRole implements Role {
   async stop(): Promise<void> {
     this.#stopTicks();
     for (const consumer of this.#consumers) await consumer.stop({ drainMs: 2_000 });
-    if (this.#changed) await this.#save();
+    await this.#saveChanges();
     await this.#saving;
     this.#parts.file.close();
   }
@@ -137,7 +169,7 @@ export class NodesManagerRole implements Role {
       answer = await this.#obey(command);
     } catch (error) {
       // Whatever it is, its admin should read it: a full disk, most likely.
-      reply = { ...reply, failed: (error as Error).message };
+      reply = { ...reply, failed: (error as Error).message.slice(0, reasonLength) };
       if (!(error instanceof RangeError)) log.error({ err: error }, 'command failed');
     }
     await broker.publish({ routingKey: head.replyTo, body: encode(reply, packJson(answer ?? null)) }).catch((error: unknown) => {
@@ -150,16 +182,18 @@ export class NodesManagerRole implements Role {
   async #obey(command: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<unknown> {
     const nowMs = this.#now();
     if (command.kind === 'status')
-      return { tasks: [...this.#registry.values()], nowMs, scrub: this.#scrub } satisfies RegistryView;
+      return { tasks: this.#statusTasks(nowMs), nowMs, scrub: this.#scrub, problem: this.#problem } satisfies RegistryView;
+    if (this.#isUnreadable) throw new RangeError(this.#problem);
     const path = normalPath(command.path);
     if ('problem' in path) throw new RangeError(path.problem);
     const named = { node: command.node, path: path.path };
     const known = this.#registry.get(keyOf(named));
     if (command.kind === 'register') {
       parseSchedule(command.every);
-      const { address, every, keep } = command;
-      this.#registry = register(this.#registry, { ...named, address, every, keep }, nowMs);
+      const { kind, ...registration } = command;
+      this.#registry = register(this.#registry, { ...registration, ...named }, nowMs);
       await this.#save();
+      this.#problem = undefined;
       await this.#publishDue(nowMs);
       return { ...named, changed: known !== undefined };
     }
@@ -184,7 +218,8 @@ export class NodesManagerRole implements Role {
       return;
     }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, nowMs, (task) => this.#next(task, nowMs));
-    if (head.outcome.result === 'version') this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
+    if (head.outcome.result === 'version' || head.outcome.removed)
+      this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
     this.#changed = true;
   }
 
@@ -199,14 +234,14 @@ export class NodesManagerRole implements Role {
     const { broker, newId, log } = this.#parts;
     // While one is published another may be unregistered, or begun.
     for (let task; (task = dueTasks(this.#registry, nowMs)[0]) !== undefined;) {
-      const { node, address, path, every, keep, current } = task;
+      const { node, path, current } = task;
       // Nobody has taken it: should it be in the queue still, whichever comes first is the try.
       const attempt = current?.progress === undefined ? (current?.attempt ?? newId()) : newId();
       this.#registry = begun(this.#registry, task, attempt, nowMs);
       log.debug({ node, path }, 'due');
       await broker.publish({
         routingKey: queueOf.due,
-        body: encode({ kind: 'due', attempt, node, address, path, every, keep }),
+        body: encode({ kind: 'due', attempt, ...registrationOf(task) }),
       });
     }
   }
@@ -225,7 +260,12 @@ export class NodesManagerRole implements Role {
       this.#sweepDueMs = Infinity;
       await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'sweep', graceMs: sweepIntervalMs }) });
     }
-    if (this.#changed) await this.#save();
+    await this.#saveChanges();
+  }
+
+  /** An empty registry never replaces what somebody may put back. */
+  async #saveChanges(): Promise<void> {
+    if (this.#changed && this.#problem === undefined) await this.#save();
   }
 
   /** One at a time, the newest state last. */

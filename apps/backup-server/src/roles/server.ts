@@ -5,26 +5,23 @@
 import { UnavailableError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
 import { exitCodes, retry, type Clock, type Logger, type Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
-import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
 import type { Channel } from '../channel/channel.ts';
-import { damagedText, isDamaged, isSound, lostVersion } from './damage.ts';
-import { manifestLine } from '../domain/manifest.ts';
-import { normalPath } from '../domain/paths.ts';
-import { registered } from '../domain/registry.ts';
-import {
-  decode,
-  encode,
-  manifestPieces,
-  packJson,
-  pieceBytes,
-  unpackHashes,
-  unpackJson,
-  type Head,
-  type Message,
-} from '../messages.ts';
+import { decode, encode, unpackJson, type Head, type Message } from '../messages.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
-import { entriesOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
+import { keyOf, nameOf, type BackupStore, type Key } from '../versions.ts';
 import type { RegistryView } from './nodes-manager.ts';
+import { DamagedPaths, type DamagedPath } from './damaged-paths.ts';
+import {
+  CommandError,
+  findVersion,
+  isStoreCommand,
+  pathKey,
+  sendAnswer,
+  serveCommands,
+  StoreCommands,
+  storeCommands,
+  type StoreCommandKind,
+} from './store-commands.ts';
 
 export interface ServerParts {
   broker: Broker;
@@ -40,57 +37,53 @@ export interface ServerParts {
   listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
 }
 
-/** What `list` answers for a version. */
-export interface ListedVersion extends Omit<Version, 'name' | 'manifest'> {
-  state: 'whole' | 'damaged' | 'lost';
-  /** Files that cannot be restored as they were. */
-  damagedFiles: string[];
-}
-
-export interface VerifyResult {
-  bytes: number;
-  findings: Finding[];
-  damaged: ListedVersion[];
-}
-
 export interface StatusResult extends RegistryView {
-  store: { packs: number; bytes: number; versions: number; damaged: number };
+  store: {
+    packs: number;
+    bytes: number;
+    damaged: readonly DamagedPath[];
+    /** Damage was found, and `damaged` does not have all of it yet. */
+    isLooking: boolean;
+  };
 }
 
 /** Longer than the nodes manager takes to come back after a crash. */
 const replyMs = 20_000;
-const workingMs = 1_000;
+/** For the manifests of some thousands of versions. */
+const lookMs = 2_000;
+const lookEachMs = 60_000;
 
-const commands = ['register', 'unregister', 'backupNow', 'list', 'status', 'verify', 'shutdown', 'fetch'] as const;
+const commands = ['register', 'unregister', 'backupNow', 'forget', 'status', 'shutdown'] as const;
 type CommandKind = (typeof commands)[number];
-
-/** A command cannot be done, for a reason that its admin should read. */
-class CommandError extends Error {
-  override readonly name = 'CommandError';
-  readonly code: number;
-  constructor(message: string, code = 1) {
-    super(message);
-    this.code = code;
-  }
-}
 
 export class ServerRole implements Role {
   readonly #parts: ServerParts;
   readonly #waiting = new Map<string, PromiseWithResolvers<Message<'reply'>>>();
   /** The broker knows us: until then there is only what is in the store. */
   readonly #joined = Promise.withResolvers<void>();
+  readonly #damaged: DamagedPaths;
   readonly #stopping = new AbortController();
   #replies: Consumer | undefined;
   #server: FramedServer | undefined;
+  #stopLooks: () => void = () => {};
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
+    this.#damaged = new DamagedPaths(parts.store, parts.clock);
+  }
+
+  /** For metrics: paths with versions that cannot be restored, as far as is known. */
+  get damaged(): readonly DamagedPath[] {
+    return this.#damaged.found;
   }
 
   async start(): Promise<void> {
     const { listen, log, fail } = this.#parts;
     this.#server = await listen((channel) => this.#serve(channel));
     log.info({ host: this.#server.host, port: this.#server.port }, 'taking commands');
+    const look = (): void => void this.#damaged.look().catch((error: unknown) => log.error({ err: error }, 'no look for damage'));
+    look();
+    this.#stopLooks = this.#parts.clock.every(lookEachMs, look);
     void this.#join().catch((error: unknown) => this.#stopping.signal.aborted || fail(error));
   }
 
@@ -112,39 +105,31 @@ export class ServerRole implements Role {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#stopLooks();
     await this.#server?.close({ drainMs: 2_000 });
     await this.#replies?.stop();
   }
 
-  async #serve(channel: Channel): Promise<void> {
-    for (let message = await channel.receive(...commands); message !== undefined; message = await channel.receive(...commands)) {
-      const { head } = message;
-      this.#parts.log.info({ command: head.kind, asker: channel.asker }, 'command');
-      try {
-        await this.#obey(channel, head);
-      } catch (error) {
-        if (!(error instanceof CommandError || error instanceof MissingBlobsError)) throw error;
-        await channel.send({ kind: 'failed', reason: error.message, code: error instanceof CommandError ? error.code : 1 });
-      }
-    }
+  #serve(channel: Channel): Promise<void> {
+    const { log } = this.#parts;
+    const reading = new StoreCommands(this.#parts, channel);
+    const obey = async (message: Message<CommandKind | StoreCommandKind>): Promise<void> => {
+      const { kind } = message.head;
+      if (kind !== 'need' && kind !== 'working') log.info({ command: kind, asker: channel.asker }, 'command');
+      if (isStoreCommand(kind)) return reading.obey(message);
+      await sendAnswer(channel, await this.#obey(message.head as Head<CommandKind>));
+    };
+    return serveCommands(channel, [...commands, ...storeCommands], obey, log);
   }
 
-  async #obey(channel: Channel, command: Head<CommandKind>): Promise<void> {
-    if (command.kind === 'fetch') return this.#fetch(channel, command);
-    if (command.kind === 'verify') return this.#answer(channel, await this.#verify(channel));
-    if (command.kind === 'list') return this.#answer(channel, await this.#list());
-    if (command.kind === 'status') return this.#answer(channel, await this.#status(command));
-    if (command.kind === 'shutdown') {
-      this.#parts.log.info('shutdown');
-      await this.#inTime(this.#order({ kind: 'stop' }), 'RabbitMQ did not take the order');
-      return this.#answer(channel, { stopping: ['server', 'nodes manager', 'backup requesters'] });
-    }
-    if (command.kind === 'unregister') return this.#answer(channel, await this.#unregister(command));
-    return this.#answer(channel, await this.#ask(command));
-  }
-
-  #answer(channel: Channel, value: unknown): Promise<void> {
-    return channel.send({ kind: 'answer' }, packJson(value));
+  async #obey(command: Head<CommandKind>): Promise<unknown> {
+    if (command.kind === 'status') return this.#status(command);
+    if (command.kind === 'unregister') return this.#unregister(command);
+    if (command.kind === 'forget') return this.#forget(command);
+    if (command.kind !== 'shutdown') return this.#ask(command);
+    this.#parts.log.info('shutdown');
+    await this.#inTime(this.#order({ kind: 'stop' }), 'RabbitMQ did not take the order');
+    return { stopping: ['server', 'nodes manager', 'backup requesters'] };
   }
 
   // What the nodes manager does.
@@ -203,131 +188,29 @@ export class ServerRole implements Role {
     return { ...(answer as Key), forgotten };
   }
 
+  async #forget(command: Head<'forget'>): Promise<unknown> {
+    const { store } = this.#parts;
+    const { name, version } = await findVersion(store, command);
+    await store.forget(name, () => [version]);
+    return { ...keyOf(name), version };
+  }
+
+  /** Costs nothing that grows with the versions: which are damaged is known, or found out within a moment, or later. */
   async #status(command: Head<'status'>): Promise<StatusResult> {
     const { store } = this.#parts;
     const view = (await this.#ask(command)) as RegistryView;
-    const listed = await this.#list();
-    const usage = await store.usage();
-    const damaged = listed.filter(({ state }) => state !== 'whole').length;
-    return { ...view, store: { ...usage, versions: listed.length, damaged } };
+    const isLooking = await this.#damagedLooked();
+    return { ...view, store: { ...store.usage(), damaged: this.#damaged.found, isLooking } };
   }
 
-  // What is in the store.
-
-  async #list(): Promise<ListedVersion[]> {
-    const { store } = this.#parts;
-    await store.refresh();
-    const listed: ListedVersion[] = [];
-    for (const version of await store.versions()) listed.push(await this.#listed(version));
-    return listed;
-  }
-
-  async #listed(version: Version | LostVersion): Promise<ListedVersion> {
-    const { store } = this.#parts;
-    if (isLost(version)) return lostVersion(version);
-    const { name, manifest, ...record } = version;
-    const missing = store.hasDamage ? await store.missingOf(version) : [];
-    if (missing.length === 0) return { ...record, state: 'whole', damagedFiles: [] };
-    return { ...record, state: 'damaged', damagedFiles: await this.#filesWith(version, new Set(missing)) };
-  }
-
-  async #filesWith(version: Version, missing: ReadonlySet<string>): Promise<string[]> {
-    if (version.manifest.some((hash) => missing.has(hash))) return ['all of them: the manifest is damaged'];
-    const names: string[] = [];
-    for await (const entry of entriesOf(this.#parts.store, version))
-      if (isDamaged(entry, missing)) names.push(entry.path === '' ? version.path : entry.path);
-    return names;
-  }
-
-  async #verify(channel: Channel): Promise<VerifyResult> {
-    const { store, clock, log } = this.#parts;
-    const total = (await store.usage()).bytes;
-    let bytes = 0;
-    const working = (): void =>
-      void channel.send({ kind: 'working', files: 0, bytes, sentBytes: 0, total }).catch(() => undefined);
-    const stopWorking = clock.every(workingMs, working);
+  /** Waits a moment for a look at what is damaged; whether it goes on. */
+  async #damagedLooked(): Promise<boolean> {
+    const late = Promise.withResolvers<boolean>();
+    const stopTimer = this.#parts.clock.after(lookMs, () => late.resolve(true));
     try {
-      const result = await scrub(store, undefined, (more) => (bytes += more));
-      for (const finding of result.findings) log.error(finding, 'damage found');
-      const listed = await this.#list();
-      return { ...result, damaged: listed.filter(({ state }) => state !== 'whole') };
+      return await Promise.race([this.#damaged.look().then(() => false), late.promise]);
     } finally {
-      stopWorking();
+      stopTimer();
     }
   }
-
-  /** Sends a version: its record, its manifest, and then whatever blobs the admin asks for. */
-  async #fetch(channel: Channel, command: Head<'fetch'>): Promise<void> {
-    const { store } = this.#parts;
-    await store.refresh();
-    const version = await this.#choose(command);
-    const missing = new Set(await store.missingOf(version));
-    if (version.manifest.some((hash) => missing.has(hash)))
-      throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
-    const damaged = missing.size === 0 ? [] : await this.#filesWith(version, missing);
-    if (damaged.length > 0 && !command.partial) throw new CommandError(damagedText(version, damaged));
-    await channel.send({ kind: 'version', damaged: damaged.length }, packJson(version));
-    await this.#serveVersion(channel, soundPieces(store, version, missing));
-  }
-
-  async #choose(command: Head<'fetch'>): Promise<Version> {
-    const key = pathKey(command);
-    const versions = await this.#parts.store.versions(nameOf(key));
-    const wanted = command.version ?? versions.at(-1)?.version;
-    const version = versions.find((each) => each.version === wanted);
-    if (version === undefined) {
-      const there = versions.length === 0 ? 'it has none' : `it has ${versions.map((each) => each.version).join(', ')}`;
-      throw new CommandError(`there is no version ${wanted ?? ''} of ${registered(key)}: ${there}`.replace('  ', ' '));
-    }
-    if (isLost(version))
-      throw new CommandError(`version ${version.version} of ${registered(key)} is lost: its record is damaged`);
-    return version;
-  }
-
-  /** Whatever the admin asks for of it. */
-  async #serveVersion(channel: Channel, manifest: AsyncGenerator<Buffer>): Promise<void> {
-    const { store } = this.#parts;
-    const kinds = ['more', 'need', 'suspect'] as const;
-    for (let next = await channel.receive(...kinds); next !== undefined; next = await channel.receive(...kinds)) {
-      if (next.head.kind === 'more') {
-        const piece = await manifest.next();
-        if (piece.done === true) await channel.send({ kind: 'manifest', more: false });
-        else await channel.send({ kind: 'manifest', more: true }, piece.value);
-      } else if (next.head.kind === 'suspect') {
-        await this.#lookAgain(next.head.hash);
-        await this.#answer(channel, null);
-      } else {
-        for await (const { bytes } of store.bundlesWith(unpackHashes(next.body))) await channel.send({ kind: 'bundle' }, bytes);
-        await channel.send({ kind: 'sent' });
-      }
-    }
-  }
-
-  /** An admin received what is not what it should be: damage of which no scrub knows yet, or damage on the way. */
-  async #lookAgain(hash: string): Promise<void> {
-    const { store, log } = this.#parts;
-    for await (const { pack, bundle, bytes } of store.bundlesWith([hash])) {
-      if (isSound(bytes)) continue;
-      log.error({ pack, offset: bundle.offset }, 'damage found');
-      await scrub(store, Number.parseInt(pack.slice(0, 2), 16));
-    }
-  }
-}
-
-/** The manifest of a version, without what is damaged. */
-async function* soundPieces(store: BackupStore, version: Version, missing: ReadonlySet<string>): AsyncGenerator<Buffer> {
-  let lines = '';
-  for await (const entry of entriesOf(store, version)) {
-    if (!isDamaged(entry, missing)) lines += manifestLine(entry);
-    if (lines.length < pieceBytes) continue;
-    yield* manifestPieces(lines);
-    lines = '';
-  }
-  yield* manifestPieces(lines);
-}
-
-function pathKey({ node, path }: Key): Key {
-  const normal = normalPath(path);
-  if ('problem' in normal) throw new CommandError(normal.problem);
-  return { node, path: normal.path };
 }

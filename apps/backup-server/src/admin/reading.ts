@@ -1,0 +1,193 @@
+/** Commands that read what is stored: the same with a server and without one. */
+import { basename } from 'node:path';
+import { ExitError, exitCodes, systemClock } from '@lab/process';
+import { exitCodeOfSignal } from '@lab/process/exit-codes';
+import { bytesText, startBar } from '@lab/process/terminal';
+import { RefusedError, type Channel } from '../channel/channel.ts';
+import type { ReadingConfigs } from '../config.ts';
+import { printable } from '../domain/file-names.ts';
+import { totalsOf, type Entry } from '../domain/manifest.ts';
+import { difference, selected } from '../domain/selection.ts';
+import { damagedText } from '../roles/damage.ts';
+import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
+import type { Version } from '../versions.ts';
+import { ask, askVersion, type AskedVersion } from './ask.ts';
+import { damageText, DamagedError, Download, goneText, reportDamage } from './download.ts';
+import { prepareFolder, restoreTo, type Restored, type Restoring } from './restore.ts';
+import { changesText, filesListText, listText, unwrittenText, verifyText, versionText } from './texts.ts';
+import { checkWritable, writeTgz } from './tgz.ts';
+
+export type Out = (text: string) => void;
+
+/** Connects to whoever answers, works, and closes; what goes wrong becomes a sentence and an exit code. */
+export type Reach = <T>(work: (channel: Channel) => Promise<T>) => Promise<T>;
+
+/** The answer, for a program or for a person. */
+export function tell<T>({ json }: { json: boolean }, out: Out, answer: T, text: (answer: T) => string): void {
+  out(json ? `${JSON.stringify(answer)}\n` : `${text(answer)}\n`);
+}
+
+export const list = (config: ReadingConfigs['list'], reach: Reach, out: Out): Promise<void> =>
+  reach(async (channel) => {
+    const { node, path, last } = config;
+    tell(config, out, await ask<ListedVersion[]>(channel, { kind: 'list', node, path, last }), listText);
+  });
+
+export const files = (config: ReadingConfigs['files'], reach: Reach, out: Out): Promise<void> =>
+  reach(async (channel) => {
+    const { entries, damaged } = await askVersion(channel, config);
+    const answer = entries.map((entry) => ({ ...entry, damaged: damaged.has(entry) }));
+    tell(config, out, answer, () => filesListText(entries, damaged));
+  });
+
+export const diff = (config: ReadingConfigs['diff'], reach: Reach, out: Out): Promise<void> =>
+  reach(async (channel) => {
+    const { node, path, versions } = config;
+    const [before, after] = [versions[0]!, versions[1]!];
+    const { entries } = await askVersion(channel, { node, path, version: before });
+    const changes = difference(entries, (await askVersion(channel, { node, path, version: after })).entries);
+    tell(config, out, changes, changesText);
+  });
+
+export const query = async (config: ReadingConfigs['query'], reach: Reach, out: Out): Promise<void> =>
+  fetchVersion(config, reach, out, {
+    done: 'saved',
+    place: config.saveTo,
+    afterwards: '',
+    prepare: () => checkWritable(config.saveTo),
+    async write({ version, entries, download, progress }) {
+      await writeTgz(config.saveTo, { path: version.path, entries, download: download(entries), progress });
+      return { unwritten: [], damage: [] };
+    },
+  });
+
+export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Out): Promise<void> =>
+  fetchVersion(config, reach, out, {
+    done: 'restored',
+    place: config.to,
+    afterwards: `. What is restored stays in ${config.to}, and the same command goes on from there`,
+    prepare: () => prepareFolder(config.to),
+    write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
+  });
+
+type Fetched = Omit<Restoring, 'name'> & { version: Version };
+
+interface Writing {
+  /** What has been done then, and where. */
+  done: string;
+  place: string;
+  /** What is said beside why it was broken off. */
+  afterwards: string;
+  /** Before anything is asked of the server. */
+  prepare: () => Promise<void>;
+  write: (fetched: Fetched) => Promise<Restored>;
+}
+
+type WantedConfig = Pick<ReadingConfigs['restore'], 'node' | 'path' | 'version' | 'only' | 'partial' | 'json'>;
+
+/** Says that it is there, to a server that would take it for one who hangs. */
+const keepAliveMs = 5_000;
+
+/** Of damage that came to light; the server looks through all that is near each. */
+const reportsMax = 100;
+
+async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writing: Writing): Promise<void> {
+  const { done, place } = writing;
+  let isBegun = false;
+  try {
+    await reach(async (channel) => {
+      await writing.prepare();
+      const asked = await askVersion(channel, config);
+      const { entries, leftOut } = wantedOf(asked, config);
+      const download = (each: readonly Entry[]): Download => {
+        isBegun = true;
+        return new Download(channel, each);
+      };
+      const { unwritten, damage } = await underWay(channel, asked.version, entries, (progress) =>
+        writing.write({ ...asked, all: asked.entries, entries, download, progress, partial: config.partial }),
+      );
+      for (const each of damage.slice(0, reportsMax)) if (!(await reportDamage(channel, each))) throw new RefusedError(goneText);
+      const { version, notes, path } = asked.version;
+      const totals = totalsOf(entries);
+      const answer = { node: config.node, path, version, ...totals, leftOut, notes, unwritten };
+      const damaged = leftOut === 0 ? '' : `, without ${leftOut} damaged files`;
+      tell(
+        config,
+        out,
+        answer,
+        () => `${versionText(asked.version)} is ${done} to ${place}: ${totals.files} files, ${bytesText(totals.bytes)}${damaged}`,
+      );
+      if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
+    });
+  } catch (error) {
+    if (!isBegun || !(error instanceof ExitError) || error.exitCode === exitCodes.usage) throw error;
+    throw new ExitError(`${error.message}${writing.afterwards}`, error.exitCode, { cause: error });
+  }
+}
+
+/** With a bar; a signal breaks it off, and damage is told to the server. */
+async function underWay<T>(
+  channel: Channel,
+  version: Version,
+  entries: readonly Entry[],
+  write: (progress: (bytes: number) => void) => Promise<T>,
+): Promise<T> {
+  const bar = startBar(`version ${version.version}`, totalsOf(entries).bytes);
+  let bytes = 0;
+  let interrupted: ExitError | undefined;
+  const interrupt = (signal: NodeJS.Signals): void => {
+    interrupted = new ExitError('interrupted', exitCodeOfSignal(signal));
+    channel.destroy(interrupted);
+  };
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const signal of signals) process.once(signal, interrupt);
+  const stopKeepAlive = systemClock.every(
+    keepAliveMs,
+    () => void channel.send({ kind: 'working', files: 0, bytes, sentBytes: 0 }).catch(() => undefined),
+  );
+  try {
+    return await write((more) => {
+      if (interrupted !== undefined) throw interrupted;
+      bar.to((bytes += more));
+    });
+  } catch (error) {
+    if (interrupted !== undefined) throw interrupted;
+    if (!(error instanceof DamagedError)) throw error;
+    throw new RefusedError((await reportDamage(channel, error)) ? damageText : goneText);
+  } finally {
+    stopKeepAlive();
+    for (const signal of signals) process.off(signal, interrupt);
+    bar.stop();
+  }
+}
+
+/** What is asked for of a version, without what is damaged where that may be left out. */
+function wantedOf(
+  { version, entries, damaged }: AskedVersion,
+  { only, partial }: WantedConfig,
+): { entries: Entry[]; leftOut: number } {
+  const { entries: chosen, unknown } = only.length === 0 ? { entries, unknown: [] } : selected(entries, only);
+  if (unknown.length > 0)
+    throw new ExitError(
+      `there is no "${unknown.map(printable).join('", "')}" in ${versionText(version)}: "files" shows what there is`,
+      exitCodes.usage,
+    );
+  const lost = chosen.filter((entry) => damaged.has(entry));
+  if (lost.length > 0 && !partial) throw new RefusedError(damagedText(version, lost));
+  return { entries: chosen.filter((entry) => !damaged.has(entry)), leftOut: lost.length };
+}
+
+export async function verify(config: ReadingConfigs['verify'], reach: Reach, out: Out): Promise<void> {
+  await reach(async (channel) => {
+    const bar = startBar('verifying', 0);
+    let result: VerifyResult;
+    try {
+      result = await ask<VerifyResult>(channel, { kind: 'verify' }, ({ bytes, total = 0 }) => bar.to(bytes, total));
+    } finally {
+      bar.stop();
+    }
+    tell(config, out, result, verifyText);
+    if (result.damaged.length > 0)
+      throw new ExitError(`${result.damaged.length} versions are damaged; the next backup brings back what its node still has`);
+  });
+}

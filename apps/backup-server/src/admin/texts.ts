@@ -1,0 +1,169 @@
+/** What commands answer, for people. */
+import { bytesText, tableText } from '@lab/process/terminal';
+import { printable } from '../domain/file-names.ts';
+import type { Entry } from '../domain/manifest.ts';
+import type { Task } from '../domain/registry.ts';
+import type { Change } from '../domain/selection.ts';
+import type { StatusTask } from '../roles/nodes-manager.ts';
+import type { StatusResult } from '../roles/server.ts';
+import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
+import type { Version } from '../versions.ts';
+import type { Unwritten } from './restore-thread.ts';
+
+export const named = ({ node, path }: { node: string; path: string }): string => `"${printable(path)}" of node ${node}`;
+
+/** Of the files that are damaged. */
+const filesShown = 5;
+/** Of what was not written; `--json` has all. */
+const unwrittenShown = 100;
+
+const countText = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`;
+const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
+
+function filesText({ damagedFiles, damaged }: ListedVersion): string {
+  const shown = damagedFiles.slice(0, filesShown).map(printable).join(', ');
+  return damaged > filesShown && damagedFiles.length > 1 ? `${shown} and ${damaged - filesShown} more` : shown;
+}
+
+export function listText(versions: readonly ListedVersion[]): string {
+  if (versions.length === 0) return 'no versions';
+  const rows = versions.map((version) => {
+    const { node, path, state, notes } = version;
+    const noted = notes.length === 0 ? 'whole' : `whole, ${countText(notes.length, 'note')}`;
+    return [
+      node,
+      printable(path),
+      version.version,
+      timeText(version.createdMs),
+      version.files,
+      bytesText(version.bytes),
+      bytesText(version.storedBytes),
+      state === 'whole' ? noted : `${state}: ${filesText(version)}`,
+    ];
+  });
+  const notes = versions.flatMap((version) =>
+    version.notes.map(
+      ({ path, note }) =>
+        `note on version ${version.version} of ${named(version)}: ${printable(path === '' ? version.path : path)}: ${printable(note)}`,
+    ),
+  );
+  const head = ['node', 'path', 'version', 'made (UTC)', 'files', 'size', 'stored', 'state'];
+  return [tableText(head, rows), ...notes].join('\n');
+}
+
+const typeLetters = { file: '-', folder: 'd', link: 'l' } as const;
+
+function modeText(entry: Entry): string {
+  const mode = entry.type === 'link' ? 0o777 : entry.mode;
+  const bits = [...'rwxrwxrwx'].map((letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-'));
+  return `${typeLetters[entry.type]}${bits.join('')}`;
+}
+
+/** As `ls -l`, a line each. */
+export function filesListText(entries: readonly Entry[], damaged: ReadonlySet<Entry>): string {
+  const sizes = entries.map((entry) => (entry.type === 'file' ? String(entry.size) : ''));
+  const width = sizes.reduce((most, size) => Math.max(most, size.length), 0);
+  const lines = entries.map((entry, index) => {
+    const target = entry.type === 'link' ? ` -> ${printable(entry.target)}` : '';
+    const remark = damaged.has(entry) ? '  (damaged)' : '';
+    const path = printable(entry.path === '' ? '.' : entry.path);
+    return `${modeText(entry)} ${sizes[index]!.padStart(width)} ${timeText(entry.mtimeMs)} ${path}${target}${remark}`;
+  });
+  return lines.join('\n');
+}
+
+const changeLetters = { added: '+', removed: '-', type: 'T', content: 'M', mode: 'U' } as const;
+
+/** The letters are restic's. */
+export function changesText(changes: readonly Change[]): string {
+  const lines = changes.map(({ path, change }) => `${changeLetters[change]} ${printable(path === '' ? '.' : path)}`);
+  const count = (...kinds: readonly Change['change'][]): number => changes.filter(({ change }) => kinds.includes(change)).length;
+  const total = `${count('added')} added, ${count('removed')} removed, ${count('type', 'content', 'mode')} changed`;
+  return [...lines, total].join('\n');
+}
+
+export function unwrittenText(unwritten: readonly Unwritten[]): string {
+  const lines = unwritten
+    .slice(0, unwrittenShown)
+    .map(({ path, reason }) => `  ${printable(path === '' ? '.' : path)}: ${reason}`);
+  const more = unwritten.length > unwrittenShown ? [`  and ${unwritten.length - unwrittenShown} more, which --json lists`] : [];
+  return [`${countText(unwritten.length, 'entry').replace('entrys', 'entries')} could not be restored:`, ...lines, ...more].join(
+    '\n',
+  );
+}
+
+export const versionText = (version: Version): string => `version ${version.version} of ${named(version)}`;
+
+export function verifyText({ bytes, findings, damaged }: VerifyResult): string {
+  const found = findings.length === 0 ? 'all as it was written' : `${findings.length} damaged places found`;
+  return [
+    `${bytesText(bytes)} read, ${found}`,
+    ...findings.map(({ what, place, repaired }) => `  ${what} at ${place}${repaired ? ', repaired' : ''}`),
+    ...damaged.map((version) => `damaged: version ${version.version} of ${named(version)}: ${filesText(version)}`),
+  ].join('\n');
+}
+
+export function statusText({ tasks, nowMs, store, problem }: StatusResult): string {
+  const rows = tasks.map((task) => {
+    const next = task.current === undefined ? inText(task.dueMs - nowMs) : nowText(task.current);
+    const retry = task.failures > 0 ? ` (try ${task.failures + 1})` : '';
+    return [task.node, printable(task.path), task.address, task.every, keepText(task), next + retry, outcomeText(task)];
+  });
+  const damaged = store.damaged.map(
+    (path) => `damaged: ${countText(path.versions, 'version')} of ${named(path)}; "list" names the files`,
+  );
+  const looking = store.isLooking ? ['damage was found; which versions have it is being looked for'] : [];
+  const none = damaged.length + looking.length === 0 ? ', none known to be damaged' : '';
+  const head = ['node', 'path', 'address', 'every', 'keep', 'next', 'last'];
+  return [
+    ...(problem === undefined ? [] : [problem]),
+    tasks.length === 0 ? 'nothing is registered' : tableText(head, rows),
+    `${bytesText(store.bytes)} in ${countText(store.packs, 'pack')}${none}`,
+    ...damaged,
+    ...looking,
+  ].join('\n');
+}
+
+/** What `--check` finds wrong, a line each. */
+export function troubles({ tasks, store, problem }: StatusResult): string[] {
+  const late = ({ last }: StatusTask): string => (last === undefined ? 'has no backup yet' : 'was not backed up');
+  return [
+    ...(problem === undefined ? [] : [problem]),
+    ...tasks.flatMap((task) => [
+      ...(task.failures > 0 ? [`${named(task)} fails: ${outcomeText(task)}`] : []),
+      ...(task.isLate ? [`${named(task)} is late: for more than two intervals it ${late(task)}`] : []),
+    ]),
+    ...store.damaged.map((path) => `${named(path)} is damaged: ${countText(path.versions, 'version')} cannot be restored whole`),
+    ...(store.isLooking ? ['damage was found; which versions have it is being looked for'] : []),
+  ];
+}
+
+function keepText({ keep, keepHourly, keepDaily, keepWeekly, keepMonthly }: Task): string {
+  const counts = { '': keep, ' hourly': keepHourly, ' daily': keepDaily, ' weekly': keepWeekly, ' monthly': keepMonthly };
+  const rules = Object.entries(counts).flatMap(([period, count]) => (count === undefined ? [] : [`${count}${period}`]));
+  return rules.length === 0 ? 'all' : rules.join(', ');
+}
+
+function inText(ms: number): string {
+  if (ms <= 0) return 'now';
+  return ms < 120_000 ? `in ${Math.ceil(ms / 1000)} s` : `in ${Math.round(ms / 60_000)} min`;
+}
+
+function nowText({ progress }: NonNullable<Task['current']>): string {
+  if (progress === undefined) return 'queued';
+  return progress.files === 0 ? 'under way' : `under way: ${progress.files} files, ${bytesText(progress.bytes)}`;
+}
+
+export function outcomeText({ last }: Task): string {
+  if (last === undefined) return 'never yet';
+  const { result, version, files, bytes, sentBytes, elapsedMs, reason } = last;
+  if (result === 'failed' || result === 'superseded') return `${result}: ${printable(reason ?? '')}`;
+  const what =
+    result === 'version'
+      ? `version ${version}`
+      : result === 'healed'
+        ? `version ${version} healed`
+        : `unchanged since version ${version}`;
+  const notes = reason === undefined ? '' : `; ${printable(reason)}`;
+  return `${what}: ${files} files, ${bytesText(bytes)}, ${bytesText(sentBytes)} sent, ${(elapsedMs / 1000).toFixed(1)} s${notes}`;
+}

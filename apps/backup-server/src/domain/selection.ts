@@ -1,0 +1,48 @@
+/** What of a version is asked for, and how two of them differ. */
+import { sorted, type Entry } from './manifest.ts';
+import { normalPath } from './paths.ts';
+
+const isBelow = (path: string, folder: string): boolean => folder === '' || path === folder || path.startsWith(`${folder}/`);
+
+/** The entries at these paths and below, with the folders that they are in; and which of the paths are none. */
+export function selected(entries: readonly Entry[], only: readonly string[]): { entries: Entry[]; unknown: string[] } {
+  const wanted = only.map((path) => {
+    const normal = normalPath(path);
+    return { path, below: 'problem' in normal ? undefined : normal.path === '.' ? '' : normal.path };
+  });
+  const known = new Set(entries.map(({ path }) => path));
+  const places = wanted.flatMap(({ below }) => (below !== undefined && known.has(below) ? [below] : []));
+  return {
+    entries: entries.filter(({ path }) => places.some((place) => isBelow(path, place) || isBelow(place, path))),
+    unknown: wanted.filter(({ below }) => below === undefined || !known.has(below)).map(({ path }) => path),
+  };
+}
+
+export interface Change {
+  path: string;
+  /** `content` is of a file, or where a link leads. */
+  change: 'added' | 'removed' | 'type' | 'content' | 'mode';
+}
+
+/** How a tree became another, in the order of paths. As in its checksum, times do not count. */
+export function difference(before: readonly Entry[], after: readonly Entry[]): Change[] {
+  const old = new Map(before.map((entry) => [entry.path, entry]));
+  const changes: Change[] = [];
+  for (const entry of after) {
+    const was = old.get(entry.path);
+    const change = was === undefined ? 'added' : changeOf(was, entry);
+    if (change !== undefined) changes.push({ path: entry.path, change });
+    old.delete(entry.path);
+  }
+  return sorted([...changes, ...[...old.keys()].map((path): Change => ({ path, change: 'removed' }))]);
+}
+
+function changeOf(was: Entry, is: Entry): Change['change'] | undefined {
+  if (was.type !== is.type) return 'type';
+  const isSame =
+    was.type === 'file'
+      ? was.sha256 === (is as typeof was).sha256
+      : was.type !== 'link' || was.target === (is as typeof was).target;
+  if (!isSame) return 'content';
+  return was.type !== 'link' && was.mode !== (is as typeof was).mode ? 'mode' : undefined;
+}

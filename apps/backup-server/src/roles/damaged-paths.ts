@@ -1,0 +1,53 @@
+/** Which paths have versions that cannot be restored as they were. Looked for only when what is known to be damaged has changed. */
+import type { Clock } from '@lab/process';
+import type { BackupStore, Key } from '../versions.ts';
+import { listed } from './store-commands.ts';
+
+export interface DamagedPath extends Key {
+  versions: number;
+}
+
+/** Of a record that is damaged nobody hears until it is read. */
+const lookAgainMs = 3_600_000;
+
+export class DamagedPaths {
+  readonly #store: BackupStore;
+  readonly #clock: Clock;
+  #found: readonly DamagedPath[] = [];
+  #changes = -1;
+  #lookedMs = -Infinity;
+  #looking: Promise<void> | undefined;
+
+  constructor(store: BackupStore, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** As was found last; it may be looked for anew meanwhile, which reads the manifests of all versions. */
+  get found(): readonly DamagedPath[] {
+    return this.#found;
+  }
+
+  /** Resolves when `found` is what is so now. */
+  async look(): Promise<void> {
+    await this.#store.refresh();
+    const isOld = this.#clock.nowMs() - this.#lookedMs >= lookAgainMs;
+    if (this.#store.changes === this.#changes && !isOld) return;
+    this.#looking ??= this.#lookAnew().finally(() => (this.#looking = undefined));
+    await this.#looking;
+  }
+
+  async #lookAnew(): Promise<void> {
+    const { changes } = this.#store;
+    const found = new Map<string, DamagedPath>();
+    for (const { node, path, state } of await listed(this.#store)) {
+      if (state === 'whole') continue;
+      const known = found.get(JSON.stringify([node, path]));
+      if (known === undefined) found.set(JSON.stringify([node, path]), { node, path, versions: 1 });
+      else known.versions++;
+    }
+    this.#found = [...found.values()];
+    this.#lookedMs = this.#clock.nowMs();
+    this.#changes = changes;
+  }
+}
