@@ -80,9 +80,14 @@ export class Relay {
     return this.bytes >= this.#holdAt;
   }
 
+  /** Breaks off what is open. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   async close(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.cut();
     await once(this.#server, 'close');
   }
 

@@ -93,6 +93,7 @@ const reportsMax = 100;
 
 async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writing: Writing): Promise<void> {
   const { done, place } = writing;
+  /** Something may be written, and not all. */
   let isBegun = false;
   try {
     await reach(async (channel) => {
@@ -117,6 +118,7 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
         answer,
         () => `${versionText(asked.version)} is ${done} to ${place}: ${totals.files} files, ${bytesText(totals.bytes)}${damaged}`,
       );
+      isBegun = false;
       if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
     });
   } catch (error) {

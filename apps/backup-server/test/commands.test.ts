@@ -1,0 +1,366 @@
+/** Every command of an admin does what it says, and says what it cannot do: with a sentence that names the thing, and an exit code. */
+import { spawn } from 'node:child_process';
+import { createCipheriv } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exitCodes } from '@lab/process';
+import { listenFramed, tlsByKeys } from '@lab/protocol';
+import { eventually } from '@lab/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { keyFor } from '../src/channel/keys.ts';
+import { main } from '../src/programs.ts';
+import type { StatusResult } from '../src/roles/server.ts';
+import type { ListedVersion } from '../src/roles/store-commands.ts';
+import { Relay } from './processes.ts';
+import { master, path, RealSystem, tree } from './real-system.ts';
+
+let system: RealSystem;
+beforeEach(async () => void (system = await RealSystem.start()));
+afterEach(() => system[Symbol.asyncDispose]());
+
+const at = (name: string): string => join(system.folder, name);
+const list = async (...args: string[]): Promise<ListedVersion[]> => (await system.admin('list', ...args)) as ListedVersion[];
+const numbers = (versions: readonly ListedVersion[]): number[] => versions.map(({ version }) => version);
+const refused = (code: number, message: RegExp | string): unknown =>
+  expect.objectContaining({
+    exitCode: code,
+    message:
+      message instanceof RegExp ? (expect.stringMatching(message) as string) : (expect.stringContaining(message) as string),
+  });
+
+/** One more version, with this file in it. */
+async function change(name: string, content: string | Uint8Array): Promise<void> {
+  await system.write(name, content);
+  await system.backUp();
+}
+
+/** Bytes that do not shrink. */
+const noise = (length: number): Buffer =>
+  createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16)).update(Buffer.alloc(length));
+
+/** Flips a byte in each pack that has these bytes. */
+async function spoil(bytes: Uint8Array): Promise<void> {
+  const packs = join(system.store, 'packs');
+  for (const name of await readdir(packs)) {
+    const there = (await readFile(join(packs, name))).indexOf(bytes);
+    if (!name.endsWith('.pack') || there < 0) continue;
+    const file = await open(join(packs, name), 'r+');
+    await file.write(Buffer.of(bytes[0]! ^ 1), 0, 1, there);
+    await file.close();
+  }
+}
+
+describe('versions', () => {
+  it('are listed of a node, of a path, and the newest so many of each', async () => {
+    for (const name of ['two', 'three']) await change(name, name);
+    expect(numbers(await list())).toEqual([1, 2, 3]);
+    expect(numbers(await list(...tree, '--last', '2'))).toEqual([2, 3]);
+    expect(numbers(await list('--node', 'desk', '--last', '1'))).toEqual([3]);
+    expect(await list('--path', 'elsewhere')).toEqual([]);
+    expect(await system.said('list', '--node', 'nobody')).toBe('no versions\n');
+  });
+
+  it('are shown with what is in them, whatever it is called', async () => {
+    await change('deep/two', '22');
+    await writeFile(Buffer.concat([Buffer.from(`${at(`root/${path}`)}/caf`), Buffer.of(0xe9)]), '');
+    await system.backUp();
+    const lines = (await system.said('files', ...tree)).replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'T').split('\n');
+    expect(lines).toEqual([
+      expect.stringMatching(/^drwx.{6} +T \.$/),
+      expect.stringMatching(/^-rw.{7} +0 T caf\\xe9$/),
+      expect.stringMatching(/^drwx.{6} +T deep$/),
+      expect.stringMatching(/^-rw.{7} +2 T deep\/two$/),
+      expect.stringMatching(/^-rw.{7} +10 T one$/),
+      '',
+    ]);
+    expect(await system.admin('files', ...tree, '--version', '1')).toMatchObject([
+      { path: '' },
+      { path: 'one', size: 10, damaged: false },
+    ]);
+  });
+
+  it('are compared', async () => {
+    await change('two', 'x');
+    await system.write('one', 'other');
+    await rm(at(`root/${path}/two`));
+    await change('three', '');
+    expect(await system.said('diff', ...tree, '2', '3')).toBe('M one\n+ three\n- two\n1 added, 1 removed, 1 changed\n');
+    expect(await system.admin('diff', ...tree, '3', '3')).toEqual([]);
+    await expect(system.said('diff', ...tree, '3')).rejects.toThrow('two versions are needed');
+  });
+
+  it('are forgotten one by one, and no number is given again', async () => {
+    for (const name of ['two', 'three']) await change(name, name);
+    expect(await system.said('forget', ...tree, '--version', '3')).toBe('version 3 of "papers" of node desk is removed\n');
+    await system.said('forget', ...tree, '--version', '1');
+    expect(numbers(await list())).toEqual([2]);
+    await system.backUp();
+    expect(numbers(await list())).toEqual([2, 4]);
+    await expect(system.said('forget', ...tree, '--version', '3')).rejects.toEqual(
+      refused(1, 'there is no version 3 of "papers" of node desk: it has 2, from 2 to 4'),
+    );
+  });
+
+  it('that no rule keeps go, also when nothing has changed', async () => {
+    for (const name of ['two', 'three']) await change(name, name);
+    await system.register('--keep', '1', '--keep-daily', '1');
+    expect(await system.backUp()).toMatchObject({ outcome: 'unchanged', removed: 2 });
+    expect(numbers(await list())).toEqual([3]);
+    expect(await system.said('status')).toContain('1, 1 daily');
+    await system.register();
+    expect(await system.said('status')).toContain('│ all ');
+  });
+});
+
+describe('a restore', () => {
+  it('of some of a version needs only these to be whole', async () => {
+    const bad = noise(3_000_000);
+    await change('a,b/two', 'two');
+    await change('large', bad);
+    await spoil(bad.subarray(1_000_000, 1_000_100));
+    await expect(system.said('verify')).rejects.toEqual(refused(1, '1 versions are damaged'));
+    const restore = ['restore', ...tree, '--to', at('out')] as const;
+    await expect(system.said(...restore)).rejects.toEqual(refused(1, /is damaged: 1 of its 3 files[^]*\n {2}large\n/));
+    expect(await system.admin(...restore, '--only', 'a,b', '--only', 'one')).toMatchObject({
+      files: 2,
+      leftOut: 0,
+      unwritten: [],
+    });
+    expect(await readdir(at('out'))).toEqual(['a,b', 'one']);
+    await expect(system.said(...restore, '--only', 'a,b/x')).rejects.toEqual(refused(2, 'there is no "a,b/x" in version 3'));
+  });
+
+  it('names ten files of a damaged version, however long their paths are', async () => {
+    const deep = Array.from({ length: 11 }, (_, index) => `${index}`.padEnd(200, 'x')).join('/');
+    const bad = noise(300);
+    for (let index = 0; index < 12; index++) await system.write(`${deep}/${String(index).padStart(200, 'y')}`, bad);
+    await system.backUp();
+    await spoil(bad.subarray(0, 100));
+    await expect(system.said('verify')).rejects.toThrow('1 versions are damaged');
+    const error = await system.said('restore', ...tree, '--to', at('out')).catch((caught: unknown) => caught);
+    expect(error).toEqual(refused(1, /12 of its 13 files cannot be restored\n[^]*and 2 more\n/));
+    expect((error as Error).message.split('\n').filter((line) => line.startsWith(`  ${deep}/`))).toHaveLength(10);
+  });
+
+  it('writes what the target takes, lists the rest, and goes on from there', async () => {
+    const long = Array.from({ length: 19 }, () => 'd'.repeat(200)).join('/');
+    await system.write(`${long}/deep`, 'deep');
+    await system.backUp();
+    const target = at('t'.repeat(250));
+    const restore = ['restore', ...tree, '--to', target] as const;
+    await expect(system.said(...restore)).rejects.toEqual(
+      refused(1, /^1 entry could not be restored:\n {2}d+\/[^]*: name too long \(ENAMETOOLONG\)/),
+    );
+    expect(await readFile(join(target, 'one'), 'utf8')).toBe('the first\n');
+    await expect(system.said(...restore)).rejects.toEqual(refused(1, 'ENAMETOOLONG'));
+  });
+
+  it('meets damage that nobody knew of: it ends with a sentence, and the server knows', async () => {
+    const bad = noise(3_000_000);
+    await change('z', bad);
+    await spoil(bad.subarray(1_000_000, 1_000_100));
+    const restore = ['restore', ...tree, '--to', at('out')] as const;
+    await expect(system.said(...restore)).rejects.toEqual(
+      refused(1, /^the store has damage that nobody knew of[^]*What is restored stays in .*out, and the same command goes on/),
+    );
+    expect(await list('--last', '1')).toMatchObject([{ state: 'damaged', damaged: 1, damagedFiles: ['z'] }]);
+    expect(await system.said('files', ...tree)).toContain('z  (damaged)\n');
+    expect(await system.admin(...restore, '--partial')).toMatchObject({ files: 1, leftOut: 1 });
+    expect(await readFile(at('out/one'), 'utf8')).toBe('the first\n');
+  });
+
+  it('takes the rest where damage comes to light and --partial is given', async () => {
+    const bad = noise(3_000_000);
+    await change('a', bad);
+    await spoil(bad.subarray(1_000_000, 1_000_100));
+    const answer = system.said('restore', ...tree, '--to', at('out'), '--partial');
+    await expect(answer).rejects.toEqual(refused(1, '1 entry could not be restored:\n  a: its content is damaged in the store'));
+    expect(await readdir(at('out'))).toEqual(['one']);
+    expect(await list('--last', '1')).toMatchObject([{ state: 'damaged', damagedFiles: ['a'] }]);
+  });
+});
+
+describe('a restore that is broken off', () => {
+  /** More than is asked for at once, and travels meanwhile. */
+  const size = 40_000_000;
+  let relay: Relay;
+  let args: string[];
+  beforeEach(async () => {
+    await change('z', noise(size));
+    relay = await Relay.start(system.port);
+    args = ['restore', ...tree, '--to', at('out'), '--server', relay.address];
+    relay.holdAfter(5_000_000);
+  });
+  afterEach(() => relay.close());
+
+  /** Until a part of the file has been written. */
+  const halfDone = (): Promise<unknown> =>
+    eventually(async () => relay.isHolding && existsSync(at('out/z')) && (await stat(at('out/z'))).size > 0);
+
+  /** Restores the rest, and no more than that. */
+  async function goesOn(): Promise<void> {
+    relay.letPass();
+    relay.mark();
+    const there = (await stat(at('out/z'))).size;
+    expect(await system.admin(...(args as [string]))).toMatchObject({ files: 2 });
+    expect((await readFile(at('out/z'))).equals(noise(size))).toBe(true);
+    expect(relay.bytes).toBeLessThan(size - there + 4_500_000);
+  }
+
+  it('by a cut says so, keeps what it has, and goes on from there', async () => {
+    const restoring = system.said(...(args as [string]));
+    restoring.catch(() => undefined);
+    await halfDone();
+    relay.cut();
+    await expect(restoring).rejects.toEqual(
+      refused(exitCodes.unavailable, /Is the server at .* running\?\. What is restored stays/),
+    );
+    await goesOn();
+  });
+
+  it('by Ctrl-C exits with 130, and goes on from there', async () => {
+    const program = join(import.meta.dirname, '../src/main.ts');
+    const child = spawn(process.execPath, [program, 'admin', ...args, '--key-file', at('key')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => void (said += text.toString()));
+    const ended = once(child, 'close');
+    await halfDone();
+    child.kill('SIGINT');
+    expect(await ended).toEqual([130, null]);
+    expect(said).toBe(`interrupted. What is restored stays in ${at('out')}, and the same command goes on from there\n`);
+    await goesOn();
+  });
+
+  it('by the removal of its version says so', async () => {
+    const restoring = system.said(...(args as [string]));
+    restoring.catch(() => undefined);
+    await halfDone();
+    await system.said('forget', ...tree, '--version', '2');
+    const packs = join(system.store, 'packs');
+    for (const name of await readdir(packs)) await rm(join(packs, name));
+    relay.letPass();
+    await expect(restoring).rejects.toEqual(refused(1, 'the version was removed meanwhile'));
+  });
+});
+
+describe('a status that is checked', () => {
+  const check = (): Promise<string> => system.said('status', '--check');
+
+  it('is good where all is', async () => {
+    expect(await check()).toMatch(/ packs, none known to be damaged\n$/);
+    const { tasks } = (await system.admin('status')) as StatusResult;
+    expect(tasks).toMatchObject([{ isLate: false, failures: 0, succeededMs: expect.any(Number) as number }]);
+  });
+
+  it('names what fails', async () => {
+    await system.stopNode();
+    await expect(system.backUp()).rejects.toThrow('the backup of "papers" of node desk failed');
+    await expect(check()).rejects.toEqual(refused(1, /^"papers" of node desk fails: failed: cannot connect/));
+  });
+
+  it('names what is late', async () => {
+    await system.stopNode();
+    await system.register('--every', '1s');
+    await eventually(() => expect(check()).rejects.toEqual(refused(1, '"papers" of node desk is late')));
+  });
+
+  it('names what is damaged', async () => {
+    const bad = noise(3000);
+    await change('z', bad);
+    await spoil(bad.subarray(0, 100));
+    await expect(system.said('verify')).rejects.toThrow('damaged');
+    await expect(check()).rejects.toEqual(refused(1, '"papers" of node desk is damaged: 1 version cannot be restored whole'));
+    expect(await system.said('status')).toContain('damaged: 1 version of "papers" of node desk; "list" names the files\n');
+  });
+});
+
+describe('a registry', () => {
+  const registry = (): string => join(system.store, 'registry');
+
+  it('that is missing though there are versions is told, and made anew by registering', async () => {
+    await system.stopServer();
+    await rm(registry());
+    await system.startServer();
+    const sentence = 'nothing is backed up, for the store has versions, but no file "registry"';
+    expect(await system.said('status')).toContain(sentence);
+    await expect(system.said('status', '--check')).rejects.toEqual(refused(1, sentence));
+    expect(numbers(await list())).toEqual([1]);
+    expect(existsSync(registry())).toBe(false);
+    await system.register();
+    await system.backUp();
+    expect(await system.said('status', '--check')).not.toContain('registry');
+  });
+
+  it('that is damaged is told and left alone; list and restore need none', async () => {
+    await system.stopServer();
+    await writeFile(registry(), 'nothing of the kind\n');
+    await system.startServer();
+    const sentence =
+      /^nothing is backed up, for the registry cannot be read: both copies in .*registry are damaged: move it away/;
+    await expect(system.said('status', '--check')).rejects.toEqual(refused(1, sentence));
+    await expect(system.register()).rejects.toEqual(refused(1, sentence));
+    expect(numbers(await list())).toEqual([1]);
+    await system.said('restore', ...tree, '--to', at('out'));
+    await system.stopServer();
+    expect(await readFile(registry(), 'utf8')).toBe('nothing of the kind\n');
+  });
+});
+
+describe('a store without a server', () => {
+  it('is listed, restored, compared and verified, and nothing is written to it', async () => {
+    await change('two', 'the second\n');
+    await system.stopServer();
+    const files = async (): Promise<string[]> => {
+      const names = await readdir(system.store, { recursive: true });
+      return Promise.all(names.toSorted().map(async (name) => `${name} ${(await stat(join(system.store, name))).mtimeMs}`));
+    };
+    const before = await files();
+    expect(await system.opened('list')).toMatch(/desk[^]*papers[^]*desk/);
+    expect(await system.opened('diff', ...tree, '1', '2')).toBe('+ two\n1 added, 0 removed, 0 changed\n');
+    expect(await system.opened('restore', ...tree, '--to', at('out'))).toContain('is restored to');
+    expect(await readFile(at('out/two'), 'utf8')).toBe('the second\n');
+    expect(await system.opened('verify')).toContain('all as it was written');
+    expect(await files()).toEqual(before);
+  });
+
+  it('that is none is told', async () => {
+    await mkdir(at('empty'));
+    for (const store of [at('empty'), at('nowhere')])
+      await expect(system.opened('list', '--store', store)).rejects.toMatchObject({
+        message: expect.stringContaining(store) as string,
+      });
+  });
+});
+
+it('a server of another version is told from one of another key', async () => {
+  const tls = tlsByKeys({ keyOf: (identity) => keyFor(master, identity), protocol: 'lab-backup/2' });
+  const old = await listenFramed({ host: '127.0.0.1', port: 0, tls }, async () => {});
+  await expect(system.said('list', '--server', `127.0.0.1:${old.port}`)).rejects.toEqual(
+    refused(1, 'the other side speaks another version of the protocol'),
+  );
+  await old.close();
+});
+
+it.each([
+  'admin register',
+  'admin list',
+  'admin files',
+  'admin diff',
+  'admin restore',
+  'admin query',
+  'admin forget',
+  'admin status',
+  'open list',
+  'open restore',
+  'open verify',
+])('%s explains itself', async (command) => {
+  let said = '';
+  const write = (text: string): void => void (said += text);
+  const io = { argv: ['node', 'main.ts', ...command.split(' '), '--help'], env: {}, stdout: { write }, stderr: { write } };
+  expect(await main(io)).toBe(0);
+  expect(said).toContain(`Usage: main.ts ${command} `);
+});

@@ -1,0 +1,134 @@
+/** Server, nodes manager, requester and a node in this process, on real files and TLS; and an admin's commands. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { silentLogger, splitAddress, systemClock, type Role } from '@lab/process';
+import { freePort } from '@lab/testing';
+import { adminCommands, openCommands } from '../src/admin/commands.ts';
+import { makeKey, writeKey } from '../src/channel/keys.ts';
+import { makeNode, makeRoles } from '../src/hosts.ts';
+
+export const master = makeKey();
+
+/** What `register` names in every test. */
+export const path = 'papers';
+export const tree = ['--node', 'desk', '--path', path];
+
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
+
+export class RealSystem implements AsyncDisposable {
+  readonly folder: string;
+  readonly memory = makeMemoryServer();
+  readonly #listen: string;
+  readonly #node: string;
+  #roles: Role | undefined;
+  #nodeRole: Role | undefined;
+
+  private constructor(folder: string, listen: string, node: string) {
+    this.folder = folder;
+    this.#listen = listen;
+    this.#node = node;
+  }
+
+  /** `papers` has the file `one` and is registered, and has its first version. */
+  static async start(...settings: readonly string[]): Promise<RealSystem> {
+    const folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
+    const system = new RealSystem(folder, await freeAddress(), await freeAddress());
+    writeKey(join(folder, 'key'), master);
+    await system.write('one', 'the first\n');
+    await system.startNode();
+    await system.startServer();
+    await system.register(...settings);
+    await system.backUp();
+    return system;
+  }
+
+  get store(): string {
+    return join(this.folder, 'store');
+  }
+
+  /** Of the server. */
+  get port(): number {
+    return splitAddress(this.#listen).port;
+  }
+
+  get roles(): Role {
+    return this.#roles!;
+  }
+
+  async startNode(): Promise<void> {
+    const settings = { name: 'desk', listen: this.#node, root: join(this.folder, 'root'), cache: undefined };
+    this.#nodeRole = makeNode(settings, makeKey(master, 'node-desk'), { log: silentLogger, clock: systemClock });
+    await this.#nodeRole.start();
+  }
+
+  async startServer(): Promise<void> {
+    const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
+    const settings = { store: this.store, listen: this.#listen, scrubCycle: 1e9, sweepInterval: 1e9 };
+    const connect = (): Promise<Broker> => Promise.resolve(this.memory.connect());
+    this.#roles = makeRoles(['backup-requester', 'nodes-manager', 'server'], {
+      ...host,
+      settings,
+      master,
+      connect,
+      end: () => {},
+    });
+    await this.#roles.start();
+  }
+
+  async stopServer(): Promise<void> {
+    await this.#roles?.stop();
+    this.#roles = undefined;
+  }
+
+  async stopNode(): Promise<void> {
+    await this.#nodeRole?.stop();
+    this.#nodeRole = undefined;
+  }
+
+  /** Writes a file below the registered path; its folders are made. */
+  async write(name: string, content: string | Uint8Array): Promise<void> {
+    const file = join(this.folder, 'root', path, name);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, content);
+  }
+
+  register(...settings: readonly string[]): Promise<unknown> {
+    const every = settings.includes('--every') ? [] : ['--every', '1h'];
+    return this.admin('register', ...tree, '--address', this.#node, ...every, ...settings);
+  }
+
+  backUp(): Promise<unknown> {
+    return this.admin('backup', ...tree);
+  }
+
+  /** What a command answers to a program. */
+  async admin(name: string, ...args: readonly string[]): Promise<unknown> {
+    return JSON.parse(await this.said(name, '--json', ...args));
+  }
+
+  /** What a command says to a person. */
+  said(name: string, ...args: readonly string[]): Promise<string> {
+    const key = args.includes('--key-file') ? [] : ['--key-file', join(this.folder, 'key')];
+    return run(adminCommands, name, ['--server', this.#listen, ...key, ...args]);
+  }
+
+  /** What is said without a server. */
+  opened(name: string, ...args: readonly string[]): Promise<string> {
+    return run(openCommands, name, ['--store', this.store, ...args]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopServer();
+    await this.stopNode();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function run(commands: typeof adminCommands, name: string, args: readonly string[]): Promise<string> {
+  let out = '';
+  await commands((text) => void (out += text)).commands![name]!.run({ args, env: {} });
+  return out;
+}
