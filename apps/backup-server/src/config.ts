@@ -4,6 +4,7 @@
  */
 import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
+import { problemOf } from './domain/exclude.ts';
 import { nodeNamePattern } from './domain/paths.ts';
 
 const nodeName = z.string().regex(nodeNamePattern, 'letters, digits, ".", "_" and "-", at most 64');
@@ -23,7 +24,7 @@ export const standaloneConfig = z.object({
   listen: address.describe('where admins are taken'),
   ...storeSettings,
   keyFile,
-  logLevel,
+  ...roleSettings,
 });
 export type StandaloneConfig = z.infer<typeof standaloneConfig>;
 
@@ -115,6 +116,16 @@ export const adminConfigs = {
     address: address.describe('where the node listens'),
     path,
     every: z.string().describe('30, 30s, 5m, 1h, 1d or a cron expression'),
+    exclude: z
+      .array(z.string())
+      .superRefine((patterns, context) => {
+        const problem = problemOf(patterns);
+        if (problem !== undefined) context.addIssue(problem);
+      })
+      .default([])
+      .meta({ commas: false })
+      .describe('pattern of what is left out: NAME, *.o, /below/the/path, a/**/b; repeated, all of them'),
+    oneFileSystem: z.boolean().default(true).describe('leave out what is mounted below the path'),
     keep: keep.describe('newest versions to keep; without any --keep, all'),
     keepHourly: keep.describe('the newest of each of so many hours (UTC) that have one, beside what others keep'),
     keepDaily: keep.describe('likewise of days'),

@@ -8,6 +8,7 @@ import type { FramedServer } from '@lab/protocol';
 import { connectChannel, listenChannels, tcp, type Network } from './channel/channel.ts';
 import { isAdmin, keyFor, readKey, type Key } from './channel/keys.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
+import { printable } from './domain/file-names.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { FileCache } from './tree/file-cache.ts';
@@ -20,7 +21,7 @@ const connectionsMax = 50;
 
 const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.message }, 'connection refused');
 
-interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'> {
+interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'>, Pick<Host, 'measure'> {
   settings: StoreTimes & { store: string; listen: string };
   master: Key;
   connect: () => Promise<Broker>;
@@ -93,6 +94,19 @@ async function opened(directory: string): Promise<BackupStore> {
   }
 }
 
+/** A gauge for each number, with the path that it is of; read when somebody asks. */
+export async function measuring({ registry }: Pick<RoleHost, 'registry'>): Promise<NonNullable<Host['measure']>> {
+  const { Gauge } = await import('prom-client');
+  return (name, help, read) =>
+    void new Gauge({
+      ...{ name, help, labelNames: ['node', 'path'], registers: [registry] },
+      collect() {
+        this.reset();
+        for (const { node, path, value } of read()) this.set({ node, path: printable(path) }, value);
+      },
+    });
+}
+
 /** As if the process had been asked to stop from outside. */
 const end = (): void => void process.kill(process.pid, 'SIGTERM');
 
@@ -101,18 +115,18 @@ export function runStandalone(settings: StandaloneConfig): Promise<number> {
   const master = readMaster(settings.keyFile);
   const memory = makeMemoryServer();
   const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-  return runRole({ ...settings, name: 'standalone' }, (host) =>
-    makeRoles(roleNames, { ...host, settings, master, connect, end }),
+  return runRole({ ...settings, name: 'standalone' }, async (host) =>
+    makeRoles(roleNames, { ...host, measure: await measuring(host), settings, master, connect, end }),
   );
 }
 
 export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<number> {
   const master = readMaster(settings.keyFile);
-  return runRole({ ...settings, name }, (host) => {
+  return runRole({ ...settings, name }, async (host) => {
     const options = { url: settings.rabbitmqUrl, log: host.log };
     // The server lists and restores without it.
     const connect = async (): Promise<Broker> => (name === 'server' ? beginRabbitmq(options) : connectRabbitmq(options));
-    return makeRoles([name], { ...host, settings, master, connect, end });
+    return makeRoles([name], { ...host, measure: await measuring(host), settings, master, connect, end });
   });
 }
 

@@ -10,6 +10,7 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { MalformedMessageError, messageCodec, type HeadOf } from '@lab/protocol/messages';
 import { z } from 'zod';
 import { checksumText, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
+import { problemOf } from './domain/exclude.ts';
 import { nodeNamePattern } from './domain/paths.ts';
 
 /** A head holds names and numbers, a path or two, and notes. */
@@ -26,7 +27,13 @@ const path = z.string().min(1).max(4096);
 const address = z.string().max(300);
 const keep = z.int().min(1).optional();
 const keepRules = { keep, keepHourly: keep, keepDaily: keep, keepWeekly: keep, keepMonthly: keep };
-const registration = { node, address, path, every: z.string().max(100), ...keepRules };
+const exclude = z
+  .array(z.string())
+  .refine((patterns) => problemOf(patterns) === undefined)
+  .optional();
+/** What of a path is backed up: the admin says it, and the node keeps to it. */
+const scope = { exclude, oneFileSystem: z.boolean().optional() };
+const registration = { node, address, path, every: z.string().max(100), ...scope, ...keepRules };
 /** Of words for a person: what is longer is cut where it is made. */
 export const reasonLength = 8192;
 const reason = z.string().max(reasonLength);
@@ -53,7 +60,7 @@ const schemas = {
 
   // A backup, between requester and node.
   /** With `checksum`, only if the tree has another. */
-  backup: z.object({ kind: z.literal('backup'), path, checksum: hash.optional() }),
+  backup: z.object({ kind: z.literal('backup'), path, ...scope, checksum: hash.optional() }),
   /** Each second, so that nobody takes long work for a hang. */
   working: z.object({ kind: z.literal('working'), ...progress, total: count.optional() }),
   unchanged: z.object({ kind: z.literal('unchanged'), files: count, bytes: count }),

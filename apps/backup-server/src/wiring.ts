@@ -9,7 +9,7 @@ import { BackupRequesterRole, type BackupRequesterParts } from './roles/backup-r
 import { NodesManagerRole } from './roles/nodes-manager.ts';
 import { ServerRole } from './roles/server.ts';
 import { ordersTopology, queueOf, topology } from './topology.ts';
-import type { BackupStore } from './versions.ts';
+import type { BackupStore, Key } from './versions.ts';
 
 /** What a host gives to every role. */
 export interface Host {
@@ -24,10 +24,17 @@ export interface Host {
   listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
   /** Only requesters connect. */
   connect: BackupRequesterParts['connect'];
+  /** Has a number of each path shown at `/metrics`, where the process has one. */
+  measure?: (name: string, help: string, read: () => readonly Measured[]) => void;
   /** Ends the process in good order: an admin has said `shutdown`. */
   end: () => void;
   /** Ends the process with an error: the role has lost a consumer for good, and would wait for nothing. */
   fail: (reason: unknown) => void;
+}
+
+/** A number of a path. */
+export interface Measured extends Key {
+  value: number;
 }
 
 export interface StoreTimes {
@@ -42,16 +49,32 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
   ['backup-requester', (host) => new BackupRequesterRole(host)],
   [
     'nodes-manager',
-    (host, _, { scrubCycle, sweepInterval }) =>
-      new NodesManagerRole({
+    (host, _, { scrubCycle, sweepInterval }) => {
+      const role = new NodesManagerRole({
         ...host,
         file: ownRecord(host.store, 'registry'),
         hasVersions: async () => (await host.store.versions()).length > 0,
         scrubCycleMs: scrubCycle,
         sweepIntervalMs: sweepInterval,
-      }),
+      });
+      host.measure?.('backup_last_success_timestamp_seconds', 'When a path was last backed up; 0 for never', () =>
+        role.tasks.map(({ succeededMs = 0, ...task }) => ({ ...task, value: succeededMs / 1000 })),
+      );
+      return role;
+    },
   ],
-  ['server', (host, instance, _, join) => new ServerRole({ ...host, instance, join })],
+  [
+    'server',
+    (host, instance, _, join) => {
+      const role = new ServerRole({ ...host, instance, join });
+      host.measure?.(
+        'backup_damaged_versions',
+        'Versions of a path that cannot be restored whole; of a path without this, none',
+        () => role.damage.map(({ versions, ...key }) => ({ ...key, value: versions })),
+      );
+      return role;
+    },
+  ],
 ]);
 
 /** A role that declares the system's topology before it starts, the server while it serves, and ends its process when it is told to. */

@@ -278,6 +278,35 @@ describe('a status that is checked', () => {
   });
 });
 
+it('the last success of each path, and its damage, are measured', async () => {
+  const value = async (name: string): Promise<number> => {
+    const line = (await system.registry.metrics()).split('\n').find((each) => each.startsWith(name));
+    return Number(/\{node="desk",path="papers"\} ([\d.e+]+)$/.exec(line ?? '')?.[1]);
+  };
+  const { tasks } = (await system.admin('status')) as StatusResult;
+  expect(await value('backup_last_success_timestamp_seconds')).toBe(tasks[0]!.succeededMs! / 1000);
+  expect(await value('backup_damaged_versions')).toBeNaN();
+  const bad = noise(3000);
+  await change('z', bad);
+  await spoil(bad.subarray(0, 100));
+  await expect(system.said('verify')).rejects.toThrow('damaged');
+  await system.admin('status');
+  expect(await value('backup_damaged_versions')).toBe(1);
+});
+
+it('a value that is out of range is told before it is sent', async () => {
+  const late = system.said('list', '--path', 'p'.repeat(5000));
+  await expect(late).rejects.toEqual(refused(2, /^list: .*path/));
+  await expect(system.register('--exclude', '//')).rejects.toThrow('--exclude is "//": a pattern is empty');
+});
+
+it('what is excluded is not backed up, and is a change', async () => {
+  await change('cache/two', 'x');
+  await system.register('--exclude', 'cache', '--exclude', '*.tmp');
+  expect(await system.backUp()).toMatchObject({ outcome: 'version', files: 1 });
+  expect(await system.said('diff', ...tree, '2', '3')).toContain('- cache/two\n');
+});
+
 describe('a registry', () => {
   const registry = (): string => join(system.store, 'registry');
 

@@ -6,9 +6,10 @@ import { dirname, join } from 'node:path';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, splitAddress, systemClock, type Role } from '@lab/process';
 import { freePort } from '@lab/testing';
+import { Registry } from 'prom-client';
 import { adminCommands, openCommands } from '../src/admin/commands.ts';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
-import { makeNode, makeRoles } from '../src/hosts.ts';
+import { makeNode, makeRoles, measuring } from '../src/hosts.ts';
 
 export const master = makeKey();
 
@@ -21,6 +22,8 @@ const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`
 export class RealSystem implements AsyncDisposable {
   readonly folder: string;
   readonly memory = makeMemoryServer();
+  /** What `/metrics` shows. */
+  registry = new Registry();
   readonly #listen: string;
   readonly #node: string;
   #roles: Role | undefined;
@@ -73,6 +76,7 @@ export class RealSystem implements AsyncDisposable {
       settings,
       master,
       connect,
+      measure: await measuring(this),
       end: () => {},
     });
     await this.#roles.start();
@@ -80,6 +84,7 @@ export class RealSystem implements AsyncDisposable {
 
   async stopServer(): Promise<void> {
     await this.#roles?.stop();
+    this.registry = new Registry();
     this.#roles = undefined;
   }
 

@@ -1,13 +1,24 @@
 /** What an admin asks of a server, on a connection of its own. */
+import { ExitError, exitCodes } from '@lab/process';
 import type { Channel } from '../channel/channel.ts';
 import { manifestBytesMax, parseManifest, type Entry } from '../domain/manifest.ts';
-import { MalformedMessageError, unpackBytes, unpackJson, type Head } from '../messages.ts';
+import { decode, encode, MalformedMessageError, unpackBytes, unpackJson, type Head } from '../messages.ts';
 import type { Version } from '../versions.ts';
 
 /** One command and its answer. */
 export async function ask<T>(channel: Channel, head: Head, onWorking: (head: Head<'working'>) => void = () => {}): Promise<T> {
-  await channel.send(head);
+  await send(channel, head);
   return JSON.parse(await received(channel, 'answer', onWorking)) as T;
+}
+
+/** The server takes no command whose values are out of range: whoever gave them hears it here. */
+async function send(channel: Channel, head: Head): Promise<void> {
+  try {
+    decode(encode(head), head.kind);
+  } catch (error) {
+    throw new ExitError((error as Error).message, exitCodes.usage, { cause: error });
+  }
+  await channel.send(head);
 }
 
 /** A text that comes in pieces. */
@@ -47,7 +58,7 @@ export interface AskedVersion {
 
 /** A version, and all that is in it. A `Download` on the same channel gets the content. */
 export async function askVersion(channel: Channel, { node, path, version: number }: Asked): Promise<AskedVersion> {
-  await channel.send({ kind: 'fetch', node, path, version: number });
+  await send(channel, { kind: 'fetch', node, path, version: number });
   const version = unpackJson((await channel.expect('version')).body) as Version;
   const entries = parseManifest(await received(channel, 'manifest'));
   const marks = unpackBytes((await channel.expect('damaged')).body);

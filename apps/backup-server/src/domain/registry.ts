@@ -11,6 +11,10 @@ export interface Registration extends KeepRules {
   path: string;
   /** As it was typed: `30s`, `5m`, a cron expression. */
   every: string;
+  /** Patterns of what is left out (exclude.ts). */
+  exclude?: string[] | undefined;
+  /** Whether what is mounted below the path is left out; it is where this is not said. */
+  oneFileSystem?: boolean | undefined;
 }
 
 export type Result = 'version' | 'unchanged' | 'healed' | 'superseded' | 'failed';

@@ -125,7 +125,8 @@ export class BackupRequesterRole implements Role {
     this.#channels.add(channel);
     tooLong.addEventListener('abort', () => channel.destroy(tooLong.reason as Error));
     try {
-      await channel.send({ kind: 'backup', path: due.path, ...(whole && { checksum: version.checksum }) });
+      const { path, exclude, oneFileSystem } = due;
+      await channel.send({ kind: 'backup', path, exclude, oneFileSystem, ...(whole && { checksum: version.checksum }) });
       const receiving = new Receiving(channel, store, progress);
       const tree = await receiving.run();
       if (tree === undefined)

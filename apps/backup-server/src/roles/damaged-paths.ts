@@ -1,6 +1,6 @@
 /** Which paths have versions that cannot be restored as they were. Looked for only when what is known to be damaged has changed. */
 import type { Clock } from '@lab/process';
-import type { BackupStore, Key } from '../versions.ts';
+import { nameOf, type BackupStore, type Key } from '../versions.ts';
 import { listed } from './store-commands.ts';
 
 export interface DamagedPath extends Key {
@@ -42,9 +42,9 @@ export class DamagedPaths {
     const found = new Map<string, DamagedPath>();
     for (const { node, path, state } of await listed(this.#store)) {
       if (state === 'whole') continue;
-      const known = found.get(JSON.stringify([node, path]));
-      if (known === undefined) found.set(JSON.stringify([node, path]), { node, path, versions: 1 });
-      else known.versions++;
+      const known = found.get(nameOf({ node, path })) ?? { node, path, versions: 0 };
+      known.versions++;
+      found.set(nameOf({ node, path }), known);
     }
     this.#found = [...found.values()];
     this.#lookedMs = this.#clock.nowMs();

@@ -69,12 +69,12 @@ export class NodeRole implements Role {
     }
   }
 
-  async #backUp(channel: Channel, { path, checksum }: Head<'backup'>): Promise<void> {
+  async #backUp(channel: Channel, { path, checksum, ...scope }: Head<'backup'>): Promise<void> {
     const { tree, clock, log } = this.#parts;
     const working = { files: 0, bytes: 0, sentBytes: 0 };
     const stopWorking = clock.every(workingMs, () => void channel.send({ kind: 'working', ...working }).catch(() => undefined));
     try {
-      const survey = await tree.survey(path, (files, bytes) => Object.assign(working, { files, bytes }));
+      const survey = await tree.survey(path, (files, bytes) => Object.assign(working, { files, bytes }), scope);
       const known = entriesKnown(survey);
       if (checksum !== undefined && known !== undefined && checksumOf(known) === checksum) {
         await channel.send({ kind: 'unchanged', ...totalsOf(known) });

@@ -92,6 +92,10 @@ export class NodesManagerRole implements Role {
     this.#parts = parts;
   }
 
+  get tasks(): readonly Task[] {
+    return [...this.#registry.values()];
+  }
+
   async start(): Promise<void> {
     const { broker, clock, log } = this.#parts;
     // Alone from here on: only then is the file ours.

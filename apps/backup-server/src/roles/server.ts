@@ -72,8 +72,8 @@ export class ServerRole implements Role {
     this.#damaged = new DamagedPaths(parts.store, parts.clock);
   }
 
-  /** For metrics: paths with versions that cannot be restored, as far as is known. */
-  get damaged(): readonly DamagedPath[] {
+  /** How many versions of each path are damaged, as far as is known. */
+  get damage(): readonly DamagedPath[] {
     return this.#damaged.found;
   }
 

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { seededRandom } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hashOf } from '@lab/store/bundle';
@@ -200,6 +200,31 @@ describe('a survey', () => {
     expect(heard.length).toBeGreaterThan(1);
     for (const [files, bytes] of heard) expect(bytes).toBe(2 * files);
     expect(turns).toBeGreaterThan(1);
+  });
+});
+
+describe('a survey that leaves things out', () => {
+  it('has nothing that is excluded, nor what is in it', async () => {
+    for (const path of ['a/x.o', 'a/y', 'cache/a/b', 'z/cache/c', 'tmp/d', 'z/tmp/e']) write(path);
+    const { items, notes } = await tree.survey('.', quiet, { exclude: ['*.o', 'cache', '/tmp'] });
+    expect(items.map(({ path }) => path)).toEqual(['', 'a', 'a/y', 'z', 'z/tmp', 'z/tmp/e']);
+    expect(notes).toEqual([]);
+  });
+
+  /** Linux mounts something there, in a container too. */
+  it.runIf(existsSync('/dev/shm'))('has what is mounted below the path only where that is wanted', async () => {
+    const file = `shm/${basename(mkdtempSync('/dev/shm/tree-mounted-'))}`;
+    try {
+      const all = new Tree('/', new FileCache(undefined, '/'));
+      const { items, notes } = await all.survey('dev', quiet);
+      expect(items.filter(({ path }) => path.startsWith('shm'))).toMatchObject([{ type: 'folder', path: 'shm' }]);
+      expect(notes).toContainEqual({ path: 'shm', note: 'another file system is mounted here; what is in it is not backed up' });
+      const crossed = await all.survey('dev', quiet, { oneFileSystem: false });
+      expect(pathsOf(crossed)).toContain(file);
+      expect(pathsOf(await all.survey('dev/shm', quiet))).toContain(basename(file));
+    } finally {
+      rmSync(join('/dev', file), { recursive: true });
+    }
   });
 });
 

@@ -19,6 +19,7 @@ import {
 import { createHash } from 'node:crypto';
 import { hashOf, type Blob } from '@lab/store/bundle';
 import { cutAt, fileChunks } from '@lab/store/chunker';
+import { excluding } from '../domain/exclude.ts';
 import { bytesFromName, isText, nameFromBytes } from '../domain/file-names.ts';
 import { entriesMax, sorted, type Chunk, type FileEntry, type FolderEntry, type LinkEntry } from '../domain/manifest.ts';
 import { FileCache, stampOf, type Known } from './file-cache.ts';
@@ -34,6 +35,14 @@ export type Surveyed = FolderEntry | LinkEntry | SurveyedFile;
 export interface TreeNote {
   path: string;
   note: string;
+}
+
+/** What of a path is wanted. */
+export interface Scope {
+  /** Patterns of what is not (exclude.ts). */
+  exclude?: readonly string[] | undefined;
+  /** Default: nothing that is mounted below the path. */
+  oneFileSystem?: boolean | undefined;
 }
 
 export interface Survey {
@@ -69,16 +78,19 @@ export class Tree {
   }
 
   /** What is below a path now. Nothing is read but folders. */
-  async survey(path: string, progress: Progress): Promise<Survey> {
+  async survey(path: string, progress: Progress, { exclude = [], oneFileSystem = true }: Scope = {}): Promise<Survey> {
     this.#checkPath(path);
-    const walk: Walk = { registered: path, items: [], notes: [], files: 0, bytes: 0 };
+    const device = oneFileSystem ? lstatSync(this.#fsPath(path, '')).dev : undefined;
+    const walk: Walk = { registered: path, device, items: [], notes: [], files: 0, bytes: 0 };
+    const isExcluded = excluding(exclude);
     const known = this.#cache.of(path);
     this.#visit(walk, '', known);
     const folders = walk.items[0]?.type === 'folder' ? [''] : [];
     let nextTurn = entriesPerTurn;
     for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
       for (const name of this.#namesIn(walk, folder)) {
-        const entry = this.#visit(walk, folder === '' ? name : `${folder}/${name}`, known);
+        const below = folder === '' ? name : `${folder}/${name}`;
+        const entry = isExcluded(below) ? undefined : this.#visit(walk, below, known);
         if (entry?.type === 'folder') folders.push(entry.path);
         if (walk.items.length < nextTurn) continue;
         if (walk.items.length > entriesMax)
@@ -197,6 +209,10 @@ export class Tree {
         return undefined;
       }
       walk.items.push(entry);
+      if (entry.type === 'folder' && stats.dev !== (walk.device ?? stats.dev)) {
+        walk.notes.push({ path, note: 'another file system is mounted here; what is in it is not backed up' });
+        return undefined;
+      }
       if (entry.type === 'file') {
         walk.files++;
         walk.bytes += entry.size;
@@ -256,6 +272,8 @@ export class Tree {
 
 interface Walk extends Survey {
   registered: string;
+  /** What is on another is left out, if there is one. */
+  device: Stats['dev'] | undefined;
   files: number;
   bytes: number;
 }
