@@ -5,7 +5,7 @@
  */
 import { consumeAlone, type Broker, type Consumer, type Delivery, type Handler } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
-import { LockedError, sliceCount, type OwnRecord } from '@lab/store';
+import { sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
 import {
   begun,
@@ -28,6 +28,7 @@ import {
 import { decode, encode, packJson, reasonLength, type Head } from '../messages.ts';
 import { parseSchedule } from '../schedule.ts';
 import { failureLimit, queueOf } from '../topology.ts';
+import { loadRegistry } from './registry-file.ts';
 
 /** What the nodes manager keeps on disk. */
 export interface SavedRegistry {
@@ -97,11 +98,13 @@ export class NodesManagerRole implements Role {
   }
 
   async start(): Promise<void> {
-    const { broker, clock, log } = this.#parts;
+    const { broker, clock, file, hasVersions, log } = this.#parts;
     // Alone from here on: only then is the file ours.
     const command: Handler = (delivery) => this.#ready.promise.then(() => this.#command(delivery));
     this.#keep(await consumeAlone(this.#parts, queueOf.commands, command, limits));
-    const known = await this.#load();
+    const { known, problem, isUnreadable } = await loadRegistry(file, hasVersions);
+    if (problem !== undefined) log.error(problem);
+    [this.#problem, this.#isUnreadable] = [problem, isUnreadable];
     this.#registry = restored(known?.tasks ?? []);
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
     this.#now();
@@ -112,21 +115,6 @@ export class NodesManagerRole implements Role {
     this.#ready.resolve();
     log.info({ paths: this.#registry.size }, 'registry loaded');
     await tick();
-  }
-
-  /** What was saved. Where that is gone or cannot be read, versions are listed and restored all the same. */
-  async #load(): Promise<SavedRegistry | undefined> {
-    const { file, hasVersions, log } = this.#parts;
-    const known = await file.load().catch((error: unknown) => {
-      if (error instanceof LockedError) throw error;
-      this.#isUnreadable = true;
-      this.#problem = `nothing is backed up, for the registry cannot be read: ${(error as Error).message}`;
-    });
-    if (known === undefined && !this.#isUnreadable && (await hasVersions()))
-      this.#problem =
-        'nothing is backed up, for the store has versions, but no file "registry": put it back, or register the paths again; "list" shows them';
-    if (this.#problem !== undefined) log.error(this.#problem);
-    return known ?? undefined;
   }
 
   #statusTasks(nowMs: number): StatusTask[] {
