@@ -97,7 +97,8 @@ class DemoSystem {
     for (const name of nodeNames) {
       const root = this.rootOf(name);
       await makeContent(root);
-      const node = makeNode({ name, listen, root, cache: undefined }, makeKey(master, `node-${name}`), host);
+      const cache = join(this.#folder, `${name}.cache`);
+      const node = makeNode({ name, listen, root, cache }, makeKey(master, `node-${name}`), host);
       this.#nodes.set(name, node);
       await this.#run(node);
       const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, host);

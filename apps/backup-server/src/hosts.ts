@@ -131,7 +131,7 @@ export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<numbe
 }
 
 export function makeNode(
-  settings: Pick<NodeConfig, 'name' | 'listen' | 'root'> & { cache: string | undefined },
+  settings: Pick<NodeConfig, 'name' | 'listen' | 'root'> & { cache: string },
   key: Key,
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): ServingRole {
@@ -143,7 +143,7 @@ export function makeNode(
   return new NodeRole({ name, tree, clock, log, listen: (serve) => listenChannels(listening, serve) });
 }
 
-function treeOf(root: string, cache: string | undefined): Tree {
+function treeOf(root: string, cache: string): Tree {
   try {
     return new Tree(root, new FileCache(cache, root));
   } catch (error) {

@@ -13,7 +13,8 @@ import {
   unpackHashes,
   unpackJson,
   unpackOffer,
-  unpackBytes,
+  pieceBytes,
+  unpackPiece,
   unpackText,
   type Head,
   type Kind,
@@ -126,24 +127,30 @@ describe('the notes of a tree', () => {
 
 describe('a manifest in pieces', () => {
   const joined = (text: string): string =>
-    Buffer.concat([...pieces('manifest', text)].map(({ body }) => unpackBytes(body))).toString();
-  const border = 4 * 1024 * 1024;
+    Buffer.concat([...pieces('manifest', text)].map(({ body }) => unpackPiece(body))).toString();
 
-  it('is the text, and says which piece is the last', () => {
-    for (const length of [0, 1, border - 1, border, border + 1, 2 * border]) {
+  it('is the text', () => {
+    for (const length of [0, 1, pieceBytes - 1, pieceBytes, pieceBytes + 1, 2 * pieceBytes]) {
       const text = 'x'.repeat(length);
       const sent = [...pieces('manifest', text)];
       expect(joined(text) === text).toBe(true);
       expect(sent.map(({ head }) => head.more)).toEqual(sent.map((_, index) => index < sent.length - 1));
-      expect(sent).toHaveLength(Math.max(1, Math.ceil(length / border)));
+      expect(sent).toHaveLength(Math.max(1, Math.ceil(length / pieceBytes)));
+      expect([...pieces('manifest', text, true)].every(({ head }) => head.more)).toBe(true);
     }
   });
 
   it('keeps a character that lies over their border', () => {
-    for (const before of [border - 3, border - 2, border - 1, border]) {
+    for (const before of [pieceBytes - 3, pieceBytes - 2, pieceBytes - 1, pieceBytes]) {
       const text = `${'x'.repeat(before)}😀 and more`;
       expect(joined(text) === text).toBe(true);
     }
+  });
+
+  it('is refused where one unpacks to more than a piece', () => {
+    const [piece] = [...pieces('answer', 'x'.repeat(pieceBytes))];
+    expect(unpackPiece(piece!.body)).toHaveLength(pieceBytes);
+    expect(() => unpackPiece(zstdCompressSync(Buffer.alloc(pieceBytes + 1)))).toThrow(MalformedMessageError);
   });
 });
 

@@ -5,12 +5,12 @@
  *
  * Paths and names are strings as domain/file-names.ts makes them.
  */
-import { hash as digest } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { MalformedMessageError, messageCodec, type HeadOf } from '@lab/protocol/messages';
 import { z } from 'zod';
-import { checksumText, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
 import { problemOf } from './domain/exclude.ts';
+import { checksumLine, entriesMax, manifestBytesMax, type Chunk, type Entry } from './domain/manifest.ts';
 import { nodeNamePattern } from './domain/paths.ts';
 
 /** A head holds names and numbers, a path or two, and notes. */
@@ -132,27 +132,46 @@ export const unpackText = (body: Buffer): string => unpackBytes(body).toString()
 const packText = (text: string): Buffer => zstdCompressSync(text);
 export const packBytes = (bytes: Uint8Array): Buffer => zstdCompressSync(bytes);
 
+/** Of a text that comes in pieces. */
+export const unpackPiece = (body: Buffer): Buffer => unpackBytes(body, pieceBytes);
+
 /** Bytes that were packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
-export function unpackBytes(body: Buffer): Buffer {
+export function unpackBytes(body: Buffer, maxOutputLength = manifestBytesMax): Buffer {
   try {
-    return zstdDecompressSync(body, { maxOutputLength: manifestBytesMax });
+    return zstdDecompressSync(body, { maxOutputLength });
   } catch (cause) {
     throw new MalformedMessageError('a body that is not compressed', { cause });
   }
 }
 
 /** Of a tree: by it a node knows whether the newest version is what it has, and a requester that a manifest came whole. */
-export const checksumOf = (entries: readonly Entry[]): string => digest('sha256', checksumText(entries), 'hex');
+export class TreeChecksum {
+  readonly #hash = createHash('sha256');
+
+  add(entry: Entry): void {
+    this.#hash.update(checksumLine(entry));
+  }
+
+  digest(): string {
+    return this.#hash.digest('hex');
+  }
+}
+
+export function checksumOf(entries: Iterable<Entry>): string {
+  const sum = new TreeChecksum();
+  for (const entry of entries) sum.add(entry);
+  return sum.digest();
+}
 
 /** What may be long travels in pieces: a frame holds a few megabytes. */
-const pieceBytes = 4 * 1024 * 1024;
+export const pieceBytes = 1024 * 1024;
 
-/** Pieces of bytes, wherever a character ends; who receives them puts the bytes together first. */
-export function* pieces(kind: 'manifest' | 'answer', text: string): Generator<Message<'manifest' | 'answer'>> {
+/** Pieces of some text, cut wherever a character ends; `more` of the last says whether text follows. */
+export function* pieces(kind: 'manifest' | 'answer', text: string, more = false): Generator<Message<'manifest' | 'answer'>> {
   const bytes = Buffer.from(text);
   for (let at = 0; at === 0 || at < bytes.length; at += pieceBytes) {
     const body = zstdCompressSync(bytes.subarray(at, at + pieceBytes));
-    yield { head: { kind, more: at + pieceBytes < bytes.length }, body };
+    yield { head: { kind, more: more || at + pieceBytes < bytes.length }, body };
   }
 }
 

@@ -1,6 +1,6 @@
 /** What is in the store, which server and requesters share: versions of the paths of nodes, each with a manifest of its tree. */
 import { Store, type Stored, type StoreOptions } from '@lab/store';
-import { hashesOf, parseManifest, type Entry } from './domain/manifest.ts';
+import { chunksOf, ManifestReader, type Entry } from './domain/manifest.ts';
 
 export interface Key {
   node: string;
@@ -36,7 +36,9 @@ export const openStore = (directory: string, host: Omit<StoreOptions, 'kind' | '
   Store.open<VersionRecord>(directory, {
     ...host,
     kind: 'lab backup-server',
-    hashesIn: (manifest) => hashesOf(parseManifest(manifest.toString())),
+    async *hashesIn(manifest) {
+      for await (const entry of entriesIn(manifest)) if (entry.type === 'file') for (const [hash] of chunksOf(entry)) yield hash;
+    },
   });
 
 /** What the store calls a path of a node. */
@@ -49,5 +51,11 @@ export function keyOf(name: string): Key {
 }
 
 /** The entries of a version. Rejects with `MissingBlobsError` where its manifest is damaged. */
-export const entriesOf = async (store: BackupStore, version: VersionRecord): Promise<Entry[]> =>
-  parseManifest((await store.manifestOf(version)).toString());
+export const entriesOf = (store: BackupStore, version: VersionRecord): AsyncGenerator<Entry> =>
+  entriesIn(store.manifestOf(version));
+
+async function* entriesIn(manifest: AsyncIterable<Uint8Array>): AsyncGenerator<Entry> {
+  const reader = new ManifestReader();
+  for await (const piece of manifest) yield* reader.push(piece);
+  reader.end();
+}

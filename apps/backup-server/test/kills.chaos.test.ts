@@ -30,7 +30,7 @@ import { decodeBundle, hashOf } from '@lab/store/bundle';
 import { chunksIn, fileChunks } from '@lab/store/chunker';
 import { walkUnfinished } from '@lab/store/pack-index';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
-import { chunkBytesMax, chunksOf, hashesOf, type Entry } from '../src/domain/manifest.ts';
+import { chunkBytesMax, chunksOf, type Entry } from '../src/domain/manifest.ts';
 import { entriesOf, nameOf, openStore, type BackupStore, type Version } from '../src/versions.ts';
 import { BackupSystem, registeredPath, type RunningNode } from './processes.ts';
 
@@ -188,9 +188,12 @@ function entryText(entry: Entry): string {
 
 /** A version as a restore would write it: every bundle is read from its pack, every file put together. */
 async function restoredState(store: BackupStore, version: Version): Promise<State> {
-  const entries = await entriesOf(store, version);
+  const entries: Entry[] = [];
+  for await (const entry of entriesOf(store, version)) entries.push(entry);
+  const hashes = new Set<string>();
+  for await (const hash of store.hashesOf(version)) hashes.add(hash);
   const blobs = new Map<string, Uint8Array>();
-  for await (const { bytes: bundle } of store.bundlesWith(hashesOf(entries)))
+  for await (const { bytes: bundle } of store.bundlesWith(hashes))
     for (const { hash, bytes } of decodeBundle(bundle).blobs) blobs.set(hash, bytes);
   for (const entry of entries) {
     if (entry.type !== 'file') continue;

@@ -1,10 +1,10 @@
 /** A node that says what is not so: a requester makes no version of that. */
 import { bundleParts, hashOf } from '@lab/store/bundle';
 import type { Channel } from '../src/channel/channel.ts';
-import { manifestText, type Entry } from '../src/domain/manifest.ts';
-import { checksumOf, pieces, packJson, packOffer } from '../src/messages.ts';
+import { manifestLine, type Entry } from '../src/domain/manifest.ts';
+import { checksumOf, packJson, packOffer, pieces } from '../src/messages.ts';
 
-export const lies = ['size', 'content', 'manifest', 'checksum'] as const;
+export const lies = ['size', 'content', 'manifest', 'checksum', 'unchanged'] as const;
 export type Lie = (typeof lies)[number];
 
 const [bytes, other] = [Buffer.alloc(2048, 'x'), Buffer.alloc(2048, 'y')];
@@ -22,9 +22,9 @@ async function lieOnce(channel: Channel, lie: Lie): Promise<void> {
   }
   const size = lie === 'size' ? 3 : bytes.length;
   const sha256 = lie === 'manifest' ? otherHash : hash;
-  const entries: Entry[] = [{ type: 'file', path: '', mode: 0o644, mtimeMs: 0, size, sha256 }];
-  for (const { head, body } of pieces('manifest', manifestText(entries))) await channel.send(head, body);
-  const checksum = lie === 'checksum' ? otherHash : checksumOf(entries);
+  const entry: Entry = { type: 'file', path: '', mode: 0o644, mtimeMs: 0, size, sha256 };
+  for (const { head, body } of pieces('manifest', manifestLine(entry))) await channel.send(head, body);
+  const checksum = lie === 'checksum' ? otherHash : checksumOf([entry]);
   await channel.send({ kind: 'tree', checksum }, packJson({ notes: [], leftOut: 0 }));
   await channel.receive('stored');
 }
@@ -32,5 +32,7 @@ async function lieOnce(channel: Channel, lie: Lie): Promise<void> {
 export const lieTo =
   (lie: Lie) =>
   async (channel: Channel): Promise<void> => {
-    while ((await channel.receive('backup')) !== undefined) await lieOnce(channel, lie);
+    for (let next = await channel.receive('backup'); next !== undefined; next = await channel.receive('backup'))
+      if (lie === 'unchanged' && next.head.checksum === undefined) await channel.send({ kind: 'unchanged', files: 1, bytes: 1 });
+      else await lieOnce(channel, lie);
   };

@@ -2,6 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
+const receiving = 'src/transfer/receiving.ts';
 const [registry, download] = ['src/domain/registry.ts', 'src/admin/download.ts'];
 
 export const mistakes: readonly Mistake[] = [
@@ -19,21 +20,27 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     rule: 'takes a blob that nobody asked for',
-    file: requester,
-    right: 'header.blobs.some((blob) => this.#asked.get(blob.hash) !== blob.bytes)',
-    wrong: 'false',
+    file: receiving,
+    right: 'if (this.#asked.get(blob.hash) !== blob.bytes)\n        throw',
+    wrong: 'if (false)\n        throw',
   },
   {
     rule: 'makes a version of a manifest whose blobs did not come',
-    file: requester,
-    right: 'if (this.#store.lacks(hash)) throw',
+    file: receiving,
+    right: 'if (stored === undefined) throw',
     wrong: 'if (false) throw',
     noBug: 'its size, which is looked at next, is not what the manifest says: a blob that is not there has none',
   },
   {
     rule: 'believes the checksum that comes with a manifest',
-    file: requester,
-    right: 'if (checksumOf(entries) !== checksum) throw',
+    file: receiving,
+    right: 'if (this.#checksum.digest() !== checksum) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'believes a node that nothing has changed since it does not know when',
+    file: receiving,
+    right: 'if (!this.#mayBeUnchanged) throw',
     wrong: 'if (false) throw',
   },
   {
@@ -44,7 +51,7 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     rule: 'asks for what another process has just brought',
-    file: requester,
+    file: receiving,
     right: 'this.#asked.has(hash) || !this.#store.lacks(hash)',
     wrong: 'this.#asked.has(hash)',
   },

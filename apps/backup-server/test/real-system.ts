@@ -62,7 +62,7 @@ export class RealSystem implements AsyncDisposable {
   }
 
   async startNode(): Promise<void> {
-    const settings = { name: 'desk', listen: this.#node, root: join(this.folder, 'root'), cache: undefined };
+    const settings = { name: 'desk', listen: this.#node, root: join(this.folder, 'root'), cache: join(this.folder, 'cache') };
     this.#nodeRole = makeNode(settings, makeKey(master, 'node-desk'), { log: silentLogger, clock: systemClock });
     await this.#nodeRole.start();
   }

@@ -3,10 +3,10 @@ import { sleep } from '@lab/process';
 import type { Life } from '@lab/simulation';
 import { hashOf, type Blob } from '@lab/store/bundle';
 import type { Random } from '@lab/testing';
-import { chunksOf, sorted, type Chunk, type Entry, type FileEntry } from '../src/domain/manifest.ts';
+import { chunksOf, comparePaths, type Chunk, type Entry, type FileEntry } from '../src/domain/manifest.ts';
 import { checksumOf } from '../src/messages.ts';
 import type { NodeTree } from '../src/roles/node.ts';
-import { PathError, type Survey, type SurveyedFile } from '../src/tree/tree.ts';
+import { Notes, PathError, type Found, type FoundFile, type Walk } from '../src/tree/tree.ts';
 
 const names = ['a', 'b', 'c', 'd/e', 'd/f'];
 const mode = 0o644;
@@ -72,7 +72,14 @@ export class SimulatedFolder {
   }
 }
 
-const folders: readonly Entry[] = ['', 'd'].map((path) => ({ type: 'folder', path, mode: 0o755, mtimeMs: 0 }));
+const sorted = <T extends { path: string }>(entries: T[]): T[] => entries.sort((a, b) => comparePaths(a.path, b.path));
+
+const folders: readonly Exclude<Entry, FileEntry>[] = ['', 'd'].map((path) => ({
+  type: 'folder',
+  path,
+  mode: 0o755,
+  mtimeMs: 0,
+}));
 
 interface Known {
   sha256: string;
@@ -93,23 +100,35 @@ export class SimulatedTree implements NodeTree {
     this.#nowMs = nowMs;
   }
 
-  async survey(path: string): Promise<Survey> {
+  open(path: string): Walk {
+    const walk = (): Iterator<Found> => this.#found(path)[Symbol.iterator]();
+    return {
+      [Symbol.iterator]: walk,
+      notes: new Notes(),
+      read: (file, take) => this.#read(path, file, take),
+      checkSize: () => Promise.resolve(),
+      seen: () => {},
+      forgetOthers: () => {},
+      [Symbol.dispose]: () => {},
+    };
+  }
+
+  #found(path: string): Found[] {
     const folder = this.#folders.get(path);
     if (folder === undefined) throw new PathError(`"${path}" is not there, below the node's root`);
-    await this.#pause();
-    const files = [...folder.files].map(([name, file]): SurveyedFile => {
+    const files = [...folder.files].map(([name, file]): FoundFile => {
       const known = this.#known.get(`${path} ${name}`);
       const size = folder.bytesOf(name).length;
       const { mtimeMs } = file;
       return { type: 'file', path: name, mode, mtimeMs, size, known: known?.file === file ? known : undefined };
     });
-    return { items: sorted([...folders, ...files]) as Survey['items'], notes: [] };
+    return sorted<Found>([...folders, ...files]);
   }
 
   /** As tree.ts: a file that changes meanwhile is read again, and after three times taken as it came. */
-  async read(
+  async #read(
     path: string,
-    { path: name }: SurveyedFile,
+    { path: name }: FoundFile,
     take: (blob: Blob) => Promise<void>,
   ): Promise<{ entry?: FileEntry; note?: string }> {
     const folder = this.#folders.get(path)!;
@@ -135,8 +154,6 @@ export class SimulatedTree implements NodeTree {
       if (reads === 3) return { entry, note: 'changed while it was read, each of three times' };
     }
   }
-
-  async saveCache(): Promise<void> {}
 
   /** In which files change. */
   async #pause(): Promise<void> {

@@ -313,8 +313,11 @@ class Run {
   async #restoreSurely(admin: Admin, version: ListedVersion): Promise<void> {
     await admin
       .untilDone(() => this.#restore(admin, version))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         if (!(error instanceof RefusedError)) throw error;
+        // No rule kept it, and it went after it was listed.
+        const listed = await admin.untilDone(() => admin.list());
+        if (!listed.some((each) => isOf(each, version) && each.version === version.version)) return;
         throw new PromiseBroken(versionPromise, `${textOf(version)}: ${error.message}`);
       });
   }

@@ -16,7 +16,7 @@ afterEach(() => system[Symbol.asyncDispose]());
 
 it('has no node on a root that is not there: wrong usage', () => {
   const host = { log: silentLogger, clock: systemClock };
-  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(system.folder, 'nowhere'), cache: undefined };
+  const node = { name: 'desk', listen: '127.0.0.1:0', root: join(system.folder, 'nowhere'), cache: join(system.folder, 'cache') };
   expect(() => makeNode(node, master, host)).toThrow(expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }));
 });
 

@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib';
 import { isDone, readIfThere, replaceFile, seal, sync, unlessGone, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
+import { HashTable } from './hash-table.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
 import { isLost, isRecordName, type Stored, type Store, type Version } from './store.ts';
 
@@ -245,10 +246,12 @@ async function sweepAlone(store: AnyStore, nowMs: number, graceMs: number): Prom
   const isSpared = (mtimeMs: number): boolean => mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs;
   await store.index.refresh();
   const versions = await readableVersions(store);
-  const live = await liveHashes(store, versions);
-  if (live === undefined) return { packs: 0, bytes: 0 };
+  const live = new HashTable();
+  if (!(await eachLive(store, versions, (hash) => live.set(hash, 0)))) return { packs: 0, bytes: 0 };
   // As it is at this moment: beside this, other packs come, and marks.
-  const home = new Map([...live].map((hash) => [hash, store.index.packOf(hash)]));
+  const numberOf = new Map(store.index.packs.map((pack, index) => [pack, index + 1]));
+  live.update((hash) => numberOf.get(store.index.packOf(hash) ?? '') ?? 0);
+  const home: Home = { numberOf, live };
   const states: PackState[] = [];
   for (const pack of store.index.packs) states.push(...(await stateOf(store, pack, home, isSpared)));
   const small = states.filter(({ bytes }) => bytes < smallPackBytes);
@@ -269,17 +272,22 @@ async function readableVersions(store: AnyStore): Promise<Stored<Version>[]> {
   return (await store.versions()).filter((version): version is Stored<Version> => !isLost(version));
 }
 
-/** All that versions need; `undefined` where one's manifest cannot be read, for then nobody knows. */
-async function liveHashes(store: AnyStore, versions: readonly Stored<Version>[]): Promise<Set<string> | undefined> {
-  const live = new Set<string>();
-  for (const version of versions) {
-    if (version.manifest.some((hash) => !store.index.has(hash))) return undefined;
-    for (const hash of await store.hashesOf(version)) live.add(hash);
-  }
-  return live;
+/** Of what versions need, the pack that has it, by its number among those that were there; 0 where none has. */
+interface Home {
+  numberOf: ReadonlyMap<string, number>;
+  live: HashTable;
 }
 
-type Home = ReadonlyMap<string, string | undefined>;
+const isHome = ({ numberOf, live }: Home, pack: string, hash: string): boolean => live.get(hash) === numberOf.get(pack);
+
+/** `take` gets all that versions need, again and again; false where one's manifest cannot be read, for then nobody knows. */
+async function eachLive(store: AnyStore, versions: readonly Stored<Version>[], take: (hash: string) => void): Promise<boolean> {
+  for (const version of versions) {
+    if (version.manifest.some((hash) => !store.index.has(hash))) return false;
+    for await (const hash of store.hashesOf(version)) take(hash);
+  }
+  return true;
+}
 
 /** The state of a pack, if it may be touched. */
 async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
@@ -291,7 +299,7 @@ async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mti
   for (const bundle of bundles) {
     const { blobs } = bundle.header;
     const total = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
-    const dead = blobs.reduce((sum, { hash, bytes }) => sum + (home.get(hash) === pack ? 0 : bytes), 0);
+    const dead = blobs.reduce((sum, { hash, bytes }) => sum + (isHome(home, pack, hash) ? 0 : bytes), 0);
     deadBytes += total === 0 ? 0 : (bytesOfBundle(bundle) * dead) / total;
     marked ||= blobs.some(({ hash }) => store.index.isMarked(pack, hash));
   }
@@ -309,9 +317,8 @@ async function writeAnew(store: AnyStore, states: readonly PackState[], home: Ho
 async function copyNeeded(store: AnyStore, pack: string, bundle: PackedBundle, home: Home): Promise<number> {
   const { header } = bundle;
   // Needed and in no pack: that must stay known when the damaged copy goes.
-  for (const { hash } of header.blobs)
-    if (home.has(hash) && home.get(hash) === undefined) await store.index.mark(undefined, hash);
-  const needed = new Set(header.blobs.map(({ hash }) => hash).filter((hash) => home.get(hash) === pack));
+  for (const { hash } of header.blobs) if (home.live.get(hash) === 0) await store.index.mark(undefined, hash);
+  const needed = new Set(header.blobs.map(({ hash }) => hash).filter((hash) => isHome(home, pack, hash)));
   if (needed.size === 0) return 0;
   const bytes = await store.index.read(pack, bundle);
   if (bytes === undefined) throw new Error(`pack ${pack} was removed while it was written anew`);
@@ -328,7 +335,7 @@ async function copyNeeded(store: AnyStore, pack: string, bundle: PackedBundle, h
 interface Removal {
   anew: readonly PackState[];
   before: ReadonlySet<string>;
-  live: ReadonlySet<string>;
+  live: HashTable;
   written: number;
 }
 
@@ -343,18 +350,20 @@ async function removePacks(store: AnyStore, { anew, before, live, written }: Rem
   return store.mutex.run(async () => {
     await store.index.refresh();
     const made = (await readableVersions(store)).filter((version) => !before.has(idOf(version)));
-    const newlyLive = await liveHashes(store, made);
     const doomed = new Map(anew.map((state) => [state.pack, state]));
-    if (newlyLive === undefined) return { packs: 0, bytes: 0 };
     // What a new version needs and was not copied stays where it is.
-    for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');
+    const spare = (hash: string): void => {
+      live.set(hash, 0);
+      doomed.delete(store.index.packOf(hash) ?? '');
+    };
+    if (!(await eachLive(store, made, spare))) return { packs: 0, bytes: 0 };
     if (doomed.size > 0) await syncVersions(store);
     for (const pack of doomed.keys())
       for (const kind of ['index', 'pack']) await store.disk.rm(join(folder, `${pack}.${kind}`), { force: true });
     // A damaged copy must not come back when its mark is gone.
     await sync(folder, store.disk);
     await store.index.refresh();
-    await store.index.sweepMarks((hash) => live.has(hash) || newlyLive.has(hash));
+    await store.index.sweepMarks((hash) => live.has(hash));
     const bytes = [...doomed.values()].reduce((sum, state) => sum + state.bytes, -written);
     return { packs: doomed.size, bytes };
   });

@@ -1,6 +1,7 @@
 export { systemDisk, type Disk, type DiskFile } from './disk.ts';
 export { scrub, sliceCount, sweep, type Finding, type Scrubbed, type SweepOptions, type Swept } from './housekeeping.ts';
 export { LockedError } from './lock.ts';
+export type { ManifestWriter } from './manifest-writer.ts';
 export { ownRecord, type OwnRecord } from './record.ts';
 export {
   isLost,

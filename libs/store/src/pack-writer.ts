@@ -19,6 +19,8 @@ import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from '.
  * any more.
  */
 const packBytes = 16 * 1024 * 1024;
+/** Or when it has so many blobs, which may be tiny: its index is read as a whole. */
+const packBlobs = 65_536;
 /** Packs that are being synced while the next one is written. */
 const sealingMax = 2;
 
@@ -26,6 +28,7 @@ interface OpenPack {
   id: string;
   file: DiskFile;
   size: number;
+  blobs: number;
   bundles: PackedBundle[];
   /** All that was given a place so far. */
   written: Promise<void>;
@@ -54,8 +57,8 @@ export class PackWriter {
   readonly #sealing = new Set<Promise<void>>();
   /** Of a pack that could not be closed, for the next flush. */
   #failure: Error | undefined;
-  /** Blobs that are written, and not yet in a pack that counts. */
-  readonly #pending = new Set<string>();
+  /** Blobs that are written, and not yet in a pack that counts, and their sizes. */
+  readonly #pending = new Map<string, number>();
 
   constructor(directory: string, disk: Disk, onSealed: OnSealed, newId: () => string = randomUUID) {
     this.#disk = disk;
@@ -90,9 +93,9 @@ export class PackWriter {
     await sync(this.#folder, this.#disk);
   }
 
-  /** Whether a bundle with this blob has been given to `append`. It is durable after the next `flush`. */
-  has(hash: string): boolean {
-    return this.#pending.has(hash);
+  /** Bytes of a blob that has been given to `append`, in a bundle. It is durable after the next `flush`. */
+  sizeOf(hash: string): number | undefined {
+    return this.#pending.get(hash);
   }
 
   /**
@@ -100,7 +103,7 @@ export class PackWriter {
    * survives the end of this process, and after `flush` that of the machine.
    */
   async append(bundle: Buffer, header: BundleHeader = decodeHeader(bundle)): Promise<void> {
-    for (const { hash } of header.blobs) this.#pending.add(hash);
+    for (const { hash, bytes } of header.blobs) this.#pending.set(hash, bytes);
     const placing = this.#place(bundle, header);
     this.#placing.add(placing);
     try {
@@ -130,12 +133,13 @@ export class PackWriter {
     const pack = await this.#openPack();
     const offset = pack.size;
     pack.size += bundle.length;
+    pack.blobs += header.blobs.length;
     pack.bundles.push({ offset, header });
     const own = writeAll(pack.file, bundle, offset);
     const written = Promise.all([pack.written, own]).then(() => {});
     written.catch(() => undefined);
     pack.written = written;
-    if (pack.size >= packBytes) this.#beginSeal();
+    if (pack.size >= packBytes || pack.blobs >= packBlobs) this.#beginSeal();
     return { written };
   }
 
@@ -221,6 +225,7 @@ export class PackWriter {
       id,
       file: await this.#disk.open(join(this.#folder, `${id}.pack`), 'wx+'),
       size: 0,
+      blobs: 0,
       bundles: [],
       written: Promise.resolve(),
     };

@@ -10,10 +10,10 @@
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
-import { blobsOf, bundleBytes, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
-import { chunksIn, manifestChunks } from './chunker.ts';
+import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { readOnly, systemDisk, type Disk } from './disk.ts';
 import { isDone, makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
+import { ManifestWriter } from './manifest-writer.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
 import { PackWriter, type OnSealed } from './pack-writer.ts';
@@ -57,8 +57,8 @@ export class MissingBlobsError extends Error {
 export interface StoreOptions {
   /** What its versions are of, in a few words. They stand in the file `format`: a store of another kind is refused. */
   kind: string;
-  /** The hashes that a manifest names, beside its own blobs: no sweep takes them. Throws where it is no manifest. */
-  hashesIn: (manifest: Buffer) => Iterable<string>;
+  /** The hashes that a manifest names, which comes in pieces: no sweep takes them. Throws where it is no manifest. */
+  hashesIn: (manifest: AsyncIterable<Uint8Array>) => AsyncIterable<string>;
   /** Default `systemDisk`. */
   disk?: Disk;
   /** Nothing is written, not even a lock: what was found damaged is known to this process only. Default false. */
@@ -156,7 +156,7 @@ export class Store<V extends Version> {
 
   /** Whether a blob has still to be kept: no pack has a sound copy of it, nor one that is being written. */
   lacks(hash: string): boolean {
-    return !this.index.has(hash) && !this.writer.has(hash);
+    return this.sizeOf(hash) === undefined;
   }
 
   /**
@@ -181,24 +181,9 @@ export class Store<V extends Version> {
     return this.writer.flush();
   }
 
-  /** Keeps a manifest, in blobs that are cut by its content; their hashes, in order, and the bytes that the store grew by. */
-  async keepManifest(manifest: Uint8Array): Promise<{ hashes: string[]; storedBytes: number }> {
-    const hashes: string[] = [];
-    let storedBytes = 0;
-    let blobs: Blob[] = [];
-    const flush = async (): Promise<void> => {
-      if (blobs.length > 0) storedBytes += await this.keep(encodeBundle(blobs));
-      blobs = [];
-    };
-    for (const bytes of chunksIn(manifest, manifestChunks)) {
-      const hash = hashOf(bytes);
-      hashes.push(hash);
-      if (!this.lacks(hash)) continue;
-      blobs.push({ hash, bytes });
-      if (blobs.reduce((sum, blob) => sum + blob.bytes.length, 0) >= bundleBytes) await flush();
-    }
-    await flush();
-    return { hashes, storedBytes };
+  /** Keeps a manifest as it comes. */
+  writeManifest(): ManifestWriter {
+    return new ManifestWriter(this);
   }
 
   /**
@@ -213,7 +198,7 @@ export class Store<V extends Version> {
       const newest = await this.#lastOf(folder);
       if (newest !== base) throw new SupersededError(`version ${newest} was made meanwhile`);
       await this.index.refresh();
-      const missing = [...hashes, ...record.manifest].filter((hash) => !this.index.has(hash));
+      const missing = [...this.#missing(hashes), ...this.#missing(record.manifest)];
       if (missing.length > 0)
         throw new MissingBlobsError(`${missing.length} blobs that the version relies on were removed meanwhile`, missing);
       const version = base + 1;
@@ -277,26 +262,34 @@ export class Store<V extends Version> {
     return found;
   }
 
-  /** The manifest of a version. Rejects with `MissingBlobsError` where it is damaged. */
-  async manifestOf({ manifest }: Version): Promise<Buffer> {
-    const parts: Uint8Array[] = [];
-    for (const hash of manifest) parts.push(await this.readBlob(hash));
-    return Buffer.concat(parts);
+  /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
+  async *manifestOf({ manifest }: Version): AsyncGenerator<Uint8Array> {
+    // What a bundle has beside the blob that is wanted is wanted next.
+    let beside = new Map<string, Uint8Array>();
+    for (const hash of manifest) {
+      if (!beside.has(hash)) beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
+      yield beside.get(hash)!;
+    }
   }
 
   /**
-   * All that a version needs: what its manifest names, and its manifest. Rejects with `MissingBlobsError` where that is
-   * damaged.
+   * All that a version needs: what its manifest names, and its manifest. Throws `MissingBlobsError` where that is damaged.
    */
-  async hashesOf(version: Version): Promise<Set<string>> {
-    return new Set([...this.#options.hashesIn(await this.manifestOf(version)), ...version.manifest]);
+  async *hashesOf(version: Version): AsyncGenerator<string> {
+    yield* version.manifest;
+    yield* this.#options.hashesIn(this.manifestOf(version));
   }
 
   /** Hashes that a version needs and no pack has; those of its manifest alone where that is damaged. */
   async missingOf(version: Version): Promise<string[]> {
-    const lost = version.manifest.filter((hash) => !this.index.has(hash));
-    if (lost.length > 0) return lost;
-    return [...(await this.hashesOf(version))].filter((hash) => !this.index.has(hash));
+    const missing = new Set(this.#missing(version.manifest));
+    if (missing.size > 0) return [...missing];
+    for await (const hash of this.hashesOf(version)) if (!this.index.has(hash)) missing.add(hash);
+    return [...missing];
+  }
+
+  *#missing(hashes: Iterable<string>): Generator<string> {
+    for (const hash of hashes) if (!this.index.has(hash)) yield hash;
   }
 
   /**
@@ -312,9 +305,9 @@ export class Store<V extends Version> {
     return this.index.changes;
   }
 
-  /** Bytes of a blob; `undefined` where no pack has a sound copy. */
+  /** Bytes of a blob; `undefined` where no pack has a sound copy, nor one that is being written. */
   sizeOf(hash: string): number | undefined {
-    return this.index.sizeOf(hash);
+    return this.index.sizeOf(hash) ?? this.writer.sizeOf(hash);
   }
 
   /**
@@ -336,11 +329,16 @@ export class Store<V extends Version> {
 
   /** A blob, checked. A copy that turns out damaged is marked so, and another one looked for. */
   async readBlob(hash: string): Promise<Uint8Array> {
+    return (await this.#blobsBeside(hash)).find((blob) => blob.hash === hash)!.bytes;
+  }
+
+  /** The sound blobs of a bundle that has this one, and has it sound. */
+  async #blobsBeside(hash: string): Promise<Blob[]> {
     for (;;) {
       for await (const { pack, bundle, bytes } of this.bundlesWith([hash])) {
         const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
-        const blob = blobsOf(bundle.header, payload).find((each) => each?.hash === hash);
-        if (blob !== undefined) return blob.bytes;
+        const blobs = blobsOf(bundle.header, payload).filter((each) => each !== undefined);
+        if (blobs.some((each) => each.hash === hash)) return blobs;
         await this.index.mark(pack, hash);
       }
       await this.index.refresh();
@@ -377,7 +375,7 @@ export class Store<V extends Version> {
   }
 
   async #placeAfterRefresh(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
-    if (this.writer.has(hash)) await this.writer.flush();
+    if (this.writer.sizeOf(hash) !== undefined) await this.writer.flush();
     await this.index.refresh();
     return this.#place(hash);
   }

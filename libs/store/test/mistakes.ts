@@ -76,13 +76,13 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'sweeps although a manifest cannot be read',
     file: housekeeping,
-    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return undefined;',
+    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return false;',
     wrong: 'if (version.manifest.some((hash) => !store.index.has(hash))) continue;',
   },
   {
     rule: 'sweeps what a version needs that was made meanwhile',
     file: housekeeping,
-    right: "for (const hash of newlyLive) doomed.delete(store.index.packOf(hash) ?? '');",
+    right: "doomed.delete(store.index.packOf(hash) ?? '');",
     wrong: '',
   },
   {

@@ -27,9 +27,17 @@ export type Files = ReadonlyMap<string, Buffer>;
 type Manifest = [path: string, hashes: string[]][];
 
 const parse = (manifest: Buffer): Manifest => JSON.parse(manifest.toString()) as Manifest;
+/** All pieces of a manifest. */
+export async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const piece of pieces) parts.push(piece);
+  return Buffer.concat(parts);
+}
 const options: StoreOptions = {
   kind: 'some small files',
-  hashesIn: (manifest) => parse(manifest).flatMap(([, hashes]) => hashes),
+  async *hashesIn(manifest) {
+    for (const [, hashes] of parse(await whole(manifest))) yield* hashes;
+  },
 };
 
 /** `Class` may be a mutant. */
@@ -127,7 +135,9 @@ export async function recordOf(
   name: string,
   files: Files,
 ): Promise<{ record: Version; hashes: Set<string> }> {
-  const manifest = await store.keepManifest(manifestFor(files));
+  const writer = store.writeManifest();
+  await writer.write(manifestFor(files));
+  const manifest = await writer.end();
   const hashes = new Set([...files.values()].flatMap(blobsIn).map(({ hash }) => hash));
   return { record: { name, manifest: manifest.hashes }, hashes };
 }
@@ -139,7 +149,7 @@ export async function readBack(
   known = new Map<string, Uint8Array>(),
 ): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for (const [path, hashes] of parse(await store.manifestOf(version))) {
+  for (const [path, hashes] of parse(await whole(store.manifestOf(version)))) {
     const blobs: Uint8Array[] = [];
     for (const hash of hashes) {
       const bytes = known.get(hash) ?? (await store.readBlob(hash));

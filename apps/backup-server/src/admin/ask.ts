@@ -1,14 +1,16 @@
 /** What an admin asks of a server, on a connection of its own. */
 import { ExitError, exitCodes } from '@lab/process';
 import type { Channel } from '../channel/channel.ts';
-import { manifestBytesMax, parseManifest, type Entry } from '../domain/manifest.ts';
-import { decode, encode, MalformedMessageError, unpackBytes, unpackJson, type Head } from '../messages.ts';
+import { manifestBytesMax, ManifestReader, type Entry } from '../domain/manifest.ts';
+import { decode, encode, MalformedMessageError, unpackBytes, unpackJson, unpackPiece, type Head } from '../messages.ts';
 import type { Version } from '../versions.ts';
 
 /** One command and its answer. */
 export async function ask<T>(channel: Channel, head: Head, onWorking: (head: Head<'working'>) => void = () => {}): Promise<T> {
   await send(channel, head);
-  return JSON.parse(await received(channel, 'answer', onWorking)) as T;
+  const pieces: Buffer[] = [];
+  await receive(channel, 'answer', (piece) => void pieces.push(piece), onWorking);
+  return JSON.parse(Buffer.concat(pieces).toString()) as T;
 }
 
 /** The server takes no command whose values are out of range: whoever gave them hears it here. */
@@ -22,12 +24,12 @@ async function send(channel: Channel, head: Head): Promise<void> {
 }
 
 /** A text that comes in pieces. */
-async function received(
+async function receive(
   channel: Channel,
   kind: 'answer' | 'manifest',
+  take: (piece: Buffer) => void,
   onWorking: (head: Head<'working'>) => void = () => {},
-): Promise<string> {
-  const pieces: Buffer[] = [];
+): Promise<void> {
   let length = 0;
   for (;;) {
     const { head, body } = await channel.expect(kind, 'working');
@@ -35,10 +37,11 @@ async function received(
       onWorking(head);
       continue;
     }
-    pieces.push(unpackBytes(body));
-    length += pieces.at(-1)!.length;
+    const piece = unpackPiece(body);
+    length += piece.length;
     if (length > manifestBytesMax) throw new MalformedMessageError(`${kind}: more than ${manifestBytesMax} bytes`);
-    if (!head.more) return Buffer.concat(pieces).toString();
+    take(piece);
+    if (!head.more) return;
   }
 }
 
@@ -60,7 +63,11 @@ export interface AskedVersion {
 export async function askVersion(channel: Channel, { node, path, version: number }: Asked): Promise<AskedVersion> {
   await send(channel, { kind: 'fetch', node, path, version: number });
   const version = unpackJson((await channel.expect('version')).body) as Version;
-  const entries = parseManifest(await received(channel, 'manifest'));
+  const [reader, entries] = [new ManifestReader(), [] as Entry[]];
+  await receive(channel, 'manifest', (piece) => {
+    for (const entry of reader.push(piece)) entries.push(entry);
+  });
+  reader.end();
   const marks = unpackBytes((await channel.expect('damaged')).body);
   return { version, entries, damaged: new Set(entries.filter((_, index) => marks[index] === 1)) };
 }

@@ -44,22 +44,26 @@ export const manifestBytesMax = 256 * 1024 * 1024;
 export const entriesMax = 1_000_000;
 
 /**
- * Sorted as JavaScript compares strings, by UTF-16 units: any order will do that is the same everywhere and puts a folder
- * before what is in it.
+ * A folder, then all that is in it, and names as JavaScript compares strings, by UTF-16 units: the order of a walk, so that nobody has to
+ * hold a tree to make, check or follow its manifest.
  */
-export function sorted<T extends { path: string }>(entries: readonly T[]): T[] {
-  return [...entries].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+export function comparePaths(a: string, b: string): number {
+  const end = Math.min(a.length, b.length);
+  for (let at = 0; at < end; at++) {
+    const difference = unitAt(a, at) - unitAt(b, at);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+/** No name has a unit of 0: a slash comes before all that a name may have. */
+function unitAt(path: string, at: number): number {
+  const unit = path.charCodeAt(at);
+  return unit === 0x2f ? 0 : unit;
 }
 
 export function chunksOf(file: FileEntry): Chunk[] {
   return file.chunks ?? (file.size === 0 ? [] : [[file.sha256, file.size]]);
-}
-
-/** Every hash that the entries need, once. */
-export function hashesOf(entries: readonly Entry[]): Set<string> {
-  const hashes = new Set<string>();
-  for (const entry of entries) if (entry.type === 'file') for (const [hash] of chunksOf(entry)) hashes.add(hash);
-  return hashes;
 }
 
 export interface Totals {
@@ -67,33 +71,31 @@ export interface Totals {
   bytes: number;
 }
 
-export function totalsOf(entries: readonly Entry[]): Totals {
+export function totalsOf(entries: Iterable<Entry>): Totals {
   const totals = { files: 0, bytes: 0 };
-  for (const entry of entries) {
-    if (entry.type !== 'file') continue;
-    totals.files++;
-    totals.bytes += entry.size;
-  }
+  for (const entry of entries) count(totals, entry);
   return totals;
 }
 
-/**
- * The text whose SHA-256 is the checksum of a tree: type, name, mode and content of every entry in sorted order. Times are not
- * in it, so a mere `touch` makes no version. No two trees have one text.
- */
-export function checksumText(entries: readonly Entry[]): string {
-  const lines = entries.map((entry) => {
-    // As JSON, which keeps bytes that are no text apart.
-    const path = JSON.stringify(entry.path);
-    if (entry.type === 'file') return `file ${path} ${entry.mode} ${entry.sha256}`;
-    return entry.type === 'folder' ? `folder ${path} ${entry.mode}` : `link ${path} ${JSON.stringify(entry.target)}`;
-  });
-  return lines.map((line) => `${line}\n`).join('');
+/** Adds an entry. */
+export function count(totals: Totals, entry: Entry): void {
+  if (entry.type !== 'file') return;
+  totals.files++;
+  totals.bytes += entry.size;
 }
 
-export function manifestText(entries: readonly Entry[]): string {
-  return entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
+/**
+ * The SHA-256 of these lines is the checksum of a tree: type, name, mode and content of every entry in order. Times are not
+ * in it, so a mere `touch` makes no version. No two trees have the same lines.
+ */
+export function checksumLine(entry: Entry): string {
+  // As JSON, which keeps bytes that are no text apart.
+  const path = JSON.stringify(entry.path);
+  if (entry.type === 'file') return `file ${path} ${entry.mode} ${entry.sha256}\n`;
+  return entry.type === 'folder' ? `folder ${path} ${entry.mode}\n` : `link ${path} ${JSON.stringify(entry.target)}\n`;
 }
+
+export const manifestLine = (entry: Entry): string => `${JSON.stringify(entry)}\n`;
 
 /** The manifest is not one that this system makes. */
 export class MalformedManifestError extends Error {
@@ -101,26 +103,47 @@ export class MalformedManifestError extends Error {
 }
 
 /**
- * Reads a manifest of whoever made it: every field is in range, paths stay below the top, are sorted and unique, and each is in
- * a folder that the manifest has too, so that nothing can be written through a link. Anything else is a
- * `MalformedManifestError`.
+ * Reads a manifest of whoever made it, as it comes: every field is in range, paths stay below the top, are in order and unique, and each is
+ * in a folder that the manifest has too, so that nothing can be written through a link. Anything else is a `MalformedManifestError`.
  */
-export function parseManifest(text: string): Entry[] {
-  const lines = text.split('\n');
-  if (lines.pop() !== '') throw new MalformedManifestError('the manifest does not end with a whole line');
-  if (lines.length > entriesMax) throw new MalformedManifestError(`${lines.length} entries; at most ${entriesMax} are allowed`);
-  const entries = lines.map(parseEntry);
-  const folders = new Set<string>();
-  entries.forEach((entry, index) => {
-    const previous = entries[index - 1];
-    if (previous === undefined ? entry.path !== '' : entry.path <= previous.path)
-      throw new MalformedManifestError(`${JSON.stringify(entry.path)} is out of order, or twice there`);
-    const parent = parentOf(entry.path);
-    if (parent !== undefined && !folders.has(parent))
-      throw new MalformedManifestError(`${JSON.stringify(entry.path)} is in no folder of the manifest`);
-    if (entry.type === 'folder') folders.add(entry.path);
-  });
-  return entries;
+export class ManifestReader {
+  readonly #decoder = new TextDecoder();
+  #rest = '';
+  #entries = 0;
+  #bytes = 0;
+  #previous: string | undefined;
+  /** Those on the way to the previous entry. */
+  readonly #folders: string[] = [];
+
+  /** The entries that are whole now. */
+  push(bytes: Uint8Array): Entry[] {
+    this.#bytes += bytes.length;
+    if (this.#bytes > manifestBytesMax)
+      throw new MalformedManifestError(`a manifest of more than ${manifestBytesMax} bytes: register parts of the path`);
+    const lines = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split('\n');
+    this.#rest = lines.pop()!;
+    if (this.#entries + lines.length > entriesMax)
+      throw new MalformedManifestError(`more than ${entriesMax} entries; so many are allowed: register parts of the path`);
+    return lines.map((line) => this.#take(line));
+  }
+
+  end(): void {
+    if (this.#rest !== '') throw new MalformedManifestError('the manifest does not end with a whole line');
+  }
+
+  #take(line: string): Entry {
+    const entry = parseEntry(line, ++this.#entries);
+    const { path } = entry;
+    if (this.#previous === undefined ? path !== '' : comparePaths(path, this.#previous) <= 0)
+      throw new MalformedManifestError(`${JSON.stringify(path)} is out of order, or twice there`);
+    const parent = parentOf(path);
+    while (parent !== undefined && this.#folders.at(-1) !== parent)
+      if (this.#folders.pop() === undefined)
+        throw new MalformedManifestError(`${JSON.stringify(path)} is in no folder of the manifest`);
+    if (entry.type === 'folder') this.#folders.push(path);
+    this.#previous = path;
+    return entry;
+  }
 }
 
 const hashPattern = /^[0-9a-f]{64}$/;
@@ -128,12 +151,12 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isMode = (value: unknown): boolean => isCount(value) && value <= 0o7777;
 const isHash = (value: unknown): value is string => typeof value === 'string' && hashPattern.test(value);
 
-function parseEntry(line: string, index: number): Entry {
+function parseEntry(line: string, number: number): Entry {
   let entry: Record<string, unknown>;
   try {
     entry = JSON.parse(line) as Record<string, unknown>;
   } catch (cause) {
-    throw new MalformedManifestError(`line ${index + 1} is not JSON`, { cause });
+    throw new MalformedManifestError(`line ${number} is not JSON`, { cause });
   }
   const { type, path, mode, mtimeMs, target } = entry ?? {};
   const named = typeof path === 'string' && isSafe(path) && Number.isFinite(mtimeMs);
@@ -143,7 +166,7 @@ function parseEntry(line: string, index: number): Entry {
       : type === 'folder'
         ? isMode(mode)
         : type === 'link' && typeof target === 'string' && target !== '' && target.length <= 4096 && !target.includes('\0');
-  if (!named || !whole) throw new MalformedManifestError(`line ${index + 1} is no entry: ${line.slice(0, 120)}`);
+  if (!named || !whole) throw new MalformedManifestError(`line ${number} is no entry: ${line.slice(0, 120)}`);
   return entry as unknown as Entry;
 }
 

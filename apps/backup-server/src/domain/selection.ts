@@ -1,5 +1,5 @@
 /** What of a version is asked for, and how two of them differ. */
-import { sorted, type Entry } from './manifest.ts';
+import { comparePaths, type Entry } from './manifest.ts';
 import { normalPath } from './paths.ts';
 
 const isBelow = (path: string, folder: string): boolean => folder === '' || path === folder || path.startsWith(`${folder}/`);
@@ -34,7 +34,8 @@ export function difference(before: readonly Entry[], after: readonly Entry[]): C
     if (change !== undefined) changes.push({ path: entry.path, change });
     old.delete(entry.path);
   }
-  return sorted([...changes, ...[...old.keys()].map((path): Change => ({ path, change: 'removed' }))]);
+  const removed = [...old.keys()].map((path): Change => ({ path, change: 'removed' }));
+  return [...changes, ...removed].sort((a, b) => comparePaths(a.path, b.path));
 }
 
 function changeOf(was: Entry, is: Entry): Change['change'] | undefined {

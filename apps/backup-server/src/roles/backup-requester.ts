@@ -6,14 +6,13 @@
 import type { Broker, Consumer, Delivery } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
 import { scrub, SupersededError, sweep } from '@lab/store';
-import { decodeBundle } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
-import { chunksOf, hashesOf, manifestBytesMax, parseManifest, totalsOf, type Entry } from '../domain/manifest.ts';
 import { Patience } from '../domain/patience.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
 import { surplus } from '../domain/retention.ts';
-import { checksumOf, decode, encode, notesSchema, unpackBytes, unpackJson, unpackOffer, type Head } from '../messages.ts';
+import { decode, encode, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
+import { hashesIn, Receiving, type Progress, type ReceivedTree } from '../transfer/receiving.ts';
 import { nameOf, type BackupStore, type Note, type Version } from '../versions.ts';
 
 export interface BackupRequesterParts {
@@ -127,12 +126,11 @@ export class BackupRequesterRole implements Role {
     try {
       const { path, exclude, oneFileSystem } = due;
       await channel.send({ kind: 'backup', path, exclude, oneFileSystem, ...(whole && { checksum: version.checksum }) });
-      const receiving = new Receiving(channel, store, progress);
-      const tree = await receiving.run();
+      const tree = await new Receiving(channel, store, progress, whole).run();
       if (tree === undefined)
         return { result: 'unchanged', version: number, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
-      const outcome = await this.#store(due, tree, number, { version, whole }, receiving.storedBytes);
-      const ended = { ...outcome, ...progress, ...totalsOf(tree.entries), elapsedMs: elapsedMs() };
+      const outcome = await this.#store(due, tree, number, { version, whole });
+      const ended = { ...outcome, ...progress, ...tree.totals, elapsedMs: elapsedMs() };
       await channel.send({ kind: 'stored', outcome: ended });
       await channel.close().catch(() => undefined);
       return ended;
@@ -163,17 +161,14 @@ export class BackupRequesterRole implements Role {
   /** Everything that the tree needs has come; makes a version of it, unless it is the newest one. */
   async #store(
     due: Head<'due'>,
-    { entries, manifest, checksum, notes }: ReceivedTree,
+    { totals, storedBytes, manifest, checksum, notes, needs }: ReceivedTree,
     base: number,
     newest: { version: Version | undefined; whole: boolean },
-    receivedBytes: number,
   ): Promise<Pick<Outcome, 'result' | 'version' | 'storedBytes' | 'reason'>> {
     const { store } = this.#parts;
     const reason = notes.length === 0 ? {} : { reason: notesText(notes) };
     const same = newest.version?.checksum === checksum ? newest.version : undefined;
-    if (same !== undefined && newest.whole) return { result: 'unchanged', version: base, storedBytes: receivedBytes, ...reason };
-    const kept = await store.keepManifest(manifest);
-    const storedBytes = receivedBytes + kept.storedBytes;
+    if (same !== undefined && newest.whole) return { result: 'unchanged', version: base, storedBytes, ...reason };
     if (same !== undefined) {
       await store.flush();
       await store.refresh();
@@ -186,12 +181,12 @@ export class BackupRequesterRole implements Role {
       path: due.path,
       createdMs: this.#parts.nowMs(),
       checksum,
-      ...totalsOf(entries),
+      ...totals,
       storedBytes,
-      manifest: kept.hashes,
+      manifest,
       notes,
     };
-    const version = await store.commit(record, { base, hashes: hashesOf(entries) });
+    const version = await store.commit(record, { base, hashes: hashesIn(needs) });
     return { result: 'version', version, storedBytes, ...reason };
   }
 }
@@ -199,106 +194,4 @@ export class BackupRequesterRole implements Role {
 function notesText(notes: readonly Note[]): string {
   const [first] = notes;
   return `${notes.length === 1 ? '1 note' : `${notes.length} notes`}: ${JSON.stringify(first!.path)} ${first!.note}`;
-}
-
-interface Progress {
-  files: number;
-  bytes: number;
-  sentBytes: number;
-}
-
-interface ReceivedTree {
-  entries: Entry[];
-  manifest: Buffer;
-  checksum: string;
-  notes: Note[];
-}
-
-/** What a node sends in one backup, checked: blobs that were wanted and hash right, and a manifest of blobs that are there. */
-class Receiving {
-  readonly #channel: Channel;
-  readonly #store: BackupStore;
-  readonly #progress: Progress;
-  /** Blobs that were asked for, and the sizes that the node gave them. */
-  readonly #asked = new Map<string, number>();
-  readonly #keeping = new Set<Promise<void>>();
-  #failure: Error | undefined;
-  storedBytes = 0;
-
-  constructor(channel: Channel, store: BackupStore, progress: Progress) {
-    this.#channel = channel;
-    this.#store = store;
-    this.#progress = progress;
-  }
-
-  /** The tree, all of its blobs in the store but not yet durable; `undefined` where it is the newest version's. */
-  async run(): Promise<ReceivedTree | undefined> {
-    const pieces: Buffer[] = [];
-    let length = 0;
-    for (;;) {
-      const { head, body } = await this.#channel.expect('working', 'unchanged', 'offer', 'bundle', 'manifest', 'tree');
-      if (this.#failure !== undefined) throw this.#failure;
-      if (head.kind === 'unchanged') {
-        Object.assign(this.#progress, { files: head.files, bytes: head.bytes });
-        return undefined;
-      }
-      if (head.kind === 'working') Object.assign(this.#progress, { files: head.files, bytes: head.bytes });
-      else if (head.kind === 'offer') await this.#answer(body);
-      else if (head.kind === 'bundle') this.#keep(body);
-      else if (head.kind === 'manifest') {
-        pieces.push(unpackBytes(body));
-        length += pieces.at(-1)!.length;
-        if (length > manifestBytesMax)
-          throw new Error(`the node's manifest is larger than ${manifestBytesMax} bytes: register parts of the path`);
-      } else return this.#finish(body, Buffer.concat(pieces), head);
-    }
-  }
-
-  async #answer(body: Buffer): Promise<void> {
-    const offered = unpackOffer(body);
-    const wanted = Buffer.alloc(offered.length);
-    offered.forEach(([hash, size], index) => {
-      if (this.#asked.has(hash) || !this.#store.lacks(hash)) return;
-      this.#asked.set(hash, size);
-      wanted[index] = 1;
-    });
-    await this.#channel.send({ kind: 'want' }, wanted);
-  }
-
-  /** Not waited for: the next bundle is checked while this one is written. The node has few under way. */
-  #keep(bundle: Buffer): void {
-    const { header } = decodeBundle(bundle);
-    if (header.blobs.some((blob) => this.#asked.get(blob.hash) !== blob.bytes))
-      throw new Error('the node sent a blob that nobody asked for, or one of another size than it had said');
-    const bytes = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
-    this.#progress.sentBytes += bytes;
-    const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
-      this.storedBytes += storedBytes;
-      await this.#channel.send({ kind: 'kept', bytes });
-    });
-    this.#keeping.add(keeping);
-    keeping.then(
-      () => this.#keeping.delete(keeping),
-      (error: Error) => {
-        this.#failure ??= error;
-        this.#channel.destroy(error);
-      },
-    );
-  }
-
-  async #finish(body: Buffer, manifest: Buffer, { checksum }: Head<'tree'>): Promise<ReceivedTree> {
-    const { notes, leftOut } = notesSchema.parse(unpackJson(body));
-    await Promise.all(this.#keeping);
-    const entries = parseManifest(manifest.toString());
-    if (checksumOf(entries) !== checksum) throw new Error("the node's manifest is not that of its checksum");
-    await this.#store.flush();
-    for (const entry of entries)
-      for (const [hash, size] of entry.type === 'file' ? chunksOf(entry) : []) {
-        if (this.#store.lacks(hash)) throw new Error(`the node's manifest names a blob that it has not sent: ${hash}`);
-        if (this.#store.sizeOf(hash) !== size)
-          throw new Error(`the node's manifest gives blob ${hash} another size than it has: ${size}`);
-      }
-    const more = leftOut > 0 ? [{ path: '', note: `and ${leftOut} notes more` }] : [];
-    return { entries, manifest, checksum, notes: [...notes, ...more] };
-  }
 }

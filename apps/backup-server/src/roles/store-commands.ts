@@ -5,10 +5,20 @@
 import type { Clock, Logger } from '@lab/process';
 import { isLost, MissingBlobsError, scrub, type Finding, type LostVersion } from '@lab/store';
 import type { Channel } from '../channel/channel.ts';
-import { manifestBytesMax, manifestText } from '../domain/manifest.ts';
+import { manifestBytesMax, manifestLine } from '../domain/manifest.ts';
 import { normalPath } from '../domain/paths.ts';
 import { registered } from '../domain/registry.ts';
-import { packBytes, packJson, pieces, reasonLength, unpackHashes, type Head, type Kind, type Message } from '../messages.ts';
+import {
+  packBytes,
+  packJson,
+  pieceBytes,
+  pieces,
+  reasonLength,
+  unpackHashes,
+  type Head,
+  type Kind,
+  type Message,
+} from '../messages.ts';
 import { entriesOf, keyOf, nameOf, type BackupStore, type Key, type Version } from '../versions.ts';
 import { isDamaged, isSound, namedMax } from './damage.ts';
 
@@ -105,11 +115,22 @@ export class StoreCommands {
     if (version.manifest.some((hash) => missing.has(hash)))
       throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
     this.#fetched = version;
-    const entries = await entriesOf(store, version);
-    const damaged = Buffer.from(entries.map((entry) => (isDamaged(entry, missing) ? 1 : 0)));
     await this.#channel.send({ kind: 'version' }, packJson(version));
-    for (const { head, body } of pieces('manifest', manifestText(entries))) await this.#channel.send(head, body);
-    await this.#channel.send({ kind: 'damaged' }, packBytes(damaged));
+    const damaged: number[] = [];
+    let lines = '';
+    for await (const entry of entriesOf(store, version)) {
+      damaged.push(isDamaged(entry, missing) ? 1 : 0);
+      lines += manifestLine(entry);
+      if (lines.length < pieceBytes) continue;
+      await this.#sendPieces(lines, true);
+      lines = '';
+    }
+    await this.#sendPieces(lines, false);
+    await this.#channel.send({ kind: 'damaged' }, packBytes(Buffer.from(damaged)));
+  }
+
+  async #sendPieces(lines: string, more: boolean): Promise<void> {
+    for (const { head, body } of pieces('manifest', lines, more)) await this.#channel.send(head, body);
   }
 
   /** The bundles with these blobs. What is damaged or gone does not come, and its admin asks why. */
@@ -230,7 +251,9 @@ async function listedVersion(store: BackupStore, version: Version | LostVersion)
   if (missing.size === 0) return { ...record, state: 'whole', damaged: 0, damagedFiles: [] };
   if (manifest.some((hash) => missing.has(hash)))
     return { ...record, state: 'damaged', damaged: record.files, damagedFiles: ['all of them: the manifest is damaged'] };
-  const damaged = (await entriesOf(store, version)).filter((entry) => isDamaged(entry, missing));
-  const damagedFiles = damaged.slice(0, namedMax).map(({ path }) => (path === '' ? record.path : path));
-  return { ...record, state: 'damaged', damaged: damaged.length, damagedFiles };
+  const damagedFiles: string[] = [];
+  let damaged = 0;
+  for await (const entry of entriesOf(store, version))
+    if (isDamaged(entry, missing) && ++damaged <= namedMax) damagedFiles.push(entry.path === '' ? record.path : entry.path);
+  return { ...record, state: 'damaged', damaged, damagedFiles };
 }

@@ -14,23 +14,23 @@ import {
   readlinkSync,
   readSync,
   realpathSync,
-  type Stats,
+  type BigIntStats,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { hashOf, type Blob } from '@lab/store/bundle';
 import { cutAt, fileChunks } from '@lab/store/chunker';
 import { excluding } from '../domain/exclude.ts';
 import { bytesFromName, isText, nameFromBytes } from '../domain/file-names.ts';
-import { entriesMax, sorted, type Chunk, type FileEntry, type FolderEntry, type LinkEntry } from '../domain/manifest.ts';
-import { FileCache, stampOf, type Known } from './file-cache.ts';
+import type { Chunk, FileEntry, FolderEntry, LinkEntry } from '../domain/manifest.ts';
+import { stampOf, type FileCache, type Known, type KnownFiles } from './file-cache.ts';
 
 /**
- * A file as the survey found it; `known` says its content without reading it, if it cannot have changed since it was read last.
+ * A file as the walk found it; `known` says its content without reading it, if it cannot have changed since it was read last.
  */
-export interface SurveyedFile extends Omit<FileEntry, 'sha256' | 'chunks'> {
+export interface FoundFile extends Omit<FileEntry, 'sha256' | 'chunks'> {
   known: Known | undefined;
 }
-export type Surveyed = FolderEntry | LinkEntry | SurveyedFile;
+export type Found = FolderEntry | LinkEntry | FoundFile;
 
 export interface TreeNote {
   path: string;
@@ -45,10 +45,26 @@ export interface Scope {
   oneFileSystem?: boolean | undefined;
 }
 
-export interface Survey {
-  /** Sorted by path; the first is the registered path itself, ``. */
-  items: Surveyed[];
-  notes: TreeNote[];
+/** What is below a path, for one backup. */
+export interface Walk extends Disposable {
+  /**
+   * All that is there now, in the order of a manifest; the first is the registered path itself, ``. Nothing is read but folders. Each
+   * iteration looks again. A `PathError` where there is nothing that can be backed up.
+   */
+  [Symbol.iterator](): Iterator<Found>;
+  /** What the last iteration met and could not take, the first of them, and how many more. */
+  readonly notes: Notes;
+  /**
+   * Reads a file; `take` gets its chunks, of this try or of one before that turned out to be of a file that changed. Resolves
+   * with the entry, or with why there is none.
+   */
+  read(file: FoundFile, take: (blob: Blob) => Promise<void>): Promise<{ entry?: FileEntry; note?: string }>;
+  /** A file was taken as it is known. */
+  seen(file: FoundFile): void;
+  /** A `PathError` where the manifest would surely have more entries, or more bytes; only names are looked at. */
+  checkSize(entriesMax: number, bytesMax: number): Promise<void>;
+  /** All that is there was read or seen: what is known of others can go. */
+  forgetOthers(): void;
 }
 
 /** There is no such path, or it may not be served. */
@@ -56,11 +72,22 @@ export class PathError extends Error {
   override readonly name = 'PathError';
 }
 
-export type Progress = (files: number, bytes: number) => void;
+/** Notes that a version keeps; the rest is a number. */
+const notesMax = 100;
 
-/** The walk gives others a turn after so many entries: about 5 ms. */
-const entriesPerTurn = 500;
+export class Notes {
+  readonly list: TreeNote[] = [];
+  leftOut = 0;
+
+  add(path: string, note: string): void {
+    if (this.list.length < notesMax) this.list.push({ path, note });
+    else this.leftOut++;
+  }
+}
+
 const readsMax = 3;
+/** Of a line of a manifest, without its path. */
+const entryBytesMin = 60;
 
 export class Tree {
   readonly #root: string;
@@ -77,43 +104,51 @@ export class Tree {
     this.#cache = cache;
   }
 
-  /** What is below a path now. Nothing is read but folders. */
-  async survey(path: string, progress: Progress, { exclude = [], oneFileSystem = true }: Scope = {}): Promise<Survey> {
-    this.#checkPath(path);
-    const device = oneFileSystem ? lstatSync(this.#fsPath(path, '')).dev : undefined;
-    const walk: Walk = { registered: path, device, items: [], notes: [], files: 0, bytes: 0 };
-    const isExcluded = excluding(exclude);
-    const known = this.#cache.of(path);
-    this.#visit(walk, '', known);
-    const folders = walk.items[0]?.type === 'folder' ? [''] : [];
-    let nextTurn = entriesPerTurn;
-    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      for (const name of this.#namesIn(walk, folder)) {
-        const below = folder === '' ? name : `${folder}/${name}`;
-        const entry = isExcluded(below) ? undefined : this.#visit(walk, below, known);
-        if (entry?.type === 'folder') folders.push(entry.path);
-        if (walk.items.length < nextTurn) continue;
-        if (walk.items.length > entriesMax)
-          throw new PathError(`"${path}" has more than ${entriesMax} entries: register parts of it`);
-        nextTurn = walk.items.length + entriesPerTurn;
-        progress(walk.files, walk.bytes);
-        await turn();
-      }
-    }
-    return { items: sorted(walk.items), notes: walk.notes };
+  open(registered: string, scope: Scope = {}): Walk {
+    return new TreeWalk(this.#root, registered, scope, this.#cache.open(registered));
+  }
+}
+
+class TreeWalk implements Walk {
+  readonly #root: string;
+  readonly #registered: string;
+  readonly #isExcluded: (path: string) => boolean;
+  readonly #oneFileSystem: boolean;
+  readonly #known: KnownFiles;
+  notes = new Notes();
+
+  constructor(root: string, registered: string, { exclude = [], oneFileSystem = true }: Scope, known: KnownFiles) {
+    this.#root = root;
+    this.#registered = registered;
+    this.#isExcluded = excluding(exclude);
+    this.#oneFileSystem = oneFileSystem;
+    this.#known = known;
   }
 
-  /**
-   * Reads a file; `take` gets its chunks, of this try or of one before that turned out to be of a file that changed. Resolves
-   * with the entry, or with why there is none.
-   */
-  async read(
-    registered: string,
-    file: SurveyedFile,
-    take: (blob: Blob) => Promise<void>,
-  ): Promise<{ entry?: FileEntry; note?: string }> {
+  *[Symbol.iterator](): Generator<Found> {
+    this.#checkPath();
+    this.notes = new Notes();
+    const top = this.#visit('');
+    if (top === undefined) return;
+    yield top.found;
+    // Of each folder on the way down, what is left in it.
+    const folders = top.found.type === 'folder' ? [this.#in('')] : [];
+    for (let folder = folders.at(-1); folder !== undefined; folder = folders.at(-1)) {
+      const { value: path } = folder.next();
+      if (path === undefined) folders.pop();
+      const visited = path === undefined || this.#isExcluded(path) ? undefined : this.#visit(path);
+      if (visited === undefined) continue;
+      const { found, device } = visited;
+      yield found;
+      if (found.type !== 'folder') continue;
+      if (!this.#oneFileSystem || device === top.device) folders.push(this.#in(found.path));
+      else this.notes.add(found.path, 'another file system is mounted here; what is in it is not backed up');
+    }
+  }
+
+  async read(file: FoundFile, take: (blob: Blob) => Promise<void>): Promise<{ entry?: FileEntry; note?: string }> {
     for (let reads = 1; ; reads++) {
-      const path = this.#fsPath(registered, file.path);
+      const path = this.#fsPath(file.path);
       let descriptor: number;
       try {
         descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -128,7 +163,7 @@ export class Tree {
       };
       try {
         this.#checkInside(descriptor, path);
-        const { entry, changed } = await this.#readOpen(registered, file, descriptor, taking);
+        const { entry, changed } = await this.#readOpen(file, descriptor, taking);
         if (!changed) return { entry };
         if (reads === readsMax)
           return { entry, note: 'changed while it was read, each of three times; this is how it was read last' };
@@ -142,24 +177,50 @@ export class Tree {
     }
   }
 
-  /** Keeps what is known over a restart, and forgets files that the survey has not found. */
-  saveCache(registered: string, survey: Survey): Promise<void> {
-    return this.#cache.save(registered, survey.items);
+  async checkSize(entriesMax: number, bytesMax: number): Promise<void> {
+    let [entries, bytes] = [1, entryBytesMin];
+    const folders = [''];
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      for (const { name, isFolder } of this.#entriesIn(folder)) {
+        const path = folder === '' ? name : `${folder}/${name}`;
+        if (this.#isExcluded(path)) continue;
+        if (isFolder) folders.push(path);
+        entries++;
+        bytes += entryBytesMin + path.length;
+      }
+      if (entries > entriesMax)
+        throw new PathError(`"${this.#registered}" has more than ${entriesMax} entries: register parts of it`);
+      if (bytes > bytesMax)
+        throw new PathError(`the manifest of "${this.#registered}" would have more than ${bytesMax} bytes: register parts of it`);
+      await turn();
+    }
+  }
+
+  seen({ path }: FoundFile): void {
+    this.#known.touch(path);
+  }
+
+  forgetOthers(): void {
+    this.#known.forgetOthers();
+  }
+
+  [Symbol.dispose](): void {
+    this.#known[Symbol.dispose]();
   }
 
   async #readOpen(
-    registered: string,
-    file: SurveyedFile,
+    file: FoundFile,
     descriptor: number,
     take: (blob: Blob) => Promise<void>,
   ): Promise<{ entry: FileEntry; changed: boolean }> {
     const openedMs = Date.now();
-    const before = fstatSync(descriptor);
+    const before = fstatSync(descriptor, { bigint: true });
     if (!before.isFile()) throw new PathError('it is no file any more');
     const chunks: Chunk[] = [];
-    const whole = before.size > fileChunks.min ? createHash('sha256') : undefined;
+    const expected = Number(before.size);
+    const whole = expected > fileChunks.min ? createHash('sha256') : undefined;
     let size = 0;
-    for await (const bytes of chunksOfFile(descriptor, before.size)) {
+    for await (const bytes of chunksOfFile(descriptor, expected)) {
       const hash = hashOf(bytes);
       whole?.update(bytes);
       chunks.push([hash, bytes.length]);
@@ -169,24 +230,24 @@ export class Tree {
     const sha256 = whole?.digest('hex') ?? chunks[0]?.[0] ?? hashOf(Buffer.alloc(0));
     const known: Known =
       chunks.length > 1 || (chunks[0] !== undefined && chunks[0][0] !== sha256) ? { sha256, chunks } : { sha256 };
-    const after = fstatSync(descriptor);
-    const changed = size !== before.size || !sameStamp(before, after);
-    if (!changed) this.#cache.learn(registered, file.path, before, openedMs, known);
-    const entry: FileEntry = { type: 'file', path: file.path, mode: after.mode & 0o7777, mtimeMs: after.mtimeMs, size, ...known };
-    return { entry, changed };
+    const after = fstatSync(descriptor, { bigint: true });
+    const changed = size !== expected || stampOf(before) !== stampOf(after);
+    if (!changed) this.#known.learn(file.path, before, openedMs, known);
+    return { entry: { type: 'file', path: file.path, mode: modeOf(after), mtimeMs: mtimeMsOf(after), size, ...known }, changed };
   }
 
   /** Every part of the path is a folder, and no link; the last may be a file. */
-  #checkPath(path: string): void {
+  #checkPath(): void {
+    const path = this.#registered;
     if (path === '.') return;
     const parts = path.split('/');
     if (path.startsWith('/') || parts.some((part) => part === '' || part === '.' || part === '..') || path.includes('\0'))
       throw new PathError(`"${path}" is not a path below the root`);
     parts.forEach((_, index) => {
       const part = parts.slice(0, index + 1).join('/');
-      let stats: Stats;
+      let stats: BigIntStats;
       try {
-        stats = lstatSync(this.#fsPath(part, ''));
+        stats = lstatSync(fsPath(this.#root, part), { bigint: true });
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         const reason = code === 'ENOENT' ? "is not there, below the node's root" : reasonOf(error as NodeJS.ErrnoException);
@@ -199,111 +260,118 @@ export class Tree {
     });
   }
 
-  #visit(walk: Walk, path: string, known: ReadonlyMap<string, Known & { stamp: readonly number[] }>): Surveyed | undefined {
-    const at = this.#fsPath(walk.registered, path);
+  #visit(path: string): { found: Found; device: bigint } | undefined {
+    const at = this.#fsPath(path);
     try {
-      const stats = lstatSync(at);
-      const entry = this.#entryOf(path, at, stats, known);
-      if (entry === undefined) {
-        walk.notes.push({ path, note: `${kindOf(stats)} is not backed up` });
-        return undefined;
-      }
-      walk.items.push(entry);
-      if (entry.type === 'folder' && stats.dev !== (walk.device ?? stats.dev)) {
-        walk.notes.push({ path, note: 'another file system is mounted here; what is in it is not backed up' });
-        return undefined;
-      }
-      if (entry.type === 'file') {
-        walk.files++;
-        walk.bytes += entry.size;
-      }
-      return entry;
+      const stats = lstatSync(at, { bigint: true });
+      const found = this.#foundAs(path, at, stats);
+      if (found !== undefined) return { found, device: stats.dev };
+      this.notes.add(path, `${kindOf(stats)} is not backed up`);
+      return undefined;
     } catch (error) {
       // Whoever removes a file while the folder is listed was quicker: it is not there.
       const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT') walk.notes.push({ path, note: reasonOf(error as NodeJS.ErrnoException) });
+      if (code !== 'ENOENT') this.notes.add(path, reasonOf(error as NodeJS.ErrnoException));
       return undefined;
     }
   }
 
-  #entryOf(
-    path: string,
-    at: string | Buffer,
-    stats: Stats,
-    known: ReadonlyMap<string, Known & { stamp: readonly number[] }>,
-  ): Surveyed | undefined {
-    const { mtimeMs, size } = stats;
-    const mode = stats.mode & 0o7777;
+  #foundAs(path: string, at: string | Buffer, stats: BigIntStats): Found | undefined {
+    const [mode, mtimeMs] = [modeOf(stats), mtimeMsOf(stats)];
     if (stats.isDirectory()) return { type: 'folder', path, mode, mtimeMs };
     if (stats.isSymbolicLink()) return { type: 'link', path, target: nameFromBytes(readlinkSync(at, 'buffer')), mtimeMs };
     if (!stats.isFile()) return undefined;
-    const learnt = known.get(path);
-    const fresh = learnt !== undefined && stampOf(stats).every((value, index) => value === learnt.stamp[index]);
-    return { type: 'file', path, mode, mtimeMs, size, known: fresh ? learnt : undefined };
+    return { type: 'file', path, mode, mtimeMs, size: Number(stats.size), known: this.#known.of(path, stats) };
   }
 
-  /** Names in a folder that is still where it was: one that was exchanged for a link meanwhile has none. */
-  #namesIn(walk: Walk, folder: string): string[] {
-    const at = this.#fsPath(walk.registered, folder);
+  *#in(folder: string): Generator<string, undefined> {
+    for (const name of this.#namesIn(folder)) yield folder === '' ? name : `${folder}/${name}`;
+  }
+
+  /** Names in a folder that is still where it was, sorted: one that was exchanged for a link meanwhile has none. */
+  #namesIn(folder: string): string[] {
+    const at = this.#fsPath(folder);
     try {
       const names = readdirSync(at, 'utf8');
       const whole = names.some((name) => name.includes('\ufffd')) ? readdirSync(at, 'buffer').map(nameFromBytes) : names;
       if (!Buffer.from(at).equals(realpathSync.native(at, 'buffer'))) throw new PathError('it became a link while it was listed');
-      return whole;
+      return whole.sort();
     } catch (error) {
-      walk.notes.push({ path: folder, note: `${reasonOf(error as NodeJS.ErrnoException)}; what is in it is not backed up` });
+      this.notes.add(folder, `${reasonOf(error as NodeJS.ErrnoException)}; what is in it is not backed up`);
       return [];
     }
   }
 
-  /** What was opened is where we think it is: a folder on the way may have been exchanged for a link since the survey. */
+  /** Without a look at any of them: nothing of a folder that cannot be listed, or that is not to be gone into. */
+  #entriesIn(folder: string): { name: string; isFolder: boolean }[] {
+    try {
+      const at = this.#fsPath(folder);
+      const device = (path: string | Buffer): number => lstatSync(path).dev;
+      if (this.#oneFileSystem && device(at) !== device(this.#fsPath(''))) return [];
+      return readdirSync(at, { withFileTypes: true }).map((each) => ({ name: each.name, isFolder: each.isDirectory() }));
+    } catch {
+      return [];
+    }
+  }
+
+  /** What was opened is where we think it is: a folder on the way may have been exchanged for a link since it was listed. */
   #checkInside(descriptor: number, path: string | Buffer): void {
     const link = `/proc/self/fd/${descriptor}`;
     const actual = hasProc ? readlinkSync(link, 'buffer') : realpathSync.native(path, 'buffer');
     if (!actual.equals(Buffer.from(path))) throw new PathError('it is not where it was: a folder above it became a link');
   }
 
-  #fsPath(registered: string, path: string): string | Buffer {
-    const below = [registered === '.' ? '' : registered, path].filter((part) => part !== '').join('/');
-    const full = below === '' ? this.#root : `${this.#root === '/' ? '' : this.#root}/${below}`;
-    return isText(full) ? full : Buffer.from(bytesFromName(full));
+  #fsPath(path: string): string | Buffer {
+    return fsPath(this.#root, [this.#registered === '.' ? '' : this.#registered, path].filter((part) => part !== '').join('/'));
   }
 }
 
-interface Walk extends Survey {
-  registered: string;
-  /** What is on another is left out, if there is one. */
-  device: Stats['dev'] | undefined;
-  files: number;
-  bytes: number;
+function fsPath(root: string, below: string): string | Buffer {
+  const full = below === '' ? root : `${root === '/' ? '' : root}/${below}`;
+  return isText(full) ? full : Buffer.from(bytesFromName(full));
 }
+
+const modeOf = ({ mode }: BigIntStats): number => Number(mode) & 0o7777;
+const mtimeMsOf = ({ mtimeNs }: BigIntStats): number => Number(mtimeNs) / 1e6;
 
 const hasProc = existsSync('/proc/self/fd');
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-const sameStamp = (a: Stats, b: Stats): boolean => stampOf(a).every((value, index) => value === stampOf(b)[index]);
-
 /** The content up to the size that the file had when it was opened; less where it shrinks. */
 async function* chunksOfFile(descriptor: number, size: number): AsyncGenerator<Buffer> {
-  let held: Buffer = Buffer.alloc(0);
-  let read = 0;
-  while (read < size || held.length > 0) {
-    if (read < size && held.length < fileChunks.max) {
-      const window = Buffer.allocUnsafe(Math.min(fileChunks.max, held.length + size - read));
-      held.copy(window);
-      const count = readSync(descriptor, window, held.length, window.length - held.length, read);
-      if (count === 0) size = read;
-      held = window.subarray(0, held.length + count);
-      read += count;
-      if (read < size && held.length < fileChunks.max) continue;
-    }
-    const length = size <= fileChunks.min ? held.length : cutAt(held, fileChunks);
-    if (length > 0) yield held.subarray(0, length);
-    held = held.subarray(length);
-    // Large files are read a piece a turn.
-    if (size > fileChunks.max) await turn();
+  if (size <= fileChunks.min) {
+    const bytes = Buffer.allocUnsafe(size);
+    const read = readWhole(descriptor, bytes, 0, 0);
+    if (read > 0) yield bytes.subarray(0, read);
+    return;
   }
+  // One window for all: a chunk is copied out, for it is held until it is sent.
+  const window = Buffer.allocUnsafe(fileChunks.max);
+  let [held, at] = [0, 0];
+  do {
+    const read = readWhole(descriptor, window.subarray(0, held + Math.min(window.length - held, size - at)), held, at);
+    if (read < window.length - held) size = at + read;
+    held += read;
+    at += read;
+    const length = cutAt(window.subarray(0, held), fileChunks);
+    if (length > 0) yield Buffer.from(window.subarray(0, length));
+    window.copyWithin(0, length, held);
+    held -= length;
+    // A piece a turn.
+    await turn();
+  } while (held > 0 || at < size);
+}
+
+/** Fills `bytes` from an offset in it with what stands at `position`; how much there was. */
+function readWhole(descriptor: number, bytes: Buffer, offset: number, position: number): number {
+  let read = 0;
+  while (offset + read < bytes.length) {
+    const count = readSync(descriptor, bytes, offset + read, bytes.length - offset - read, position + read);
+    if (count === 0) break;
+    read += count;
+  }
+  return read;
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {
@@ -313,7 +381,7 @@ function reasonOf(error: NodeJS.ErrnoException): string {
   return `cannot be read: ${error.message}`;
 }
 
-function kindOf(stats: Stats): string {
+function kindOf(stats: BigIntStats): string {
   if (stats.isSocket()) return 'a socket';
   return stats.isFIFO() ? 'a named pipe' : 'a device';
 }
