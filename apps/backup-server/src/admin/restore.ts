@@ -71,6 +71,10 @@ export async function restoreTo(folder: string, restoring: Restoring): Promise<R
       if (entry.type === 'folder') await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
     await thread.end();
     return restored;
+  } catch (error) {
+    // What has come is kept.
+    await thread.end().catch(() => undefined);
+    throw error;
   } finally {
     await thread.terminate();
   }

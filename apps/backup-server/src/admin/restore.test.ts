@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { hashOf } from '@lab/store/bundle';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
+import { DamagedError, type Download } from './download.ts';
+import { restoreTo, type Restored, type Restoring } from './restore.ts';
+
+let target: string;
+beforeEach(() => void (target = mkdtempSync(join(tmpdir(), 'restore-'))));
+afterEach(() => rmSync(target, { recursive: true, force: true }));
+
+const at = (path: string): string => join(target, path);
+const blobs = new Map<string, Buffer>();
+/** What was asked for, in order. */
+let asked: string[];
+beforeEach(() => void (asked = []));
+
+function file(path: string, ...contents: (string | Buffer)[]): Entry {
+  const parts = contents.map((content) => Buffer.from(content));
+  const chunks = parts.map((part): Chunk => [hashOf(part), part.length]);
+  chunks.forEach(([hash], index) => blobs.set(hash, parts[index]!));
+  const sha256 = createHash('sha256').update(Buffer.concat(parts)).digest('hex');
+  const size = parts.reduce((sum, part) => sum + part.length, 0);
+  return { type: 'file', path, mode: 0o640, mtimeMs: 1_000_000, size, sha256, ...(parts.length > 1 && { chunks }) };
+}
+const folder = (path: string, mode = 0o755): Entry => ({ type: 'folder', path, mode, mtimeMs: 2_000_000 });
+const link = (path: string, to: string): Entry => ({ type: 'link', path, target: to, mtimeMs: 3_000_000 });
+
+/** Blobs that come damaged. */
+const download =
+  (damaged: readonly string[] = []) =>
+  (entries: readonly Entry[]): Download => {
+    const needs = entries.flatMap((entry) => (entry.type === 'file' ? chunksOf(entry) : []));
+    const next = async (): Promise<Uint8Array> => {
+      const bytes = blobs.get(needs.shift()![0])!;
+      asked.push(bytes.toString().slice(0, 10));
+      if (damaged.includes(bytes.toString())) throw new DamagedError('damaged');
+      return bytes;
+    };
+    return { next } as unknown as Download;
+  };
+
+const restore = (all: readonly Entry[], settings: Partial<Restoring> = {}): Promise<Restored> =>
+  restoreTo(target, { entries: all, all, download: download(), progress: () => {}, name: 'name', partial: false, ...settings });
+
+const large = [folder(''), folder('a', 0o500), file('a/x', 'one', 'two', 'three'), file('b', 'b'), link('l', 'nowhere')];
+
+describe('a restore', () => {
+  it('writes all, with modes and times, and once more asks for nothing', async () => {
+    expect(await restore(large)).toEqual({ unwritten: [], damage: [] });
+    expect(readFileSync(at('a/x'), 'utf8')).toBe('onetwothree');
+    expect(readlinkSync(at('l'))).toBe('nowhere');
+    expect([lstatSync(at('a')).mode & 0o777, lstatSync(at('b')).mode & 0o777, lstatSync(at('b')).mtimeMs]).toEqual([
+      0o500, 0o640, 1e6,
+    ]);
+    asked = [];
+    expect(await restore(large)).toEqual({ unwritten: [], damage: [] });
+    expect(asked).toEqual([]);
+    expect([lstatSync(at('a')).mode & 0o777, lstatSync(at('a')).mtimeMs]).toEqual([0o500, 2e6]);
+  });
+
+  it.each([
+    [0, ['one', 'two', 'three']],
+    [2, ['one', 'two', 'three']],
+    [3, ['two', 'three']],
+    [7, ['three']],
+    [10, ['three']],
+  ])('goes on in a file of which %i bytes are there', async (bytes, chunks) => {
+    await restore(large);
+    truncateSync(at('a/x'), bytes);
+    asked = [];
+    expect(await restore(large)).toEqual({ unwritten: [], damage: [] });
+    expect(asked).toEqual(chunks);
+    expect(readFileSync(at('a/x'), 'utf8')).toBe('onetwothree');
+    expect(lstatSync(at('a/x')).mode & 0o777).toBe(0o640);
+  });
+
+  it('counts what is there as progress', async () => {
+    await restore(large);
+    truncateSync(at('a/x'), 7);
+    let sum = 0;
+    await restore(large, { progress: (bytes) => void (sum += bytes) });
+    expect(sum).toBe('onetwothreeb'.length);
+  });
+
+  it.each<[what: string, make: () => void, named: string]>([
+    ['a file that is not of the version', () => writeFileSync(at('mine'), ''), 'mine'],
+    ['other content', () => writeFileSync(at('b'), 'B'), 'b'],
+    ['more content', () => writeFileSync(at('b'), 'bb'), 'b'],
+    ['a link in place of a folder', () => symlinkSync(tmpdir(), at('a')), 'a'],
+    ['a link in place of a file', () => symlinkSync('/etc/passwd', at('b')), 'b'],
+    ['a folder in place of a file', () => mkdirSync(at('b')), 'b'],
+    ['a link that leads elsewhere', () => symlinkSync('elsewhere', at('l')), 'l'],
+  ])('touches nothing where there is %s', async (_, make, named) => {
+    make();
+    const before = readdirSync(target);
+    await expect(restore(large)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining(`has "${named}"`) as string,
+    });
+    expect(readdirSync(target)).toEqual(before);
+    expect(asked).toEqual([]);
+  });
+
+  it('leaves what begins otherwise than the file, or has another name too, and lists it', async () => {
+    mkdirSync(at('a'));
+    writeFileSync(at('a/x'), 'onetX');
+    writeFileSync(at('other'), '');
+    linkSync(at('other'), at('b'));
+    rmSync(at('other'));
+    linkSync(at('b'), join(tmpdir(), 'restore-other-name'));
+    try {
+      const { unwritten } = await restore([...large.slice(0, 3), file('b', 'b')]);
+      const reason = 'something else is there already, and stays';
+      expect(unwritten).toEqual([
+        { path: 'a/x', reason },
+        { path: 'b', reason },
+      ]);
+      expect(readFileSync(at('a/x'), 'utf8')).toBe('onetX');
+      expect(readFileSync(at('b'), 'utf8')).toBe('');
+    } finally {
+      rmSync(join(tmpdir(), 'restore-other-name'));
+    }
+  });
+
+  it('lists what the target refuses, whatever its name, and what would be in it', async () => {
+    const long = `\udce9${'x'.repeat(255)}`;
+    const { unwritten } = await restore([folder(''), file('a', 'a'), folder(long), file(`${long}/in`, 'in'), link(`z`, 'y')]);
+    expect(unwritten).toEqual([
+      { path: long, reason: 'name too long (ENAMETOOLONG)' },
+      { path: `${long}/in`, reason: 'its folder could not be made' },
+    ]);
+    expect(readdirSync(target)).toEqual(['a', 'z']);
+  });
+
+  it('keeps what it has written when it is broken off, and ends', async () => {
+    const entries = [
+      folder(''),
+      ...Array.from({ length: 600 }, (_, index) => file(`f${1000 + index}`, `${index}`)),
+      file('z', 'z'),
+    ];
+    const breaks = restore(entries, { download: download(['z']) });
+    await expect(breaks).rejects.toThrow(DamagedError);
+    expect(readdirSync(target)).toHaveLength(600);
+    expect(await restore(entries)).toEqual({ unwritten: [], damage: [] });
+    expect(readdirSync(target)).toHaveLength(601);
+  });
+
+  it('of damage leaves out the file alone where that is wanted', async () => {
+    const { unwritten, damage } = await restore(large, { download: download(['two']), partial: true });
+    expect(unwritten).toEqual([{ path: 'a/x', reason: 'its content is damaged in the store' }]);
+    expect(damage).toHaveLength(1);
+    expect([readdirSync(at('a')), readFileSync(at('b'), 'utf8')]).toEqual([[], 'b']);
+  });
+
+  it('goes on in a file with holes', async () => {
+    const hole = Buffer.alloc(200_000);
+    const sparse = [folder(''), file('s', hole, 'x', hole)];
+    await restore(sparse);
+    expect(readFileSync(at('s')).equals(Buffer.concat([hole, Buffer.from('x'), hole]))).toBe(true);
+    truncateSync(at('s'), 200_001);
+    chmodSync(at('s'), 0o600);
+    expect(await restore(sparse)).toEqual({ unwritten: [], damage: [] });
+    expect(readFileSync(at('s')).equals(Buffer.concat([hole, Buffer.from('x'), hole]))).toBe(true);
+  });
+
+  it('of a single file gives it its name, and some of a version beside others of it', async () => {
+    expect(await restore([file('', 'single')])).toEqual({ unwritten: [], damage: [] });
+    expect(readFileSync(at('name'), 'utf8')).toBe('single');
+    rmSync(at('name'));
+    await restore(large, { entries: [large[0]!, large[3]!] });
+    expect(await restore(large, { entries: [large[0]!, large[1]!, large[2]!] })).toEqual({ unwritten: [], damage: [] });
+    expect(readdirSync(target)).toEqual(['a', 'b']);
+  });
+});
