@@ -4,6 +4,7 @@ import type { Mistake } from '@lab/testing';
 const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
 const receiving = 'src/transfer/receiving.ts';
 const [registry, download] = ['src/domain/registry.ts', 'src/admin/download.ts'];
+const [restore, restoreThread] = ['src/admin/restore.ts', 'src/admin/restore-thread.ts'];
 
 export const mistakes: readonly Mistake[] = [
   {
@@ -110,6 +111,48 @@ export const mistakes: readonly Mistake[] = [
     wrong: '[...registry.values()]',
   },
   { rule: 'tries a failed node every second for ever', file: registry, right: '2 ** Math.min(failures - 1, 30)', wrong: '1' },
+  {
+    rule: 'replaces an unreadable registry by an empty one',
+    file: manager,
+    right: 'if (this.#isUnreadable) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'counts by the clock which versions are the newest',
+    file: 'src/domain/retention.ts',
+    right: '.reverse();',
+    wrong: '.sort((a, b) => b.createdMs - a.createdMs);',
+  },
+  {
+    rule: 'writes over what begins otherwise',
+    file: restoreThread,
+    right: 'if (there.compare(bytes, 0, there.length) !== 0) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'goes through a link that is there',
+    file: restore,
+    right: "entry?.type === 'folder' && stats.isDirectory()",
+    wrong: "entry?.type === 'folder'",
+  },
+  {
+    rule: 'takes what is there of a file for what it should be',
+    file: restore,
+    right: 'if (bytesRead < bytes || hashOf(buffer) !== hash) return undefined;',
+    wrong: '',
+  },
+  {
+    rule: 'loses what has come when a restore is broken off',
+    file: restore,
+    right: 'await thread.end().catch(() => undefined);',
+    wrong: '',
+  },
+  {
+    rule: 'goes into what is mounted below a path',
+    file: 'src/tree/tree.ts',
+    right: 'stats.dev !== (walk.device ?? stats.dev)',
+    wrong: 'false',
+  },
   {
     rule: 'lets a node ask the server',
     file: 'src/hosts.ts',
