@@ -59,25 +59,32 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'answers a registration before it is on disk',
     file: manager,
-    right: 'nowMs);\n      await this.#save();',
-    wrong: 'nowMs);\n      void this.#save();',
+    right: 'await this.#save((registry) => register(',
+    wrong: 'void this.#save((registry) => register(',
+  },
+  {
+    rule: 'does what it has answered that it could not',
+    file: manager,
+    right: 'await this.#parts.file.save({ tasks: saved(change(this.#registry)), scrub: this.#scrub });',
+    wrong:
+      'this.#registry = change(this.#registry);\n      await this.#parts.file.save({ tasks: saved(this.#registry), scrub: this.#scrub });',
   },
   {
     rule: 'unregisters in memory first, and on disk when it comes to it',
     file: manager,
-    right: 'named);\n      await this.#save();',
-    wrong: 'named);',
+    right: 'await this.#save((registry) => unregister(registry, named));',
+    wrong: 'this.#registry = unregister(this.#registry, named);\n      this.#changed = true;',
   },
   {
     rule: 'registers again what was unregistered while it was due',
     file: manager,
-    right: 'for (let task; (task = dueTasks(this.#registry, nowMs)[0]) !== undefined;) {',
-    wrong: 'for (const task of dueTasks(this.#registry, nowMs)) {',
+    right: 'for (let task; (task = dueTasks(this.#registry, now)[0]) !== undefined;) {',
+    wrong: 'for (const task of dueTasks(this.#registry, now)) {',
   },
   {
     rule: 'waits until the time of day is again what it was',
     file: manager,
-    right: 'if (nowMs < this.#seenMs) {',
+    right: 'if (now.dayMs < this.#seenMs) {',
     wrong: 'if (nowMs < 0) {',
   },
   {
@@ -95,8 +102,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'never asks again for what a silent requester had',
     file: registry,
-    right: 'nowMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs)',
-    wrong: 'nowMs < 0',
+    right: 'clockMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs)',
+    wrong: 'clockMs < 0',
   },
   {
     rule: 'takes for lost what waits in a long queue',

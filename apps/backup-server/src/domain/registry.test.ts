@@ -15,9 +15,11 @@ import {
   setBack,
   silenceMsMax,
   unregister,
+  type Now,
   type Outcome,
   type Registration,
   type Registry,
+  type Task,
 } from './registry.ts';
 
 const docs: Registration = { node: 'a', address: 'host:1', path: 'docs', every: '30' };
@@ -31,17 +33,27 @@ const outcome = (result: Outcome['result'] = 'version'): Outcome => ({
 });
 const taskOf = (registry: Registry, registration = docs) => registry.get(keyOf(registration))!;
 const start = (registry: Registry, nowMs: number, attempt = 'one'): Registry => begun(registry, taskOf(registry), attempt, nowMs);
+const at = (ms: number): Now => ({ dayMs: ms, clockMs: ms });
+const due = (registry: Registry, ms: number): Task[] => dueTasks(registry, at(ms));
+const end = (
+  registry: Registry,
+  key: string,
+  attempt: string,
+  how: Outcome,
+  ms: number,
+  next: (task: Task) => number,
+): Registry => ended(registry, key, attempt, how, at(ms), next);
 const in30s = (nowMs: number) => () => nowMs + 30_000;
 
 describe('a registration', () => {
   it('is due at once', () => {
-    expect(dueTasks(register(new Map(), docs, 1000), 1000)).toMatchObject([{ ...docs, attempts: 0, failures: 0 }]);
-    expect(dueTasks(register(new Map(), docs, 1000), 999)).toEqual([]);
+    expect(due(register(new Map(), docs, 1000), 1000)).toMatchObject([{ ...docs, attempts: 0, failures: 0 }]);
+    expect(due(register(new Map(), docs, 1000), 999)).toEqual([]);
   });
 
   it('again takes the new settings, keeps the history, and is due', () => {
     let registry = start(register(new Map(), { ...docs, keep: 3 }, 0), 10);
-    registry = ended(registry, keyOf(docs), 'one', outcome(), 20, in30s(20));
+    registry = end(registry, keyOf(docs), 'one', outcome(), 20, in30s(20));
     registry = register(registry, { ...docs, every: '1h', address: 'other:2' }, 5000);
     expect(registry.size).toBe(1);
     expect(taskOf(registry).keep).toBeUndefined();
@@ -57,9 +69,9 @@ describe('a registration', () => {
   it('again while a backup is under way makes another one due after it', () => {
     let registry = start(register(new Map(), docs, 0), 10);
     registry = register(registry, docs, 500);
-    expect(dueTasks(registry, 500)).toEqual([]);
-    registry = ended(registry, keyOf(docs), 'one', outcome(), 1000, in30s(1000));
-    expect(dueTasks(registry, 1000)).toHaveLength(1);
+    expect(due(registry, 500)).toEqual([]);
+    registry = end(registry, keyOf(docs), 'one', outcome(), 1000, in30s(1000));
+    expect(due(registry, 1000)).toHaveLength(1);
   });
 
   it('is named by node and path: no two of them are one', () => {
@@ -78,7 +90,7 @@ describe('a registration', () => {
     let registry = start(register(new Map(), docs, 0), 0);
     registry = unregister(registry, docs);
     expect(registry.size).toBe(0);
-    expect(ended(registry, keyOf(docs), 'one', outcome(), 5, in30s(5)).size).toBe(0);
+    expect(end(registry, keyOf(docs), 'one', outcome(), 5, in30s(5)).size).toBe(0);
     expect(heard(registry, keyOf(docs), 'one', { files: 0, bytes: 0, sentBytes: 0 }, 5).size).toBe(0);
     expect(makeDue(registry, docs, 5).size).toBe(0);
   });
@@ -96,10 +108,10 @@ describe('a registration', () => {
 describe('a task', () => {
   it('is not asked for twice, and is due again when the schedule says', () => {
     let registry = start(register(new Map(), docs, 0), 100);
-    expect(dueTasks(registry, 5000)).toEqual([]);
-    registry = ended(registry, keyOf(docs), 'one', outcome(), 6000, in30s(6000));
-    expect(dueTasks(registry, 35_999)).toEqual([]);
-    expect(dueTasks(registry, 36_000)).toHaveLength(1);
+    expect(due(registry, 5000)).toEqual([]);
+    registry = end(registry, keyOf(docs), 'one', outcome(), 6000, in30s(6000));
+    expect(due(registry, 35_999)).toEqual([]);
+    expect(due(registry, 36_000)).toHaveLength(1);
     expect(taskOf(registry)).toMatchObject({
       attempts: 1,
       failures: 0,
@@ -112,15 +124,15 @@ describe('a task', () => {
     let registry = start(register(new Map(), docs, 0), 0);
     registry = heard(registry, keyOf(docs), 'one', { files: 1, bytes: 2, sentBytes: 3 }, 40_000);
     expect(taskOf(registry).current?.progress).toEqual({ files: 1, bytes: 2, sentBytes: 3 });
-    expect(dueTasks(registry, 40_000 + silenceMsMax)).toEqual([]);
-    expect(dueTasks(registry, 40_001 + silenceMsMax)).toHaveLength(1);
+    expect(due(registry, 40_000 + silenceMsMax)).toEqual([]);
+    expect(due(registry, 40_001 + silenceMsMax)).toHaveLength(1);
     registry = start(registry, 200_000, 'two');
     for (const late of [
-      ended(registry, keyOf(docs), 'one', outcome('failed'), 200_001, in30s(0)),
+      end(registry, keyOf(docs), 'one', outcome('failed'), 200_001, in30s(0)),
       heard(registry, keyOf(docs), 'one', { files: 9, bytes: 9, sentBytes: 9 }, 300_000),
     ])
       expect(late).toBe(registry);
-    expect(ended(registry, keyOf(docs), 'two', outcome(), 200_002, in30s(200_002))).not.toBe(registry);
+    expect(end(registry, keyOf(docs), 'two', outcome(), 200_002, in30s(200_002))).not.toBe(registry);
   });
 
   it('that waits in a long queue is asked for once: a round of 24 paths on a slow requester is 24 tries', () => {
@@ -129,7 +141,7 @@ describe('a task', () => {
     const queue: { key: string; attempt: string }[] = [];
     let published = 0;
     const ask = (nowMs: number): void => {
-      for (const task of dueTasks(registry, nowMs)) {
+      for (const task of due(registry, nowMs)) {
         const attempt = `${published++}`;
         registry = begun(registry, task, attempt, nowMs);
         queue.push({ key: keyOf(task), attempt });
@@ -142,7 +154,7 @@ describe('a task', () => {
       ask(nowMs);
       if (nowMs % 120_000 !== 119_000) continue;
       queue.shift();
-      registry = ended(registry, key, attempt, outcome(), nowMs, () => nowMs + 3_600_000_000);
+      registry = end(registry, key, attempt, outcome(), nowMs, () => nowMs + 3_600_000_000);
     }
     expect(published).toBe(24);
     expect([...registry.values()].map(({ attempts }) => attempts)).toEqual(paths.map(() => 1));
@@ -152,17 +164,17 @@ describe('a task', () => {
     const other = { ...docs, path: 'other' };
     let registry = start(register(new Map(), docs, 0), 0);
     registry = begun(register(registry, other, 0), { ...taskOf(registry), ...other }, 'two', 0);
-    expect(dueTasks(registry, 10 * silenceMsMax)).toEqual([]);
+    expect(due(registry, 10 * silenceMsMax)).toEqual([]);
     registry = heard(registry, keyOf(other), 'two', { files: 1, bytes: 2, sentBytes: 3 }, 10 * silenceMsMax);
     registry = heard(registry, keyOf(other), 'two', { files: 2, bytes: 2, sentBytes: 3 }, 11 * silenceMsMax);
-    expect(dueTasks(registry, 11 * silenceMsMax)).toEqual([]);
-    expect(dueTasks(registry, 11 * silenceMsMax + 1).map(({ path }) => path)).toEqual(['docs']);
+    expect(due(registry, 11 * silenceMsMax)).toEqual([]);
+    expect(due(registry, 11 * silenceMsMax + 1).map(({ path }) => path)).toEqual(['docs']);
   });
 
   it('is asked for again after an hour in which no requester has been at work', () => {
     const registry = start(register(new Map(), docs, 0), 0);
-    expect(dueTasks(registry, queuedMsMax)).toEqual([]);
-    expect(dueTasks(registry, queuedMsMax + 1)).toHaveLength(1);
+    expect(due(registry, queuedMsMax)).toEqual([]);
+    expect(due(registry, queuedMsMax + 1)).toHaveLength(1);
   });
 
   it('that failed is tried again soon, then later and later, and after a success as scheduled', () => {
@@ -170,34 +182,54 @@ describe('a task', () => {
     let nowMs = 0;
     const waits: number[] = [];
     for (let attempt = 0; attempt < 12; attempt++) {
-      registry = ended(start(registry, nowMs, `${attempt}`), keyOf(docs), `${attempt}`, outcome('failed'), nowMs, in30s(nowMs));
+      const next = (): number => nowMs + 3_600_000;
+      registry = end(start(registry, nowMs, `${attempt}`), keyOf(docs), `${attempt}`, outcome('failed'), nowMs, next);
       waits.push(taskOf(registry).dueMs - nowMs);
       nowMs = taskOf(registry).dueMs;
     }
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300].map((seconds) => seconds * 1000));
-    registry = ended(start(registry, nowMs, 'good'), keyOf(docs), 'good', outcome('superseded'), nowMs, in30s(nowMs));
+    registry = end(start(registry, nowMs, 'good'), keyOf(docs), 'good', outcome('superseded'), nowMs, in30s(nowMs));
     expect(taskOf(registry)).toMatchObject({ failures: 0, dueMs: nowMs + 30_000, attempts: 13 });
     expect(backOffMs(10_000)).toBe(300_000);
+  });
+
+  it('that fails waits no longer than its interval, and not at all once it is registered again', () => {
+    let registry = register(new Map(), docs, 0);
+    for (let attempt = 0; attempt < 12; attempt++)
+      registry = end(start(registry, 0, `${attempt}`), keyOf(docs), `${attempt}`, outcome('failed'), 0, in30s(0));
+    expect(taskOf(registry)).toMatchObject({ failures: 12, dueMs: 30_000 });
+    registry = register(registry, docs, 5);
+    expect(taskOf(registry)).toMatchObject({ failures: 0, dueMs: 5, attempts: 12 });
+    registry = end(start(registry, 5, 'next'), keyOf(docs), 'next', outcome('failed'), 5, in30s(5));
+    expect(taskOf(registry).dueMs).toBe(1_005);
+  });
+
+  it('that is under way is no more silent for a clock that jumps', () => {
+    const registry = heard(start(register(new Map(), docs, 0), 0), keyOf(docs), 'one', { files: 0, bytes: 0, sentBytes: 0 }, 0);
+    for (const dayMs of [-1e12, 1e12]) {
+      expect(dueTasks(registry, { dayMs, clockMs: silenceMsMax })).toEqual([]);
+      expect(dueTasks(registry, { dayMs, clockMs: silenceMsMax + 1 })).toHaveLength(1);
+    }
   });
 
   it('is made due by an admin, unless it is under way', () => {
     let registry = start(register(new Map(), docs, 0), 0);
     expect(makeDue(registry, docs, 100)).toBe(registry);
-    registry = ended(registry, keyOf(docs), 'one', outcome(), 200, in30s(200));
-    expect(dueTasks(makeDue(registry, docs, 300), 300)).toHaveLength(1);
+    registry = end(registry, keyOf(docs), 'one', outcome(), 200, in30s(200));
+    expect(due(makeDue(registry, docs, 300), 300)).toHaveLength(1);
   });
 });
 
 describe('what is saved', () => {
   it('comes back through JSON, and what was under way is due again', () => {
     let registry = register(new Map(), { ...docs, keep: 2 }, 0);
-    registry = ended(start(registry, 0), keyOf(docs), 'one', outcome(), 10, in30s(10));
+    registry = end(start(registry, 0), keyOf(docs), 'one', outcome(), 10, in30s(10));
     registry = register(registry, { ...docs, path: 'other' }, 20);
     registry = begun(registry, registry.get(keyOf({ node: 'a', path: 'other' }))!, 'two', 30);
     const back = restored(JSON.parse(JSON.stringify(saved(registry))) as ReturnType<typeof saved>);
     expect([...back.keys()]).toEqual([...registry.keys()]);
     expect(back.get(keyOf(docs))).toEqual(registry.get(keyOf(docs)));
-    expect(dueTasks(back, 30).map(({ path }) => path)).toEqual(['other']);
+    expect(due(back, 30).map(({ path }) => path)).toEqual(['other']);
   });
 });
 
@@ -206,17 +238,10 @@ describe('a time of day that goes back', () => {
 
   it('makes nothing due later than its schedule has it from then on', () => {
     const ahead = register(new Map(), docs, hourMs);
-    const done = ended(start(ahead, hourMs), keyOf(docs), 'one', outcome(), hourMs, in30s(hourMs));
+    const done = end(start(ahead, hourMs), keyOf(docs), 'one', outcome(), hourMs, in30s(hourMs));
     expect(taskOf(setBack(done, 10, in30s(10))).dueMs).toBe(30_010);
-    const failed = ended(start(ahead, hourMs), keyOf(docs), 'one', outcome('failed'), hourMs, in30s(hourMs));
+    const failed = end(start(ahead, hourMs), keyOf(docs), 'one', outcome('failed'), hourMs, in30s(hourMs));
     expect(taskOf(setBack(failed, 10, in30s(10))).dueMs).toBe(1_010);
     expect(taskOf(setBack(register(new Map(), docs, 5), 10, in30s(10))).dueMs).toBe(5);
-  });
-
-  it('hears no longer than else of who is silent', () => {
-    const begun = start(register(new Map(), docs, hourMs), hourMs);
-    const under = setBack(heard(begun, keyOf(docs), 'one', { files: 0, bytes: 0, sentBytes: 0 }, hourMs), 10, in30s(10));
-    expect(dueTasks(under, 10 + silenceMsMax)).toEqual([]);
-    expect(dueTasks(under, 11 + silenceMsMax)).toHaveLength(1);
   });
 });

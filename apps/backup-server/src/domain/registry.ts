@@ -62,9 +62,10 @@ export interface Attempt {
   attempt: string;
   /** Its place in the queue among all that are queued or under way. */
   order: number;
-  begunMs: number;
   /** Silent since then. */
   heardMs: number;
+  /** Registered again since: another one is due after it. */
+  isOutdated?: boolean;
   /** One that was queued later is under way: this one is no longer in the queue. */
   isOvertaken?: boolean;
   /** From when a requester has taken it. */
@@ -72,6 +73,13 @@ export interface Attempt {
 }
 
 export type Registry = ReadonlyMap<string, Task>;
+
+export interface Now {
+  /** Time of day, for schedules: ms since 1970. */
+  dayMs: number;
+  /** For waits: ms, by a clock that nobody sets. */
+  clockMs: number;
+}
 
 export const keyOf = ({ node, path }: { node: string; path: string }): string => `${node}\0${path}`;
 
@@ -95,11 +103,12 @@ export function backOffMs(failures: number): number {
   return Math.min(backOffMsMax, backOffMsMin * 2 ** Math.min(failures - 1, 30));
 }
 
-/** A new registration is due at once; one that is registered again keeps its history and takes the new settings. */
+/** A new registration is due at once; one that is registered again keeps its history, takes the new settings, and waits no longer. */
 export function register(registry: Registry, registration: Registration, nowMs: number): Registry {
   const known = registry.get(keyOf(registration));
-  const { attempts = 0, failures = 0, registeredMs = nowMs, succeededMs, last, current } = known ?? {};
-  const task: Task = { ...registration, registeredMs, succeededMs, attempts, failures, last, current, dueMs: nowMs };
+  const { attempts = 0, registeredMs = nowMs, succeededMs, last } = known ?? {};
+  const current = known?.current && { ...known.current, isOutdated: true };
+  const task: Task = { ...registration, registeredMs, succeededMs, attempts, failures: 0, last, current, dueMs: nowMs };
   return new Map(registry).set(keyOf(registration), task);
 }
 
@@ -118,39 +127,39 @@ export function makeDue(registry: Registry, named: { node: string; path: string 
 }
 
 /** What must be asked for now; `begun` it, and it is not asked for again until it has ended, has fallen silent, or seems to be lost from the queue. */
-export function dueTasks(registry: Registry, nowMs: number): Task[] {
+export function dueTasks(registry: Registry, { dayMs, clockMs }: Now): Task[] {
   const tasks = [...registry.values()];
   // Where somebody is at work the queue moves, however slowly.
   const queuedMs = tasks.some(({ current }) => current?.progress !== undefined) ? Infinity : queuedMsMax;
   return tasks.filter(({ dueMs, current }) =>
-    current === undefined ? dueMs <= nowMs : nowMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs),
+    current === undefined ? dueMs <= dayMs : clockMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs),
   );
 }
 
 const isGone = ({ progress, isOvertaken }: Attempt): boolean => progress !== undefined || isOvertaken === true;
 
-export function begun(registry: Registry, task: Task, attempt: string, nowMs: number): Registry {
+export function begun(registry: Registry, task: Task, attempt: string, clockMs: number): Registry {
   const order = 1 + Math.max(0, ...[...registry.values()].map(({ current }) => current?.order ?? 0));
-  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, order, begunMs: nowMs, heardMs: nowMs } });
+  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, order, heardMs: clockMs } });
 }
 
 /** The queue keeps its order: a try has been taken, so all that were queued before it have been, and should be heard of from now on. */
-function taken(registry: Registry, { order }: Attempt, nowMs: number): Registry {
+function taken(registry: Registry, { order }: Attempt, clockMs: number): Registry {
   const isLate = ({ current }: Task): boolean => current !== undefined && current.order < order && !isGone(current);
   if (![...registry.values()].some(isLate)) return registry;
   return new Map(
     [...registry].map(([key, task]) => [
       key,
-      isLate(task) ? { ...task, current: { ...task.current!, isOvertaken: true, heardMs: nowMs } } : task,
+      isLate(task) ? { ...task, current: { ...task.current!, isOvertaken: true, heardMs: clockMs } } : task,
     ]),
   );
 }
 
-export function heard(registry: Registry, key: string, attempt: string, progress: Progress, nowMs: number): Registry {
+export function heard(registry: Registry, key: string, attempt: string, progress: Progress, clockMs: number): Registry {
   const task = registry.get(key);
   if (task?.current?.attempt !== attempt) return registry;
-  const rest = task.current.progress === undefined ? taken(registry, task.current, nowMs) : registry;
-  return new Map(rest).set(key, { ...task, current: { ...task.current, heardMs: nowMs, progress } });
+  const rest = task.current.progress === undefined ? taken(registry, task.current, clockMs) : registry;
+  return new Map(rest).set(key, { ...task, current: { ...task.current, heardMs: clockMs, progress } });
 }
 
 /**
@@ -162,41 +171,34 @@ export function ended(
   key: string,
   attempt: string,
   outcome: Outcome,
-  nowMs: number,
+  { dayMs, clockMs }: Now,
   next: (task: Task) => number,
 ): Registry {
   const task = registry.get(key);
   if (task === undefined || task.current?.attempt !== attempt) return registry;
   const failures = outcome.result === 'failed' ? task.failures + 1 : 0;
-  return new Map(taken(registry, task.current, nowMs)).set(key, {
+  return new Map(taken(registry, task.current, clockMs)).set(key, {
     ...task,
     attempts: task.attempts + 1,
     failures,
-    succeededMs: failures === 0 ? nowMs : task.succeededMs,
-    last: { ...outcome, endedMs: nowMs },
+    succeededMs: failures === 0 ? dayMs : task.succeededMs,
+    last: { ...outcome, endedMs: dayMs },
     current: undefined,
-    // Registered again while it was under way: then that is due.
-    dueMs: task.dueMs > task.current.begunMs ? task.dueMs : failures > 0 ? nowMs + backOffMs(failures) : next(task),
+    dueMs: task.current.isOutdated === true ? task.dueMs : latestMs(failures, dayMs, next(task)),
   });
 }
 
-/**
- * The time of day went back, or may have. Nothing is due later than its schedule, or the wait after its failures, has it from now on, which
- * `next` tells; and nothing was heard or begun after now.
- */
+/** After a failure a path is due as its schedule has it, or earlier. */
+const latestMs = (failures: number, nowMs: number, nextMs: number): number =>
+  failures > 0 ? Math.min(nowMs + backOffMs(failures), nextMs) : nextMs;
+
+/** The time of day went back, or may have. Nothing is due later than its schedule, or the wait after its failures, has it from now on, which `next` tells. */
 export function setBack(registry: Registry, nowMs: number, next: (task: Task) => number): Registry {
-  const tasks = [...registry.values()].map((task): Task => {
-    const { current, dueMs, failures } = task;
-    const latestMs = failures > 0 ? nowMs + backOffMs(failures) : next(task);
-    const { begunMs = 0, heardMs = 0 } = current ?? {};
-    const seen = current && { ...current, begunMs: Math.min(begunMs, nowMs), heardMs: Math.min(heardMs, nowMs) };
-    return {
-      ...task,
-      dueMs: Math.min(dueMs, latestMs),
-      succeededMs: task.succeededMs && Math.min(task.succeededMs, nowMs),
-      current: seen,
-    };
-  });
+  const tasks = [...registry.values()].map((task): Task => ({
+    ...task,
+    dueMs: Math.min(task.dueMs, latestMs(task.failures, nowMs, next(task))),
+    succeededMs: task.succeededMs && Math.min(task.succeededMs, nowMs),
+  }));
   return new Map(tasks.map((task) => [keyOf(task), task]));
 }
 

@@ -1,44 +1,89 @@
 import { randomUUID } from 'node:crypto';
-import { makeMemoryServer } from '@lab/middleware';
+import { makeMemoryServer, type Delivery } from '@lab/middleware';
 import { silentLogger } from '@lab/process';
 import { FakeClock } from '@lab/testing';
 import { expect, it, vi } from 'vitest';
-import { decode, encode } from '../messages.ts';
+import { decode, encode, type Head } from '../messages.ts';
 import { queueOf, topology } from '../topology.ts';
 import { NodesManagerRole, type SavedRegistry } from './nodes-manager.ts';
 
 const taskOf = (path: string) => ({ ...{ node: 'a', address: 'a:1', path, every: '1h' }, dueMs: 0, attempts: 0, failures: 0 });
 
-it('what is unregistered while another path is published as due stays so', async () => {
+/** A nodes manager on a record, an admin's side of its queues, and what it has published as due. */
+async function begin(tasks: SavedRegistry['tasks']) {
   const clock = new FakeClock();
   const server = makeMemoryServer({ clock });
   const [broker, admin] = [server.connect(), server.connect()];
   await broker.declare(topology);
   await admin.declare({ queues: [{ name: 'replies' }] });
-  const replied = Promise.withResolvers<void>();
-  await admin.consume('replies', () => replied.resolve(), { prefetch: 1 });
+  const replies = new Map<string, (failed: string | undefined) => void>();
+  const onReply = ({ body }: Delivery): void => {
+    const { head } = decode(body, 'reply');
+    replies.get(head.id)!(head.failed);
+  };
+  await admin.consume('replies', onReply, { prefetch: 1 });
+  /** Resolves with why it could not be done. */
+  const command = async (head: Head<'register' | 'unregister' | 'status'>): Promise<string | undefined> => {
+    const id = randomUUID();
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    replies.set(id, resolve);
+    const body = encode({ kind: 'command', id, replyTo: 'replies' }, encode(head));
+    await admin.publish({ routingKey: queueOf.commands, body });
+    return promise;
+  };
+  const state = { saved: { tasks, scrub: { slice: 0, dueMs: 1e15 } }, isFull: false };
+  const file = {
+    load: () => Promise.resolve(state.saved),
+    async save(saved: SavedRegistry) {
+      if (state.isFull) throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' });
+      state.saved = JSON.parse(JSON.stringify(saved)) as SavedRegistry;
+    },
+    close: () => {},
+  };
+  const host = { broker, clock, file, log: silentLogger, nowMs: () => 0, newId: randomUUID, fail: () => {} };
+  const role = new NodesManagerRole({ ...host, hasVersions: async () => false, scrubCycleMs: 1e15, sweepIntervalMs: 1e9 });
+  return { broker, command, state, role };
+}
+
+const pathsIn = (tasks: readonly { path: string }[]): string[] => tasks.map(({ path }) => path);
+
+it('what is unregistered while another path is published as due stays so', async () => {
+  const { broker, command, role, state } = await begin([taskOf('one'), taskOf('two')]);
   const due: string[] = [];
   const publish = broker.publish.bind(broker);
   vi.spyOn(broker, 'publish').mockImplementation(async (message) => {
     if (message.routingKey === queueOf.due) {
       due.push(decode(Buffer.from(message.body), 'due').head.path);
-      const command = encode({ kind: 'unregister', node: 'a', path: 'two', forget: false });
-      const body = encode({ kind: 'command', id: randomUUID(), replyTo: 'replies' }, command);
-      await admin.publish({ routingKey: queueOf.commands, body });
-      await replied.promise;
+      await command({ kind: 'unregister', node: 'a', path: 'two', forget: false });
     }
     return publish(message);
   });
-  let registry: SavedRegistry = { tasks: [taskOf('one'), taskOf('two')], scrub: { slice: 0, dueMs: 1e9 } };
-  const file = {
-    load: () => Promise.resolve(registry),
-    save: async (saved: SavedRegistry) => void (registry = saved),
-    close: () => {},
-  };
-  const host = { broker, clock, file, log: silentLogger, nowMs: () => clock.nowMs(), newId: randomUUID, fail: () => {} };
-  const role = new NodesManagerRole({ ...host, hasVersions: async () => false, scrubCycleMs: 1e9, sweepIntervalMs: 1e9 });
   await role.start();
   await role.stop();
   expect(due).toEqual(['one']);
-  expect(registry.tasks.map(({ path }) => path)).toEqual(['one']);
+  expect(pathsIn(state.saved.tasks)).toEqual(['one']);
+});
+
+it('a command that could not be saved has not happened, and one that could has', async () => {
+  const { command, role, state } = await begin([taskOf('one')]);
+  await role.start();
+  state.isFull = true;
+  expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toContain('ENOSPC');
+  expect(await command({ kind: 'register', node: 'a', address: 'a:1', path: 'two', every: '1h' })).toContain('ENOSPC');
+  expect(pathsIn(role.tasks)).toEqual(['one']);
+  state.isFull = false;
+  expect(await command({ kind: 'register', node: 'a', address: 'a:1', path: 'two', every: '1h' })).toBeUndefined();
+  expect(pathsIn(state.saved.tasks)).toEqual(['one', 'two']);
+  expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toBeUndefined();
+  expect(pathsIn(state.saved.tasks)).toEqual(['two']);
+  expect(pathsIn(role.tasks)).toEqual(['two']);
+  await role.stop();
+});
+
+it('what was due in years, by a clock that was once ahead, is due within its interval', async () => {
+  const { role, state } = await begin([{ ...taskOf('one'), dueMs: 1e12 }]);
+  await role.start();
+  expect(role.tasks).toMatchObject([{ path: 'one', dueMs: 3_600_000 }]);
+  await role.stop();
+  expect(state.saved.tasks).toMatchObject([{ dueMs: 3_600_000 }]);
 });

@@ -22,6 +22,7 @@ import {
   saved,
   setBack,
   unregister,
+  type Now,
   type Registry,
   type Task,
 } from '../domain/registry.ts';
@@ -134,17 +135,22 @@ export class NodesManagerRole implements Role {
     this.#parts.file.close();
   }
 
-  /** The time of day. Where it has gone back, nothing stays due in what is the future again. */
-  #now(): number {
-    const nowMs = this.#parts.nowMs();
-    if (nowMs < this.#seenMs) {
-      this.#registry = setBack(this.#registry, nowMs, ({ every }) => parseSchedule(every)(nowMs));
-      this.#scrub = { ...this.#scrub, dueMs: Math.min(this.#scrub.dueMs, nowMs + this.#sliceMs) };
-      if (this.#sweepDueMs < Infinity) this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
+  /** Where the time of day has gone back, nothing stays due in what is the future again. */
+  #now(): Now {
+    const { clock, log, nowMs } = this.#parts;
+    const now = { dayMs: nowMs(), clockMs: clock.nowMs() };
+    if (now.dayMs < this.#seenMs) {
+      const before = this.#registry;
+      this.#registry = setBack(before, now.dayMs, ({ every }) => parseSchedule(every)(now.dayMs));
+      const moved = this.tasks.filter((task) => task.dueMs !== before.get(keyOf(task))!.dueMs);
+      if (moved.length > 0)
+        log.warn({ paths: moved.map(registered) }, 'due too far ahead, as after a clock was set back: due earlier now');
+      this.#scrub = { ...this.#scrub, dueMs: Math.min(this.#scrub.dueMs, now.dayMs + this.#sliceMs) };
+      if (this.#sweepDueMs < Infinity) this.#sweepDueMs = Math.min(this.#sweepDueMs, now.dayMs + this.#parts.sweepIntervalMs);
       this.#changed = true;
     }
-    this.#seenMs = nowMs;
-    return nowMs;
+    this.#seenMs = now.dayMs;
+    return now;
   }
 
   get #sliceMs(): number {
@@ -172,7 +178,8 @@ export class NodesManagerRole implements Role {
 
   /** Does it and says what an admin wants to know; a `RangeError` says why not. */
   async #obey(command: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<unknown> {
-    const nowMs = this.#now();
+    const now = this.#now();
+    const nowMs = now.dayMs;
     if (command.kind === 'status')
       return { tasks: this.#statusTasks(nowMs), nowMs, scrub: this.#scrub, problem: this.#problem } satisfies RegistryView;
     if (this.#isUnreadable) throw new RangeError(this.#problem);
@@ -183,35 +190,33 @@ export class NodesManagerRole implements Role {
     if (command.kind === 'register') {
       parseSchedule(command.every);
       const { kind, ...registration } = command;
-      this.#registry = register(this.#registry, { ...registration, ...named }, nowMs);
-      await this.#save();
+      await this.#save((registry) => register(registry, { ...registration, ...named }, nowMs));
       this.#problem = undefined;
-      await this.#publishDue(nowMs);
+      await this.#publishDue(now);
       return { ...named, changed: known !== undefined };
     }
     if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "status" shows what is`);
     if (command.kind === 'unregister') {
-      this.#registry = unregister(this.#registry, named);
-      await this.#save();
+      await this.#save((registry) => unregister(registry, named));
       return named;
     }
     this.#registry = makeDue(this.#registry, named, nowMs);
-    await this.#publishDue(nowMs);
+    await this.#publishDue(now);
     return { ...named, attempts: known.attempts };
   }
 
   #hear({ body }: Delivery): void {
     const { head } = decode(body, 'progress', 'ended');
-    const nowMs = this.#now();
+    const now = this.#now();
     const key = keyOf(head);
     if (head.kind === 'progress') {
       const { attempt, files, bytes, sentBytes } = head;
-      this.#registry = heard(this.#registry, key, attempt, { files, bytes, sentBytes }, nowMs);
+      this.#registry = heard(this.#registry, key, attempt, { files, bytes, sentBytes }, now.clockMs);
       return;
     }
-    this.#registry = ended(this.#registry, key, head.attempt, head.outcome, nowMs, (task) => this.#next(task, nowMs));
+    this.#registry = ended(this.#registry, key, head.attempt, head.outcome, now, (task) => this.#next(task, now.dayMs));
     if (head.outcome.result === 'version' || head.outcome.removed)
-      this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
+      this.#sweepDueMs = Math.min(this.#sweepDueMs, now.dayMs + this.#parts.sweepIntervalMs);
     this.#changed = true;
   }
 
@@ -222,14 +227,14 @@ export class NodesManagerRole implements Role {
     return next > nowMs ? next : schedule(nowMs);
   }
 
-  async #publishDue(nowMs: number): Promise<void> {
+  async #publishDue(now: Now): Promise<void> {
     const { broker, newId, log } = this.#parts;
     // While one is published another may be unregistered, or begun.
-    for (let task; (task = dueTasks(this.#registry, nowMs)[0]) !== undefined;) {
+    for (let task; (task = dueTasks(this.#registry, now)[0]) !== undefined;) {
       const { node, path, current } = task;
       // Nobody has taken it: should it be in the queue still, whichever comes first is the try.
       const attempt = current?.progress === undefined ? (current?.attempt ?? newId()) : newId();
-      this.#registry = begun(this.#registry, task, attempt, nowMs);
+      this.#registry = begun(this.#registry, task, attempt, now.clockMs);
       log.debug({ node, path }, 'due');
       await broker.publish({
         routingKey: queueOf.due,
@@ -242,13 +247,13 @@ export class NodesManagerRole implements Role {
     const { broker, sweepIntervalMs } = this.#parts;
     const now = this.#now();
     await this.#publishDue(now);
-    if (now >= this.#scrub.dueMs) {
+    if (now.dayMs >= this.#scrub.dueMs) {
       const { slice } = this.#scrub;
-      this.#scrub = { slice: (slice + 1) % sliceCount, dueMs: now + this.#sliceMs };
+      this.#scrub = { slice: (slice + 1) % sliceCount, dueMs: now.dayMs + this.#sliceMs };
       this.#changed = true;
       await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'scrub', slice }) });
     }
-    if (now >= this.#sweepDueMs) {
+    if (now.dayMs >= this.#sweepDueMs) {
       this.#sweepDueMs = Infinity;
       await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'sweep', graceMs: sweepIntervalMs }) });
     }
@@ -260,13 +265,15 @@ export class NodesManagerRole implements Role {
     if (this.#changed && this.#problem === undefined) await this.#save();
   }
 
-  /** One at a time, the newest state last. */
-  #save(): Promise<void> {
-    this.#changed = false;
-    const registry = { tasks: saved(this.#registry), scrub: this.#scrub };
-    const saving = this.#saving.then(() => this.#parts.file.save(registry));
-    saving.catch(() => (this.#changed = true));
-    this.#saving = saving.catch(() => undefined);
+  /** One at a time. A change is made when it is on disk, or not at all. */
+  #save(change: (registry: Registry) => Registry = (registry) => registry): Promise<void> {
+    const saving = this.#saving.then(async () => {
+      this.#changed = false;
+      await this.#parts.file.save({ tasks: saved(change(this.#registry)), scrub: this.#scrub });
+      // Others have heard of tries meanwhile.
+      this.#registry = change(this.#registry);
+    });
+    this.#saving = saving.catch(() => void (this.#changed = true));
     return saving;
   }
 }
