@@ -47,7 +47,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'asks a damaged version whether anything has changed',
     file: requester,
-    right: '(!store.hasDamage || (await store.missingOf(version)).length === 0)',
+    right: '(await store.missingOf(version)).length === 0;',
     wrong: 'true',
   },
   {

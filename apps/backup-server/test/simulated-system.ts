@@ -258,7 +258,8 @@ class Run {
   }
 
   #expectWhole(listed: readonly ListedVersion[]): void {
-    if (this.#isRotten) return;
+    // What could not be read is listed as damaged until it is read again.
+    if (this.#isRotten || (this.#changes && this.#disk.errors > 0)) return;
     const damaged = listed.find(({ state }) => state !== 'whole');
     if (damaged !== undefined) throw new PromiseBroken(versionPromise, `${textOf(damaged)} is ${damaged.state}`);
     if (listed.some(({ node }) => node === 'liar'))
@@ -283,13 +284,13 @@ class Run {
     this.#changes = false;
     for (const [, folder] of this.#folders) folder.write('a', this.#world.clock.nowMs());
     await this.#upToDate(admin);
-    const listed = await admin.untilDone(() => admin.list());
-    this.#expectWhole(listed);
-    for (const version of listed) await this.#restoreSurely(admin, version);
     const { findings } = await admin.untilDone(() => admin.ask<VerifyResult>({ kind: 'verify' }));
     // A pack that a sweep had begun to remove gets its index again.
     const damage = findings.find(({ repaired }) => !repaired);
     if (damage !== undefined) throw new PromiseBroken('No failure of a process damages the store', JSON.stringify(damage));
+    const listed = await admin.untilDone(() => admin.list());
+    this.#expectWhole(listed);
+    for (const version of listed) await this.#restoreSurely(admin, version);
   }
 
   /** Resolves when the newest version of each path is whole, and what is there now. */
@@ -322,20 +323,29 @@ class Run {
       });
   }
 
-  /** A byte of every pack flips: what cannot be restored any more is listed as damaged, and the next backup brings what the node has. */
+  /**
+   * A byte of every pack flips, or cannot be read, and so do copies of records and indexes: what cannot be restored any more is listed as
+   * damaged, and the next backup brings what the node has.
+   */
   async #rot(admin: Admin): Promise<void> {
     const random = this.#random.fork('rot');
     this.#isRotten = true;
     const { fake } = this.#disk;
-    for (const name of await fake.readdir('/store/packs')) {
-      if (!name.endsWith('.pack')) continue;
-      const bytes = await fake.readFile(`/store/packs/${name}`);
+    const isUnreadable = random.chance(0.5);
+    const rot = async (path: string): Promise<void> => {
+      const bytes = await fake.readFile(path);
       const at = random.pick([bytes.length - 1, random.integer(0, bytes.length - 1)]);
-      const file = await fake.open(`/store/packs/${name}`, 'r+');
+      if (isUnreadable) return fake.spoil(path, at);
+      const file = await fake.open(path, 'r+');
       await file.write(Buffer.of(bytes[at]! ^ 1), 0, 1, at);
-    }
+    };
+    for (const name of await fake.readdir('/store/packs'))
+      if (name.endsWith('.pack') || random.chance(0.3)) await rot(`/store/packs/${name}`);
+    for (const key of await fake.readdir('/store/versions'))
+      for (const name of await fake.readdir(`/store/versions/${key}`)) await rot(`/store/versions/${key}/${name}`);
     fake.syncAll();
-    await admin.untilDone(() => admin.ask<VerifyResult>({ kind: 'verify' }));
+    const { findings } = await admin.untilDone(() => admin.ask<VerifyResult>({ kind: 'verify' }));
+    if (findings.length === 0) throw new PromiseBroken('Damage is found', 'verify found none');
     for (const version of await admin.untilDone(() => admin.list()))
       if (version.state === 'whole') await this.#restoreSurely(admin, version);
     await this.#upToDate(admin);
@@ -556,7 +566,8 @@ class Listed {
     return (listed) => {
       for (const [key, call] of calls) {
         const versions = listed.filter((version) => keyOf(version) === key);
-        call.ok(this.#spanOf(versions));
+        // Number 0: the disk did not say which there are.
+        if (versions.every(({ version }) => version > 0)) call.ok(this.#spanOf(versions));
       }
     };
   }
@@ -567,6 +578,7 @@ class Listed {
       if (version.version !== versions[0]!.version + index)
         throw new PromiseBroken(listPromise, `one before ${text} is not listed`);
       const known = this.#checksums.get(text) ?? version.checksum;
+      if (version.state === 'lost') return;
       if (known !== version.checksum) throw new PromiseBroken(listPromise, `${text} is another than before`);
       this.#checksums.set(text, known);
     });

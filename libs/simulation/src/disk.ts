@@ -27,6 +27,8 @@ export class SimulatedDisk {
   readonly #share: number;
   readonly #callMs: number | undefined;
   #fake: FakeDisk;
+  /** Calls that have failed with `EIO`: who reads may have taken what it did not get for damaged. */
+  errors = 0;
 
   constructor(world: World, { share = 1, callMs, ...options }: SimulatedDiskOptions = {}) {
     this.#world = world;
@@ -97,7 +99,9 @@ export class SimulatedDisk {
     if (offMs !== undefined) this.#cutPower(place, offMs);
     const fullMs = life.strikes('disk full', place, path, this.#share);
     if (fullMs !== undefined) this.#fill(place, fullMs);
-    if (life.strikes('disk error', place, path, this.#share) !== undefined) throw diskError('EIO', operation, path);
+    if (life.strikes('disk error', place, path, this.#share) === undefined) return;
+    this.errors++;
+    throw diskError('EIO', operation, path);
   }
 
   #cutPower(place: string, offMs: number): void {

@@ -3,14 +3,16 @@
  * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
-import { isDone, readIfThere, replaceFile, unlessGone } from './durable.ts';
-import type { Disk } from './disk.ts';
+import { isDone, readThrough, replaceFile, replaceRecord, unlessGone, unlessTrouble, unseal } from './durable.ts';
+import type { Disk, DiskFile } from './disk.ts';
 import { encodeHeader, MalformedBundleError } from './bundle.ts';
 import { HashTable } from './hash-table.ts';
 import { bytesOfBundle, decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
-/** Where a blob is that no pack has: a version needs it, and it is gone. */
-const nowhere = 'missing';
+/** Sweeps say which packs they have removed, so that nobody takes these for lost; the last of them, for who has long not looked. */
+const sweptMax = 1_000;
+/** Begins the mark of a version of which nobody knows what it needs. */
+const unknownMark = 'unknown-';
 /** Blobs of which it is kept, for reading, in what bundle they are: some 150 bytes each. */
 const parsedMax = 200_000;
 
@@ -41,15 +43,15 @@ export class BlobIndex {
   readonly #disk: Disk;
   readonly #packs: string;
   readonly #damaged: string;
+  readonly #sweptFile: string;
   #known = nothing(new Set());
   /** While it is made. */
   #anew: Known | undefined;
-  /** How often packs went, or what is known to be damaged was another. */
+  /** Grows with every pack that goes and that no sweep has removed, and with every change of what is known to be damaged. */
   changes = 0;
   #marks = new Set<string>();
   /** Those of its own that the disk would not take. */
   readonly #unwritten = new Set<string>();
-  #markedHashes = new Set<string>();
   /** Indexes that were found damaged, until a scrub reports them, and whether they could be put right. */
   readonly damagedIndexes = new Map<string, boolean>();
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
@@ -62,6 +64,7 @@ export class BlobIndex {
     this.#disk = disk;
     this.#packs = join(directory, 'packs');
     this.#damaged = join(directory, 'damaged');
+    this.#sweptFile = join(directory, 'swept');
   }
 
   has(hash: string): boolean {
@@ -88,14 +91,9 @@ export class BlobIndex {
     return this.#known.bytes;
   }
 
-  /** Something was found damaged or missing, and is not known to be whole again. */
-  get hasMarks(): boolean {
-    return this.#marks.size > 0;
-  }
-
-  /** Whether a copy of it is known to be damaged, or all to be missing. */
-  isKnownDamaged(hash: string): boolean {
-    return this.#markedHashes.has(hash);
+  /** Of which a copy is marked. */
+  damagedHashes(): Set<string> {
+    return new Set([...this.#marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));
   }
 
   isMarked(pack: string, hash: string): boolean {
@@ -122,13 +120,22 @@ export class BlobIndex {
   }
 
   /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
-  async mark(pack: string | undefined, hash: string): Promise<void> {
-    const name = `${pack ?? nowhere}-${hash}`;
-    if (!(await isDone(this.#disk.writeFile(join(this.#damaged, name), '')))) this.#unwritten.add(name);
-    this.#marks.add(name);
+  async mark(pack: string, hash: string): Promise<void> {
+    await this.#writeMark(`${pack}-${hash}`);
+    if (this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
     this.changes++;
-    this.#markedHashes.add(hash);
-    if (pack !== undefined && this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
+  }
+
+  /**
+   * Remembers that nobody knows what a version needs; since when that is so, in ms since 1970, or `Infinity` where the disk does
+   * not keep it.
+   */
+  async markUnknown(version: string): Promise<number> {
+    const name = `${unknownMark}${version}`;
+    if (!this.#marks.has(name)) await this.#writeMark(name);
+    return (
+      (await unlessTrouble(unlessGone(this.#disk.stat(join(this.#damaged, name)), undefined), undefined))?.mtimeMs ?? Infinity
+    );
   }
 
   /** This copy is sound after all. */
@@ -136,13 +143,24 @@ export class BlobIndex {
     if (this.isMarked(pack, hash)) await this.#removeMark(`${pack}-${hash}`);
   }
 
-  /** Forgets marks of packs that are gone, of blobs that are there again, and of what no version needs any more. */
-  async sweepMarks(isNeeded: (hash: string) => boolean): Promise<void> {
+  /** Forgets marks of packs that are gone, and of versions other than these. */
+  async sweepMarks(unknown: ReadonlySet<string>): Promise<void> {
     for (const mark of [...this.#marks]) {
-      const [pack, hash] = mark.split('-') as [string, string];
-      const stays = pack === nowhere ? !this.has(hash) && isNeeded(hash) : this.#known.numberOf.has(pack);
+      const stays = mark.startsWith(unknownMark)
+        ? unknown.has(mark.slice(unknownMark.length))
+        : this.#known.numberOf.has(mark.slice(0, mark.indexOf('-')));
       if (!stays) await this.#removeMark(mark);
     }
+  }
+
+  /** Says, before they go, that these packs are needed by nothing. Where it cannot be said others look again what is missing. */
+  async noteSwept(packs: readonly string[]): Promise<void> {
+    const swept = [...(await this.#swept()), ...packs].slice(-sweptMax);
+    await isDone(replaceRecord(this.#sweptFile, swept, this.#disk));
+  }
+
+  async #swept(): Promise<Set<string>> {
+    return new Set(unseal((await readThrough(this.#sweptFile, this.#disk)) ?? Buffer.alloc(0))?.value as string[] | undefined);
   }
 
   /** The bundle of a pack that a blob is in. */
@@ -163,10 +181,11 @@ export class BlobIndex {
   }
 
   /**
-   * The bytes of a bundle: its header as the index has it, its payload unchecked; `undefined` where its pack has been removed.
+   * The bytes of a bundle: its header as the index has it, its payload unchecked, and 0 where it cannot be read; `undefined`
+   * where its pack has been removed, or cannot be opened.
    */
   async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
-    const file = await unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined);
+    const file = await this.#openPack(pack);
     try {
       if (file === undefined) return undefined;
       const bytes = await readBundle(file, bundle);
@@ -177,9 +196,13 @@ export class BlobIndex {
     }
   }
 
+  #openPack(pack: string): Promise<DiskFile | undefined> {
+    return unlessTrouble(unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined), undefined);
+  }
+
   /** What is in a pack. A damaged index is made anew from the pack. */
   async bundlesOf(pack: string): Promise<PackedBundle[]> {
-    const bytes = await readIfThere(join(this.#packs, `${pack}.index`), this.#disk);
+    const bytes = await readThrough(join(this.#packs, `${pack}.index`), this.#disk);
     if (bytes === undefined) return [];
     try {
       return decodeIndex(bytes);
@@ -189,16 +212,21 @@ export class BlobIndex {
     }
   }
 
-  /** Makes the index of a pack from the pack; nothing where there is no pack. */
+  /** Makes the index of a pack from the pack; nothing where there is no pack, or where it cannot be opened. */
   async repairIndex(pack: string): Promise<PackedBundle[]> {
-    const file = await unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined);
+    const file = await this.#openPack(pack);
     if (file === undefined) return [];
     try {
-      const bundles = await walkPack(file);
-      this.damagedIndexes.set(
-        pack,
-        await isDone(replaceFile(join(this.#packs, `${pack}.index`), encodeIndex(bundles), this.#disk)),
-      );
+      let isWhole = true;
+      const bundles = await walkPack(file, () => (isWhole = false));
+      const path = join(this.#packs, `${pack}.index`);
+      // What cannot be read now may be read another time: then the old one is worth more.
+      const write = async (): Promise<boolean> => {
+        if (!isWhole && (await unlessGone(this.#disk.stat(path), undefined)) !== undefined) return false;
+        await replaceFile(path, encodeIndex(bundles), this.#disk);
+        return true;
+      };
+      this.damagedIndexes.set(pack, await unlessTrouble(write(), false));
       return bundles;
     } finally {
       await file.close();
@@ -207,19 +235,21 @@ export class BlobIndex {
 
   async #refresh(): Promise<void> {
     const there = await this.#listed();
-    const marks = new Set([...(await unlessGone(this.#disk.readdir(this.#damaged), [])), ...this.#unwritten]);
+    const written = await unlessTrouble(unlessGone(this.#disk.readdir(this.#damaged), []), this.#marks);
+    const marks = new Set([...written, ...this.#unwritten]);
     this.#marks = marks;
-    this.#markedHashes = new Set([...marks].map((mark) => mark.slice(mark.indexOf('-') + 1)));
-    const gone = [...this.#known.numberOf.keys()].some((pack) => !there.has(pack));
-    const otherMarks = marks.size !== this.#known.marks.size || [...marks].some((mark) => !this.#known.marks.has(mark));
-    if (!gone && !otherMarks) return this.#load(this.#known, there);
-    this.changes++;
+    const gone = [...this.#known.numberOf.keys()].filter((pack) => !there.has(pack));
+    const others = [...marks].filter((mark) => !this.#known.marks.has(mark));
+    if (gone.length + others.length === 0 && marks.size === this.#known.marks.size) return this.#load(this.#known, there);
+    const swept = gone.length === 0 ? new Set() : await this.#swept();
     const anew = (this.#anew = nothing(new Set(marks)));
     try {
       await this.#load(anew, there);
       this.#parsed.clear();
       this.#parsedBlobs = 0;
+      const before = this.#known;
       this.#known = anew;
+      if (marks.size !== before.marks.size || others.length > 0 || gone.some((pack) => !swept.has(pack))) this.changes++;
     } finally {
       this.#anew = undefined;
     }
@@ -246,6 +276,11 @@ export class BlobIndex {
     for (const { header } of bundles)
       for (const { hash, bytes } of header.blobs)
         if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.placeOf.set(hash, number * sizeUnit + bytes);
+  }
+
+  async #writeMark(name: string): Promise<void> {
+    if (!(await isDone(this.#disk.writeFile(join(this.#damaged, name), '')))) this.#unwritten.add(name);
+    this.#marks.add(name);
   }
 
   async #removeMark(mark: string): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { hash as digest, randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { systemDisk, type Disk } from './disk.ts';
+import { systemDisk, type Disk, type DiskFile } from './disk.ts';
 
 /** Makes durable what was written to a file, or which names a folder has. */
 export async function sync(path: string, disk: Disk = systemDisk): Promise<void> {
@@ -119,33 +119,117 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
+/** What a disk loses at once, and what most file systems give to a file at least. */
+const blockBytes = 4096;
+
 /**
- * A small record that one flipped bit must not take away: its JSON twice, a line each, each with its SHA-256 in front. What is
- * read is the first line that is whole.
+ * The bytes of an open file from an offset on, up to its end. In place of each block that the disk cannot read are zeros, for
+ * whoever checks what it reads to find; `onTrouble` hears of it, and may throw.
  */
-export function seal(value: unknown): string {
+export async function readAt(
+  file: DiskFile,
+  offset: number,
+  length: number,
+  onTrouble: (error: unknown) => void,
+): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  const read = async (at: number, end: number): Promise<number> => (await file.read(bytes, at, end - at, offset + at)).bytesRead;
+  let end = length;
+  for (let at = 0; at < end;) {
+    const block = Math.min(end, at + blockBytes - ((offset + at) % blockBytes));
+    try {
+      const count = (await unlessTrouble(read(at, end), undefined)) ?? (await read(at, block));
+      if (count === 0) end = at;
+      at += count;
+    } catch (error) {
+      if (!isDiskTrouble(error)) throw error;
+      onTrouble(error);
+      end = Math.min(end, (await file.stat()).size - offset);
+      bytes.fill(0, at, block);
+      at = block;
+    }
+  }
+  return bytes.subarray(0, Math.max(0, end));
+}
+
+/** A file's bytes, as `readAt` gives them: none where all of it cannot be read; `undefined` where there is no such file. */
+export async function readThrough(path: string, disk: Disk): Promise<Buffer | undefined> {
+  const blocks = async (): Promise<Buffer> => {
+    await using file = closing(await disk.open(path, 'r'));
+    return readAt(file, 0, (await file.stat()).size, () => {});
+  };
+  const bytes = await unlessTrouble(readIfThere(path, disk), 'trouble' as const);
+  return bytes === 'trouble' ? unlessTrouble(unlessGone(blocks(), undefined), Buffer.alloc(0)) : bytes;
+}
+
+/** A file that is closed at the end of its scope. */
+export const closing = <F extends DiskFile>(file: F): F & AsyncDisposable =>
+  Object.assign(file, { [Symbol.asyncDispose]: () => file.close() });
+
+/**
+ * A small record that one bad block, or one flipped bit, must not take away: its JSON twice, with its SHA-256 in front and
+ * newlines behind, each in blocks of its own. What is read is the first that is whole.
+ */
+export function seal(value: unknown, halfBytes = 0): Buffer {
   const text = JSON.stringify(value);
   const line = `${digest('sha256', text, 'hex')} ${text}\n`;
-  return line + line;
+  const blocks = Math.ceil(Buffer.byteLength(line) / blockBytes);
+  const half = Buffer.alloc(Math.max(halfBytes, blocks * blockBytes), '\n');
+  half.write(line);
+  return Buffer.concat([half, half]);
 }
 
 /**
- * The record, and whether either of its copies is damaged. Both damaged is `undefined`. The copies are equal halves, whatever a
- * flip made of the newline.
+ * The record, and whether its two copies are not the same. Both damaged is `undefined`. The copies are equal halves, whatever a
+ * flip made of the newlines.
  */
 export function unseal(bytes: Buffer): { value: unknown; damaged: boolean } | undefined {
   const half = bytes.length >> 1;
-  const values = [bytes.subarray(0, half), bytes.subarray(half)].map(openLine);
-  const whole = values.find((value) => value !== undefined);
-  return whole === undefined ? undefined : { value: whole.value, damaged: values.includes(undefined) };
+  const [one, other] = [bytes.subarray(0, half), bytes.subarray(half)];
+  const whole = openLine(one) ?? openLine(other);
+  return whole && { value: whole.value, damaged: !one.equals(other) };
+}
+
+/**
+ * Replaces a sealed record, or makes it. On a full disk it is written over, one half after the other: one of them is whole at
+ * any time.
+ */
+export async function replaceRecord(path: string, value: unknown, disk: Disk): Promise<void> {
+  try {
+    await replaceFile(path, seal(value), disk);
+  } catch (error) {
+    if (!hasCode(error, 'ENOSPC', 'EDQUOT') || !(await writeOver(path, value, disk))) throw error;
+  }
+}
+
+/** Whether there was room. */
+async function writeOver(path: string, value: unknown, disk: Disk): Promise<boolean> {
+  const opened = await unlessGone(disk.open(path, 'r+'), undefined);
+  if (opened === undefined) return false;
+  await using file = closing(opened);
+  const half = (await file.stat()).size / 2;
+  const bytes = seal(value, half);
+  // Before there were blocks, both halves were in one.
+  if (bytes.length !== 2 * half || half % blockBytes !== 0) return false;
+  for (const at of [0, half]) {
+    await writeAll(file, bytes.subarray(at, at + half), at);
+    await file.sync();
+  }
+  return true;
+}
+
+/** All bytes, however many calls that takes. */
+export async function writeAll(file: DiskFile, bytes: Buffer, offset: number): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
 }
 
 const hashLength = 64;
 const [space, newline] = [0x20, 0x0a];
 
-function openLine(line: Buffer): { value: unknown } | undefined {
-  const text = line.subarray(hashLength + 1, -1);
-  const framed = line.length > hashLength + 2 && line[hashLength] === space && line.at(-1) === newline;
-  if (!framed || line.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;
+function openLine(half: Buffer): { value: unknown } | undefined {
+  const end = half.findLastIndex((byte) => byte !== newline) + 1;
+  const text = half.subarray(hashLength + 1, end);
+  const framed = end > hashLength + 1 && half[hashLength] === space && half.at(-1) === newline;
+  if (!framed || half.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;
   return { value: JSON.parse(text.toString()) as unknown };
 }

@@ -3,6 +3,7 @@ import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs
 import { dirname, join } from 'node:path';
 import { eventually, seededRandom, type Random } from '@lab/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { FakeDisk } from '../test/fake-disk.ts';
 import {
   afterGrace,
   backUp,
@@ -115,7 +116,7 @@ describe('scrubbing', () => {
     expect(await store.missingOf(version)).toEqual([]);
     await sweep(store, afterGrace);
     expect(marks(store)).toEqual([]);
-    expect(store.index.hasMarks).toBe(false);
+    expect(store.index.damagedHashes().size).toBe(0);
     expect((await scrub(store, undefined)).findings).toEqual([]);
     expect(await readBack(store, version)).toEqual(files);
   });
@@ -358,6 +359,15 @@ describe('a bundle', () => {
   });
 });
 
+/** What happens after a sweep has looked at all versions. */
+function beforeLock(store: Store<Version>, work: () => Promise<unknown>): void {
+  const run = store.mutex.run.bind(store.mutex);
+  vi.spyOn(store.mutex, 'run').mockImplementationOnce(async (locked) => {
+    await work();
+    return run(locked);
+  });
+}
+
 describe('sweeping', () => {
   it('makes room of what no version needs, once it is old enough', async () => {
     const store = await open();
@@ -420,16 +430,65 @@ describe('sweeping', () => {
     expect(results.map(({ packs }) => packs).toSorted()).toEqual([0, 1]);
   });
 
-  it('removes nothing when nobody knows what a version needs', async () => {
-    const store = await open();
+  it.each(['manifest', 'record'])('where a %s is damaged removes only what came later, and says so', async (what) => {
+    const disk = new FakeDisk({ nowMs: () => nowMs });
+    let nowMs = 0;
+    const store = await openStore('/store', disk);
     await backUp(store, name, filesOf({ a: 'x' }));
-    const { manifest } = await onlyVersion(store);
-    await backUp(store, 'other docs', filesOf({ b: 'other' }));
+    await backUp(store, 'other docs', filesOf({ b: 'may be theirs too' }));
     await store.forget('other docs');
-    const { path, payloadAt } = await placeOf(store, manifest[0]!);
-    await flip(path, payloadAt + 3);
-    await scrub(store, undefined);
-    expect(await sweep(store, afterGrace)).toEqual({ packs: 0, bytes: 0 });
+    const record = join('/store/versions', blobOf(name).hash.slice(0, 32), '1');
+    const version = await onlyVersion(store);
+    const spoilt = what === 'record' ? record : join('/store/packs', `${store.index.packOf(version.manifest[0]!)}.pack`);
+    for (const at of [0, 4096]) disk.spoil(spoilt, at);
+    const again = await openStore('/store', disk);
+    const packs = await disk.readdir('/store/packs');
+    const nothing = { packs: 0, bytes: 0, unknown: ['version 1 of docs'] };
+    expect(await sweep(again, afterGrace)).toEqual(nothing);
+    nowMs += 60_000;
+    await backUp(again, 'other docs', filesOf({ b: 'came later' }));
+    await again.forget('other docs');
+    expect(await sweep(again, afterGrace)).toMatchObject({ packs: 1, unknown: nothing.unknown });
+    expect(await disk.readdir('/store/packs')).toEqual(packs);
+    // Whoever gives up the version gets the space.
+    await again.forget(name);
+    expect(await sweep(again, afterGrace)).toMatchObject({ packs: packs.length / 2, unknown: [] });
+    expect(await disk.readdir('/store/damaged')).toEqual([]);
+  });
+
+  it('takes nothing of what is being read, until it is read or its reader has died', async () => {
+    const [reader, other] = await two();
+    const files = filesOf({ a: noise(seededRandom(24), 500) });
+    await backUp(other, name, files);
+    const version = await onlyVersion(reader);
+    const end = await reader.beginReading(version);
+    await backUp(other, name, filesOf({ b: 'newer' }), { keep: 1 });
+    await other.forget(name);
+    await sweep(other, afterGrace);
+    expect(await readBack(reader, version)).toEqual(files);
+    await end();
+    expect((await sweep(other, afterGrace)).packs).toBeGreaterThan(0);
+    await expect(readBack(await open(reader.directory), version)).rejects.toThrow(MissingBlobsError);
+    await expect(reader.beginReading(version)).rejects.toThrow('version 1 of docs was removed meanwhile');
+
+    await backUp(other, name, files);
+    await (await openStore(other.directory)).beginReading(await onlyVersion(other));
+    const left = folder(copyOf(other.directory));
+    const heir = await open(left);
+    await heir.forget(name);
+    await sweep(heir, afterGrace);
+    expect(heir.usage()).toEqual({ packs: 0, bytes: 0 });
+  });
+
+  it('makes room on a disk that has none, and so does what it follows', async () => {
+    const disk = new FakeDisk();
+    const store = await openStore('/store', disk);
+    await backUp(store, name, filesOf({ a: noise(seededRandom(25), 30_000) }));
+    disk.bytesMax = disk.usedBytes();
+    await expect(backUp(store, name, filesOf({ a: 'other' }))).rejects.toThrow('ENOSPC');
+    expect(await store.forget(name)).toBe(1);
+    expect((await sweep(store, afterGrace)).packs).toBe(1);
+    expect(await backUp(store, name, filesOf({ a: 'other' }))).toBe(3);
   });
 
   it('keeps what a version needs that was made meanwhile', async () => {
@@ -439,11 +498,7 @@ describe('sweeping', () => {
     await other.writer.flush();
     await keepBlobs(other, filesOf({ a: 'dead' }));
     await other.writer.flush();
-    const flush = one.writer.flush.bind(one.writer);
-    vi.spyOn(one.writer, 'flush').mockImplementationOnce(async () => {
-      await flush();
-      await backUp(other, name, files);
-    });
+    beforeLock(one, () => backUp(other, name, files));
     expect((await sweep(one, afterGrace)).packs).toBe(1);
     expect(one.lacks(blobOf('dead').hash)).toBe(true);
     expect(await readBack(one, await onlyVersion(one))).toEqual(files);
@@ -455,9 +510,7 @@ describe('sweeping', () => {
     const files = filesOf({ a: noise(seededRandom(18), 500) });
     await keepBlobs(other, files);
     await other.writer.flush();
-    const flush = one.writer.flush.bind(one.writer);
-    vi.spyOn(one.writer, 'flush').mockImplementationOnce(async () => {
-      await flush();
+    beforeLock(one, async () => {
       await other.forget(name);
       await backUp(other, name, files);
     });
@@ -479,7 +532,7 @@ describe('sweeping', () => {
     const bundlesOf = one.index.bundlesOf.bind(one.index);
     const [reached, copied] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     vi.spyOn(one.writer, 'append').mockImplementationOnce(async (bundle, header) => {
-      await other.index.mark(other.index.packOf(elsewhere), elsewhere);
+      await other.index.mark(other.index.packOf(elsewhere)!, elsewhere);
       // As the next backup in this process looks; that takes until the copying beside it is done.
       vi.spyOn(one.index, 'bundlesOf').mockImplementation(async (pack) => {
         reached.resolve();

@@ -4,12 +4,12 @@
  */
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { isDone, readIfThere, replaceFile, seal, sync, unlessGone, unseal } from './durable.ts';
+import { closing, isDone, readThrough, replaceRecord, sync, unlessGone, unlessTrouble, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
 import { HashTable } from './hash-table.ts';
 import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
-import { isLost, isRecordName, type Stored, type Store, type Version } from './store.ts';
+import { housekeepingLock, isLost, isRecordName, type Store, type Version } from './store.ts';
 
 /** Whatever its versions are. */
 type AnyStore = Store<Version>;
@@ -85,24 +85,16 @@ async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
   const folder = join(store.directory, 'packs');
   const findings: Finding[] = [];
   const bundles = await soundIndex(store, pack, findings);
-  let file: DiskFile;
-  try {
-    file = await store.disk.open(join(folder, `${pack}.pack`), 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // Removed meanwhile; what a version needed of it is found to be missing.
-    return { bytes: 0, findings: [] };
+  let bytes = 0;
+  const file = await unlessGone(unlessTrouble(store.disk.open(join(folder, `${pack}.pack`), 'r'), 'trouble' as const), undefined);
+  // Removed meanwhile; what a version needed of it is found to be missing.
+  if (file === undefined) return { bytes, findings: [] };
+  await using opened = file === 'trouble' ? undefined : closing(file);
+  for (const bundle of bundles) {
+    findings.push(...(await scrubBundle(store, pack, opened, bundle)));
+    bytes += bytesOfBundle(bundle);
   }
-  try {
-    let bytes = 0;
-    for (const bundle of bundles) {
-      findings.push(...(await scrubBundle(store, pack, file, bundle)));
-      bytes += bytesOfBundle(bundle);
-    }
-    return { bytes, findings };
-  } finally {
-    await file.close();
-  }
+  return { bytes, findings };
 }
 
 /** What is in a pack; its index is made anew where it is damaged, now or when this process read it first. */
@@ -114,14 +106,15 @@ async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): P
   return bundles;
 }
 
-async function scrubBundle(store: AnyStore, pack: string, file: DiskFile, bundle: PackedBundle): Promise<Finding[]> {
+async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undefined, bundle: PackedBundle): Promise<Finding[]> {
   const { header, offset } = bundle;
   const place = `packs/${pack}.pack:${offset}`;
   const expected = encodeHeader(header);
-  const bytes = await readBundle(file, bundle);
+  const bytes = file === undefined ? Buffer.alloc(0) : await readBundle(file, bundle);
   const payload = bytes.subarray(expected.length);
   const findings: Finding[] = [];
-  if (!bytes.subarray(0, expected.length).equals(expected)) {
+  // A pack that is cut off is not made longer again.
+  if (bytes.length >= expected.length && !bytes.subarray(0, expected.length).equals(expected)) {
     const repaired = await isDone(writeHeader(store, pack, expected, offset));
     findings.push({ what: 'header', place, repaired });
   }
@@ -160,9 +153,11 @@ async function scrubRecords(store: AnyStore): Promise<Finding[]> {
   const findings: Finding[] = [];
   const folders = (await store.disk.readdir(join(store.directory, 'versions'))).map((name) => join('versions', name));
   for (const folder of ['.', ...folders]) {
-    for (const name of await unlessGone(store.disk.readdir(join(store.directory, folder)), [])) {
+    const names = await unlessTrouble(unlessGone(store.disk.readdir(join(store.directory, folder)), []), undefined);
+    if (names === undefined) findings.push({ what: 'record', place: folder, repaired: false });
+    for (const name of names ?? []) {
       if (!(folder === '.' ? isRecordName(name) : /^(name|\d+)$/.test(name))) continue;
-      const bytes = await readIfThere(join(store.directory, folder, name), store.disk);
+      const bytes = await readThrough(join(store.directory, folder, name), store.disk);
       const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
       if (record?.damaged === false) continue;
       const repaired = record !== undefined && (await isDone(repairRecord(store, folder, name)));
@@ -176,32 +171,27 @@ async function scrubRecords(store: AnyStore): Promise<Finding[]> {
 async function repairRecord(store: AnyStore, folder: string, name: string): Promise<void> {
   await store.mutex.run(async () => {
     const path = join(store.directory, folder);
-    const record = unseal((await readIfThere(join(path, name), store.disk)) ?? Buffer.alloc(0));
-    if (record?.damaged === true) await replaceFile(join(path, name), seal(record.value), store.disk);
+    const record = unseal((await readThrough(join(path, name), store.disk)) ?? Buffer.alloc(0));
+    if (record?.damaged === true) await replaceRecord(join(path, name), record.value, store.disk);
   });
 }
 
-/** Blobs that a version needs and that no pack has a sound copy of, unless it is marked already. */
+/** Blobs that a version needs and that no pack has, sound or damaged. */
 async function findMissing(store: AnyStore): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const version of await readableVersions(store)) {
-    for (const hash of await store.missingOf(version)) {
-      if (store.index.isKnownDamaged(hash)) continue;
-      await store.index.mark(undefined, hash);
-      findings.push({
-        what: 'missing',
-        place: `blob ${hash}, of version ${version.version} of ${version.name}`,
-        repaired: false,
-      });
-    }
-  }
-  return findings;
+  const places = new Map<string, string>();
+  const damaged = store.index.damagedHashes();
+  for (const version of await store.versions())
+    for (const hash of isLost(version) ? [] : await store.missingOf(version))
+      if (!damaged.has(hash)) places.set(hash, `blob ${hash}, of version ${version.version} of ${version.name}`);
+  return [...places.values()].map((place) => ({ what: 'missing', place, repaired: false }));
 }
 
 export interface Swept {
   packs: number;
   /** By which the store shrank. */
   bytes: number;
+  /** Versions of which nobody knows what they need, for their record or manifest is damaged: nothing goes that may be theirs. */
+  unknown: string[];
 }
 
 export interface SweepOptions {
@@ -218,14 +208,16 @@ const deadShareMin = 0.25;
 const smallPackBytes = 4 * 1024 * 1024;
 const smallPacksMin = 16;
 
+const nothing: Swept = { packs: 0, bytes: 0, unknown: [] };
+
 /**
  * Removes packs that no version needs, and writes those anew that are mostly so or are many and small. What is new is durable
  * before what is old goes, and that goes under the lock, after a look at the versions that were made meanwhile. Does nothing
  * while another process is at it.
  */
 export async function sweep(store: AnyStore, { nowMs, graceMs }: SweepOptions): Promise<Swept> {
-  const alone = await store.disk.tryLock(join(store.directory, 'housekeeping.lock'));
-  if (alone === undefined) return { packs: 0, bytes: 0 };
+  const alone = await store.disk.tryLock(join(store.directory, housekeepingLock));
+  if (alone === undefined) return nothing;
   try {
     return await sweepAlone(store, nowMs, graceMs);
   } finally {
@@ -238,17 +230,21 @@ interface PackState {
   bundles: PackedBundle[];
   bytes: number;
   deadBytes: number;
+  /** Something in it is needed. */
+  isNeeded: boolean;
   marked: boolean;
 }
 
 async function sweepAlone(store: AnyStore, nowMs: number, graceMs: number): Promise<Swept> {
   const oldestTransferMs = await store.writer.oldestTransferMs();
-  const isSpared = (mtimeMs: number): boolean => mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs;
   await store.index.refresh();
-  const versions = await readableVersions(store);
-  const live = new HashTable();
-  if (!(await eachLive(store, versions, (hash) => live.set(hash, 0)))) return { packs: 0, bytes: 0 };
+  const seen = await look(store, []);
+  // What came after it was first seen that nobody knows is not needed there.
+  const sinceMs = Math.max(-Infinity, ...(await Promise.all([...seen.unknown.keys()].map((id) => store.index.markUnknown(id)))));
+  const isSpared = (mtimeMs: number): boolean =>
+    mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs || mtimeMs <= sinceMs + timestampMs;
   // As it is at this moment: beside this, other packs come, and marks.
+  const { live } = seen;
   const numberOf = new Map(store.index.packs.map((pack, index) => [pack, index + 1]));
   live.update((hash) => numberOf.get(store.index.packOf(hash) ?? '') ?? 0);
   const home: Home = { numberOf, live };
@@ -259,17 +255,32 @@ async function sweepAlone(store: AnyStore, nowMs: number, graceMs: number): Prom
     (state) =>
       state.deadBytes >= deadShareMin * state.bytes || state.marked || (small.length >= smallPacksMin && small.includes(state)),
   );
-  const written = await writeAnew(store, anew, home);
-  return removePacks(store, { anew, before: new Set(versions.map(idOf)), live, written });
+  // First what makes room without taking any.
+  const [dead, mixed] = [anew.filter(({ isNeeded }) => !isNeeded), anew.filter(({ isNeeded }) => isNeeded)];
+  const freed = dead.length === 0 ? nothing : await removePacks(store, { ...seen, doomed: dead, written: 0 });
+  const { doomed, written } = await writeAnew(store, mixed, home);
+  const removed = await removePacks(store, { ...seen, doomed, written });
+  return { packs: freed.packs + removed.packs, bytes: freed.bytes + removed.bytes, unknown: [...seen.unknown.values()] };
 }
 
 /** The coarsest clock that a file system keeps times by: FAT's. */
 const timestampMs = 2_000;
 
-const idOf = ({ name, version }: Stored<Version>): string => JSON.stringify([name, version]);
+/** What was found of versions. */
+interface Seen {
+  ids: string[];
+  live: HashTable;
+  /** By id, in words: nobody knows what they need. */
+  unknown: Map<string, string>;
+}
 
-async function readableVersions(store: AnyStore): Promise<Stored<Version>[]> {
-  return (await store.versions()).filter((version): version is Stored<Version> => !isLost(version));
+async function look(store: AnyStore, except: readonly string[]): Promise<Seen> {
+  const seen: Seen = { ids: [], live: new HashTable(), unknown: new Map() };
+  for await (const { id, version, isKnown } of store.needs((hash) => seen.live.set(hash, 0), except)) {
+    seen.ids.push(id);
+    if (!isKnown) seen.unknown.set(id, `version ${version.version} of ${version.name}`);
+  }
+  return seen;
 }
 
 /** Of what versions need, the pack that has it, by its number among those that were there; 0 where none has. */
@@ -280,62 +291,75 @@ interface Home {
 
 const isHome = ({ numberOf, live }: Home, pack: string, hash: string): boolean => live.get(hash) === numberOf.get(pack);
 
-/** `take` gets all that versions need, again and again; false where one's manifest cannot be read, for then nobody knows. */
-async function eachLive(store: AnyStore, versions: readonly Stored<Version>[], take: (hash: string) => void): Promise<boolean> {
-  for (const version of versions) {
-    if (version.manifest.some((hash) => !store.index.has(hash))) return false;
-    for await (const hash of store.hashesOf(version)) take(hash);
-  }
-  return true;
-}
-
 /** The state of a pack, if it may be touched. */
 async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mtimeMs: number) => boolean): Promise<PackState[]> {
-  const stats = await unlessGone(store.disk.stat(join(store.directory, 'packs', `${pack}.pack`)), undefined);
+  const stats = await unlessTrouble(
+    unlessGone(store.disk.stat(join(store.directory, 'packs', `${pack}.pack`)), undefined),
+    undefined,
+  );
   if (stats === undefined || isSpared(stats.mtimeMs)) return [];
   const bundles = await store.index.bundlesOf(pack);
-  let deadBytes = 0;
-  let marked = false;
+  const state: PackState = { pack, bundles, bytes: stats.size, deadBytes: 0, isNeeded: false, marked: false };
   for (const bundle of bundles) {
     const { blobs } = bundle.header;
+    // It may be the only copy, and may be read another time.
+    if (blobs.some(({ hash }) => home.live.get(hash) === 0)) return [];
     const total = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
     const dead = blobs.reduce((sum, { hash, bytes }) => sum + (isHome(home, pack, hash) ? 0 : bytes), 0);
-    deadBytes += total === 0 ? 0 : (bytesOfBundle(bundle) * dead) / total;
-    marked ||= blobs.some(({ hash }) => store.index.isMarked(pack, hash));
+    state.deadBytes += total === 0 ? 0 : (bytesOfBundle(bundle) * dead) / total;
+    state.isNeeded ||= blobs.some(({ hash }) => isHome(home, pack, hash));
+    state.marked ||= blobs.some(({ hash }) => store.index.isMarked(pack, hash));
   }
-  return [{ pack, bundles, bytes: stats.size, deadBytes, marked }];
+  return [state];
 }
 
-/** Copies what is needed of the packs into new ones; how many bytes that made. */
-async function writeAnew(store: AnyStore, states: readonly PackState[], home: Home): Promise<number> {
+/** Copies what is needed of the packs into new ones; which can go then, and how many bytes that made. */
+async function writeAnew(
+  store: AnyStore,
+  states: readonly PackState[],
+  home: Home,
+): Promise<{ doomed: PackState[]; written: number }> {
+  const doomed: PackState[] = [];
   let written = 0;
-  for (const { pack, bundles } of states) for (const bundle of bundles) written += await copyNeeded(store, pack, bundle, home);
-  await store.writer.flush();
-  return written;
+  const write = async (): Promise<void> => {
+    for (const state of states) {
+      let isWhole = true;
+      for (const bundle of state.bundles) {
+        const copied = await copyNeeded(store, state.pack, bundle, home);
+        written += copied.bytes;
+        isWhole &&= copied.isWhole;
+      }
+      if (isWhole) doomed.push(state);
+    }
+    await store.writer.flush();
+  };
+  // On a full disk all stays.
+  return (await isDone(write())) ? { doomed, written } : { doomed: [], written: 0 };
 }
 
-async function copyNeeded(store: AnyStore, pack: string, bundle: PackedBundle, home: Home): Promise<number> {
+/** Where something of it is damaged, that is marked, and stays. */
+async function copyNeeded(
+  store: AnyStore,
+  pack: string,
+  bundle: PackedBundle,
+  home: Home,
+): Promise<{ bytes: number; isWhole: boolean }> {
   const { header } = bundle;
-  // Needed and in no pack: that must stay known when the damaged copy goes.
-  for (const { hash } of header.blobs) if (home.live.get(hash) === 0) await store.index.mark(undefined, hash);
   const needed = new Set(header.blobs.map(({ hash }) => hash).filter((hash) => isHome(home, pack, hash)));
-  if (needed.size === 0) return 0;
-  const bytes = await store.index.read(pack, bundle);
-  if (bytes === undefined) throw new Error(`pack ${pack} was removed while it was written anew`);
+  if (needed.size === 0) return { bytes: 0, isWhole: true };
+  const bytes = (await store.index.read(pack, bundle)) ?? Buffer.alloc(0);
   const sound = blobsOf(header, bytes.subarray(headerBytesOf(header.blobs.length))).filter(
     (blob): blob is Blob => blob !== undefined && needed.delete(blob.hash),
   );
-  for (const hash of needed) await store.index.mark(undefined, hash);
-  if (sound.length === 0) return 0;
+  for (const hash of needed) await store.index.mark(pack, hash);
+  if (sound.length === 0) return { bytes: 0, isWhole: false };
   const copy = encodeBundle(sound);
   await store.writer.append(copy);
-  return copy.length;
+  return { bytes: copy.length, isWhole: needed.size === 0 };
 }
 
-interface Removal {
-  anew: readonly PackState[];
-  before: ReadonlySet<string>;
-  live: HashTable;
+interface Removal extends Seen {
+  doomed: readonly PackState[];
   written: number;
 }
 
@@ -345,26 +369,26 @@ async function syncVersions(store: AnyStore): Promise<void> {
   for (const name of await store.disk.readdir(folder)) await sync(join(folder, name), store.disk);
 }
 
-async function removePacks(store: AnyStore, { anew, before, live, written }: Removal): Promise<Swept> {
+async function removePacks(store: AnyStore, { doomed, ids, unknown, written }: Removal): Promise<Omit<Swept, 'unknown'>> {
   const folder = join(store.directory, 'packs');
   return store.mutex.run(async () => {
     await store.index.refresh();
-    const made = (await readableVersions(store)).filter((version) => !before.has(idOf(version)));
-    const doomed = new Map(anew.map((state) => [state.pack, state]));
-    // What a new version needs and was not copied stays where it is.
-    const spare = (hash: string): void => {
-      live.set(hash, 0);
-      doomed.delete(store.index.packOf(hash) ?? '');
-    };
-    if (!(await eachLive(store, made, spare))) return { packs: 0, bytes: 0 };
-    if (doomed.size > 0) await syncVersions(store);
-    for (const pack of doomed.keys())
+    const made = await look(store, ids);
+    const left = new Map(doomed.map((state) => [state.pack, state]));
+    // What a new version needs and was not copied stays where it is; so does all where nobody knows what that is.
+    made.live.update((hash) => Number(left.delete(store.index.packOf(hash) ?? '')));
+    if (made.unknown.size > 0) left.clear();
+    if (left.size > 0) {
+      await syncVersions(store);
+      await store.index.noteSwept([...left.keys()]);
+    }
+    for (const pack of left.keys())
       for (const kind of ['index', 'pack']) await store.disk.rm(join(folder, `${pack}.${kind}`), { force: true });
     // A damaged copy must not come back when its mark is gone.
     await sync(folder, store.disk);
     await store.index.refresh();
-    await store.index.sweepMarks((hash) => live.has(hash));
-    const bytes = [...doomed.values()].reduce((sum, state) => sum + state.bytes, -written);
-    return { packs: doomed.size, bytes };
+    await store.index.sweepMarks(new Set([...unknown.keys(), ...made.unknown.keys()]));
+    const bytes = [...left.values()].reduce((sum, state) => sum + state.bytes, -written);
+    return { packs: left.size, bytes };
   });
 }

@@ -16,6 +16,7 @@ import {
   type BundleHeader,
 } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
+import { readAt } from './durable.ts';
 
 const magic = 0x4c424931;
 
@@ -53,21 +54,23 @@ export function decodeIndex(bytes: Buffer): PackedBundle[] {
   return bundles;
 }
 
-/** A bundle from its pack; its blobs are not checked. */
-export async function readBundle(file: DiskFile, bundle: PackedBundle): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(bytesOfBundle(bundle));
-  const { bytesRead } = await file.read(bytes, 0, bytes.length, bundle.offset);
-  return bytes.subarray(0, bytesRead);
-}
+/** A bundle from its pack; its blobs are not checked. What cannot be read is 0. */
+export const readBundle = (file: DiskFile, bundle: PackedBundle): Promise<Buffer> =>
+  readAt(file, bundle.offset, bytesOfBundle(bundle), () => {});
 
-/** The bundles of a pack as the pack itself tells them; where a header is damaged it goes on with the next that is not. */
-export async function walkPack(file: DiskFile): Promise<PackedBundle[]> {
+type OnTrouble = (error: unknown) => void;
+
+/**
+ * The bundles of a pack as the pack itself tells them; where a header is damaged, or cannot be read, it goes on with the next
+ * that is not.
+ */
+export async function walkPack(file: DiskFile, onTrouble: OnTrouble): Promise<PackedBundle[]> {
   const { size } = await file.stat();
   const bundles: PackedBundle[] = [];
   for (let offset = 0; offset < size;) {
-    const bundle = await bundleAt(file, offset, size);
+    const bundle = await bundleAt(file, offset, size, onTrouble);
     if (bundle === undefined) {
-      offset = await nextMagic(file, offset + 1, size);
+      offset = await nextMagic(file, offset + 1, size, onTrouble);
     } else {
       bundles.push(bundle);
       offset += bytesOfBundle(bundle);
@@ -78,13 +81,17 @@ export async function walkPack(file: DiskFile): Promise<PackedBundle[]> {
 
 /**
  * Of a pack that was being written when its writer died: the bundles that had been, from its beginning to the first that is not
- * whole and sound.
+ * whole and sound. Rejects where it cannot be read: nobody knows then.
  */
 export async function walkUnfinished(file: DiskFile): Promise<PackedBundle[]> {
   const bundles: PackedBundle[] = [];
   let end = 0;
-  for (const bundle of await walkPack(file)) {
-    const payload = (await readBundle(file, bundle)).subarray(headerBytesOf(bundle.header.blobs.length));
+  const onTrouble = (error: unknown): never => {
+    throw error;
+  };
+  for (const bundle of await walkPack(file, onTrouble)) {
+    const bytes = await readAt(file, bundle.offset, bytesOfBundle(bundle), onTrouble);
+    const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
     if (bundle.offset !== end || blobsOf(bundle.header, payload).includes(undefined)) break;
     bundles.push(bundle);
     end += bytesOfBundle(bundle);
@@ -93,9 +100,8 @@ export async function walkUnfinished(file: DiskFile): Promise<PackedBundle[]> {
 }
 
 /** Where the next header may begin; the end of the file where none does. */
-async function nextMagic(file: DiskFile, from: number, size: number): Promise<number> {
-  const rest = Buffer.alloc(size - from);
-  await file.read(rest, 0, rest.length, from);
+async function nextMagic(file: DiskFile, from: number, size: number, onTrouble: OnTrouble): Promise<number> {
+  const rest = await readAt(file, from, size - from, onTrouble);
   const at = rest.indexOf(bundleMagic);
   return at < 0 ? size : from + at;
 }
@@ -103,10 +109,9 @@ async function nextMagic(file: DiskFile, from: number, size: number): Promise<nu
 /** Headers are mostly small; a large one is read again in full. */
 const headerGuessBytes = 4096;
 
-async function bundleAt(file: DiskFile, offset: number, size: number): Promise<PackedBundle | undefined> {
+async function bundleAt(file: DiskFile, offset: number, size: number, onTrouble: OnTrouble): Promise<PackedBundle | undefined> {
   for (const length of [headerGuessBytes, headerBytesOf(blobsMax)]) {
-    const bytes = Buffer.alloc(Math.min(length, size - offset));
-    await file.read(bytes, 0, bytes.length, offset);
+    const bytes = await readAt(file, offset, Math.min(length, size - offset), onTrouble);
     try {
       const bundle = { offset, header: decodeHeader(bytes) };
       return offset + bytesOfBundle(bundle) <= size ? bundle : undefined;

@@ -7,8 +7,8 @@
  * by bundle, all that had been written, for a killed process takes nothing with it that it had handed to the kernel.
  */
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import { isDone, sync, unlessGone, unlessTrouble, writeSynced } from './durable.ts';
+import { basename, join } from 'node:path';
+import { closing, isDone, sync, unlessGone, unlessTrouble, writeAll, writeSynced } from './durable.ts';
 import { decodeHeader, type BundleHeader } from './bundle.ts';
 import type { Disk, DiskFile } from './disk.ts';
 import type { HeldLock } from './lock.ts';
@@ -158,20 +158,44 @@ export class PackWriter {
     return () => this.#disk.rm(note, { force: true });
   }
 
+  /**
+   * Remembers that the version whose record this is is being read, by a second name of the record: it takes no bytes, and stays
+   * when the version goes. Returns how to end that.
+   */
+  async beginReading(record: string, id: string): Promise<() => Promise<void>> {
+    await this.#begin();
+    const note = join(this.#folder, `${id}-${this.#newId()}.reading`);
+    await this.#disk.link(record, note);
+    return () => this.#disk.rm(note, { force: true });
+  }
+
+  /** Records of all versions that are being read in any process, and their ids. */
+  async readings(): Promise<{ id: string; record: string }[]> {
+    const names = await this.#notes('.reading');
+    return names.map((record) => ({ id: basename(record).split('-').slice(0, 2).join('-'), record }));
+  }
+
   /** When the oldest transfer began that is under way in any process, in ms since 1970; `Infinity` where there is none. */
   async oldestTransferMs(): Promise<number> {
     await this.takeOver();
     let oldestMs = Infinity;
-    for (const writer of await this.#disk.readdir(this.#incoming)) {
-      for (const name of await unlessGone(this.#disk.readdir(join(this.#incoming, writer)), [])) {
-        if (!name.endsWith('.transfer')) continue;
-        const note = await unlessGone(this.#disk.open(join(this.#incoming, writer, name), 'r'), undefined);
-        if (note === undefined) continue;
-        oldestMs = Math.min(oldestMs, (await note.stat()).mtimeMs);
-        await note.close();
-      }
+    for (const path of await this.#notes('.transfer')) {
+      const note = await unlessGone(this.#disk.open(path, 'r'), undefined);
+      if (note === undefined) continue;
+      oldestMs = Math.min(oldestMs, (await note.stat()).mtimeMs);
+      await note.close();
     }
     return oldestMs;
+  }
+
+  /** Notes of all processes that are not known to be dead. */
+  async #notes(kind: string): Promise<string[]> {
+    const writers = (await this.#disk.readdir(this.#incoming)).filter((writer) => !writer.startsWith(goneMark));
+    const folders = writers.map(async (writer) => {
+      const names = await unlessGone(this.#disk.readdir(join(this.#incoming, writer)), []);
+      return names.filter((name) => name.endsWith(kind)).map((name) => join(this.#incoming, writer, name));
+    });
+    return (await Promise.all(folders)).flat();
   }
 
   /** Completes what dead writers have left. What the disk cannot do now is left for later: no version needs it yet. */
@@ -271,15 +295,18 @@ export class PackWriter {
 
   async #salvage(folder: string, id: string): Promise<void> {
     const from = join(folder, id);
-    const file = await this.#disk.open(`${from}.pack`, 'r+');
+    const bundles = await this.#cutUnfinished(`${from}.pack`);
+    if (bundles.length > 0) await this.#publish(from, id, bundles);
+  }
+
+  async #cutUnfinished(pack: string): Promise<PackedBundle[]> {
+    await using file = closing(await this.#disk.open(pack, 'r+'));
     const bundles = await walkUnfinished(file);
     const last = bundles.at(-1);
-    if (last !== undefined) {
-      await file.truncate(last.offset + bytesOfBundle(last));
-      await file.sync();
-    }
-    await file.close();
-    if (last !== undefined) await this.#publish(from, id, bundles);
+    if (last === undefined) return [];
+    await file.truncate(last.offset + bytesOfBundle(last));
+    await file.sync();
+    return bundles;
   }
 
   /** Its pack has moved already; only the index was left to. */
@@ -287,8 +314,4 @@ export class PackWriter {
     await unlessGone(this.#disk.rename(join(folder, name), join(this.#packs, name)), undefined);
     await sync(this.#packs, this.#disk);
   }
-}
-
-async function writeAll(file: DiskFile, bytes: Buffer, offset: number): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
 }

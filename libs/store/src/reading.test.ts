@@ -1,4 +1,6 @@
 /** What can be read of a store whose disk takes nothing, or does not give all. */
+import { renameSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import { seededRandom } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
 import { FakeDisk } from '../test/fake-disk.ts';
@@ -7,7 +9,10 @@ import {
   backUp,
   blobOf,
   bytesIn,
+  keepBlobs,
+  recordOf,
   noise,
+  onlyVersion,
   openReadOnly,
   openStore,
   ownStores,
@@ -19,7 +24,7 @@ import { encodeBundle } from './bundle.ts';
 import { readOnly, type Disk } from './disk.ts';
 import { scrub, sweep } from './housekeeping.ts';
 import { ownRecord } from './record.ts';
-import type { Store, Version } from './store.ts';
+import { isLost, MissingBlobsError, type Store, type Stored, type Version } from './store.ts';
 
 const { folder, open } = ownStores();
 
@@ -46,6 +51,170 @@ async function expectAllReadable(store: Store<Version>): Promise<void> {
   expect(store.usage().packs).toBeGreaterThan(0);
   expect(await store.newest(name)).toMatchObject({ number: 1 });
 }
+
+const key = blobOf(name).hash.slice(0, 32);
+const [half, whole] = [[0], [0, 4096]];
+/** What cannot be read, and what `docs` is then; `places` are a file and its bytes, without which all of it is meant. */
+const unreadable: [what: string, state: 'whole' | 'damaged' | 'lost', path: (packs: string[]) => string, places?: number[]][] = [
+  ['a payload', 'damaged', (packs) => packs[0]!, [100]],
+  ['a pack', 'damaged', (packs) => packs[0]!],
+  ['an index', 'whole', (packs) => packs[0]!.replace('.pack', '.index')],
+  ['a block of an index', 'whole', (packs) => packs[0]!.replace('.pack', '.index'), half],
+  ['half a record', 'whole', () => `versions/${key}/1`, half],
+  ['a record', 'lost', () => `versions/${key}/1`, whole],
+  ['the file of a record', 'lost', () => `versions/${key}/1`],
+  ['half of what a name is', 'whole', () => `versions/${key}/name`, half],
+  ['what a name is', 'whole', () => `versions/${key}/name`, whole],
+  ['the folder of a name', 'lost', () => `versions/${key}`],
+  ['half of the format', 'whole', () => 'format', half],
+  ['the marks', 'whole', () => 'damaged'],
+  ['what dead writers left', 'whole', () => 'incoming'],
+];
+
+describe('what cannot be read', () => {
+  const others: Files = new Map([['c', noise(seededRandom(2), 3_000)]]);
+
+  async function spoilt(path: (packs: string[]) => string, places?: number[]): Promise<FakeDisk> {
+    const disk = new FakeDisk();
+    const store = await openStore('/store', disk);
+    await backUp(store, name, files);
+    const packs = (await disk.readdir('/store/packs')).filter((each) => each.endsWith('.pack'));
+    const at = join('/store', path(packs.map((each) => `packs/${each}`)));
+    await backUp(store, 'others', others);
+    await store.close();
+    if (places === undefined) disk.spoil(at);
+    for (const place of places ?? []) disk.spoil(at, place);
+    return disk;
+  }
+
+  it.each(unreadable)('%s makes a version %s, and no other', async (_, state, path, places) => {
+    const disk = await spoilt(path, places);
+    const stores = [await openStore('/store', disk), await openReadOnly('/store', disk)];
+    for (const store of stores) {
+      await scrub(store, undefined);
+      const versions = await store.versions();
+      const other = versions.find((version) => !isLost(version) && version.name === 'others');
+      expect(await readBack(store, other as Version)).toEqual(others);
+      expect(await store.missingOf(other as Stored<Version>)).toEqual([]);
+      const one = versions.find((version) => version !== other)!;
+      expect(isLost(one)).toBe(state === 'lost');
+      if (isLost(one)) continue;
+      expect((await store.missingOf(one)).length > 0).toBe(state === 'damaged');
+      if (state === 'whole') expect(await readBack(store, one)).toEqual(files);
+      else await expect(readBack(store, one)).rejects.toThrow(MissingBlobsError);
+    }
+  });
+
+  it.each(unreadable)('%s that makes a version %s is named, and no sweep takes what is sound', async (_, state, path, places) => {
+    const disk = await spoilt(path, places);
+    const store = await openStore('/store', disk);
+    const { findings } = await scrub(store, undefined);
+    const isOutside = ['damaged', 'incoming'].includes(path(['x.pack']));
+    expect(findings.length > 0).toBe(!isOutside);
+    const before = await disk.readdir('/store/packs');
+    await sweep(store, afterGrace).catch((error: unknown) => {
+      // Nobody knows who is at work.
+      expect(path(['x.pack'])).toBe('incoming');
+      expect(error).toMatchObject({ code: 'EIO' });
+    });
+    expect((await disk.readdir('/store/packs')).filter((each) => before.includes(each))).toEqual(before);
+    const other = (await store.versions()).find((version) => !isLost(version) && version.name === 'others');
+    expect(await readBack(store, other as Version)).toEqual(others);
+  });
+
+  it.each(unreadable.filter(([, state, path]) => state !== 'lost' && path(['x.pack']) !== 'incoming'))(
+    '%s is healed by who keeps it again',
+    async (_, __, path, places) => {
+      const disk = await spoilt(path, places);
+      const store = await openStore('/store', disk);
+      await scrub(store, undefined);
+      const version = (await versionsIn(store)).find((each) => each.name === name)!;
+      await keepBlobs(store, files);
+      await recordOf(store, name, files);
+      await store.flush();
+      expect(await store.missingOf(version)).toEqual([]);
+      expect(await readBack(store, version)).toEqual(files);
+      expect(await backUp(store, name, new Map())).toBe(2);
+    },
+  );
+
+  it('is damage where a reader meets it, for all processes', async () => {
+    const disk = await spoilt((packs) => packs[0]!, [100]);
+    const [reader, other] = [await openStore('/store', disk), await openStore('/store', disk)];
+    const version = (await versionsIn(reader)).find((each) => each.name === name)!;
+    await expect(readBack(reader, version)).rejects.toThrow(MissingBlobsError);
+    await other.refresh();
+    for (const store of [reader, other]) expect((await store.missingOf(version)).length).toBeGreaterThan(0);
+  });
+
+  it('once, and can be the next time, is whole again after a scrub', async () => {
+    const disk = await spoilt((packs) => packs[0]!);
+    const store = await openStore('/store', disk);
+    await scrub(store, undefined);
+    const version = (await versionsIn(store)).find((each) => each.name === name)!;
+    expect((await store.missingOf(version)).length).toBeGreaterThan(0);
+    await sweep(store, afterGrace);
+    const repaired = disk.copy();
+    const again = await openStore('/store', repaired);
+    await scrub(again, undefined);
+    expect(await again.missingOf(version)).toEqual([]);
+    expect(await readBack(again, version)).toEqual(files);
+  });
+});
+
+describe('a pack that is gone', () => {
+  it.each([['.pack'], ['.pack', '.index']])('is known at once with %j, and at the next start', async (...kinds) => {
+    const directory = folder();
+    const store = await open(directory);
+    await backUp(store, name, files);
+    const version = await onlyVersion(store);
+    expect(await store.missingOf(version)).toEqual([]);
+    const [pack] = store.index.packs;
+    const move = (from: string, to: string): void => {
+      for (const kind of kinds) renameSync(join(from, `${pack}${kind}`), join(to, `${pack}${kind}`));
+    };
+    const elsewhere = folder();
+    move(join(directory, 'packs'), elsewhere);
+    await store.refresh();
+    for (const each of [store, await open(directory)]) {
+      const missing = await each.missingOf(version);
+      expect(missing.length).toBeGreaterThan(0);
+      await expect(readBack(each, version)).rejects.toThrow(MissingBlobsError);
+      const { findings } = await scrub(each, 0);
+      expect(findings.filter(({ what }) => what === 'missing')).toHaveLength(missing.length);
+    }
+    if (kinds.length === 1) return;
+    // Who brings it back has it back.
+    move(elsewhere, join(directory, 'packs'));
+    await store.refresh();
+    expect(await store.missingOf(version)).toEqual([]);
+  });
+
+  it('for a sweep has removed it is no loss: no manifest is read again for that', async () => {
+    const one = await open();
+    await backUp(one, name, files);
+    await backUp(one, 'others', new Map([['x', Buffer.from('y')]]));
+    const beside = await open(one.directory);
+    for (const version of await versionsIn(beside)) await beside.missingOf(version);
+    const { changes } = beside.index;
+    await one.forget('others');
+    expect((await sweep(one, afterGrace)).packs).toBeGreaterThan(0);
+    await beside.refresh();
+    expect(beside.index.changes).toBe(changes);
+  });
+
+  it('in part is not made longer again', async () => {
+    const directory = folder();
+    const store = await open(directory);
+    await backUp(store, name, files, { blobsInBundle: 1 });
+    const [pack] = store.index.packs;
+    const path = join(directory, 'packs', `${pack}.pack`);
+    truncateSync(path, 50);
+    const { findings } = await scrub(store, undefined);
+    expect(findings.every(({ what, repaired }) => what === 'content' && !repaired)).toBe(true);
+    expect(statSync(path).size).toBe(50);
+  });
+});
 
 describe('a store', () => {
   it('that is opened only to read lists, restores and is scrubbed, and no byte of it changes', async () => {

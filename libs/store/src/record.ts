@@ -1,6 +1,6 @@
 /** A record of the user's own beside the versions: sealed, checked by every scrub, and of one process at a time. */
 import { join } from 'node:path';
-import { hasCode, readIfThere, replaceFile, seal, unseal } from './durable.ts';
+import { hasCode, readThrough, replaceRecord, unseal } from './durable.ts';
 import { acquireLock, type HeldLock } from './lock.ts';
 import { isRecordName, type Store, type Version } from './store.ts';
 
@@ -21,7 +21,7 @@ export interface OwnRecord<T> {
 
 /** The record of this name: one word of small letters, none of the store's own. `T` is plain JSON. */
 export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> {
-  if (!isRecordName(name) || name === 'format') throw new RangeError(`"${name}" is no name for a record`);
+  if (!isRecordName(name) || name === 'format' || name === 'swept') throw new RangeError(`"${name}" is no name for a record`);
   const path = join(store.directory, name);
   let lock: HeldLock | undefined;
   const message = `another process has the ${name} of the store ${store.directory}: stop it, or use a store of your own`;
@@ -33,7 +33,7 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
         if (!hasCode(error, 'EROFS')) throw error;
         return undefined;
       });
-      const bytes = await readIfThere(path, store.disk);
+      const bytes = await readThrough(path, store.disk);
       if (bytes === undefined) return undefined;
       const record = unseal(bytes);
       if (record === undefined)
@@ -42,7 +42,7 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
     },
     async save(value) {
       lock ??= await take();
-      await store.mutex.run(() => replaceFile(path, seal(value), store.disk));
+      await store.mutex.run(() => replaceRecord(path, value, store.disk));
     },
     close: () => lock?.release(),
   };

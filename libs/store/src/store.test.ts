@@ -289,7 +289,7 @@ describe('content', () => {
     const [one, other] = await two();
     await backUp(other, name, filesOf({ a: 'some' }));
     await one.index.refresh();
-    await other.index.mark(undefined, blobOf('whatever').hash);
+    await other.index.mark('some-pack', blobOf('whatever').hash);
     // A pack comes while the first is read again.
     const bundlesOf = one.index.bundlesOf.bind(one.index);
     const blobs = [blobOf('first')];
@@ -326,7 +326,7 @@ describe('content', () => {
     await one.writer.flush();
     await one.index.refresh();
     const { hash } = blobOf(files.get('a')!);
-    await one.index.mark(one.index.packOf(hash), hash);
+    await one.index.mark(one.index.packOf(hash)!, hash);
     await one.index.refresh();
     expect(await one.missingOf(await onlyVersion(one))).toEqual([]);
     await sweep(one, afterGrace);

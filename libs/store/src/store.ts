@@ -12,7 +12,19 @@ import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { readOnly, systemDisk, type Disk } from './disk.ts';
-import { isDone, makeFolder, readIfThere, replaceFile, seal, sync, unlessGone, unseal, writeSynced } from './durable.ts';
+import {
+  isDiskTrouble,
+  isDone,
+  makeFolder,
+  readThrough,
+  replaceRecord,
+  seal,
+  sync,
+  unlessGone,
+  unlessTrouble,
+  unseal,
+  writeSynced,
+} from './durable.ts';
 import { ManifestWriter } from './manifest-writer.ts';
 import { Mutex } from './lock.ts';
 import type { PackedBundle } from './pack-index.ts';
@@ -29,10 +41,11 @@ export interface Version {
 /** A version as it is in the store. It never changes. */
 export type Stored<V extends Version> = V & { version: number };
 
-/** Both copies of a version's record are damaged. */
+/** Both copies of a version's record are damaged, or cannot be read. */
 export interface LostVersion {
   /** `?` where that is damaged, too. */
   name: string;
+  /** 0 where the disk cannot tell which there are. */
   version: number;
   lost: true;
 }
@@ -48,8 +61,8 @@ export class SupersededError extends Error {
 export class MissingBlobsError extends Error {
   override readonly name = 'MissingBlobsError';
   readonly hashes: readonly string[];
-  constructor(what: string, hashes: readonly string[]) {
-    super(what);
+  constructor(what: string, hashes: readonly string[], options?: ErrorOptions) {
+    super(what, options);
     this.hashes = hashes;
   }
 }
@@ -69,11 +82,21 @@ export interface StoreOptions {
   newId?: () => string;
 }
 
+/** @internal The lock of sweeps. */
+export const housekeepingLock = 'housekeeping.lock';
 const formatNumber = 1;
 const folders = ['packs', 'versions', 'incoming', 'damaged'];
 
 /** Whether a file in the store's folder is a record: `format`, or one of its user's. */
 export const isRecordName = (name: string): boolean => /^[a-z]+$/.test(name) && name !== 'lock' && !folders.includes(name);
+
+/** @internal */
+export interface Needs {
+  id: string;
+  version: Stored<Version> | LostVersion;
+  /** Not where its record or its manifest is damaged. */
+  isKnown: boolean;
+}
 
 /** A bundle as it stands in its pack, unchecked. */
 export interface StoredBundle {
@@ -90,7 +113,7 @@ interface Name {
 
 export class Store<V extends Version> {
   readonly directory: string;
-  /** @internal These five are for the rest of this library. */
+  /** @internal These are for the rest of this library. */
   readonly disk: Disk;
   /** @internal */
   readonly clock: Clock;
@@ -103,7 +126,9 @@ export class Store<V extends Version> {
   readonly #options: StoreOptions;
   readonly #versions: string;
   /** Versions never change. */
-  readonly #records = new Map<string, Stored<V>>();
+  readonly #known = new Map<string, Stored<V>>();
+  /** Versions that were found whole, and the index's `changes` then. */
+  readonly #whole = new Map<string, number>();
 
   private constructor(directory: string, options: StoreOptions) {
     this.directory = directory;
@@ -154,6 +179,23 @@ export class Store<V extends Version> {
     return this.writer.beginTransfer();
   }
 
+  /**
+   * Says that a version is being read: whoever removes it, no sweep in any process takes what it needs, until the function that
+   * this resolves with is called, or the process ends. A version that is gone is a `MissingBlobsError`. On a disk that takes
+   * nothing it is read without.
+   */
+  async beginReading(version: Stored<Version>): Promise<() => Promise<void>> {
+    const file = join(this.#versions, folderName(version.name), String(version.version));
+    const end = await unlessGone(
+      unlessTrouble(this.writer.beginReading(file, idOf(version)), async () => {}),
+      undefined,
+    );
+    // One that went before that may have been swept already.
+    if (end !== undefined && (await this.#isThere(file))) return end;
+    await end?.();
+    throw new MissingBlobsError(`version ${version.version} of ${version.name} was removed meanwhile`, []);
+  }
+
   /** Whether a blob has still to be kept: no pack has a sound copy of it, nor one that is being written. */
   lacks(hash: string): boolean {
     return this.sizeOf(hash) === undefined;
@@ -198,6 +240,8 @@ export class Store<V extends Version> {
       const newest = await this.#lastOf(folder);
       if (newest !== base) throw new SupersededError(`version ${newest} was made meanwhile`);
       await this.index.refresh();
+      // What others have just made may not be durable yet, and the version may need it.
+      await sync(join(this.directory, 'packs'), this.disk);
       const missing = [...this.#missing(hashes), ...this.#missing(record.manifest)];
       if (missing.length > 0)
         throw new MissingBlobsError(`${missing.length} blobs that the version relies on were removed meanwhile`, missing);
@@ -229,7 +273,7 @@ export class Store<V extends Version> {
         await this.#folderOf(name);
         // With all of them, one more than was given: a version that is being made has lost its base.
         const last = (await this.#lastOf(folder)) + (isAll ? 1 : 0);
-        await replaceFile(join(folder, 'name'), seal({ name, last } satisfies Name), this.disk);
+        await replaceRecord(join(folder, 'name'), { name, last } satisfies Name, this.disk);
       }
       for (const number of doomed) await this.disk.rm(join(folder, String(number)));
       if (doomed.length > 0) await sync(folder, this.disk);
@@ -248,18 +292,23 @@ export class Store<V extends Version> {
 
   /** All versions, or those of a name, the oldest first. */
   async versions(only?: string): Promise<(Stored<V> | LostVersion)[]> {
-    const folders = only === undefined ? await this.disk.readdir(this.#versions) : [folderName(only)];
     const found: (Stored<V> | LostVersion)[] = [];
-    for (const each of folders.sort()) {
-      const folder = join(this.#versions, each);
+    for await (const each of this.#records(only)) found.push(each.record);
+    return found;
+  }
+
+  /** Records of versions, and what each is called in notes. Of a folder that cannot be read there is one, of number 0. */
+  async *#records(only?: string): AsyncGenerator<{ id: string; record: Stored<V> | LostVersion }> {
+    const keys = only === undefined ? await this.disk.readdir(this.#versions) : [folderName(only)];
+    for (const key of keys.sort()) {
+      const folder = join(this.#versions, key);
       const name = only ?? (await this.#nameOf(folder)).name;
-      for (const number of await this.#numbersIn(folder)) {
+      for (const number of await unlessTrouble(this.#numbersIn(folder), [0])) {
         const record = await this.#recordOf(folder, name, number);
         // Retention may have been quicker.
-        if (record !== undefined) found.push(record);
+        if (record !== undefined) yield { id: `${key}-${number}`, record };
       }
     }
-    return found;
   }
 
   /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
@@ -280,12 +329,31 @@ export class Store<V extends Version> {
     yield* this.#options.hashesIn(this.manifestOf(version));
   }
 
-  /** Hashes that a version needs and no pack has; those of its manifest alone where that is damaged. */
-  async missingOf(version: Version): Promise<string[]> {
+  /**
+   * Hashes that a version needs and no pack has; those of its manifest alone where that is damaged. Of a version that was whole
+   * it costs nothing until something is lost again.
+   */
+  async missingOf(version: Stored<Version>): Promise<string[]> {
+    const id = idOf(version);
+    const { changes } = this.index;
+    if (this.#whole.get(id) === changes) return [];
     const missing = new Set(this.#missing(version.manifest));
     if (missing.size > 0) return [...missing];
-    for await (const hash of this.hashesOf(version)) if (!this.index.has(hash)) missing.add(hash);
+    const isKnown = await this.#takeNeeds(version, (hash) => void (this.index.has(hash) || missing.add(hash)));
+    if (!isKnown) return [...version.manifest];
+    if (missing.size === 0) this.#whole.set(id, changes);
     return [...missing];
+  }
+
+  /** Whether `take` got all that it needs; not where its manifest is damaged, or none that its user understands. */
+  async #takeNeeds(version: Version, take: (hash: string) => void): Promise<boolean> {
+    try {
+      for await (const hash of this.hashesOf(version)) take(hash);
+      return true;
+    } catch (error) {
+      if (isDiskTrouble(error)) throw error;
+      return false;
+    }
   }
 
   *#missing(hashes: Iterable<string>): Generator<string> {
@@ -293,11 +361,22 @@ export class Store<V extends Version> {
   }
 
   /**
-   * Whether anything was found damaged or missing, and is not known to be whole again. Where not, every version is whole as far
-   * as is known.
+   * @internal `take` gets all that versions need which are there, or are being read, again and again. Tells of each what it is
+   * called in notes, and whether all is known.
    */
-  get hasDamage(): boolean {
-    return this.index.hasMarks;
+  async *needs(take: (hash: string) => void, except: Iterable<string> = []): AsyncGenerator<Needs> {
+    const seen = new Set(except);
+    const needs = async (id: string, version: Stored<V> | LostVersion): Promise<Needs> => {
+      seen.add(id);
+      return { id, version, isKnown: !isLost(version) && (await this.#takeNeeds(version, take)) };
+    };
+    for await (const { id, record } of this.#records()) if (!seen.has(id)) yield await needs(id, record);
+    // After these: what goes meanwhile is there while its reader says so.
+    for (const { id, record } of await this.writer.readings()) {
+      const bytes = seen.has(id) ? undefined : await readThrough(record, this.disk);
+      if (bytes === undefined) continue;
+      yield await needs(id, (unseal(bytes)?.value as Stored<V> | undefined) ?? { name: '?', version: 0, lost: true });
+    }
   }
 
   /** Another number says that what is known to be damaged or gone may have changed, as of the last refresh. */
@@ -383,8 +462,8 @@ export class Store<V extends Version> {
   async #checkFormat(): Promise<void> {
     const file = join(this.directory, 'format');
     const expected = { store: this.#options.kind, format: formatNumber };
-    if ((await readIfThere(file, this.disk)) === undefined) await this.#makeFormat(file, expected);
-    const bytes = (await readIfThere(file, this.disk)) ?? Buffer.alloc(0);
+    if ((await readThrough(file, this.disk)) === undefined) await this.#makeFormat(file, expected);
+    const bytes = (await readThrough(file, this.disk)) ?? Buffer.alloc(0);
     const value = unseal(bytes)?.value as typeof expected | undefined;
     if (value?.store !== expected.store || value.format !== expected.format)
       throw new Error(
@@ -399,32 +478,34 @@ export class Store<V extends Version> {
       if (!name.startsWith('.') && !folders.includes(name) && !/^lock$|\.lock$/.test(name) && !(await this.#isRecord(name)))
         throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
     await this.mutex.run(async () => {
-      if ((await readIfThere(file, this.disk)) === undefined) await replaceFile(file, seal(format), this.disk);
+      if ((await readThrough(file, this.disk)) === undefined) await replaceRecord(file, format, this.disk);
     });
   }
 
   async #makeFolders(): Promise<void> {
     for (const folder of folders) await this.disk.mkdir(join(this.directory, folder), { recursive: true });
+    // It is needed when there may be no room to make it.
+    (await this.disk.tryLock(join(this.directory, housekeepingLock)))?.release();
     await sync(this.directory, this.disk);
   }
 
   async #isRecord(name: string): Promise<boolean> {
-    const bytes = await readIfThere(join(this.directory, name), this.disk).catch(() => undefined);
+    const bytes = await readThrough(join(this.directory, name), this.disk).catch(() => undefined);
     return isRecordName(name) && bytes !== undefined && unseal(bytes) !== undefined;
   }
 
   /** Where the versions of a name are; made where it is missing. */
   async #folderOf(name: string): Promise<string> {
     const folder = join(this.#versions, folderName(name));
-    if (await readIfThere(join(folder, 'name'), this.disk)) return folder;
+    if (await readThrough(join(folder, 'name'), this.disk)) return folder;
     await this.disk.mkdir(folder, { recursive: true });
-    await replaceFile(join(folder, 'name'), seal({ name, last: 0 } satisfies Name), this.disk);
+    await replaceRecord(join(folder, 'name'), { name, last: 0 } satisfies Name, this.disk);
     await sync(this.#versions, this.disk);
     return folder;
   }
 
   async #nameOf(folder: string): Promise<Name> {
-    const bytes = await readIfThere(join(folder, 'name'), this.disk);
+    const bytes = await readThrough(join(folder, 'name'), this.disk);
     return { name: '?', last: 0, ...(bytes && (unseal(bytes)?.value as Name | undefined)) };
   }
 
@@ -442,18 +523,31 @@ export class Store<V extends Version> {
   }
 
   async #recordOf(folder: string, name: string, number: number): Promise<Stored<V> | LostVersion | undefined> {
+    if (number === 0) return { name, version: 0, lost: true };
     const file = join(folder, String(number));
-    const known = this.#records.get(file);
-    if (known !== undefined) {
-      return (await unlessGone(this.disk.stat(file), undefined)) && known;
-    }
-    const bytes = await readIfThere(file, this.disk);
+    const known = this.#known.get(file);
+    if (known !== undefined) return (await this.#isThere(file)) ? known : undefined;
+    const bytes = await readThrough(file, this.disk);
     if (bytes === undefined) return undefined;
     const record = unseal(bytes)?.value as Stored<V> | undefined;
     if (record === undefined) return { name, version: number, lost: true };
-    this.#records.set(file, record);
+    this.#known.set(file, record);
     return record;
   }
+
+  /** A file of which the disk cannot tell is. */
+  async #isThere(file: string): Promise<boolean> {
+    return unlessTrouble(
+      unlessGone(
+        this.disk.stat(file).then(() => true),
+        false,
+      ),
+      true,
+    );
+  }
 }
+
+/** What a version is called in notes. */
+const idOf = ({ name, version }: Stored<Version>): string => `${folderName(name)}-${version}`;
 
 const folderName = (name: string): string => hashOf(Buffer.from(name)).slice(0, 32);

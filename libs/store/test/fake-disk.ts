@@ -78,6 +78,8 @@ export class FakeDisk implements Disk {
   /** Those that are not durable, the oldest first. */
   #changes: Change[] = [];
   #calls = 0;
+  /** What cannot be read: blocks of a file, by their numbers, or `all` of it. */
+  readonly #bad = new Map<Entry, Set<number> | 'all'>();
 
   /** Has one empty folder, `/`. */
   constructor({ namesSyncedBy = 'folder', nowMs = () => 0 }: FakeDiskOptions = {}) {
@@ -111,19 +113,25 @@ export class FakeDisk implements Disk {
       if (there !== undefined && flags === 'wx+') throw diskError('EEXIST', 'open', path);
       if (there?.kind === 'folder' && flags !== 'r') throw diskError('EISDIR', 'open', path);
       const entry = flags.startsWith('r') ? this.#existing(path, 'open').entry : this.#fileAt(path, 'open');
+      if (entry.kind === 'file') this.#checkReadable(entry, 'open', path);
       if (flags === 'w') this.#truncate(entry as File, 0);
       return this.#opened(entry, path);
     });
   }
 
   async readdir(path: string): Promise<string[]> {
-    return this.#call('readdir', path, () => [...this.#folderAt(path, 'scandir').names.keys()].sort());
+    return this.#call('readdir', path, () => {
+      const folder = this.#folderAt(path, 'scandir');
+      this.#checkReadable(folder, 'scandir', path);
+      return [...folder.names.keys()].sort();
+    });
   }
 
   async readFile(path: string): Promise<Buffer> {
     return this.#call('readFile', path, () => {
-      const { entry } = this.#existing(path, 'open');
-      return Buffer.from(bytesOf(fileOf(entry, 'read', path)));
+      const file = fileOf(this.#existing(path, 'open').entry, 'read', path);
+      if (this.#bad.has(file)) throw diskError('EIO', 'read', path);
+      return Buffer.from(bytesOf(file));
     });
   }
 
@@ -157,7 +165,11 @@ export class FakeDisk implements Disk {
   }
 
   async stat(path: string): Promise<Stat> {
-    return this.#call('stat', path, () => statOf(this.#existing(path, 'stat').entry));
+    return this.#call('stat', path, () => {
+      const { entry } = this.#existing(path, 'stat');
+      if (entry.kind === 'file') this.#checkReadable(entry, 'stat', path);
+      return statOf(entry);
+    });
   }
 
   async writeFile(path: string, bytes: Uint8Array | string): Promise<void> {
@@ -210,6 +222,17 @@ export class FakeDisk implements Disk {
     }
   }
 
+  /**
+   * Makes something unreadable, with `EIO`: the block of a file that this byte is in, until it is written again; the names in a
+   * folder; without `at`, a file altogether.
+   */
+  spoil(path: string, at?: number): void {
+    const { entry } = this.#existing(path, 'spoil');
+    const blocks = this.#bad.get(entry);
+    if (at === undefined || blocks === 'all') this.#bad.set(entry, 'all');
+    else this.#bad.set(entry, new Set(blocks).add(Math.floor(at / blockBytes)));
+  }
+
   /** The bytes of all files. */
   usedBytes(): number {
     return [...entriesIn([this.#root])].reduce((sum, each) => sum + (each.kind === 'file' ? bytesOf(each).length : 0), 0);
@@ -252,7 +275,7 @@ export class FakeDisk implements Disk {
     const file = (operation: string): File => fileOf(entry, operation, path);
     return {
       read: (buffer, offset, length, position) =>
-        call('read', () => ({ bytesRead: bytesOf(file('read')).copy(buffer, offset, position, position + length) })),
+        call('read', () => ({ bytesRead: this.#read(file('read'), buffer, offset, position, position + length, path) })),
       write: (bytes, offset, length, position) =>
         call('write', () => ({
           bytesWritten: this.#write(file('write'), Buffer.from(bytes.subarray(offset, offset + length)), position, path),
@@ -327,6 +350,21 @@ export class FakeDisk implements Disk {
     this.#changes.push(change);
   }
 
+  #checkReadable(entry: Entry, syscall: string, path: string): void {
+    if (this.#bad.get(entry) === 'all') throw diskError('EIO', syscall, path);
+  }
+
+  /** Up to the first block that is bad. */
+  #read(file: File, buffer: Buffer, offset: number, from: number, to: number, path: string): number {
+    const bad = this.#bad.get(file) ?? new Set();
+    const end = Math.min(to, bytesOf(file).length);
+    let good = from;
+    while (good < end && bad !== 'all' && !bad.has(Math.floor(good / blockBytes)))
+      good = (Math.floor(good / blockBytes) + 1) * blockBytes;
+    if (good === from && from < end) throw diskError('EIO', 'read', path);
+    return bytesOf(file).copy(buffer, offset, from, Math.min(good, to));
+  }
+
   /** As much as the disk has room for. */
   #write(file: File, piece: Buffer, offset: number, path: string): number {
     const before = bytesOf(file);
@@ -337,6 +375,9 @@ export class FakeDisk implements Disk {
     before.copy(after);
     piece.copy(after, offset, 0, length);
     this.#put(file, after);
+    const bad = this.#bad.get(file);
+    for (let at = offset; bad !== undefined && bad !== 'all' && at < offset + length; at += blockBytes)
+      bad.delete(Math.floor(at / blockBytes));
     return length;
   }
 
@@ -410,6 +451,8 @@ export class FakeDisk implements Disk {
 export function diskError(code: string, syscall: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${syscall} '${path}'`), { code, syscall, path });
 }
+
+const blockBytes = 4096;
 
 const newFolder = (mtimeMs: number, names: Iterable<[string, Entry]> = []): Folder => {
   const map = new Map(names);

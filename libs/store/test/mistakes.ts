@@ -44,7 +44,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes the damaged copy of a record for the whole one',
     file: durable,
-    right: "if (!framed || line.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;",
+    right: "if (!framed || half.toString('latin1', 0, hashLength) !== digest('sha256', text, 'hex')) return undefined;",
     wrong: 'if (!framed) return undefined;',
   },
   {
@@ -74,15 +74,51 @@ export const mistakes: readonly Mistake[] = [
     wrong: '',
   },
   {
-    rule: 'sweeps although a manifest cannot be read',
+    rule: 'sweeps what a version may need whose manifest cannot be read',
     file: housekeeping,
-    right: 'if (version.manifest.some((hash) => !store.index.has(hash))) return false;',
-    wrong: 'if (version.manifest.some((hash) => !store.index.has(hash))) continue;',
+    right: ' || mtimeMs <= sinceMs + timestampMs',
+    wrong: '',
+  },
+  {
+    rule: 'sweeps what is being read',
+    file: store,
+    right: 'for (const { id, record } of await this.writer.readings()) {',
+    wrong: 'for (const { id, record } of []) {',
+  },
+  {
+    rule: 'sweeps the only copy of what a version needs, for it is damaged',
+    file: housekeeping,
+    right: 'if (blobs.some(({ hash }) => home.live.get(hash) === 0)) return [];',
+    wrong: '',
+  },
+  {
+    rule: 'takes a version for whole whose pack has gone since',
+    file: 'src/blob-index.ts',
+    right: ' || gone.some((pack) => !swept.has(pack))',
+    wrong: '',
+  },
+  {
+    rule: 'fails where a block cannot be read',
+    file: durable,
+    right: 'if (!isDiskTrouble(error)) throw error;\n      onTrouble',
+    wrong: 'if (isDiskTrouble(error)) throw error;\n      onTrouble',
+  },
+  {
+    rule: 'puts both copies of a record into one block',
+    file: durable,
+    right: 'blocks * blockBytes)',
+    wrong: 'blocks)',
+  },
+  {
+    rule: 'relies on packs of others that are not durable',
+    file: store,
+    right: "await sync(join(this.directory, 'packs'), this.disk);\n      const missing",
+    wrong: 'const missing',
   },
   {
     rule: 'sweeps what a version needs that was made meanwhile',
     file: housekeeping,
-    right: "doomed.delete(store.index.packOf(hash) ?? '');",
+    right: "made.live.update((hash) => Number(left.delete(store.index.packOf(hash) ?? '')));",
     wrong: '',
   },
   {
@@ -94,8 +130,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'removes the old pack before the new one is durable',
     file: housekeeping,
-    right: 'written += await copyNeeded(store, pack, bundle, home);\n  await store.writer.flush();',
-    wrong: 'written += await copyNeeded(store, pack, bundle, home);',
+    right: 'if (isWhole) doomed.push(state);\n    }\n    await store.writer.flush();',
+    wrong: 'if (isWhole) doomed.push(state);\n    }',
   },
   {
     rule: 'finds damage and does not mark it',

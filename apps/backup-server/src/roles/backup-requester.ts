@@ -119,7 +119,7 @@ export class BackupRequesterRole implements Role {
     await store.takeOver();
     const { number, version } = await store.newest(nameOf(due));
     // A version with damage has to be brought again, as far as the node still has it: then all is offered.
-    const whole = version !== undefined && (!store.hasDamage || (await store.missingOf(version)).length === 0);
+    const whole = version !== undefined && (await store.missingOf(version)).length === 0;
     const channel = await this.#parts.connect(due);
     this.#channels.add(channel);
     tooLong.addEventListener('abort', () => channel.destroy(tooLong.reason as Error));

@@ -32,7 +32,8 @@ export class DamagedPaths {
   async look(): Promise<void> {
     await this.#store.refresh();
     const isOld = this.#clock.nowMs() - this.#lookedMs >= lookAgainMs;
-    if (this.#store.changes === this.#changes && !isOld) return;
+    // What is brought again is there at once.
+    if (this.#store.changes === this.#changes && this.#found.length === 0 && !isOld) return;
     this.#looking ??= this.#lookAnew().finally(() => (this.#looking = undefined));
     await this.#looking;
   }

@@ -247,7 +247,7 @@ async function listedVersion(store: BackupStore, version: Version | LostVersion)
     return { ...keyOf(version.name), version: version.version, ...nothing, state: 'lost', damagedFiles };
   }
   const { name, manifest, ...record } = version;
-  const missing = new Set(store.hasDamage ? await store.missingOf(version) : []);
+  const missing = new Set(await store.missingOf(version));
   if (missing.size === 0) return { ...record, state: 'whole', damaged: 0, damagedFiles: [] };
   if (manifest.some((hash) => missing.has(hash)))
     return { ...record, state: 'damaged', damaged: record.files, damagedFiles: ['all of them: the manifest is damaged'] };
