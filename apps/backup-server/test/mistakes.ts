@@ -157,8 +157,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'goes into what is mounted below a path',
     file: 'src/tree/tree.ts',
-    right: 'stats.dev !== (walk.device ?? stats.dev)',
-    wrong: 'false',
+    right: '!this.#oneFileSystem || device === top.device',
+    wrong: 'true',
   },
   {
     rule: 'lets a node ask the server',

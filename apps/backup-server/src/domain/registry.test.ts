@@ -6,10 +6,12 @@ import {
   dueTasks,
   ended,
   heard,
+  isLate,
   keyOf,
   makeDue,
   queuedMsMax,
   register,
+  registrationOf,
   restored,
   saved,
   setBack,
@@ -243,5 +245,37 @@ describe('a time of day that goes back', () => {
     const failed = end(start(ahead, hourMs), keyOf(docs), 'one', outcome('failed'), hourMs, in30s(hourMs));
     expect(taskOf(setBack(failed, 10, in30s(10))).dueMs).toBe(1_010);
     expect(taskOf(setBack(register(new Map(), docs, 5), 10, in30s(10))).dueMs).toBe(5);
+  });
+});
+
+describe('a path', () => {
+  const every10 = (afterMs: number): number => afterMs + 10;
+  const late = (registry: Registry, nowMs: number): boolean => isLate(taskOf(registry), nowMs, every10);
+
+  it('is late when two intervals have passed since its registration, or its last success', () => {
+    let registry = register(new Map(), docs, 100);
+    expect([late(registry, 120), late(registry, 121)]).toEqual([false, true]);
+    registry = ended(start(registry, 121), keyOf(docs), 'one', outcome('unchanged'), at(130), in30s(130));
+    expect([late(registry, 150), late(registry, 151)]).toEqual([false, true]);
+    registry = ended(start(registry, 150, 'two'), keyOf(docs), 'two', outcome('failed'), at(151), in30s(151));
+    expect(late(registry, 151)).toBe(true);
+    expect(taskOf(register(registry, docs, 160))).toMatchObject({ registeredMs: 100, succeededMs: 130 });
+  });
+
+  it('is not on time for ever because the clock was once ahead', () => {
+    const registry = ended(start(register(new Map(), docs, 9000), 9000), keyOf(docs), 'one', outcome(), at(9001), in30s(9001));
+    expect(taskOf(setBack(registry, 50, () => 60)).succeededMs).toBe(50);
+  });
+
+  it('has of its history nothing in what a requester is told', () => {
+    const registry = ended(
+      start(register(new Map(), { ...docs, keep: 3 }, 1), 1),
+      keyOf(docs),
+      'one',
+      outcome(),
+      at(2),
+      in30s(2),
+    );
+    expect(registrationOf(taskOf(registry))).toEqual({ ...docs, keep: 3 });
   });
 });

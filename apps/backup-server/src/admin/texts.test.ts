@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import type { StatusTask } from '../roles/nodes-manager.ts';
+import type { StatusResult } from '../roles/server.ts';
+import { statusText, troubles, unwrittenText } from './texts.ts';
+
+const task = (path: string, more: Partial<StatusTask> = {}): StatusTask => ({
+  ...{ node: 'desk', address: 'desk:1', path, every: '1h', dueMs: 60_000, attempts: 1, failures: 0, isLate: false },
+  ...more,
+});
+const attempt = { attempt: 'id', order: 1, begunMs: 0, heardMs: 0 };
+const status = (tasks: StatusTask[], store: Partial<StatusResult['store']> = {}): StatusResult => ({
+  ...{ tasks, nowMs: 0, scrub: { slice: 0, dueMs: 0 } },
+  store: { packs: 2, bytes: 2048, damaged: [], isLooking: false, ...store },
+});
+
+describe('a status', () => {
+  it('tells what is queued from what is under way', () => {
+    const progress = { files: 0, bytes: 0, sentBytes: 0 };
+    const tasks = [
+      task('a', { current: attempt }),
+      task('b', { current: { ...attempt, progress } }),
+      task('c', { current: { ...attempt, progress: { ...progress, files: 3, bytes: 1024 } } }),
+      task('d'),
+      task('e', { keepHourly: 24, keep: 3 }),
+    ];
+    const rows = statusText(status(tasks))
+      .split('\n')
+      .filter((line) => line.includes('desk:1'))
+      .map((line) =>
+        line
+          .split('│')
+          .map((cell) => cell.trim())
+          .slice(5, 7),
+      );
+    expect(rows).toEqual([
+      ['all', 'queued'],
+      ['all', 'under way'],
+      ['all', 'under way: 3 files, 1.00 KiB'],
+      ['all', 'in 60 s'],
+      ['3, 24 hourly', 'in 60 s'],
+    ]);
+    expect(statusText(status(tasks))).toMatch(/\n2.00 KiB in 2 packs, none known to be damaged$/);
+  });
+
+  it('says that damage is being looked for, and does not pass for good meanwhile', () => {
+    const looking = status([task('a')], { isLooking: true });
+    expect(statusText(looking)).toMatch(/packs\ndamage was found; which versions have it is being looked for$/);
+    expect(troubles(looking)).toHaveLength(1);
+    expect(troubles(status([task('a')]))).toEqual([]);
+  });
+});
+
+it('of what was not written a hundred are named', () => {
+  const unwritten = Array.from({ length: 102 }, (_, index) => ({ path: `\udce9${index}`, reason: 'no' }));
+  const lines = unwrittenText(unwritten).split('\n');
+  expect([lines[0], lines[1], lines.at(-1), lines.length]).toEqual([
+    '102 entries could not be restored:',
+    '  \\xe90: no',
+    '  and 2 more, which --json lists',
+    102,
+  ]);
+});
