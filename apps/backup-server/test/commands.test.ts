@@ -153,6 +153,7 @@ describe('a restore', () => {
     await expect(system.said(...restore)).rejects.toEqual(
       refused(1, /^1 entry could not be restored:\n {2}d+\/[^]*: name too long \(ENAMETOOLONG\)/),
     );
+    expect(system.heard).toMatch(/: 1 files, 10 B\n$/);
     expect(await readFile(join(target, 'one'), 'utf8')).toBe('the first\n');
     await expect(system.said(...restore)).rejects.toEqual(refused(1, 'ENAMETOOLONG'));
   });

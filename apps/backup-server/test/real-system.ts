@@ -22,6 +22,8 @@ const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`
 export class RealSystem implements AsyncDisposable {
   readonly folder: string;
   readonly memory = makeMemoryServer();
+  /** What the last command had said before it failed, if it did. */
+  heard = '';
   /** What `/metrics` shows. */
   registry = new Registry();
   readonly #listen: string;
@@ -117,12 +119,18 @@ export class RealSystem implements AsyncDisposable {
   /** What a command says to a person. */
   said(name: string, ...args: readonly string[]): Promise<string> {
     const key = args.includes('--key-file') ? [] : ['--key-file', join(this.folder, 'key')];
-    return run(adminCommands, name, ['--server', this.#listen, ...key, ...args]);
+    return this.#run(adminCommands, name, ['--server', this.#listen, ...key, ...args]);
   }
 
   /** What is said without a server. */
   opened(name: string, ...args: readonly string[]): Promise<string> {
-    return run(openCommands, name, ['--store', this.store, ...args]);
+    return this.#run(openCommands, name, ['--store', this.store, ...args]);
+  }
+
+  async #run(commands: typeof adminCommands, name: string, args: readonly string[]): Promise<string> {
+    this.heard = '';
+    await commands((text) => void (this.heard += text)).commands![name]!.run({ args, env: {} });
+    return this.heard;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -130,10 +138,4 @@ export class RealSystem implements AsyncDisposable {
     await this.stopNode();
     await rm(this.folder, { recursive: true, force: true });
   }
-}
-
-async function run(commands: typeof adminCommands, name: string, args: readonly string[]): Promise<string> {
-  let out = '';
-  await commands((text) => void (out += text)).commands![name]!.run({ args, env: {} });
-  return out;
 }

@@ -109,7 +109,8 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
       );
       for (const each of damage.slice(0, reportsMax)) if (!(await reportDamage(channel, each))) throw new RefusedError(goneText);
       const { version, notes, path } = asked.version;
-      const totals = totalsOf(entries);
+      const missed = new Set(unwritten.map((each) => each.path));
+      const totals = totalsOf(entries.filter((entry) => !missed.has(entry.path)));
       const answer = { node: config.node, path, version, ...totals, leftOut, notes, unwritten };
       const damaged = leftOut === 0 ? '' : `, without ${leftOut} damaged files`;
       tell(

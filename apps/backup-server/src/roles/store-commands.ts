@@ -107,8 +107,9 @@ export class StoreCommands {
   /** Sends a version: its record, its manifest, and which of its files are damaged. */
   async #fetch(command: Head<'fetch'>): Promise<void> {
     const { store } = this.#parts;
-    await store.refresh();
     const version = await findVersion(store, command);
+    // Only now: what it needs was there before it was.
+    await store.refresh();
     if (isLost(version))
       throw new CommandError(`version ${version.version} of ${registered(keyOf(version.name))} is lost: its record is damaged`);
     const missing = new Set(await store.missingOf(version));
@@ -163,9 +164,7 @@ export class StoreCommands {
   }
 
   async #isThere(): Promise<boolean> {
-    if (this.#fetched === undefined) return true;
-    const { name, version } = this.#fetched;
-    return (await this.#parts.store.versions(name)).some((each) => each.version === version);
+    return this.#fetched === undefined || isThere(this.#parts.store, this.#fetched);
   }
 }
 
@@ -224,7 +223,6 @@ export function pathKey({ node, path }: Key): Key {
 export async function listed(store: BackupStore, wanted: Omit<Head<'list'>, 'kind'> = {}): Promise<ListedVersion[]> {
   const { node, last } = wanted;
   const path = wanted.path === undefined ? undefined : pathKey({ node: '', path: wanted.path }).path;
-  await store.refresh();
   const names = new Map<string, (Version | LostVersion)[]>();
   const only = node === undefined || path === undefined ? undefined : nameOf({ node, path });
   for (const version of await store.versions(only)) {
@@ -234,11 +232,20 @@ export async function listed(store: BackupStore, wanted: Omit<Head<'list'>, 'kin
     if (versions === undefined) names.set(version.name, [version]);
     else versions.push(version);
   }
+  // Only now: what a version needs was there before it was.
+  await store.refresh();
   const found: ListedVersion[] = [];
   for (const versions of names.values())
-    for (const version of versions.slice(-(last ?? versions.length))) found.push(await listedVersion(store, version));
+    for (const version of versions.slice(-(last ?? versions.length))) {
+      const each = await listedVersion(store, version);
+      // Of one that was removed meanwhile its content may be, too.
+      if (each.state !== 'damaged' || (await isThere(store, version))) found.push(each);
+    }
   return found;
 }
+
+const isThere = async (store: BackupStore, { name, version }: { name: string; version: number }): Promise<boolean> =>
+  (await store.versions(name)).some((each) => each.version === version);
 
 async function listedVersion(store: BackupStore, version: Version | LostVersion): Promise<ListedVersion> {
   if (isLost(version)) {
