@@ -10,7 +10,6 @@ import { nodeNamePattern } from './domain/paths.ts';
 const nodeName = z.string().regex(nodeNamePattern, 'letters, digits, ".", "_" and "-", at most 64');
 
 const keyFile = z.string().describe("file with a key: the master key for the server and requesters, else one's own");
-const { logLevel } = roleSettings;
 
 const storeSettings = {
   store: z.string().describe('folder of the store; made when missing'),
@@ -54,7 +53,7 @@ export const contentCreatorConfig = z.object({
   name: z.string().default('creator').describe('stands in each line'),
   file: z.string().describe('file that grows; made when missing'),
   interval: duration({ min: 10 }).prefault('1s').describe('time from line to line'),
-  logLevel,
+  ...roleSettings,
 });
 export type ContentCreatorConfig = z.infer<typeof contentCreatorConfig>;
 

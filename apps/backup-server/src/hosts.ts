@@ -160,7 +160,7 @@ export function runNode(settings: NodeConfig): Promise<number> {
 }
 
 export function makeContentCreator(
-  { name, file, interval }: Omit<ContentCreatorConfig, 'logLevel'>,
+  { name, file, interval }: Omit<ContentCreatorConfig, 'logLevel' | 'healthPort'>,
   { log, clock }: Pick<RoleHost, 'log' | 'clock'>,
 ): Role {
   const append = async (line: string): Promise<void> => {

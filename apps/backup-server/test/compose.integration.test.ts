@@ -38,6 +38,14 @@ it('backs up what is registered, and what changes, by itself', async () => {
   expect(await system.restored('notes', 1)).not.toBe(changed);
 });
 
+it('has a health check of every role, which passes', async () => {
+  const states = async (): Promise<string[]> => {
+    const lines = (await system.compose('ps', '--format', '{{.Service}} {{.Health}}')).trim().split('\n');
+    return lines.filter((line) => !line.endsWith(' healthy'));
+  };
+  await eventually(async () => (await states()).length === 0, { timeoutMs: 120_000 });
+});
+
 it('says in status why a node is not backed up, and when it is tried again', async () => {
   await system.admin('register', '--node', 'nobody', '--address', 'nobody:7600', '--path', 'notes', '--every', '1s');
   await eventually(
