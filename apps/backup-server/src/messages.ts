@@ -110,6 +110,17 @@ const schemas = {
   due: z.object({ kind: z.literal('due'), attempt: z.uuid(), ...registration }),
   scrub: z.object({ kind: z.literal('scrub'), slice: count }),
   sweep: z.object({ kind: z.literal('sweep'), graceMs: count }),
+  /** Restore one of its versions into nothing; which, `pick` says. */
+  drill: z.object({ kind: z.literal('drill'), node, path, pick: count }),
+  /** Without a version there is none. */
+  drilled: z.object({
+    kind: z.literal('drilled'),
+    node,
+    path,
+    version: count.optional(),
+    problem: reason.optional(),
+    elapsedMs: count,
+  }),
   progress: z.object({ kind: z.literal('progress'), attempt: z.uuid(), node, path, ...progress }),
   ended: z.object({ kind: z.literal('ended'), attempt: z.uuid(), node, path, outcome }),
   stop: z.object({ kind: z.literal('stop') }),

@@ -313,12 +313,8 @@ export class Store<V extends Version> {
 
   /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
   async *manifestOf({ manifest }: Version): AsyncGenerator<Uint8Array> {
-    // What a bundle has beside the blob that is wanted is wanted next.
-    let beside = new Map<string, Uint8Array>();
-    for (const hash of manifest) {
-      if (!beside.has(hash)) beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
-      yield beside.get(hash)!;
-    }
+    const read = this.reader();
+    for (const hash of manifest) yield await read(hash);
   }
 
   /**
@@ -409,6 +405,15 @@ export class Store<V extends Version> {
   /** A blob, checked. A copy that turns out damaged is marked so, and another one looked for. */
   async readBlob(hash: string): Promise<Uint8Array> {
     return (await this.#blobsBeside(hash)).find((blob) => blob.hash === hash)!.bytes;
+  }
+
+  /** As `readBlob`, again and again: what a bundle has beside the blob that is wanted is likely wanted next. */
+  reader(): (hash: string) => Promise<Uint8Array> {
+    let beside = new Map<string, Uint8Array>();
+    return async (hash) => {
+      if (!beside.has(hash)) beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
+      return beside.get(hash)!;
+    };
   }
 
   /** The sound blobs of a bundle that has this one, and has it sound. */

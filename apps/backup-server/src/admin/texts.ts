@@ -107,14 +107,15 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
   const rows = tasks.map((task) => {
     const next = task.current === undefined ? inText(task.dueMs - nowMs) : nowText(task.current);
     const retry = task.failures > 0 ? ` (try ${task.failures + 1})` : '';
-    return [task.node, printable(task.path), task.address, task.every, keepText(task), next + retry, outcomeText(task)];
+    const { node, path, address, every } = task;
+    return [node, printable(path), address, every, keepText(task), next + retry, outcomeText(task), provenText(task, nowMs)];
   });
   const damaged = store.damaged.map(
     (path) => `damaged: ${countText(path.versions, 'version')} of ${named(path)}; "list" names the files`,
   );
   const looking = store.isLooking ? ['damage was found; which versions have it is being looked for'] : [];
   const none = damaged.length + looking.length === 0 ? ', none known to be damaged' : '';
-  const head = ['node', 'path', 'address', 'every', 'keep', 'next', 'last'];
+  const head = ['node', 'path', 'address', 'every', 'keep', 'next', 'last', 'last proven restorable'];
   return [
     ...(problem === undefined ? [] : [problem]),
     tasks.length === 0 ? 'nothing is registered' : tableText(head, rows),
@@ -124,6 +125,13 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
   ].join('\n');
 }
 
+function provenText({ drill, provenMs }: Task, nowMs: number): string {
+  if (drill?.problem !== undefined) return `version ${drill.version} is not: ${drill.problem}`;
+  if (provenMs === undefined) return 'not yet';
+  const minutes = Math.round((nowMs - provenMs) / 60_000);
+  return minutes < 120 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`;
+}
+
 /** What `--check` finds wrong, a line each. */
 export function troubles({ tasks, store, problem }: StatusResult): string[] {
   const late = ({ last }: StatusTask): string => (last === undefined ? 'has no backup yet' : 'was not backed up');
@@ -131,6 +139,9 @@ export function troubles({ tasks, store, problem }: StatusResult): string[] {
     ...(problem === undefined ? [] : [problem]),
     ...tasks.flatMap((task) => [
       ...(task.failures > 0 ? [`${named(task)} fails: ${outcomeText(task)}`] : []),
+      ...(task.drill?.problem === undefined
+        ? []
+        : [`${named(task)}: version ${task.drill.version} cannot be restored: ${task.drill.problem}`]),
       ...(task.isLate ? [`${named(task)} is late: for more than two intervals it ${late(task)}`] : []),
     ]),
     ...store.damaged.map((path) => `${named(path)} is damaged: ${countText(path.versions, 'version')} cannot be restored whole`),

@@ -54,6 +54,9 @@ export interface Task extends Registration {
   /** Of the last tries in a row. */
   failures: number;
   last?: (Outcome & { endedMs: number }) | undefined;
+  drill?: Drill | undefined;
+  /** When a version of it was restored into nothing last, and was whole. */
+  provenMs?: number | undefined;
   current?: Attempt | undefined;
 }
 
@@ -70,6 +73,14 @@ export interface Attempt {
   isOvertaken?: boolean;
   /** From when a requester has taken it. */
   progress?: Progress | undefined;
+}
+
+/** How a restore into nothing ended. */
+export interface Drill {
+  endedMs: number;
+  version?: number | undefined;
+  /** Why the version cannot be restored. */
+  problem?: string | undefined;
 }
 
 export type Registry = ReadonlyMap<string, Task>;
@@ -106,9 +117,10 @@ export function backOffMs(failures: number): number {
 /** A new registration is due at once; one that is registered again keeps its history, takes the new settings, and waits no longer. */
 export function register(registry: Registry, registration: Registration, nowMs: number): Registry {
   const known = registry.get(keyOf(registration));
-  const { attempts = 0, registeredMs = nowMs, succeededMs, last } = known ?? {};
+  const { attempts = 0, registeredMs = nowMs, succeededMs, last, drill, provenMs } = known ?? {};
   const current = known?.current && { ...known.current, isOutdated: true };
-  const task: Task = { ...registration, registeredMs, succeededMs, attempts, failures: 0, last, current, dueMs: nowMs };
+  const history = { registeredMs, succeededMs, attempts, last, drill, provenMs };
+  const task: Task = { ...registration, ...history, failures: 0, current, dueMs: nowMs };
   return new Map(registry).set(keyOf(registration), task);
 }
 
@@ -183,6 +195,7 @@ export function ended(
     failures,
     succeededMs: failures === 0 ? dayMs : task.succeededMs,
     last: { ...outcome, endedMs: dayMs },
+    drill: outcome.result === 'healed' ? undefined : task.drill,
     current: undefined,
     dueMs: task.current.isOutdated === true ? task.dueMs : latestMs(failures, dayMs, next(task)),
   });
@@ -202,6 +215,22 @@ export function setBack(registry: Registry, nowMs: number, next: (task: Task) =>
   return new Map(tasks.map((task) => [keyOf(task), task]));
 }
 
+/** Of the paths the one whose last drill is longest ago, or that has had none. */
+export function nextDrill(registry: Registry): Task | undefined {
+  const drilledMs = ({ drill }: Task): number => drill?.endedMs ?? -Infinity;
+  return [...registry.values()].reduce<Task | undefined>(
+    (oldest, task) => (oldest === undefined || drilledMs(task) < drilledMs(oldest) ? task : oldest),
+    undefined,
+  );
+}
+
+export function drilled(registry: Registry, key: string, drill: Drill): Registry {
+  const task = registry.get(key);
+  if (task === undefined) return registry;
+  const isProven = drill.version !== undefined && drill.problem === undefined;
+  return new Map(registry).set(key, { ...task, drill, provenMs: isProven ? drill.endedMs : task.provenMs });
+}
+
 /** Whether more than two intervals have passed since the last success, or since the registration; `schedule` says when it is next after a time. */
 export function isLate({ succeededMs, registeredMs = 0 }: Task, nowMs: number, schedule: (afterMs: number) => number): boolean {
   return schedule(schedule(succeededMs ?? registeredMs)) < nowMs;
@@ -209,7 +238,7 @@ export function isLate({ succeededMs, registeredMs = 0 }: Task, nowMs: number, s
 
 /** The settings of a task alone. */
 export function registrationOf(task: Task): Registration {
-  const { attempts, failures, registeredMs, succeededMs, last, current, dueMs, ...registration } = task;
+  const { attempts, failures, registeredMs, succeededMs, last, drill, provenMs, current, dueMs, ...registration } = task;
   return registration;
 }
 

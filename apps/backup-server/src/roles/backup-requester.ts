@@ -10,8 +10,9 @@ import type { Channel } from '../channel/channel.ts';
 import { Patience } from '../domain/patience.ts';
 import type { Outcome, Registration } from '../domain/registry.ts';
 import { surplus } from '../domain/retention.ts';
-import { decode, encode, type Head } from '../messages.ts';
+import { decode, encode, reasonLength, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
+import { drill } from '../transfer/drill.ts';
 import { hashesIn, Receiving, type Progress, type ReceivedTree } from '../transfer/receiving.ts';
 import { nameOf, type BackupStore, type Note, type Version } from '../versions.ts';
 
@@ -58,9 +59,10 @@ export class BackupRequesterRole implements Role {
   }
 
   async #take({ body }: Delivery): Promise<void> {
-    const { head } = decode(body, 'due', 'scrub', 'sweep');
+    const { head } = decode(body, 'due', 'drill', 'scrub', 'sweep');
     const { store, log } = this.#parts;
     if (head.kind === 'due') return this.#backUp(head);
+    if (head.kind === 'drill') return this.#drill(head);
     if (head.kind === 'sweep') {
       const swept = await sweep(store, { nowMs: this.#parts.nowMs(), graceMs: head.graceMs });
       if (swept.packs > 0) log.info(swept, 'packs removed or written anew');
@@ -69,6 +71,17 @@ export class BackupRequesterRole implements Role {
     const { bytes, findings } = await scrub(store, head.slice);
     for (const finding of findings) log.error(finding, 'damage found');
     log.debug({ slice: head.slice, bytes }, 'scrubbed');
+  }
+
+  async #drill({ node, path, pick }: Head<'drill'>): Promise<void> {
+    const { broker, clock, log, store } = this.#parts;
+    const begunMs = clock.nowMs();
+    const found = await drill(store, { node, path }, pick);
+    log.debug({ node, path, ...found }, 'drilled');
+    const problem = found?.problem?.slice(0, reasonLength);
+    const elapsedMs = Math.round(clock.nowMs() - begunMs);
+    const drilled: Head<'drilled'> = { kind: 'drilled', node, path, version: found?.version, problem, elapsedMs };
+    await broker.publish({ routingKey: queueOf.outcomes, body: encode(drilled) });
   }
 
   async #backUp(due: Head<'due'>): Promise<void> {

@@ -9,6 +9,8 @@ import { NodesManagerRole, type SavedRegistry } from './nodes-manager.ts';
 
 const taskOf = (path: string) => ({ ...{ node: 'a', address: 'a:1', path, every: '1h' }, dueMs: 0, attempts: 0, failures: 0 });
 
+const sliceMs = 60_000;
+
 /** A nodes manager on a record, an admin's side of its queues, and what it has published as due. */
 async function begin(tasks: SavedRegistry['tasks']) {
   const clock = new FakeClock();
@@ -41,8 +43,14 @@ async function begin(tasks: SavedRegistry['tasks']) {
     close: () => {},
   };
   const host = { broker, clock, file, log: silentLogger, nowMs: () => 0, newId: randomUUID, fail: () => {} };
-  const role = new NodesManagerRole({ ...host, hasVersions: async () => false, scrubCycleMs: 1e15, sweepIntervalMs: 1e9 });
-  return { broker, command, state, role };
+  const role = new NodesManagerRole({
+    ...host,
+    hasVersions: async () => false,
+    scrubCycleMs: 256 * sliceMs,
+    sweepIntervalMs: 1e9,
+  });
+  const outcome = (head: Head<'drilled'>): Promise<void> => admin.publish({ routingKey: queueOf.outcomes, body: encode(head) });
+  return { broker, clock, command, outcome, state, role };
 }
 
 const pathsIn = (tasks: readonly { path: string }[]): string[] => tasks.map(({ path }) => path);
@@ -86,4 +94,36 @@ it('what was due in years, by a clock that was once ahead, is due within its int
   expect(role.tasks).toMatchObject([{ path: 'one', dueMs: 3_600_000 }]);
   await role.stop();
   expect(state.saved.tasks).toMatchObject([{ dueMs: 3_600_000 }]);
+});
+
+it('has a version of each path restored into nothing, the one whose turn was longest ago first', async () => {
+  const { broker, clock, outcome, role } = await begin([
+    { ...taskOf('one'), dueMs: 1e12 },
+    { ...taskOf('two'), dueMs: 1e12 },
+  ]);
+  const drills: string[] = [];
+  await broker.consume(
+    queueOf.due,
+    async ({ body }) => {
+      const { head } = decode(body, 'due', 'drill', 'scrub');
+      if (head.kind !== 'drill') return;
+      const { node, path } = head;
+      drills.push(path);
+      const problem = path === 'two' ? 'it is damaged' : undefined;
+      await outcome({ kind: 'drilled', node, path, version: 3, problem, elapsedMs: 10 });
+    },
+    { prefetch: 1 },
+  );
+  await role.start();
+  for (let ticks = 0; drills.length < 3; ticks++) {
+    expect(ticks, String(drills)).toBeLessThan(100);
+    await clock.advanceAsync(sliceMs);
+  }
+  await role.stop();
+  expect(drills).toEqual(['one', 'two', 'one']);
+  expect(role.tasks).toMatchObject([
+    { path: 'one', provenMs: 0, drill: { version: 3 } },
+    { path: 'two', drill: { version: 3, problem: 'it is damaged' } },
+  ]);
+  expect(role.tasks[1]!.provenMs).toBeUndefined();
 });

@@ -9,12 +9,14 @@ import { sliceCount, type OwnRecord } from '@lab/store';
 import { normalPath } from '../domain/paths.ts';
 import {
   begun,
+  drilled,
   dueTasks,
   ended,
   heard,
   isLate,
   keyOf,
   makeDue,
+  nextDrill,
   register,
   registered,
   registrationOf,
@@ -59,6 +61,10 @@ export interface NodesManagerParts {
 
 const tickMs = 1_000;
 const limits = { prefetch: 100, failureLimit };
+/** Drills rest for so many times as long as they take. */
+const drillRest = 9;
+/** One of which nothing is heard for so long is lost. */
+const drillLostMs = 86_400_000;
 
 export interface StatusTask extends Task {
   /** The last success is more than two intervals ago. */
@@ -81,6 +87,8 @@ export class NodesManagerRole implements Role {
   #registry: Registry = new Map();
   #scrub = { slice: 0, dueMs: 0 };
   #sweepDueMs = Infinity;
+  /** By the clock that nobody sets. */
+  #drillDueMs = 0;
   /** As it was seen last; before that, it may have gone back. */
   #seenMs = Infinity;
   #changed = false;
@@ -107,6 +115,7 @@ export class NodesManagerRole implements Role {
     if (problem !== undefined) log.error(problem);
     [this.#problem, this.#isUnreadable] = [problem, isUnreadable];
     this.#registry = restored(known?.tasks ?? []);
+    this.#drillDueMs = this.#parts.clock.nowMs() + this.#sliceMs;
     this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
     this.#now();
     this.#keep(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
@@ -206,7 +215,7 @@ export class NodesManagerRole implements Role {
   }
 
   #hear({ body }: Delivery): void {
-    const { head } = decode(body, 'progress', 'ended');
+    const { head } = decode(body, 'progress', 'ended', 'drilled');
     const now = this.#now();
     const key = keyOf(head);
     if (head.kind === 'progress') {
@@ -214,10 +223,17 @@ export class NodesManagerRole implements Role {
       this.#registry = heard(this.#registry, key, attempt, { files, bytes, sentBytes }, now.clockMs);
       return;
     }
+    this.#changed = true;
+    if (head.kind === 'drilled') {
+      const { version, problem, elapsedMs } = head;
+      this.#registry = drilled(this.#registry, key, { endedMs: now.dayMs, version, problem });
+      this.#drillDueMs = now.clockMs + Math.max(this.#sliceMs, drillRest * elapsedMs);
+      if (problem !== undefined) this.#parts.log.error({ path: registered(head), version, problem }, 'cannot be restored');
+      return;
+    }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, now, (task) => this.#next(task, now.dayMs));
     if (head.outcome.result === 'version' || head.outcome.removed)
       this.#sweepDueMs = Math.min(this.#sweepDueMs, now.dayMs + this.#parts.sweepIntervalMs);
-    this.#changed = true;
   }
 
   /** An interval counts from when the last backup was due: backups keep their times, and what was missed is not made up for. */
@@ -244,7 +260,7 @@ export class NodesManagerRole implements Role {
   }
 
   async #tick(): Promise<void> {
-    const { broker, sweepIntervalMs } = this.#parts;
+    const { broker, newId, sweepIntervalMs } = this.#parts;
     const now = this.#now();
     await this.#publishDue(now);
     if (now.dayMs >= this.#scrub.dueMs) {
@@ -256,6 +272,15 @@ export class NodesManagerRole implements Role {
     if (now.dayMs >= this.#sweepDueMs) {
       this.#sweepDueMs = Infinity;
       await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'sweep', graceMs: sweepIntervalMs }) });
+    }
+    const task = now.clockMs >= this.#drillDueMs ? nextDrill(this.#registry) : undefined;
+    if (task !== undefined) {
+      this.#drillDueMs = now.clockMs + drillLostMs;
+      const pick = Number.parseInt(newId().slice(0, 8), 16);
+      await broker.publish({
+        routingKey: queueOf.due,
+        body: encode({ kind: 'drill', node: task.node, path: task.path, pick }),
+      });
     }
     await this.#saveChanges();
   }
