@@ -330,6 +330,14 @@ export class Store<V extends Version> {
    * it costs nothing until something is lost again.
    */
   async missingOf(version: Stored<Version>): Promise<string[]> {
+    const missing = await this.#missingOf(version);
+    if (missing.length === 0) return missing;
+    // It may be younger than what is known of packs.
+    await this.index.refresh();
+    return this.#missingOf(version);
+  }
+
+  async #missingOf(version: Stored<Version>): Promise<string[]> {
     const id = idOf(version);
     const { changes } = this.index;
     if (this.#whole.get(id) === changes) return [];
