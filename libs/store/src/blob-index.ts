@@ -54,6 +54,8 @@ export class BlobIndex {
   readonly #unwritten = new Set<string>();
   /** Indexes that were found damaged, until a scrub reports them, and whether they could be put right. */
   readonly damagedIndexes = new Map<string, boolean>();
+  /** What is known lacks copies that there are. */
+  #isStale = false;
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
   #parsedBlobs = 0;
   #lastRefresh: Promise<void> = Promise.resolve();
@@ -227,10 +229,23 @@ export class BlobIndex {
         return true;
       };
       this.damagedIndexes.set(pack, await unlessTrouble(write(), false));
+      if (!isWhole) this.#keepOnly(pack, bundles);
       return bundles;
     } finally {
       await file.close();
     }
+  }
+
+  /** Of a pack there is no more than this, neither in it nor in its index; other packs may have copies. */
+  #keepOnly(pack: string, bundles: readonly PackedBundle[]): void {
+    const { numberOf, placeOf } = this.#known;
+    const number = numberOf.get(pack);
+    const { size } = placeOf;
+    placeOf.deleteWhere((value) => Math.floor(value / sizeUnit) === number);
+    if (number !== undefined) this.#addTo(this.#known, pack, bundles);
+    if (placeOf.size === size) return;
+    this.changes++;
+    this.#isStale = true;
   }
 
   async #refresh(): Promise<void> {
@@ -240,7 +255,9 @@ export class BlobIndex {
     this.#marks = marks;
     const gone = [...this.#known.numberOf.keys()].filter((pack) => !there.has(pack));
     const others = [...marks].filter((mark) => !this.#known.marks.has(mark));
-    if (gone.length + others.length === 0 && marks.size === this.#known.marks.size) return this.#load(this.#known, there);
+    const isSame = gone.length + others.length === 0 && marks.size === this.#known.marks.size;
+    if (isSame && !this.#isStale) return this.#load(this.#known, there);
+    this.#isStale = false;
     const swept = gone.length === 0 ? new Set() : await this.#swept();
     const anew = (this.#anew = nothing(new Set(marks)));
     try {

@@ -41,6 +41,8 @@ it('holds many, and as many again after they were taken out', () => {
     expect(keys.every((key, index) => table.get(key) === index)).toBe(true);
     table.update((key) => table.get(key)! + 1);
     expect(keys.every((key, index) => table.get(key) === index + 1)).toBe(true);
+    table.deleteWhere((value) => value % 2 === 0);
+    expect(keys.every((key, index) => table.has(key) === (index % 2 === 0))).toBe(true);
     for (const key of keys) table.delete(key);
     expect(table.size).toBe(0);
     expect(keys.some((key) => table.has(key))).toBe(false);

@@ -47,6 +47,15 @@ export class HashTable {
     this.#size--;
   }
 
+  /** Takes out every hash of such a value. */
+  deleteWhere(isGone: (value: number) => boolean): void {
+    for (let slot = 0; slot < this.#values.length; slot++) {
+      if (this.#values[slot]! < 0 || !isGone(this.#values[slot]!)) continue;
+      this.#values[slot] = gone;
+      this.#size--;
+    }
+  }
+
   /** Gives every hash in it a value anew. */
   update(valueOf: (hash: string) => number): void {
     const keys = Buffer.from(this.#keys.buffer);
