@@ -11,6 +11,7 @@ import {
   SimulatedBroker,
   SimulatedDisk,
   TimeOfDay,
+  timeKinds,
   type Life,
   type SimulatedSystem,
   type World,
@@ -67,8 +68,7 @@ const kinds = [
   'all machines off',
   'disk error',
   'disk full',
-  'clock jumps',
-  'clock stands',
+  ...timeKinds,
 ] as const;
 
 /** The code that runs: the app's own, or a copy of it with a mistake. */
@@ -170,15 +170,7 @@ class Run {
     const parts = { ...host, log: silentLogger, store, broker, master, end, fail };
     const started = wire(role, makeHost(parts, { listen: 'server:7500' }, this.#network.for(life)), times);
     await started.start();
-    if (role === 'nodes-manager') life.clock.every(tickMs, () => this.#strikeClock(life));
-  }
-
-  #strikeClock(life: Life): void {
-    const place = life.place('tick', 'clock');
-    const jumpMs = life.strikes('clock jumps', place);
-    if (jumpMs !== undefined) this.#time.jump(jumpFactor * jumpMs, jumpMs);
-    const standMs = life.strikes('clock stands', place);
-    if (standMs !== undefined) this.#time.stand(standMs);
+    if (role === 'nodes-manager') this.#time.strikeWith(life, jumpFactor);
   }
 
   #listening(name: string): Listening {

@@ -14,6 +14,8 @@ import {
   SimulatedBroker,
   SimulatedDisk,
   SimulatedRegistry,
+  TimeOfDay,
+  timeKinds,
   type Life,
   type SimulatedSystem,
   type World,
@@ -36,6 +38,8 @@ import { registryAddress, SimulatedClient, type Wish } from './simulated-client.
 
 const folder = '/store';
 const sessionTimeoutMs = 4_000;
+/** A clock that jumps is days ahead: parts of uploads are old then. */
+const jumpFactor = 100_000;
 /** Why a picture may fail: it cannot be decoded, or workers died at it. */
 const unfit = 'It cannot be decoded.';
 const deaths = /^1\d workers have died at it$/;
@@ -63,7 +67,7 @@ interface Load {
 
 export const simulatedImageTagging: SimulatedSystem<Load> = {
   name: 'image-tagging',
-  kinds: [...brokerKinds, 'lands late', 'cut from registry', 'all machines off', 'disk error', 'disk full'],
+  kinds: [...brokerKinds, ...timeKinds, 'lands late', 'cut from registry', 'all machines off', 'disk error', 'disk full'],
   workload: (random) => ({
     servers: random.integer(1, 3),
     workers: random.integer(1, 2),
@@ -140,6 +144,8 @@ class Run {
   readonly #broker: SimulatedBroker;
   readonly #registry: SimulatedRegistry;
   readonly #disk: SimulatedDisk;
+  /** Of the machines that servers are on. */
+  readonly #time: TimeOfDay;
   readonly #network: { readonly registries: SimulatedCalls<RegistryRole>; readonly servers: SimulatedCalls<ServerRole> };
   readonly #wishes: readonly (readonly Wish[])[];
   /** Of members that live. */
@@ -156,7 +162,11 @@ class Run {
     this.#wishes = wishesOf(load);
     this.#broker = new SimulatedBroker(world, describeMessage);
     this.#registry = new SimulatedRegistry(world, sessionTimeoutMs);
-    this.#disk = new SimulatedDisk(world, { namesSyncedBy: load.gluster === 1 ? 'file' : 'folder' });
+    this.#time = new TimeOfDay(world.clock, 0);
+    this.#disk = new SimulatedDisk(world, {
+      namesSyncedBy: load.gluster === 1 ? 'file' : 'folder',
+      nowMs: () => this.#time.nowMs(),
+    });
     const onError = (error: unknown): void => this.#noteError(error);
     this.#network = { registries: new SimulatedCalls(world, onError), servers: new SimulatedCalls(world, onError) };
   }
@@ -190,6 +200,7 @@ class Run {
   async #startRegistry(life: Life): Promise<void> {
     const role = new RegistryRole({ members: this.#join(life, this.#broker.connect(life)), clock: life.clock });
     this.#network.registries.listen(registryAddress, life, role);
+    this.#time.strikeWith(life, jumpFactor);
     await role.start();
   }
 
@@ -200,7 +211,7 @@ class Run {
       ...{ clock, broker, idOf, log: silentLogger, names: defaultNames, limitBytes: 1e6, limitPixels: 1e6 },
       store: await this.#openStore(life),
       members: this.#join(life, broker),
-      nowMs: () => Math.floor(this.#world.clock.nowMs()),
+      nowMs: () => this.#time.nowMs(),
       address: () => name,
     });
     this.#network.servers.listen(name, life, role);

@@ -4,7 +4,15 @@
  */
 import { assertLinearizable, counter } from '@lab/checker';
 import { sleep } from '@lab/process';
-import { PromiseBroken, SimulatedBroker, SimulatedRegistry, type Life, type SimulatedSystem, type World } from '@lab/simulation';
+import {
+  paceKinds,
+  PromiseBroken,
+  SimulatedBroker,
+  SimulatedRegistry,
+  type Life,
+  type SimulatedSystem,
+  type World,
+} from '@lab/simulation';
 import { decodeEntry } from '../src/entries.ts';
 import { makeLogGroup, Replica, type Group, type GroupEvent, type Membership, type Service } from '../src/index.ts';
 import { joinParts, splitParts } from '../src/parts.ts';
@@ -36,6 +44,7 @@ export function simulatedGroup(
       'delivered late',
       'connection lost',
       'cut from registry',
+      ...paceKinds,
     ],
     workload: (random) => ({
       members: random.integer(1, 5),

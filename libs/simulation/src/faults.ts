@@ -70,9 +70,17 @@ export const kinds = {
   /** The disk takes nothing more for `arg` ms: what is written comes as far as there is room, and fails with `ENOSPC`. */
   'disk full': { chance: 0.002, arg: [1, 12_000] },
   /** For `arg` ms a machine's time of day is far ahead; then it goes back. The clocks of processes, which never go back, know nothing of it. */
-  'clock jumps': { chance: 0.005, arg: [100, 10_000] },
+  'clock jumps': { chance: 0.01, arg: [100, 10_000] },
   /** A machine's time of day stands still for `arg` ms, and is right again then. */
-  'clock stands': { chance: 0.005, arg: [100, 10_000] },
+  'clock stands': { chance: 0.01, arg: [100, 10_000] },
+  /** A machine's time of day runs half as fast again for `arg` ms, and is right again then. */
+  'clock races': { chance: 0.01, arg: [100, 10_000] },
+  /** A machine's time of day runs at 0.7 of its pace for `arg` ms, and is right again then. */
+  'clock lags': { chance: 0.01, arg: [100, 10_000] },
+  /** The process's own clock, on which it waits and measures, is fast by `arg` per mille as long as it lives. */
+  'runs fast': { chance: 0.1, arg: [10, 100] },
+  /** It is slow by `arg` per mille. */
+  'runs slow': { chance: 0.1, arg: [10, 100] },
   /** Nothing passes one way between two processes for `arg` ms; the other way all does. */
   'cut one way': { chance: 0.005, arg: [1, 60_000] },
   /** A client's connection is cut after `arg` ms. */
@@ -81,10 +89,17 @@ export const kinds = {
 
 export type KindName = keyof typeof kinds;
 
+/** What happens to every process: no two clocks agree. */
+export const paceKinds = ['runs fast', 'runs slow'] as const satisfies readonly KindName[];
+
+/** What happens to a machine's time of day. */
+export const timeKinds = ['clock jumps', 'clock stands', 'clock races', 'clock lags'] as const satisfies readonly KindName[];
+
 /** What happens to every process that talks to a broker. */
 export const brokerKinds = [
   ...(['dies before', 'dies after', 'pauses', 'late', 'answered late'] as const),
   ...(['twice', 'delivered late', 'ack lost', 'connection lost'] as const),
+  ...paceKinds,
 ] satisfies readonly KindName[];
 
 /** Each seed has a kind off, or on at one of these strengths, so that rare pairs are not drowned in what is frequent. */

@@ -156,6 +156,8 @@ export class TimeOfDay {
   readonly #beginMs: number;
   #aheadMs = 0;
   #stoodAtMs: number | undefined;
+  /** How far ahead it is for each pace that it has now. */
+  readonly #paced = new Set<() => number>();
 
   constructor(clock: Clock, beginMs: number) {
     this.#clock = clock;
@@ -163,7 +165,8 @@ export class TimeOfDay {
   }
 
   nowMs(): number {
-    return this.#stoodAtMs ?? this.#beginMs + this.#clock.nowMs() + this.#aheadMs;
+    const paced = [...this.#paced].reduce((sum, aheadMs) => sum + aheadMs(), 0);
+    return this.#stoodAtMs ?? Math.floor(this.#beginMs + this.#clock.nowMs() + this.#aheadMs + paced);
   }
 
   /** It is so much ahead for so long. */
@@ -172,9 +175,32 @@ export class TimeOfDay {
     this.#clock.after(forMs, () => void (this.#aheadMs -= byMs));
   }
 
+  /** It runs so many times as fast for so long, and is right again then. */
+  run(pace: number, forMs: number): void {
+    const fromMs = this.#clock.nowMs();
+    const aheadMs = (): number => (this.#clock.nowMs() - fromMs) * (pace - 1);
+    this.#paced.add(aheadMs);
+    this.#clock.after(forMs, () => this.#paced.delete(aheadMs));
+  }
+
   stand(forMs: number): void {
     this.#stoodAtMs ??= this.nowMs();
     this.#clock.after(forMs, () => void (this.#stoodAtMs = undefined));
+  }
+
+  /** In each second of this life a fault of `timeKinds` may strike. A jump goes so many times as far as it is long. */
+  strikeWith(life: Life, jumpFactor: number): void {
+    life.clock.every(1_000, () => {
+      const place = life.place('tick', 'clock');
+      const strike = (kind: KindName, act: (forMs: number) => void): void => {
+        const forMs = life.strikes(kind, place);
+        if (forMs !== undefined) act(forMs);
+      };
+      strike('clock jumps', (forMs) => this.jump(jumpFactor * forMs, forMs));
+      strike('clock stands', (forMs) => this.stand(forMs));
+      strike('clock races', (forMs) => this.run(1.5, forMs));
+      strike('clock lags', (forMs) => this.run(0.7, forMs));
+    });
   }
 }
 
@@ -186,7 +212,7 @@ export class Life {
   readonly name: string;
   /** 1 for the first. */
   readonly number: number;
-  /** The process's own: it does not tick for who is dead, and ticks late for who stands still. */
+  /** The process's own: it has its own pace, does not tick for who is dead, and ticks late for who stands still. */
   readonly clock: Clock;
   readonly random: Random;
   readonly #world: World;
@@ -205,13 +231,15 @@ export class Life {
     this.number = number;
     this.random = world.random.fork(`${name}.${number}`);
     const { clock } = world;
+    const place = this.place('clock', 'own');
+    const pace = 1 + ((this.strikes('runs fast', place) ?? 0) - (this.strikes('runs slow', place) ?? 0)) / 1_000;
     const jitter = this.random.fork('jitter');
     this.clock = {
       random: () => jitter.next(),
-      nowMs: () => clock.nowMs(),
-      after: (delayMs, run) => clock.after(delayMs, () => this.#whenAwake(run)),
+      nowMs: () => clock.nowMs() * pace,
+      after: (delayMs, run) => clock.after(delayMs / pace, () => this.#whenAwake(run)),
       every: (intervalMs, run) => {
-        const stop = clock.every(intervalMs, () => this.#whenAwake(run));
+        const stop = clock.every(intervalMs / pace, () => this.#whenAwake(run));
         // Those of the dead would keep time from jumping.
         this.onEnd(stop);
         return stop;
