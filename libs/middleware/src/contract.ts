@@ -734,3 +734,31 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
     });
   });
 }
+
+/** What remains of a broker that `loseDisk` makes lose its disk, and all connections for a moment. */
+export function lostDiskContract(name: string, makeFixture: () => Promise<Fixture>, loseDisk: () => Promise<void>): void {
+  describe(`a broker that has lost its disk: ${name}`, { timeout: 120_000 }, () => {
+    const { connect } = connections(makeFixture);
+
+    test('who consumed or read learns of it, and whoever begins again begins with nothing', async () => {
+      const [broker, other] = [await connect(), await connect()];
+      const [queue, log] = [fresh('queue'), fresh('log')];
+      await broker.declare({ queues: [{ name: queue }], logs: [{ name: log }] });
+      await broker.append(log, Buffer.from('x'));
+      await broker.publish({ routingKey: queue, body: Buffer.from('lost') });
+      const hold = (): Promise<void> => new Promise(() => {});
+      const consumers = await Promise.all([broker, other].map((each) => each.consume(queue, hold, { prefetch: 1 })));
+      const entries = await other.read(log, 'next');
+      await loseDisk();
+      for (const consumer of consumers) await expect(consumer.closed).rejects.toThrow(TopologyError);
+      expect(await entries.next()).toMatchObject({ done: true });
+      await expect(other.read(log, 'first')).rejects.toThrow(TopologyError);
+      await other.declare({ queues: [{ name: queue }] });
+      const seen: string[] = [];
+      await broker.consume(queue, (delivery) => void seen.push(text(delivery)), { prefetch: 1 });
+      await other.publish({ routingKey: queue, body: Buffer.from('new') });
+      await eventually(() => seen.length > 0, patience);
+      expect(seen).toEqual(['new']);
+    });
+  });
+}

@@ -104,7 +104,10 @@ export interface Consumer {
    * what has not settled by then goes back to its queue, and its handler's outcome is ignored.
    */
   stop(options?: { drainMs?: number }): Promise<void>;
-  /** Resolves after `stop`; rejects when the consumer is lost for good, as an exclusive one that another took over. */
+  /**
+   * Resolves after `stop`; rejects when the consumer is lost for good: with a `QueueLockedError` where another took over from an exclusive one, with a
+   * `TopologyError` where its queue is gone with all in it, removed by whomever. Whoever declares and consumes again begins with nothing.
+   */
   readonly closed: Promise<void>;
 }
 
@@ -117,7 +120,7 @@ export interface LogEntry {
 export interface Broker {
   /** What this adapter promises beyond the port; the contract suite tests what is claimed, and nothing else. */
   readonly features: Features;
-  /** Makes what is missing. An existing queue with other options is a `TopologyError` that names it. */
+  /** Makes what is missing, now and whenever the connection comes back, but for logs. An existing queue with other options is a `TopologyError` that names it. */
   declare(topology: Topology): Promise<void>;
   /** Resolves when the message is safe in every queue that it was routed to. What no queue takes is an `UnroutableError`. */
   publish(message: Publication): Promise<void>;

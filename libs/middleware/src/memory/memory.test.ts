@@ -1,17 +1,23 @@
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
-import { brokerContract, type Fixture } from '../contract.ts';
+import { brokerContract, lostDiskContract, type Fixture } from '../contract.ts';
 import { UnavailableError } from '../errors.ts';
 import { patternsContract } from '../patterns/contract.ts';
 import { makeMemoryServer } from './server.ts';
 
-const makeFixture = async (): Promise<Fixture> => {
-  const server = makeMemoryServer();
+const makeFixture = async (server = makeMemoryServer()): Promise<Fixture> => {
   return { connect: async () => server.connect(), kill: async (broker) => server.kill(broker), stop: async () => {} };
 };
 
 brokerContract('memory', makeFixture);
 patternsContract('memory', makeFixture);
+
+const disk = makeMemoryServer();
+lostDiskContract(
+  'memory',
+  () => makeFixture(disk),
+  async () => disk.loseDisk(),
+);
 
 describe('the memory broker', () => {
   const body = Buffer.from('x');

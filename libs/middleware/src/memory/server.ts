@@ -28,6 +28,12 @@ export interface MemoryServer {
    * Whatever the dead role's code still does is refused or ignored.
    */
   kill(broker: Broker): void;
+  /**
+   * What the loss of its disk is to a broker: queues, exchanges and logs are gone with all in them. Consumers and readers are told.
+   */
+  loseDisk(): void;
+  /** Whether there is such a queue. */
+  exists(queue: string): boolean;
   /** Messages in a queue, those that consumers hold included; 0 where there is no such queue. */
   depth(queue: string): number;
   /** The offset that the next entry of a log gets; 0 where there is no such log. */
@@ -48,6 +54,8 @@ export function makeMemoryServer(options: MemoryServerOptions = {}): MemoryServe
       if (connection === undefined) throw new TypeError('kill takes a broker that connect() of this server returned');
       connection.die();
     },
+    loseDisk: () => state.clear(),
+    exists: (queue) => state.queue(queue) !== undefined,
     depth: (queue) => state.queue(queue)?.depth ?? 0,
     end: (log) => state.log(log)?.end ?? 0,
   };
@@ -65,7 +73,7 @@ const deliveriesPerTurn = 256;
 export class ServerState {
   readonly clock: Pick<Clock, 'after'>;
   readonly #bytesMax: number;
-  readonly #router = new Smqp();
+  #router = new Smqp();
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #logs = new Map<string, MemoryLog>();
   /** Queues that may have something to deliver, the next one first. */
@@ -139,6 +147,12 @@ export class ServerState {
   removeLog(name: string): void {
     this.#logs.get(name)?.destroy();
     this.#logs.delete(name);
+  }
+
+  clear(): void {
+    for (const name of this.#queues.keys()) this.removeQueue(name);
+    for (const name of this.#logs.keys()) this.removeLog(name);
+    this.#router = new Smqp();
   }
 
   /** Removes the exclusive queues of a connection, which go with it. */

@@ -3,7 +3,7 @@ import { systemClock } from '@lab/process/time';
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { connections, fresh, patience, type Fixture } from '../contract.ts';
-import { BrokerError } from '../errors.ts';
+import { BrokerError, TopologyError } from '../errors.ts';
 import type { Broker, Delivery } from '../port.ts';
 import { Barrier, consumeAlone, followLeases, Held, heldMax, isSpareCopy, Leases, Seats, tellHolders } from './index.ts';
 
@@ -176,6 +176,8 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         broker: Broker;
         seats: Seats;
         adders: Map<string, Adder>;
+        /** Rejects when a queue is gone. */
+        failed: Promise<never>;
       }
       const sums = new Map<string, number>();
       const sitDown = async (clock: FakeClock, exchange: string, queues: readonly string[]): Promise<Replica> => {
@@ -187,10 +189,12 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
           return adder.take;
         };
         const left = (queue: string): void => void adders.delete(queue);
-        const parts = { broker, clock, log, exchange, instance: fresh('instance'), queues, sit, left };
+        const { promise: failed, reject: onLost } = Promise.withResolvers<never>();
+        failed.catch(() => undefined);
+        const parts = { broker, clock, log, exchange, instance: fresh('instance'), queues, sit, left, onLost };
         const seats = new Seats({ ...parts, prefetch: heldMax });
         await seats.start();
-        return { broker, seats, adders };
+        return { broker, seats, adders, failed };
       };
 
       test('one replica takes all, a newcomer gets one, and what dies or changes hands in the middle of the work loses nothing', async () => {
@@ -216,6 +220,24 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         await other.seats.stop();
       });
 
+      test('who sits at a queue that is gone is told, and so is who looks for a seat there', async () => {
+        const clock = new FakeClock();
+        const witness = await connect();
+        const queues = [await declareQueue(witness)];
+        const exchange = fresh('seats');
+        const one = await sitDown(clock, exchange, queues);
+        await eventually(() => (clock.advance(100), one.seats.held.length === 1), patience);
+        const other = await sitDown(clock, exchange, queues);
+        await disturb();
+        await witness.remove({ queue: queues[0]! });
+        await expect(one.failed).rejects.toThrow(TopologyError);
+        let isTold = false;
+        other.failed.catch(() => (isTold = true));
+        await eventually(() => (clock.advance(100), isTold), patience);
+        await other.seats.stop();
+        await one.seats.stop();
+      });
+
       test('who has one seat keeps it, however often another replica asks', async () => {
         const clock = new FakeClock();
         const witness = await connect();
@@ -237,6 +259,18 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
     });
 
     describe('sessions as leases', () => {
+      test('a holder whose queue is gone is told, for it would let go of what lasts', async () => {
+        const holder = await connect();
+        const [exchange, instance] = [fresh('sessions'), fresh('instance')];
+        const { promise: failed, reject: onLost } = Promise.withResolvers<never>();
+        const options = { broker: holder, clock: new FakeClock(), exchange, instance, leaseMs: 1_000, onLost };
+        const unfollow = await followLeases(options, () => []);
+        await disturb();
+        await holder.remove({ queue: `${exchange}.${instance}` });
+        await expect(failed).rejects.toThrow(TopologyError);
+        await unfollow();
+      });
+
       test('a session that is renewed stays, one that is ended or that nobody renews lets go of what is held', async () => {
         const clock = new FakeClock();
         const [keeper, holder] = [await connect(), await connect()];
@@ -251,7 +285,7 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
           () => new Held(undefined),
           (held) => held.settle(),
         );
-        const options = { broker: holder, clock, exchange, instance: fresh('instance'), leaseMs: 1_000 };
+        const options = { broker: holder, clock, exchange, instance: fresh('instance'), leaseMs: 1_000, onLost: () => {} };
         const unfollow = await followLeases(options, () => [leases]);
         const open = new Set<string>();
         const take = async (delivery: Delivery): Promise<void> => {

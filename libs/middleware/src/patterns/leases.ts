@@ -88,11 +88,13 @@ export interface FollowOptions {
   /** Names this instance among its like, so that it has a queue of its own; new at every start. */
   readonly instance: string;
   readonly leaseMs: number;
+  /** The queue is gone, and notices with it: the role has to end, or it would let go of what lasts. */
+  readonly onLost: (error: unknown) => void;
 }
 
 /** The holder's side: hears of renewals and ends, and lets what nobody renews lapse. `leases` is asked each time. Returns how to stop. */
 export async function followLeases(
-  { broker, clock, exchange, instance, leaseMs }: FollowOptions,
+  { broker, clock, exchange, instance, leaseMs, onLost }: FollowOptions,
   leases: () => Iterable<Pick<Leases<unknown>, 'renew' | 'end' | 'endLapsed'>>,
 ): Promise<() => Promise<void>> {
   const queue = `${exchange}.${instance}`;
@@ -108,6 +110,7 @@ export async function followLeases(
     }
   };
   const consumer = await broker.consume(queue, onNotice, { prefetch: 100 });
+  consumer.closed.catch(onLost);
   const stopSweeping = clock.every(leaseMs / sweepsPerLease, () => {
     for (const each of leases()) each.endLapsed();
   });

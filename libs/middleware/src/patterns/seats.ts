@@ -8,7 +8,7 @@
  * Limits: more replicas than queues stand by. Seats are not balanced beyond "everybody has one". A holder that hangs keeps its seats until the
  * broker gives its connection up, two heartbeats later.
  */
-import { QueueLockedError } from '../errors.ts';
+import { QueueLockedError, TopologyError } from '../errors.ts';
 import type { ConsumeOptions, Consumer, Handler } from '../port.ts';
 import type { PatternParts } from './alone.ts';
 
@@ -28,13 +28,16 @@ export interface SeatsOptions extends PatternParts, Omit<ConsumeOptions, 'exclus
   sit: (queue: string) => Handler;
   /** The seat was given up or lost. What it held goes to another holder; what its handlers still do counts no more. */
   left: (queue: string) => void;
+  /** One of the queues is gone: the role has to end, and to declare it when it starts again. */
+  onLost: (error: unknown) => void;
 }
 
 export class Seats {
   readonly #options: SeatsOptions;
   readonly #held = new Map<string, Consumer>();
   #lookedMs = 0;
-  #looking: Promise<void> = Promise.resolve();
+  /** While there is no broker it takes as long as the outage. */
+  #looking: Promise<void> | undefined;
   #stops: (() => void | Promise<void>)[] = [];
   #stopped = false;
 
@@ -44,7 +47,7 @@ export class Seats {
 
   /** Looks for a first seat; resolves whether there was one or not. */
   async start(): Promise<void> {
-    const { broker, clock, exchange, instance } = this.#options;
+    const { broker, clock, exchange, instance, onLost } = this.#options;
     const queue = `${exchange}.${instance}`;
     await broker.declare({
       exchanges: [{ name: exchange, type: 'fanout' }],
@@ -52,6 +55,7 @@ export class Seats {
       bindings: [{ exchange, queue }],
     });
     const consumer = await broker.consume(queue, () => this.#giveUpSpare(), { prefetch: 1 });
+    consumer.closed.catch(onLost);
     this.#stops.push(() => consumer.stop());
     await this.#look();
     this.#stops.push(clock.every(seatlessMs, () => this.#lookWhenDue()));
@@ -70,12 +74,16 @@ export class Seats {
   }
 
   #lookWhenDue(): void {
-    const { clock, log, queues } = this.#options;
+    const { clock, log, queues, onLost } = this.#options;
+    if (this.#looking !== undefined) return;
     if (this.#held.size > 0 && clock.nowMs() - this.#lookedMs < seatedMs) return;
     if (this.#held.size === queues.length) return;
-    this.#looking = this.#looking
-      .then(() => this.#look())
-      .catch((error: unknown) => log.warn({ err: error }, 'looking for a seat failed'));
+    this.#looking = this.#look()
+      .catch((error: unknown) => {
+        log.warn({ err: error }, 'looking for a seat failed');
+        if (error instanceof TopologyError) onLost(error);
+      })
+      .finally(() => (this.#looking = undefined));
   }
 
   async #look(): Promise<void> {
@@ -89,7 +97,7 @@ export class Seats {
   }
 
   async #take(queue: string): Promise<boolean> {
-    const { broker, log, sit, left, prefetch, failureLimit } = this.#options;
+    const { broker, log, sit, left, onLost, prefetch, failureLimit } = this.#options;
     const options = { prefetch, exclusive: true, ...(failureLimit !== undefined && { failureLimit }) };
     try {
       const consumer = await broker.consume(queue, sit(queue), options);
@@ -97,6 +105,7 @@ export class Seats {
       consumer.closed.catch((error: unknown) => {
         if (!this.#leave(queue, consumer)) return;
         log.warn({ queue, err: error }, 'lost a seat');
+        if (error instanceof TopologyError) onLost(error);
       });
     } catch (error) {
       left(queue);
