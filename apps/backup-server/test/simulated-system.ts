@@ -7,6 +7,7 @@ import { assertLinearizable, byKey, History, type Model } from '@lab/checker';
 import { silentLogger, sleep, type Clock } from '@lab/process';
 import {
   brokerKinds,
+  outageKinds,
   PromiseBroken,
   SimulatedBroker,
   SimulatedDisk,
@@ -61,6 +62,7 @@ interface Load {
 
 const kinds = [
   ...brokerKinds,
+  ...outageKinds,
   'cut',
   'link cut',
   'cut one way',

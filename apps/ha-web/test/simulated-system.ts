@@ -22,7 +22,17 @@ type WaitPoint = 'AFTER_SYNC' | 'AFTER_COMMIT';
 /** With another wait point than the real one it is for proving that this is found. */
 export const simulatedDatabases = (waitPoint: WaitPoint = 'AFTER_SYNC'): SimulatedSystem<Load> => ({
   name: 'ha-web',
-  kinds: ['dies before', 'dies after', 'pauses', 'late', 'answered late', 'arrives late', ...paceKinds, ...machineKinds],
+  kinds: [
+    'dies before',
+    'dies meanwhile',
+    'dies after',
+    'pauses',
+    'late',
+    'answered late',
+    'arrives late',
+    ...paceKinds,
+    ...machineKinds,
+  ],
   workload: (random) => ({ clients: random.integer(2, 4), diskLost: random.integer(0, 2) }),
   least: { clients: 1, diskLost: 0 },
   faultsForMs: 25_000,

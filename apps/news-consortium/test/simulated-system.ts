@@ -27,7 +27,18 @@ const faultsForMs = 15_000;
 
 export const simulatedConsortium: SimulatedSystem<Load> = {
   name: 'news-consortium',
-  kinds: ['dies before', 'dies after', 'pauses', 'late', 'answered late', 'twice', 'lands late', ...paceKinds, ...modelKinds],
+  kinds: [
+    'dies before',
+    'dies meanwhile',
+    'dies after',
+    'pauses',
+    'late',
+    'answered late',
+    'twice',
+    'lands late',
+    ...paceKinds,
+    ...modelKinds,
+  ],
   workload: (random) => ({
     agents: random.integer(1, 3),
     nodes: random.integer(1, 4),

@@ -35,6 +35,7 @@ export function simulatedGroup(
     name: 'group',
     kinds: [
       'dies before',
+      'dies meanwhile',
       'dies after',
       'pauses',
       'late',

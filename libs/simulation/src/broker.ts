@@ -28,54 +28,97 @@ export class SimulatedBroker {
   readonly server: MemoryServer;
   /** What has been sent is on its way, whatever becomes of its sender. */
   readonly #network: Broker;
-  readonly #world: World;
-  readonly #describe: Describe;
+  readonly world: World;
+  readonly describe: Describe;
+  readonly #connections = new Set<Connection>();
+  #backMs = 0;
+  /** How many it has lost. */
+  disks = 0;
+  /** Messages were lost that nobody had acknowledged. */
+  hasLost = false;
 
   constructor(world: World, describe: Describe) {
-    this.#world = world;
-    this.#describe = describe;
+    this.world = world;
+    this.describe = describe;
     this.server = makeMemoryServer({ clock: world.clock });
     this.#network = this.server.connect();
   }
 
   /** A connection for this life: it ends with it. */
   connect(life: Life): Broker {
-    return new Connection({
-      ...{ life, world: this.#world, server: this.server, network: this.#network, describe: this.#describe },
-    });
+    const connection = new Connection(life, this);
+    this.#connections.add(connection);
+    life.onEnd(() => this.#connections.delete(connection));
+    if (this.awayMs > 0) connection.lose(this.awayMs);
+    return connection;
   }
-}
 
-interface ConnectionParts {
-  readonly life: Life;
-  readonly world: World;
-  readonly server: MemoryServer;
-  readonly network: Broker;
-  readonly describe: Describe;
+  /** How long it will be away from now. */
+  get awayMs(): number {
+    return Math.max(0, this.#backMs - this.world.clock.nowMs());
+  }
+
+  /** Carries what is under way, if it finds anybody. */
+  async carry(run: (broker: Broker) => Promise<void>): Promise<void> {
+    if (this.awayMs === 0) await run(this.#network);
+  }
+
+  /** Faults of the broker itself, where somebody calls it. */
+  strike(life: Life, place: string, message: string): void {
+    const awayMs = life.strikes('broker away', place, message);
+    if (awayMs !== undefined) this.#leave(awayMs);
+    const wipedMs = life.strikes('broker loses disk', place, message);
+    if (wipedMs === undefined) return;
+    this.#leave(wipedMs);
+    this.disks++;
+    this.hasLost = true;
+    this.server.loseDisk();
+  }
+
+  /** Somebody may delete the queue. */
+  strikeQueue(queue: string, life: Life, place: string, message: string, share = 1): void {
+    if (life.strikes('queue deleted', place, message, share) === undefined) return;
+    this.hasLost = true;
+    void this.#network.remove({ queue });
+  }
+
+  #leave(forMs: number): void {
+    this.#backMs = Math.max(this.#backMs, this.world.clock.nowMs() + forMs);
+    for (const connection of this.#connections) connection.lose(forMs);
+  }
 }
 
 /** Consumers that another has replaced while they were away give up after so long. */
 const reclaimMs = 10_000;
 const reclaimPauseMs = 500;
+/** Deliveries are very many: one in so many is a place where the queue may be deleted. */
+const deliveryShare = 0.1;
 
 class Connection implements Broker {
   readonly features = { durable: false, shared: false };
-  readonly parts: ConnectionParts;
+  readonly life: Life;
+  readonly host: SimulatedBroker;
   inner: Broker;
+  #disks: number;
   /** Until it is connected again. */
   #away: PromiseWithResolvers<void> | undefined;
-  readonly #topologies: Topology[] = [];
+  #topologies: Topology[] = [];
+  /** The exclusive queues: they are new ones on each connection. */
+  readonly #own = new Set<string>();
   readonly #subscriptions = new Set<Subscription>();
 
-  constructor(parts: ConnectionParts) {
-    this.parts = parts;
-    this.inner = parts.server.connect();
-    parts.life.onEnd(() => parts.server.kill(this.inner));
+  constructor(life: Life, host: SimulatedBroker) {
+    this.life = life;
+    this.host = host;
+    this.#disks = host.disks;
+    this.inner = host.server.connect();
+    life.onEnd(() => host.server.kill(this.inner));
   }
 
   /** The connection is gone; the process lives, and has another one after a while. */
   lose(forMs: number): void {
-    const { life, server, world } = this.parts;
+    const { life, host } = this;
+    const { server, world } = host;
     if (this.#away !== undefined || life.isDead) return;
     this.#away = Promise.withResolvers();
     server.kill(this.inner);
@@ -85,11 +128,24 @@ class Connection implements Broker {
   }
 
   async #comeBack(): Promise<void> {
-    const { life, server, world } = this.parts;
+    const { life, host } = this;
+    const { server, world } = host;
+    while (host.awayMs > 0) await sleep(world.clock, host.awayMs);
+    if (life.isDead) return;
     const inner = server.connect();
     this.inner = inner;
     life.onEnd(() => server.kill(inner));
-    for (const topology of this.#topologies) await inner.declare(topology);
+    for (const subscription of [...this.#subscriptions]) {
+      const { queue } = subscription;
+      if (this.#own.has(queue) || (this.#disks === host.disks && server.exists(queue))) continue;
+      subscription.lose(new TopologyError(`queue "${queue}" is gone since the connection was lost, with all that was in it`));
+    }
+    this.#disks = host.disks;
+    for (const topology of this.#topologies) {
+      // Who has lost a queue may end of it.
+      if (life.isDead) return;
+      await inner.declare(topology);
+    }
     for (const subscription of this.#subscriptions) void subscription.resume(inner);
     this.#away?.resolve();
     this.#away = undefined;
@@ -102,7 +158,8 @@ class Connection implements Broker {
 
   /** Until it is done on a connection that lives to tell. */
   async #send<T>(place: string, what: string, run: (inner: Broker) => Promise<T>): Promise<T> {
-    let lostMs = this.parts.life.strikes('connection lost', place, what);
+    this.host.strike(this.life, place, what);
+    let lostMs = this.life.strikes('connection lost', place, what);
     for (;;) {
       await this.connected();
       const { inner } = this;
@@ -123,8 +180,9 @@ class Connection implements Broker {
       await inner.declare(topology);
       // A log that was removed must not come back empty.
       this.#topologies.push({ ...topology, logs: [] });
+      for (const { name, exclusive } of topology.queues ?? []) if (exclusive) this.#own.add(name);
     };
-    await this.parts.life.call(
+    await this.life.call(
       'declare',
       'topology',
       () => '',
@@ -143,13 +201,13 @@ class Connection implements Broker {
   }
 
   #say(operation: string, to: string, body: Uint8Array, run: (broker: Broker) => Promise<void>): Promise<void> {
-    const { life, network, describe } = this.parts;
+    const { life, host } = this;
     return life.call(
       operation,
       to,
-      () => describe(body),
+      () => host.describe(body),
       (place) => this.#send(place, '', run),
-      () => run(network),
+      () => host.carry(run),
     );
   }
 
@@ -157,7 +215,7 @@ class Connection implements Broker {
     const subscription = new Subscription(this, queue, handler, options, this.#subscriptions);
     const attach = (place: string): Promise<void> => this.#send(place, '', (inner) => subscription.attach(inner));
     try {
-      await this.parts.life.call('consume', queue, () => '', attach);
+      await this.life.call('consume', queue, () => '', attach);
     } catch (error) {
       // Nobody knows of it, so it must not be resumed.
       await subscription.stop();
@@ -168,21 +226,31 @@ class Connection implements Broker {
 
   read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>> {
     const start = (): Promise<Reader> =>
-      this.#send(this.parts.life.place('reading', log), '', async (inner) => {
-        const at = from === 'first' ? 0 : from === 'next' ? this.parts.server.end(log) : from;
+      this.#send(this.life.place('reading', log), '', async (inner) => {
+        const at = from === 'first' ? 0 : from === 'next' ? this.host.server.end(log) : from;
         return new Reader(this, log, at, await inner.read(log, at));
       });
-    return this.parts.life.call('read', log, () => '', start);
+    return this.life.call('read', log, () => '', start);
   }
 
   remove(what: { queue: string } | { log: string }): Promise<void> {
+    if ('queue' in what) this.#forget(what.queue);
     const name = 'queue' in what ? what.queue : what.log;
-    return this.parts.life.call(
+    return this.life.call(
       'remove',
       name,
       () => '',
       (place) => this.#send(place, '', (inner) => inner.remove(what)),
     );
+  }
+
+  /** What was removed on purpose is not declared again. */
+  #forget(queue: string): void {
+    this.#topologies = this.#topologies.map(({ queues = [], bindings = [], ...rest }) => ({
+      ...rest,
+      queues: queues.filter(({ name }) => name !== queue),
+      bindings: bindings.filter((binding) => binding.queue !== queue),
+    }));
   }
 
   async close(): Promise<void> {
@@ -194,7 +262,7 @@ class Connection implements Broker {
 class Subscription implements Consumer {
   readonly closed: Promise<void>;
   readonly #connection: Connection;
-  readonly #queue: string;
+  readonly queue: string;
   readonly #handler: Handler;
   readonly #options: ConsumeOptions;
   /** Those of the connection, to be resumed: this one from when the broker has it, whether its process has heard of that or not. */
@@ -208,7 +276,7 @@ class Subscription implements Consumer {
 
   constructor(connection: Connection, queue: string, handler: Handler, options: ConsumeOptions, resumed: Set<Subscription>) {
     this.#connection = connection;
-    this.#queue = queue;
+    this.queue = queue;
     this.#handler = handler;
     this.#options = options;
     this.#resumed = resumed;
@@ -221,7 +289,7 @@ class Subscription implements Consumer {
     if (this.#attachedTo === inner) return;
     this.#attachedTo = inner;
     try {
-      this.#consumer = await inner.consume(this.#queue, (delivery) => this.#take(delivery, inner), this.#options);
+      this.#consumer = await inner.consume(this.queue, (delivery) => this.#take(delivery, inner), this.#options);
     } catch (error) {
       this.#attachedTo = undefined;
       throw error;
@@ -229,25 +297,25 @@ class Subscription implements Consumer {
     if (this.#stopped) return this.#consumer.stop();
     this.#resumed.add(this);
     // A consumer that ends with its connection resolves, and is resumed.
-    this.#consumer.closed.catch((error: unknown) => this.#lose(error));
+    this.#consumer.closed.catch((error: unknown) => this.lose(error));
   }
 
   /** Consumes again, however often it takes, as long as nobody else has the queue for good. */
   async resume(inner: Broker): Promise<void> {
-    const { clock } = this.#connection.parts.world;
+    const { clock } = this.#connection.host.world;
     const untilMs = clock.nowMs() + reclaimMs;
     while (!this.#stopped && inner === this.#connection.inner) {
       try {
         return await this.attach(inner);
       } catch (error) {
         if (error instanceof UnavailableError) return;
-        if (!(error instanceof QueueLockedError) || clock.nowMs() > untilMs) return this.#lose(error);
+        if (!(error instanceof QueueLockedError) || clock.nowMs() > untilMs) return this.lose(error);
         await sleep(clock, reclaimPauseMs);
       }
     }
   }
 
-  #lose(error: unknown): void {
+  lose(error: unknown): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#resumed.delete(this);
@@ -262,9 +330,10 @@ class Subscription implements Consumer {
   }
 
   #take(delivery: Delivery, inner: Broker): void | Promise<void> {
-    const { life, world } = this.#connection.parts;
+    const { life } = this.#connection;
+    const { world } = this.#connection.host;
     world.touch();
-    const place = life.place('delivery', this.#queue);
+    const place = life.place('delivery', this.queue);
     const lateMs = life.strikes('delivered late', place, this.#textOf(delivery));
     if (this.#line === undefined && lateMs === undefined && !life.isPaused) return this.#handle(delivery, inner, place);
     const turn = Promise.all([this.#line, lateMs === undefined ? life.awake() : sleep(life.clock, lateMs)]).then(() => undefined);
@@ -276,18 +345,20 @@ class Subscription implements Consumer {
   }
 
   #handle(delivery: Delivery, inner: Broker, place: string): void | Promise<void> {
-    const { life, world } = this.#connection.parts;
+    const { life } = this.#connection;
+    const { world } = this.#connection.host;
     if (this.#stopped || inner !== this.#connection.inner) throw new SimulatedCrash('this connection is gone');
     const message = this.#textOf(delivery);
     const { name: role, number: number } = life;
     const { redelivered } = delivery;
-    world.emit(() => ({ type: 'delivery', role, life: number, from: this.#queue, message, redelivered }));
+    world.emit(() => ({ type: 'delivery', role, life: number, from: this.queue, message, redelivered }));
     const deathMs = life.strikes('dies before', place, message);
     if (deathMs !== undefined) life.die(deathMs);
+    this.#connection.host.strikeQueue(this.queue, life, place, message, deliveryShare);
     const lostMs = life.strikes('connection lost', place, message);
     if (life.isDead) throw new SimulatedCrash('dead');
     const settled = (ok: boolean): void =>
-      world.emit(() => ({ type: 'settled', role, life: number, from: this.#queue, message, ok }));
+      world.emit(() => ({ type: 'settled', role, life: number, from: this.queue, message, ok }));
     const failed = (error: unknown): never => {
       settled(false);
       throw error;
@@ -305,9 +376,10 @@ class Subscription implements Consumer {
   }
 
   #acknowledge(message: string, settled: (ok: boolean) => void): void {
-    const { life, world } = this.#connection.parts;
+    const { life } = this.#connection;
+    const { world } = this.#connection.host;
     if (life.isDead) throw new SimulatedCrash('dead');
-    const place = life.place('ack', this.#queue);
+    const place = life.place('ack', this.queue);
     const deathMs = life.strikes('dies before', place, message);
     if (deathMs !== undefined) life.die(deathMs);
     if (life.isDead || life.strikes('ack lost', place, message) !== undefined)
@@ -319,7 +391,7 @@ class Subscription implements Consumer {
   }
 
   #textOf({ body }: Delivery): string {
-    return this.#connection.parts.world.recording ? this.#connection.parts.describe(body) : '';
+    return this.#connection.host.world.recording ? this.#connection.host.describe(body) : '';
   }
 }
 
@@ -344,7 +416,8 @@ class Reader implements AsyncIterableIterator<LogEntry> {
   }
 
   async next(): Promise<IteratorResult<LogEntry>> {
-    const { life, world } = this.#connection.parts;
+    const { life } = this.#connection;
+    const { world } = this.#connection.host;
     for (;;) {
       const result = await this.#source.next();
       if (life.isDead) return new Promise(() => undefined);
@@ -365,7 +438,8 @@ class Reader implements AsyncIterableIterator<LogEntry> {
   }
 
   async #deliver(entry: LogEntry): Promise<IteratorResult<LogEntry>> {
-    const { life, world, describe } = this.#connection.parts;
+    const { life } = this.#connection;
+    const { world, describe } = this.#connection.host;
     this.#at = entry.offset + 1;
     world.touch();
     const place = life.place('entry', this.#log);

@@ -24,6 +24,8 @@ export const kinds = {
   'dies before': { chance: 0.01, arg: [10, 8_000] },
   /** It dies when the call has taken effect, and does not see its answer. */
   'dies after': { chance: 0.01, arg: [10, 8_000] },
+  /** The call takes `arg` ms, and before it has its effect the process dies, whatever it does by then; it is started again a second later. */
+  'dies meanwhile': { chance: 0.01, arg: [1, 2_000] },
   /** The process stands still for `arg` ms; its connections stay. What comes to it meanwhile it sees when it thaws: answers, deliveries, timers. */
   pauses: { chance: 0.004, arg: [100, 20_000] },
   /** The call takes `arg` ms before it has its effect. Who dies meanwhile has not done it. */
@@ -40,6 +42,12 @@ export const kinds = {
   'ack lost': { chance: 0.03, arg: [0, 0] },
   /** The connection is lost and the process lives: after `arg` ms it is connected again. What was not acknowledged goes back; what was not confirmed is sent again. */
   'connection lost': { chance: 0.01, arg: [1, 5_000] },
+  /** Somebody deletes the queue, with all in it. */
+  'queue deleted': { chance: 0.01, arg: [0, 0] },
+  /** The broker answers nobody for `arg` ms: all connections are lost. */
+  'broker away': { chance: 0.0006, arg: [30_000, 600_000] },
+  /** The broker comes back after `arg` ms without its disk: without queues, exchanges and logs. */
+  'broker loses disk': { chance: 0.0006, arg: [1, 60_000] },
   /** What was sent takes `arg` ms, and arrives even if its sender is dead by then. */
   'arrives late': { chance: 0.05, arg: [1, 8_000] },
   /** A machine loses its power: all that runs there dies, and starts again after `arg` ms. */
@@ -97,10 +105,13 @@ export const timeKinds = ['clock jumps', 'clock stands', 'clock races', 'clock l
 
 /** What happens to every process that talks to a broker. */
 export const brokerKinds = [
-  ...(['dies before', 'dies after', 'pauses', 'late', 'answered late'] as const),
+  ...(['dies before', 'dies meanwhile', 'dies after', 'pauses', 'late', 'answered late'] as const),
   ...(['twice', 'delivered late', 'ack lost', 'connection lost'] as const),
   ...paceKinds,
 ] satisfies readonly KindName[];
+
+/** What happens to a broker itself. What it holds is lost by the last two. */
+export const outageKinds = ['broker away', 'broker loses disk', 'queue deleted'] as const satisfies readonly KindName[];
 
 /** Each seed has a kind off, or on at one of these strengths, so that rare pairs are not drowned in what is frequent. */
 const strengths = [0, 0, 0.3, 1, 4];

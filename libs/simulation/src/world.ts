@@ -354,6 +354,11 @@ export class Life {
     if (landsMs !== undefined) world.clock.after(landsMs, () => (world.touch(), void copy!().catch(() => undefined)));
     const deathMs = strikes('dies before');
     if (deathMs !== undefined) this.die(deathMs);
+    const meanwhileMs = strikes('dies meanwhile');
+    if (meanwhileMs !== undefined) {
+      await sleep(world.clock, meanwhileMs);
+      this.die(restartMs);
+    }
     const lateMs = strikes('late');
     if (lateMs !== undefined) await sleep(world.clock, lateMs);
     if (this.#isDead) return never();
