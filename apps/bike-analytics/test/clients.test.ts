@@ -38,8 +38,8 @@ let roles: SimulatedRoles;
 
 /** A system in which nothing but these faults strikes. */
 function start(faults: readonly Fault[] = [], changes?: Partial<SystemConfig>): void {
-  const times = { faultsForMs: 60_000, settleMs: 300_000, liveness: 'Every client is answered' };
-  world = new World({ plan: FaultPlan.replayed(faults), random: seededRandom(1), ...times });
+  const times = { faultsForMs: 60_000, settleMs: 1_000_000, liveness: 'Every client is answered' };
+  world = new World({ plan: FaultPlan.replayed(faults), random: seededRandom(1), recording: true, ...times });
   roles = new SimulatedRoles(world, changes);
 }
 beforeEach(() => start());
@@ -208,6 +208,46 @@ describe('an entry point that RabbitMQ does not answer', () => {
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
     expect(await refusal(socket)).toBe('RabbitMQ was out of reach for 60 s: the session has to begin again');
     await expectOthersUnharmed();
+  });
+});
+
+describe('a client that sends nothing', () => {
+  it('keeps its session as long as it says that it lives', async () => {
+    const socket = await greet(session(7));
+    await socket.send(encode(batch(0), weather));
+    await world.until(welcomeOf(socket));
+    world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
+    await pass(6 * config.sessionTimeout);
+    const again = await greet(session(7));
+    expect((await world.until(welcomeOf(again))).received).toEqual({ weather: 1 });
+  });
+});
+
+describe('a session that ends in a long outage', () => {
+  it('is ended once', async () => {
+    start([{ key: 'entry-point.1 publish #1 bike.broker-weather.batches broker away', arg: 10 * config.sessionTimeout }]);
+    const socket = await greet(session(8));
+    await world.until(welcomeOf(socket));
+    await socket.send(encode(batch(0), weather));
+    await socket.send(encode({ kind: 'eof', topic: 'weather', eof: 1, batches: 1 }));
+    world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
+    await pass(11 * config.sessionTimeout);
+    const notices = world.events.filter((event) => event.type === 'call' && event.to === 'bike.sessions/');
+    expect(notices.length).toBeLessThan(10);
+    await expectOthersUnharmed();
+  });
+});
+
+describe('a session whose messages are lost with a queue', () => {
+  it('begins again after five session timeouts, and its client gets its answers', async () => {
+    start([{ key: 'solver-1.1 delivery #1 bike.solver-1.partials queue deleted', arg: 0 }]);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => resolve(reason));
+    expect(await world.until(promise)).toMatch(
+      /nothing moved for \d+ s, with 0 batches under way and 2 answers: the session has to/,
+    );
+    expect(world.clock.nowMs()).toBeGreaterThan(5 * config.sessionTimeout);
+    expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });
   });
 });
 

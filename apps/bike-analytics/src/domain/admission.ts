@@ -81,6 +81,11 @@ export class Admission {
     this.#wake();
   }
 
+  /** Batches of the session that not every filter has passed on. */
+  underway(session: string): number {
+    return this.#sessions.get(session)?.underway.size ?? 0;
+  }
+
   /** Bytes under way now; never above the window but for one batch larger than it. */
   get bytes(): number {
     return this.#bytes;

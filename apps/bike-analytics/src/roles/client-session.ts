@@ -30,6 +30,8 @@ export class ClientSession {
   absentSinceMs: number;
   /** When the roles were last told to keep it. */
   renewedMs: number;
+  /** When anything of it came or went last. */
+  movedMs: number;
   readonly #endWaiting: () => void;
   readonly #publishing = new Set<Promise<void>>();
   #socket: FramedSocket | undefined;
@@ -39,6 +41,7 @@ export class ClientSession {
     this.id = id;
     this.absentSinceMs = nowMs;
     this.renewedMs = nowMs;
+    this.movedMs = nowMs;
     ({ promise: this.over, resolve: this.#endWaiting } = Promise.withResolvers<void>());
     ({ promise: this.forgotten, resolve: this.forget } = Promise.withResolvers<void>());
   }
@@ -59,7 +62,6 @@ export class ClientSession {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#left = promise;
     this.#socket = socket;
-    await this.published();
     return () => {
       this.#socket = undefined;
       resolve();

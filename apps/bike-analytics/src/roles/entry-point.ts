@@ -32,6 +32,8 @@ type ClientMessage = Message<'batch' | 'eof' | 'ping' | 'accepted'>;
 
 /** Renewals and signs of life in a session timeout: so many may be lost before anybody gives up. */
 export const beatsPerTimeout = 12;
+/** So many session timeouts nothing of a session moves that the system is to go on with: what it waits for was lost with a queue. A role that dies is back much sooner. */
+const stillTimeoutsMax = 5;
 
 export class EntryPointRole implements Role {
   readonly failed: Promise<never>;
@@ -172,6 +174,7 @@ export class EntryPointRole implements Role {
     await this.#admission.admit(session.id, topic, number, message.byteLength);
     this.#parts.countRows(rows);
     session.received.set(topic, number + 1);
+    session.movedMs = this.#parts.clock.nowMs();
     const published = this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body: message });
     session.track(published, (error) =>
       this.#abort(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`),
@@ -184,6 +187,7 @@ export class EntryPointRole implements Role {
       const body = encode({ kind: 'end', session: session.id, shards, topic, batches });
       await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body });
       session.acknowledged.set(topic, batches);
+      session.movedMs = this.#parts.clock.nowMs();
       this.#parts.log.info({ session: session.id, topic, batches }, 'topic acknowledged');
     }
     await session.send({ kind: 'acknowledged', topic });
@@ -194,6 +198,8 @@ export class EntryPointRole implements Role {
   #onPassed({ body }: Delivery): void {
     const { head } = decode(body, 'passed');
     this.#admission.passed(head.session, head.topic, head.number, head.by as FilterName);
+    const session = this.#sessions.get(head.session);
+    if (session !== undefined) session.movedMs = this.#parts.clock.nowMs();
   }
 
   async #onAnswer({ body: bytes }: Delivery): Promise<void> {
@@ -201,6 +207,7 @@ export class EntryPointRole implements Role {
     const session = this.#sessions.get(head.session) ?? this.#open(head.session);
     if (session.failure !== undefined) return;
     session.answers.set(head.query, JSON.parse(body.toString()));
+    session.movedMs = this.#parts.clock.nowMs();
     if (session.complete) await this.#sendResult(session);
     return session.over;
   }
@@ -247,7 +254,7 @@ export class EntryPointRole implements Role {
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
   async #beat(): Promise<void> {
     for (const session of this.#sessions.values()) {
-      if (session.connected) this.#keepAlive(session);
+      if (session.connected && session.failure === undefined) this.#keepAlive(session);
     }
     if (this.#beating) return;
     this.#beating = true;
@@ -263,8 +270,22 @@ export class EntryPointRole implements Role {
   /** Roles forget a session that could not be renewed for so long, and what they forgot its client must send again. */
   #keepAlive(session: ClientSession): void {
     const { clock, sessionTimeoutMs } = this.#parts;
-    if (clock.nowMs() - session.renewedMs < sessionTimeoutMs) void session.send({ kind: 'alive' });
-    else this.#abort(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s: the session has to begin again`, true);
+    const silentMs = clock.nowMs() - session.renewedMs;
+    const underway = this.#admission.underway(session.id);
+    const isOurTurn = underway > 0 || (session.currentTopic === undefined && !session.complete);
+    const stillMs = isOurTurn ? clock.nowMs() - session.movedMs : 0;
+    const { size } = session.answers;
+    if (silentMs >= sessionTimeoutMs) this.#beginAgain(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s`);
+    else if (stillMs >= stillTimeoutsMax * sessionTimeoutMs)
+      this.#beginAgain(
+        session,
+        `nothing moved for ${Math.round(stillMs / 1000)} s, with ${underway} batches under way and ${size} answers`,
+      );
+    else void session.send({ kind: 'alive' });
+  }
+
+  #beginAgain(session: ClientSession, reason: string): void {
+    this.#abort(session, `${reason}: the session has to begin again`, true);
   }
 
   async #renew(session: ClientSession): Promise<void> {

@@ -48,8 +48,13 @@ const batchesAtOnce = 32;
 /** A stateless stage: any number of replicas share its queue. */
 export function sharedStage({ broker }: RoleParts, queue: string, take: Handler): Role {
   let consumer: Consumer | undefined;
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   return {
-    start: async () => void (consumer = await broker.consume(queue, take, { prefetch: batchesAtOnce, failureLimit })),
+    failed,
+    async start() {
+      consumer = await broker.consume(queue, take, { prefetch: batchesAtOnce, failureLimit });
+      consumer.closed.catch(fail);
+    },
     stop: async () => consumer?.stop({ drainMs: 5_000 }),
   };
 }
@@ -62,7 +67,7 @@ export function holdingStage<State>(parts: SessionParts, sessions: Sessions<Stat
   return {
     failed,
     async start() {
-      unfollow = await followLeases({ ...parts, exchange: sessionExchange }, () => [sessions]);
+      unfollow = await followLeases({ ...parts, exchange: sessionExchange, onLost: fail }, () => [sessions]);
       for (const [queue, take] of queues) {
         const consumer = await consumeAlone(parts, queue, take, { prefetch: heldMax, failureLimit });
         consumer.closed.catch(fail);

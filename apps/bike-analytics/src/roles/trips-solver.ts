@@ -20,6 +20,8 @@ interface ShardState {
 }
 
 export class TripsSolverRole implements Role {
+  readonly failed: Promise<never>;
+  readonly #fail: (reason: unknown) => void;
   readonly #parts: SessionParts;
   readonly #query: Query;
   readonly #seats: Seats;
@@ -30,6 +32,7 @@ export class TripsSolverRole implements Role {
   constructor(parts: SessionParts, query: Query, shards: number) {
     this.#parts = parts;
     this.#query = query;
+    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
     const shardOf = new Map(Array.from({ length: shards }, (_, shard) => [queueOf.shard(query, shard), shard]));
     this.#seats = new Seats({
       ...parts,
@@ -37,12 +40,14 @@ export class TripsSolverRole implements Role {
       queues: [...shardOf.keys()],
       sit: (queue) => this.#sit(queue, shardOf.get(queue)!),
       left: (queue) => void this.#held.delete(queue),
+      onLost: this.#fail,
       ...{ prefetch: heldMax, failureLimit },
     });
   }
 
   async start(): Promise<void> {
-    this.#unfollow = await followLeases({ ...this.#parts, exchange: sessionExchange }, () => this.#held.values());
+    const options = { ...this.#parts, exchange: sessionExchange, onLost: this.#fail };
+    this.#unfollow = await followLeases(options, () => this.#held.values());
     await this.#seats.start();
   }
 

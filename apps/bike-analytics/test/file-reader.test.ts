@@ -1,0 +1,73 @@
+/** The client's side of a session, with an entry point that is played here. */
+import { duplexPair } from 'node:stream';
+import { silentLogger } from '@lab/process';
+import { FramedSocket } from '@lab/protocol';
+import { eventually, FakeClock } from '@lab/testing';
+import { beforeEach, expect, it } from 'vitest';
+import { decode, encode, type Head } from '../src/messages.ts';
+import { RefusedError } from '../src/roles/client-session.ts';
+import { readFiles, type Outcome } from '../src/roles/file-reader.ts';
+
+const sessionTimeoutMs = 60_000;
+let clock: FakeClock;
+/** The entry point's ends of the client's connections. */
+let sockets: FramedSocket[];
+let client: Promise<Outcome>;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  sockets = [];
+  let sessions = 0;
+  client = readFiles({
+    ...{ clock, log: silentLogger },
+    open: () => ({ bytes: 0, batches: (async function* () {})(), rejections: () => ({ first: [], count: 0 }) }),
+    async connect() {
+      const [near, far] = duplexPair();
+      sockets.push(new FramedSocket(far, {}, clock));
+      return new FramedSocket(near, {}, clock);
+    },
+    newSessionId: () => `0000000${++sessions}-0000-4000-8000-000000000000`,
+  });
+  client.catch(() => undefined);
+});
+
+/** Answers the client's n-th connection, up to the acknowledgement of weather; gives its hello. */
+async function serve(connection: number): Promise<Head<'hello'>> {
+  const socket = await eventually(() => (clock.advance(0), sockets[connection]), { intervalMs: 1 });
+  const frames = socket![Symbol.asyncIterator]();
+  const next = async (): Promise<Buffer> => (await frames.next()).value as Buffer;
+  const { head } = decode(await next(), 'hello');
+  await socket!.send(encode({ kind: 'welcome', received: {}, sessionTimeoutMs, shards: 1 }));
+  if (head.acknowledged.weather === undefined) {
+    decode(await next(), 'eof');
+    await socket!.send(encode({ kind: 'acknowledged', topic: 'weather' }));
+  }
+  // Who has sent this has read all that was sent before.
+  decode(await next(), 'eof');
+  return head;
+}
+
+it.each([
+  ['goes on with its session after less than the system keeps it', 49_000, 1],
+  ['begins a new one when the system may have forgotten it', 51_000, 2],
+])('%s', async (_, awayMs, session) => {
+  expect(await serve(0)).toMatchObject({ session: expect.stringMatching(/^00000001-/), acknowledged: {} });
+  sockets[0]!.destroy();
+  clock.advance(awayMs);
+  expect(await serve(1)).toMatchObject({
+    session: expect.stringMatching(`^0000000${session}-`),
+    acknowledged: session === 1 ? { weather: 0 } : {},
+  });
+});
+
+it('begins a new session where it is told to begin again', async () => {
+  await serve(0);
+  await sockets[0]!.send(encode({ kind: 'refused', reason: 'all is lost', again: true }));
+  expect(await serve(1)).toMatchObject({ session: expect.stringMatching(/^00000002-/), acknowledged: {} });
+});
+
+it('ends where it is refused for good', async () => {
+  await serve(0);
+  await sockets[0]!.send(encode({ kind: 'refused', reason: 'this is no batch', again: false }));
+  await expect(client).rejects.toThrow(RefusedError);
+});

@@ -1,0 +1,64 @@
+/** Each role by itself: what it does when another instance of it runs, and when a queue is gone from which it takes. */
+import { makeMemoryServer, TopologyError } from '@lab/middleware';
+import { silentLogger, type Role } from '@lab/process';
+import { eventually, FakeClock } from '@lab/testing';
+import { describe, expect, it } from 'vitest';
+import { roles, wire } from '../src/wiring.ts';
+import { config } from './simulated-system.ts';
+
+let instances = 0;
+
+/** A system of its own, in which roles can be made; `queues` are those that they consume. */
+function makeSystem() {
+  const server = makeMemoryServer();
+  const clock = new FakeClock();
+  const queues: string[] = [];
+  const make = (name: string): Role => {
+    const broker = server.connect();
+    const consume = broker.consume.bind(broker);
+    broker.consume = (queue, ...rest) => (queues.push(queue), consume(queue, ...rest));
+    const listen = async (): Promise<{ close(): Promise<void> }> => ({ close: async () => undefined });
+    const newInstance = (): string => `instance-${++instances}`;
+    return wire(name, { clock, log: silentLogger, broker, countRows: () => undefined, newInstance, listen }, config);
+  };
+  return { server, clock, queues, make };
+}
+
+const names = [...roles.keys()];
+const many = { ...config, brokers: 2, filters: 2, tripsSolvers: 2 };
+const single = names.filter((name) => roles.get(name)!.replicas(many) === 1);
+
+describe('a role that runs once', () => {
+  it.each(single)('%s is refused where another instance has its queues', async (name) => {
+    const { clock, make } = makeSystem();
+    await make(name).start();
+    let outcome = '';
+    make(name)
+      .start()
+      .then(
+        () => (outcome = 'it runs'),
+        (error: Error) => (outcome = error.message),
+      );
+    await eventually(() => (clock.advance(500), outcome), { intervalMs: 1 });
+    expect(outcome).toContain('another instance is it');
+  });
+});
+
+describe('a role whose queue is gone', () => {
+  it.each(names)('%s fails, so that its host starts it again', async (name) => {
+    const { queues, make } = makeSystem();
+    await make(name).start();
+    expect(queues).not.toEqual([]);
+    for (const at of queues.keys()) {
+      const own = makeSystem();
+      const role = own.make(name);
+      await role.start();
+      let failure: unknown;
+      role.failed!.catch((error: unknown) => (failure = error));
+      await own.server.connect().remove({ queue: own.queues[at]! });
+      await eventually(() => failure, { intervalMs: 1 });
+      expect(failure).toBeInstanceOf(TopologyError);
+      await role.stop();
+    }
+  });
+});
