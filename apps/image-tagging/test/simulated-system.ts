@@ -10,6 +10,7 @@ import type { Broker } from '@lab/middleware';
 import { silentLogger, sleep } from '@lab/process';
 import {
   brokerKinds,
+  outageKinds,
   PromiseBroken,
   SimulatedBroker,
   SimulatedDisk,
@@ -38,6 +39,8 @@ import { registryAddress, SimulatedClient, type Wish } from './simulated-client.
 
 const folder = '/store';
 const sessionTimeoutMs = 4_000;
+/** An operator sees so soon that something is missing. */
+const configureMs = 30_000;
 /** A clock that jumps is days ahead: parts of uploads are old then. */
 const jumpFactor = 100_000;
 /** Why a picture may fail: it cannot be decoded, or workers died at it. */
@@ -67,7 +70,16 @@ interface Load {
 
 export const simulatedImageTagging: SimulatedSystem<Load> = {
   name: 'image-tagging',
-  kinds: [...brokerKinds, ...timeKinds, 'lands late', 'cut from registry', 'all machines off', 'disk error', 'disk full'],
+  kinds: [
+    ...brokerKinds,
+    ...outageKinds,
+    ...timeKinds,
+    'lands late',
+    'cut from registry',
+    'all machines off',
+    'disk error',
+    'disk full',
+  ],
   workload: (random) => ({
     servers: random.integer(1, 3),
     workers: random.integer(1, 2),
@@ -87,6 +99,7 @@ export const simulatedImageTagging: SimulatedSystem<Load> = {
     ...{ closeBytes: 1_500, givenUp: 0, unfit: 0, shared: 0, conflicting: 0 },
   },
   faultsForMs: 10_000,
+  // Outages of up to ten minutes are over by then.
   settleMs: 180_000,
   liveness: 'Each upload that is tried again succeeds and is tagged, and servers have no clients then',
   prepare: async (load) => (world) => new Run(world, load).run(),
@@ -172,7 +185,7 @@ class Run {
   }
 
   async run(): Promise<void> {
-    await this.#broker.server.connect().declare(topologyOf(defaultNames));
+    this.#world.start('configurator', (life) => this.#configure(life));
     for (const name of this.#names('svc', this.#load.servers)) this.#world.start(name, (life) => this.#startServer(life));
     for (const name of this.#names('worker', this.#load.workers)) this.#world.start(name, (life) => this.#startWorker(life));
     this.#world.start('registry', (life) => this.#startRegistry(life));
@@ -191,6 +204,14 @@ class Run {
     await this.#world.when(() => this.#isQuiet() && stored.every(knows));
     this.#checkCatalogs();
     for (const left of this.#disk.fake.crashStates(1, this.#world.random)) await this.#checkFolder(left);
+  }
+
+  /** Run again whenever something is missing. */
+  async #configure(life: Life): Promise<void> {
+    const broker = this.#broker.connect(life);
+    const declare = (): void => void broker.declare(topologyOf(defaultNames)).catch((error: unknown) => life.fail(error));
+    declare();
+    life.clock.every(configureMs, declare);
   }
 
   #names(role: string, count: number): string[] {
@@ -234,6 +255,7 @@ class Run {
       },
       faultOf: (error) => (error instanceof Unfit ? unfit : undefined),
     });
+    role.failed.catch((error: unknown) => life.fail(error));
     await role.start();
   }
 
@@ -270,6 +292,7 @@ class Run {
       const client = new SimulatedClient(life, this.#network, this.#load.chunkBytes);
       for (; done < wishes.length; done++) {
         await sleep(life.clock, life.random.pick([0, 0, 500, 3_000]));
+        this.#broker.strikeQueue(defaultNames.queue, life, life.place('upload', 'picture'), '');
         await this.#fulfil(client, wishes[done]!).catch((error: unknown) => this.#broken.reject(error));
       }
       resolve();

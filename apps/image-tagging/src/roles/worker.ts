@@ -4,7 +4,7 @@ import { retry, type Clock, type Logger, type Role } from '@lab/process';
 import type { Upload } from '../domain/catalog.ts';
 import type { GroupCatalog } from '../group-catalog.ts';
 import { extensionOf } from '../pictures/inspect.ts';
-import { decodeJob, resultEvent, type Result, type TagPicture } from '../messages.ts';
+import { decodeJob, encodeJob, resultEvent, type Result, type TagPicture } from '../messages.ts';
 import type { PictureStore } from '../store/picture-store.ts';
 import { queuesOf } from '../topology.ts';
 
@@ -33,22 +33,41 @@ const drainMs = 5_000;
 
 export class WorkerRole implements Role {
   readonly #parts: WorkerParts;
+  readonly failed: Promise<never>;
+  readonly #fail: (reason: unknown) => void;
   #consumer: Consumer | undefined;
   readonly #stopping = new AbortController();
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
+    ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
+    parts.members.failed.catch(this.#fail);
   }
 
   async start(): Promise<void> {
-    const { members, broker, queue, prefetch } = this.#parts;
+    const { members, broker, queue } = this.#parts;
     await broker.declare({ queues: queuesOf(queue) });
     await members.start();
-    this.#consumer = await broker.consume(queue, (delivery) => this.#handle(delivery), { prefetch });
+    await this.#consume();
   }
 
-  get failed(): Promise<never> {
-    return this.#parts.members.failed;
+  async #consume(): Promise<void> {
+    const { broker, queue, prefetch } = this.#parts;
+    this.#consumer = await broker.consume(queue, (delivery) => this.#handle(delivery), { prefetch });
+    this.#consumer.closed.catch((error: unknown) => this.#replace(error).catch(this.#fail));
+  }
+
+  /** The queue is gone, with all jobs: there is another, with those of all pictures that are pending. Each worker may do so, for a picture is tagged once. */
+  async #replace(error: unknown): Promise<void> {
+    const { members, broker, queue, log } = this.#parts;
+    const { pending } = members.catalog;
+    log.warn({ err: error, jobs: pending.length }, 'the queue of jobs is gone: making it again');
+    await broker.declare({ queues: queuesOf(queue) });
+    for (const id of pending) {
+      const keywords = members.catalog.picture(id)?.keywords ?? [];
+      await broker.publish({ routingKey: queue, body: encodeJob({ id, keywords: [...keywords] }) });
+    }
+    await this.#consume();
   }
 
   async stop(): Promise<void> {
