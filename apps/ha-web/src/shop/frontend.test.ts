@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { silentLogger, systemClock } from '@lab/process';
@@ -39,7 +40,7 @@ describe('the page', () => {
   });
 
   it('has no type errors, by what a browser has', { timeout: 300_000 }, async () => {
-    const compiler = join(import.meta.dirname, '../../../../node_modules/typescript/bin/tsc');
+    const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
     await promisify(execFile)(process.execPath, [compiler, '--noEmit', '-p', join(import.meta.dirname, 'page')]);
   });
 });
