@@ -30,12 +30,17 @@ export interface DownloadHeader {
 
 /** For the broker to take a job. */
 const publishMs = 30_000;
+/** After it a job that had nowhere to go is tried again. */
+const owedMs = 5_000;
 
 export class ServerRole implements Role {
   readonly #parts: ServerParts;
   readonly #leader: Leader;
   readonly #presence: Presence;
+  /** By picture, jobs that the exchange led nowhere: the group knows the pictures, and their clients may not come back. */
+  readonly #owed = new Map<string, readonly string[]>();
   #stopListening = (): void => {};
+  #stopOwed = (): void => {};
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
@@ -47,6 +52,7 @@ export class ServerRole implements Role {
     const { members } = this.#parts;
     this.#stopListening = members.onChange(() => this.#onChange());
     this.#leader.start();
+    this.#stopOwed = this.#parts.clock.every(owedMs, () => void this.#publishOwed().catch(() => undefined));
     await members.start();
     this.#onChange();
   }
@@ -57,6 +63,7 @@ export class ServerRole implements Role {
 
   async stop(): Promise<void> {
     this.#presence.stop();
+    this.#stopOwed();
     this.#stopListening();
     const leading = this.#leader.stop();
     await this.#parts.members.stop();
@@ -101,11 +108,18 @@ export class ServerRole implements Role {
     const late = (): Refusal => new Refusal('unavailable', `RabbitMQ did not take the job within ${publishMs / 1000} s`);
     try {
       await inTime(clock, publishMs, publishing, late);
+      this.#owed.delete(id);
     } catch (error) {
       if (!(error instanceof UnroutableError)) throw error;
+      this.#owed.set(id, keywords);
       const what = `exchange "${exchange}" leads nowhere with routing key "${routingKey}": run the configurator`;
       throw new Refusal('unavailable', what, { cause: error });
     }
+  }
+
+  /** The first that leads nowhere again ends it. */
+  async #publishOwed(): Promise<void> {
+    for (const [id, keywords] of this.#owed) await this.#publishJob(id, keywords);
   }
 
   async *download(id: string, original: boolean, offset: number): AsyncGenerator<DownloadAnswer> {
