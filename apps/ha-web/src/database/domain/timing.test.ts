@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Lag, Unchanged } from './timing.ts';
+import type { ServerState } from './next-step.ts';
+import { Lag, Timing, Unchanged } from './timing.ts';
 
 describe('Unchanged', () => {
   it('counts from the last change', () => {
@@ -33,5 +34,19 @@ describe('Lag', () => {
     const lag = new Lag();
     for (let at = 0; at <= 100_000; at += 200) lag.see(at + 1, at);
     expect(lag.ms(0, 100_000)).toBe(100_000);
+  });
+});
+
+describe('Timing', () => {
+  it('forgets a marker that the replica acknowledged before semi-sync was on', () => {
+    const timing = new Timing(0);
+    const server: ServerState = {
+      ...{ bootId: 'boot-1', empty: false, epoch: 1, writable: true, semiSync: true, replicaBootId: 'boot-2' },
+      ...{ waiting: 0, acknowledged: 1, position: 1, replication: undefined },
+    };
+    timing.confirm('boot-2');
+    expect(timing.measure(server, undefined, 1).confirmed).toBe('boot-2');
+    expect(timing.measure({ ...server, semiSync: false }, undefined, 2).confirmed).toBeUndefined();
+    expect(timing.measure(server, undefined, 3).confirmed).toBeUndefined();
   });
 });
