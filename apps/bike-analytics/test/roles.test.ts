@@ -3,25 +3,31 @@ import { makeMemoryServer, TopologyError } from '@lab/middleware';
 import { silentLogger, type Role } from '@lab/process';
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
+import { encode } from '../src/messages.ts';
+import { queueOf } from '../src/topology.ts';
 import { roles, wire } from '../src/wiring.ts';
 import { config } from './simulated-system.ts';
 
 let instances = 0;
 
-/** A system of its own, in which roles can be made; `queues` are those that they consume. */
+/** A system of its own, in which roles can be made; `queues` are those that they consume, `handled` those of each delivery. */
 function makeSystem() {
   const server = makeMemoryServer();
   const clock = new FakeClock();
   const queues: string[] = [];
+  const handled: string[] = [];
   const make = (name: string): Role => {
     const broker = server.connect();
     const consume = broker.consume.bind(broker);
-    broker.consume = (queue, ...rest) => (queues.push(queue), consume(queue, ...rest));
+    broker.consume = (queue, handler, options) => {
+      queues.push(queue);
+      return consume(queue, (delivery) => (handled.push(queue), handler(delivery)), options);
+    };
     const listen = async (): Promise<{ close(): Promise<void> }> => ({ close: async () => undefined });
     const newInstance = (): string => `instance-${++instances}`;
     return wire(name, { clock, log: silentLogger, broker, countRows: () => undefined, newInstance, listen }, config);
   };
-  return { server, clock, queues, make };
+  return { server, clock, queues, handled, make };
 }
 
 const names = [...roles.keys()];
@@ -61,4 +67,17 @@ describe('a role whose queue is gone', () => {
       await role.stop();
     }
   });
+});
+
+it('a solver holds the part of a shard until it has all', async () => {
+  const { server, handled, make } = makeSystem();
+  await make('solver-1').start();
+  const queue = queueOf.solver(1);
+  for (const digit of [1, 2, 3]) {
+    const session = `0000000${digit}-0000-4000-8000-000000000000`;
+    const body = encode({ kind: 'partial', session, shards: 2, query: 1, shard: 0 }, Buffer.from('{}'));
+    await server.connect().publish({ routingKey: queue, body });
+    await eventually(() => handled.length === digit, { intervalMs: 1 });
+  }
+  expect(server.depth(queue)).toBe(3);
 });
