@@ -45,7 +45,7 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
       return server?.port ?? 0;
     },
     async start() {
-      const store = await opened(settings.store);
+      const store = await opened(settings.store, parts.log);
       stack.defer(() => store.close());
       for (const name of names) {
         const broker = await connect();
@@ -86,9 +86,9 @@ export function readMaster(file: string): Key {
   throw new ExitError(`${file} has the key of ${key.identity}; the server and requesters need the master key`, exitCodes.usage);
 }
 
-async function opened(directory: string): Promise<BackupStore> {
+async function opened(directory: string, log: Logger): Promise<BackupStore> {
   try {
-    return await openStore(directory);
+    return await openStore(directory, { onDamage: (what) => log.error({ what }, 'damage found') });
   } catch (error) {
     throw pathError(error, 'the store cannot be opened: ');
   }

@@ -65,8 +65,8 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
   ],
   [
     'server',
-    (host, instance, _, join) => {
-      const role = new ServerRole({ ...host, instance, join });
+    (host, instance, { sweepInterval }, join) => {
+      const role = new ServerRole({ ...host, instance, join, sweepIntervalMs: sweepInterval });
       host.measure?.(
         'backup_damaged_versions',
         'Versions of a path that cannot be restored whole; of a path without this, none',

@@ -42,6 +42,7 @@ const nothing = (marks: ReadonlySet<string>): Known => ({
 export class BlobIndex {
   readonly #disk: Disk;
   readonly #packs: string;
+  readonly #onDamage: (what: string) => void;
   readonly #damaged: string;
   readonly #sweptFile: string;
   #known = nothing(new Set());
@@ -62,8 +63,9 @@ export class BlobIndex {
   /** One that has not begun: who asks for one now is served by it. */
   #nextRefresh: Promise<void> | undefined;
 
-  constructor(directory: string, disk: Disk) {
+  constructor(directory: string, disk: Disk, onDamage: (what: string) => void) {
     this.#disk = disk;
+    this.#onDamage = onDamage;
     this.#packs = join(directory, 'packs');
     this.#damaged = join(directory, 'damaged');
     this.#sweptFile = join(directory, 'swept');
@@ -123,6 +125,7 @@ export class BlobIndex {
 
   /** Remembers that this copy is damaged, for all processes and until it is gone. Another copy is found at the next refresh. */
   async mark(pack: string, hash: string): Promise<void> {
+    if (!this.isMarked(pack, hash)) this.#onDamage(`blob ${hash} in packs/${pack}.pack is damaged, or gone`);
     await this.#writeMark(`${pack}-${hash}`);
     if (this.packOf(hash) === pack) this.#known.placeOf.delete(hash);
     this.changes++;

@@ -45,6 +45,31 @@ export interface Stat {
   mtimeMs: number;
 }
 
+/** A bad sector, or a damaged file system. */
+export const unreadableCodes: readonly string[] = ['EIO', 'EBADMSG', 'EUCLEAN'];
+
+/** The same disk; `onUnreadable` hears of every call that fails for what is there cannot be read. */
+export function watched(disk: Disk, onUnreadable: (what: string) => void): Disk {
+  const watch = <T extends object>(target: T, place?: string): T =>
+    new Proxy(target, {
+      get(_, name) {
+        const call: unknown = target[name as keyof T];
+        if (typeof call !== 'function') return call;
+        return async (...args: unknown[]) => {
+          try {
+            const result: unknown = await call.apply(target, args);
+            return name === 'open' ? watch(result as object, String(args[0])) : result;
+          } catch (error) {
+            const { code = '' } = error as NodeJS.ErrnoException;
+            if (unreadableCodes.includes(code)) onUnreadable(`${code}: ${String(name)} ${place ?? String(args[0])}`);
+            throw error;
+          }
+        };
+      },
+    });
+  return watch(disk);
+}
+
 /** The same disk to read from: what would change it rejects with `EROFS`, as on a file system that is mounted so. */
 export function readOnly(disk: Disk): Disk {
   const refuse = async (path: string): Promise<never> => {

@@ -4,7 +4,7 @@
  */
 import { hash as digest, randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { systemDisk, type Disk, type DiskFile } from './disk.ts';
+import { systemDisk, unreadableCodes, type Disk, type DiskFile } from './disk.ts';
 
 /** Makes durable what was written to a file, or which names a folder has. */
 export async function sync(path: string, disk: Disk = systemDisk): Promise<void> {
@@ -80,8 +80,7 @@ export async function createOnce(path: string, text: string, disk: Disk = system
 }
 
 /** The disk cannot do it: a bad sector, a damaged file system; one that is full, or may only be read. */
-export const isDiskTrouble = (error: unknown): boolean =>
-  hasCode(error, 'EIO', 'EBADMSG', 'EUCLEAN', 'ENOSPC', 'EDQUOT', 'EROFS');
+export const isDiskTrouble = (error: unknown): boolean => hasCode(error, ...unreadableCodes, 'ENOSPC', 'EDQUOT', 'EROFS');
 
 /** What a call gives, or `otherwise` where the disk cannot do it: for what can wait, or is not needed to read. */
 export async function unlessTrouble<T, O>(call: Promise<T>, otherwise: O): Promise<T | O> {

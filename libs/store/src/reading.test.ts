@@ -15,6 +15,7 @@ import {
   onlyVersion,
   openReadOnly,
   openStore,
+  options,
   ownStores,
   readBack,
   versionsIn,
@@ -24,7 +25,7 @@ import { encodeBundle } from './bundle.ts';
 import { readOnly, type Disk } from './disk.ts';
 import { scrub, sweep } from './housekeeping.ts';
 import { ownRecord } from './record.ts';
-import { isLost, MissingBlobsError, type Store, type Stored, type Version } from './store.ts';
+import { isLost, MissingBlobsError, Store, type Stored, type Version } from './store.ts';
 
 const { folder, open } = ownStores();
 
@@ -147,6 +148,15 @@ describe('what cannot be read', () => {
     for (const store of [reader, other]) expect((await store.missingOf(version)).length).toBeGreaterThan(0);
   });
 
+  it('is told, by its place and by what it costs', async () => {
+    const disk = await spoilt((packs) => packs[0]!, [100]);
+    const heard: string[] = [];
+    const store = await Store.open<Version>('/store', { ...options, disk, onDamage: (what) => heard.push(what) });
+    await scrub(store, undefined);
+    expect(heard).toContainEqual(expect.stringMatching(/^EIO: read \/store\/packs\/\w+\.pack$/));
+    expect(heard).toContainEqual(expect.stringMatching(/^blob \w+ in packs\/\w+\.pack is damaged, or gone$/));
+  });
+
   it('once, and can be the next time, is whole again after a scrub', async () => {
     const disk = await spoilt((packs) => packs[0]!);
     const store = await openStore('/store', disk);
@@ -163,6 +173,13 @@ describe('what cannot be read', () => {
 });
 
 describe('a pack that is gone', () => {
+  it('is not meant where a version is younger than the last look at the packs', async () => {
+    const store = await open();
+    const beside = await open(store.directory);
+    await backUp(beside, name, files);
+    expect(await store.missingOf(await onlyVersion(store))).toEqual([]);
+  });
+
   it.each([['.pack'], ['.pack', '.index']])('is known at once with %j, and at the next start', async (...kinds) => {
     const directory = folder();
     const store = await open(directory);

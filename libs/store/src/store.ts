@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
-import { readOnly, systemDisk, type Disk } from './disk.ts';
+import { readOnly, systemDisk, watched, type Disk } from './disk.ts';
 import {
   isDiskTrouble,
   isDone,
@@ -76,6 +76,8 @@ export interface StoreOptions {
   disk?: Disk;
   /** Nothing is written, not even a lock: what was found damaged is known to this process only. Default false. */
   readOnly?: boolean;
+  /** Hears, in words, of what cannot be read, and of each copy of a blob that is found damaged. Default: nobody does. */
+  onDamage?: (what: string) => void;
   /** For the wait for a lock. Default: the host's. */
   clock?: Clock;
   /** UUIDs, for the names of packs and folders: never the same twice, over all processes. Default: random ones. */
@@ -132,12 +134,12 @@ export class Store<V extends Version> {
 
   private constructor(directory: string, options: StoreOptions) {
     this.directory = directory;
-    const { disk = systemDisk } = options;
-    this.disk = options.readOnly === true ? readOnly(disk) : disk;
+    const { disk = systemDisk, onDamage = () => {} } = options;
+    this.disk = watched(options.readOnly === true ? readOnly(disk) : disk, onDamage);
     this.clock = options.clock ?? systemClock;
     this.#options = options;
     this.#versions = join(directory, 'versions');
-    this.index = new BlobIndex(directory, this.disk);
+    this.index = new BlobIndex(directory, this.disk, onDamage);
     const onSealed: OnSealed = (pack, bundles) => this.index.add(pack, bundles);
     this.writer = new PackWriter(directory, this.disk, onSealed, options.newId);
     this.mutex = new Mutex(this.disk, join(directory, 'lock'), this.clock);

@@ -33,7 +33,7 @@ export async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> 
   for await (const piece of pieces) parts.push(piece);
   return Buffer.concat(parts);
 }
-const options: StoreOptions = {
+export const options: StoreOptions = {
   kind: 'some small files',
   async *hashesIn(manifest) {
     for (const [, hashes] of parse(await whole(manifest))) yield* hashes;

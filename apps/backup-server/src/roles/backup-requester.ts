@@ -63,11 +63,7 @@ export class BackupRequesterRole implements Role {
     const { store, log } = this.#parts;
     if (head.kind === 'due') return this.#backUp(head);
     if (head.kind === 'drill') return this.#drill(head);
-    if (head.kind === 'sweep') {
-      const swept = await sweep(store, { nowMs: this.#parts.nowMs(), graceMs: head.graceMs });
-      if (swept.packs > 0) log.info(swept, 'packs removed or written anew');
-      return;
-    }
+    if (head.kind === 'sweep') return this.#sweep(head.graceMs);
     const { bytes, findings } = await scrub(store, head.slice);
     for (const finding of findings) log.error(finding, 'damage found');
     log.debug({ slice: head.slice, bytes }, 'scrubbed');
@@ -82,6 +78,13 @@ export class BackupRequesterRole implements Role {
     const elapsedMs = Math.round(clock.nowMs() - begunMs);
     const drilled: Head<'drilled'> = { kind: 'drilled', node, path, version: found?.version, problem, elapsedMs };
     await broker.publish({ routingKey: queueOf.outcomes, body: encode(drilled) });
+  }
+
+  async #sweep(graceMs: number): Promise<void> {
+    const { log, nowMs, store } = this.#parts;
+    const { unknown, ...swept } = await sweep(store, { nowMs: nowMs(), graceMs });
+    if (swept.packs > 0) log.info(swept, 'packs removed or written anew');
+    if (unknown.length > 0) log.error({ unknown }, 'nobody knows what these versions need: nothing older is removed');
   }
 
   async #backUp(due: Head<'due'>): Promise<void> {
@@ -123,6 +126,9 @@ export class BackupRequesterRole implements Role {
       await store.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
       await endTransfer?.();
     }
+    // Room is needed at once: also what was interrupted goes, unless it is under way.
+    if (/\b(ENOSPC|EDQUOT)\b/.test(outcome.reason ?? ''))
+      await this.#sweep(0).catch((error: unknown) => log.error({ err: error }, 'no room could be made'));
     log[outcome.result === 'failed' ? 'warn' : 'info']({ node, path, ...outcome }, 'backup ended');
     await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });
   }

@@ -12,7 +12,7 @@ const taskOf = (path: string) => ({ ...{ node: 'a', address: 'a:1', path, every:
 const sliceMs = 60_000;
 
 /** A nodes manager on a record, an admin's side of its queues, and what it has published as due. */
-async function begin(tasks: SavedRegistry['tasks']) {
+async function begin(tasks: SavedRegistry['tasks'], sweepIntervalMs = 1e9) {
   const clock = new FakeClock();
   const server = makeMemoryServer({ clock });
   const [broker, admin] = [server.connect(), server.connect()];
@@ -47,9 +47,10 @@ async function begin(tasks: SavedRegistry['tasks']) {
     ...host,
     hasVersions: async () => false,
     scrubCycleMs: 256 * sliceMs,
-    sweepIntervalMs: 1e9,
+    sweepIntervalMs,
   });
-  const outcome = (head: Head<'drilled'>): Promise<void> => admin.publish({ routingKey: queueOf.outcomes, body: encode(head) });
+  const outcome = (head: Head<'drilled' | 'ended'>): Promise<void> =>
+    admin.publish({ routingKey: queueOf.outcomes, body: encode(head) });
   return { broker, clock, command, outcome, state, role };
 }
 
@@ -96,6 +97,42 @@ it('what was due in years, by a clock that was once ahead, is due within its int
   expect(state.saved.tasks).toMatchObject([{ dueMs: 3_600_000 }]);
 });
 
+it('has the store swept at the start, after an attempt that failed, and after a path was unregistered', async () => {
+  const { broker, clock, command, outcome, role } = await begin([taskOf('one')], 0);
+  let sweeps = 0;
+  let isFailing = false;
+  await broker.consume(
+    queueOf.due,
+    async ({ body }) => {
+      const { head } = decode(body, 'due', 'drill', 'scrub', 'sweep');
+      if (head.kind === 'sweep') sweeps++;
+      if (head.kind !== 'due' || !isFailing) return;
+      const { attempt, node, path } = head;
+      const nothing = { files: 0, bytes: 0, sentBytes: 0, storedBytes: 0, elapsedMs: 0 };
+      await outcome({ kind: 'ended', attempt, node, path, outcome: { result: 'failed', ...nothing } });
+    },
+    { prefetch: 1 },
+  );
+  const untilSwept = async (): Promise<void> => {
+    const before = sweeps;
+    for (let ticks = 0; sweeps === before; ticks++) {
+      expect(ticks).toBeLessThan(100);
+      await clock.advanceAsync(1_000);
+    }
+  };
+  await role.start();
+  await untilSwept();
+  await clock.advanceAsync(10_000);
+  expect(sweeps).toBe(1);
+  isFailing = true;
+  expect(await command({ kind: 'register', node: 'a', address: 'a:1', path: 'two', every: '1h' })).toBeUndefined();
+  await untilSwept();
+  isFailing = false;
+  await command({ kind: 'unregister', node: 'a', path: 'two', forget: true });
+  await untilSwept();
+  await role.stop();
+});
+
 it('has a version of each path restored into nothing, the one whose turn was longest ago first', async () => {
   const { broker, clock, outcome, role } = await begin([
     { ...taskOf('one'), dueMs: 1e12 },
@@ -105,7 +142,7 @@ it('has a version of each path restored into nothing, the one whose turn was lon
   await broker.consume(
     queueOf.due,
     async ({ body }) => {
-      const { head } = decode(body, 'due', 'drill', 'scrub');
+      const { head } = decode(body, 'due', 'drill', 'scrub', 'sweep');
       if (head.kind !== 'drill') return;
       const { node, path } = head;
       drills.push(path);

@@ -86,7 +86,8 @@ export class NodesManagerRole implements Role {
   readonly #ready = Promise.withResolvers<void>();
   #registry: Registry = new Map();
   #scrub = { slice: 0, dueMs: 0 };
-  #sweepDueMs = Infinity;
+  /** At the start at once: whoever was here before may have left something. */
+  #sweepDueMs = -Infinity;
   /** By the clock that nobody sets. */
   #drillDueMs = 0;
   /** As it was seen last; before that, it may have gone back. */
@@ -207,6 +208,7 @@ export class NodesManagerRole implements Role {
     if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "status" shows what is`);
     if (command.kind === 'unregister') {
       await this.#save((registry) => unregister(registry, named));
+      this.#sweepSoon(nowMs);
       return named;
     }
     this.#registry = makeDue(this.#registry, named, nowMs);
@@ -232,8 +234,11 @@ export class NodesManagerRole implements Role {
       return;
     }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, now, (task) => this.#next(task, now.dayMs));
-    if (head.outcome.result === 'version' || head.outcome.removed)
-      this.#sweepDueMs = Math.min(this.#sweepDueMs, now.dayMs + this.#parts.sweepIntervalMs);
+    if (head.outcome.result !== 'unchanged' || head.outcome.removed) this.#sweepSoon(now.dayMs);
+  }
+
+  #sweepSoon(nowMs: number): void {
+    this.#sweepDueMs = Math.min(this.#sweepDueMs, nowMs + this.#parts.sweepIntervalMs);
   }
 
   /** An interval counts from when the last backup was due: backups keep their times, and what was missed is not made up for. */

@@ -29,6 +29,8 @@ export interface ServerParts {
   clock: Clock;
   log: Logger;
   instance: string;
+  /** No sweep takes what is younger: an interrupted backup finds there what it had sent. */
+  sweepIntervalMs: number;
   /** Declares the system's topology, and hears orders. */
   join: () => Promise<void>;
   newId: () => string;
@@ -110,7 +112,7 @@ export class ServerRole implements Role {
     await this.#replies?.stop();
   }
 
-  #serve(channel: Channel): Promise<void> {
+  async #serve(channel: Channel): Promise<void> {
     const { log } = this.#parts;
     const reading = new StoreCommands(this.#parts, channel);
     const obey = async (message: Message<CommandKind | StoreCommandKind>): Promise<void> => {
@@ -119,7 +121,7 @@ export class ServerRole implements Role {
       if (isStoreCommand(kind)) return reading.obey(message);
       await sendAnswer(channel, await this.#obey(message.head as Head<CommandKind>));
     };
-    return serveCommands(channel, [...commands, ...storeCommands], obey, log);
+    await serveCommands(channel, [...commands, ...storeCommands], obey, log).finally(() => reading.close());
   }
 
   async #obey(command: Head<CommandKind>): Promise<unknown> {
@@ -185,6 +187,7 @@ export class ServerRole implements Role {
       return key;
     });
     const forgotten = command.forget ? await this.#parts.store.forget(nameOf(key)) : 0;
+    if (forgotten > 0) this.#sweep();
     return { ...(answer as Key), forgotten };
   }
 
@@ -192,7 +195,16 @@ export class ServerRole implements Role {
     const { store } = this.#parts;
     const { name, version } = await findVersion(store, command);
     await store.forget(name, () => [version]);
+    this.#sweep();
     return { ...keyOf(name), version };
+  }
+
+  /** What was forgotten makes room at once; nobody waits for it. */
+  #sweep(): void {
+    const { broker, log, sweepIntervalMs } = this.#parts;
+    const body = encode({ kind: 'sweep', graceMs: sweepIntervalMs });
+    const published = this.#joined.promise.then(() => broker.publish({ routingKey: queueOf.due, body }));
+    published.catch((error: unknown) => log.warn({ err: error }, 'nobody sweeps'));
   }
 
   /** Costs nothing that grows with the versions: which are damaged is known, or found out within a moment, or later. */

@@ -71,10 +71,18 @@ export class StoreCommands {
   readonly #channel: Channel;
   /** What was fetched last: content is asked for of it. */
   #fetched: Version | undefined;
+  #endReading = async (): Promise<void> => {};
 
   constructor(parts: StoreCommandsParts, channel: Channel) {
     this.#parts = parts;
     this.#channel = channel;
+  }
+
+  /** No more content is asked for: what retention has removed meanwhile may go. */
+  async close(): Promise<void> {
+    const end = this.#endReading;
+    this.#endReading = async () => {};
+    await end();
   }
 
   async obey({ head, body }: Message<StoreCommandKind>): Promise<void> {
@@ -115,6 +123,8 @@ export class StoreCommands {
     const missing = new Set(await store.missingOf(version));
     if (version.manifest.some((hash) => missing.has(hash)))
       throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
+    await this.close();
+    this.#endReading = await store.beginReading(version);
     this.#fetched = version;
     await this.#channel.send({ kind: 'version' }, packJson(version));
     const damaged: number[] = [];
