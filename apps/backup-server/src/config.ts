@@ -17,6 +17,9 @@ const storeSettings = {
   sweepInterval: duration({ min: 1_000 })
     .prefault('10m')
     .describe('how long after new versions packs are looked through for what no version needs; what is younger stays'),
+  nodeQuota: wholeNumber(1, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('bytes of the store that the versions of each node may take; without it, any'),
 };
 
 export const standaloneConfig = z.object({

@@ -14,7 +14,7 @@ import { NodeRole } from './roles/node.ts';
 import { FileCache } from './tree/file-cache.ts';
 import { PathError, Tree } from './tree/tree.ts';
 import { openStore, type BackupStore } from './versions.ts';
-import { wire, type Host, type StoreTimes } from './wiring.ts';
+import { wire, type Host, type StoreSettings } from './wiring.ts';
 
 /** A server's connections, of admins or requesters: each may hold a few megabytes. */
 const connectionsMax = 50;
@@ -22,7 +22,7 @@ const connectionsMax = 50;
 const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.message }, 'connection refused');
 
 interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'>, Pick<Host, 'measure'> {
-  settings: StoreTimes & { store: string; listen: string };
+  settings: StoreSettings & { store: string; listen: string };
   master: Key;
   connect: () => Promise<Broker>;
   end: () => void;

@@ -37,16 +37,17 @@ export interface Measured extends Key {
   value: number;
 }
 
-export interface StoreTimes {
+export interface StoreSettings {
   scrubCycle: number;
   sweepInterval: number;
+  nodeQuota?: number | undefined;
 }
 
-type Make = (host: Host, instance: string, times: StoreTimes, join: () => Promise<void>) => Role;
+type Make = (host: Host, instance: string, settings: StoreSettings, join: () => Promise<void>) => Role;
 
 /** Every role that works on the store, in the order to start them: whoever takes work, before whoever gives it. */
 export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
-  ['backup-requester', (host) => new BackupRequesterRole(host)],
+  ['backup-requester', (host, _, { nodeQuota }) => new BackupRequesterRole({ ...host, nodeQuota })],
   [
     'nodes-manager',
     (host, _, { scrubCycle, sweepInterval }) => {
@@ -78,7 +79,7 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
 ]);
 
 /** A role that declares the system's topology before it starts, the server while it serves, and ends its process when it is told to. */
-export function wire(name: string, host: Host, times: StoreTimes): Role {
+export function wire(name: string, host: Host, settings: StoreSettings): Role {
   const make = roles.get(name);
   if (make === undefined) throw new RangeError(`no role is called "${name}"; there are ${[...roles.keys()].join(', ')}`);
   const instance = host.newId();
@@ -91,7 +92,7 @@ export function wire(name: string, host: Host, times: StoreTimes): Role {
     });
     orders.closed.catch(fail);
   };
-  const role = make(host, instance, times, join);
+  const role = make(host, instance, settings, join);
   return {
     async start() {
       if (!(role instanceof ServerRole)) await join();

@@ -45,6 +45,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (false) throw',
   },
   {
+    rule: 'lets a node get past its quota by trying again',
+    file: 'src/transfer/quota.ts',
+    right: '(await versions) + this.#sum((each) => each.node === node)',
+    wrong: 'await versions',
+  },
+  {
     rule: 'asks a damaged version whether anything has changed',
     file: requester,
     right: '(await store.missingOf(version)).length === 0;',

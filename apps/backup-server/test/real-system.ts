@@ -27,14 +27,17 @@ export class RealSystem implements AsyncDisposable {
   /** What `/metrics` shows. */
   registry = new Registry();
   readonly #listen: string;
-  readonly #node: string;
+  /** Where the node listens. */
+  readonly node: string;
+  /** `--node-quota`, from the next start on. */
+  nodeQuota: number | undefined;
   #roles: Role | undefined;
   #nodeRole: Role | undefined;
 
   private constructor(folder: string, listen: string, node: string) {
     this.folder = folder;
     this.#listen = listen;
-    this.#node = node;
+    this.node = node;
   }
 
   /** `papers` has the file `one` and is registered, and has its first version. */
@@ -64,14 +67,14 @@ export class RealSystem implements AsyncDisposable {
   }
 
   async startNode(): Promise<void> {
-    const settings = { name: 'desk', listen: this.#node, root: join(this.folder, 'root'), cache: join(this.folder, 'cache') };
+    const settings = { name: 'desk', listen: this.node, root: join(this.folder, 'root'), cache: join(this.folder, 'cache') };
     this.#nodeRole = makeNode(settings, makeKey(master, 'node-desk'), { log: silentLogger, clock: systemClock });
     await this.#nodeRole.start();
   }
 
   async startServer(): Promise<void> {
     const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
-    const settings = { store: this.store, listen: this.#listen, scrubCycle: 1e9, sweepInterval: 1e9 };
+    const settings = { store: this.store, listen: this.#listen, scrubCycle: 1e9, sweepInterval: 1e9, nodeQuota: this.nodeQuota };
     const connect = (): Promise<Broker> => Promise.resolve(this.memory.connect());
     this.#roles = makeRoles(['backup-requester', 'nodes-manager', 'server'], {
       ...host,
@@ -104,7 +107,7 @@ export class RealSystem implements AsyncDisposable {
 
   register(...settings: readonly string[]): Promise<unknown> {
     const every = settings.includes('--every') ? [] : ['--every', '1h'];
-    return this.admin('register', ...tree, '--address', this.#node, ...every, ...settings);
+    return this.admin('register', ...tree, '--address', this.node, ...every, ...settings);
   }
 
   backUp(): Promise<unknown> {

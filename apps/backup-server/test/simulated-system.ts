@@ -35,7 +35,7 @@ import { NodeRole } from '../src/roles/node.ts';
 import type { StatusResult } from '../src/roles/server.ts';
 import type { ListedVersion, VerifyResult } from '../src/roles/store-commands.ts';
 import { openStore, type Key } from '../src/versions.ts';
-import { wire, type StoreTimes } from '../src/wiring.ts';
+import { wire, type StoreSettings } from '../src/wiring.ts';
 import { lieTo, lies } from './lying-node.ts';
 import { contentsOf, SimulatedFolder, SimulatedTree } from './simulated-folders.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
@@ -161,7 +161,7 @@ class Run {
     const connection = this.#broker.connect(life);
     const tell = (broken: PromiseBroken): void => this.#broken.reject(broken);
     const broker = role === 'backup-requester' ? watchedBroker(connection, tell) : connection;
-    const times: StoreTimes = { scrubCycle: this.#load.scrubs === 1 ? 256 * tickMs : 1e9, sweepInterval: this.#load.sweepMs };
+    const times: StoreSettings = { scrubCycle: this.#load.scrubs === 1 ? 256 * tickMs : 1e9, sweepInterval: this.#load.sweepMs };
     // Whether it ends with an error or without, it is started again.
     const end = (): void =>
       void started.stop().then(

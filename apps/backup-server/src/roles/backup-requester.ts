@@ -13,6 +13,7 @@ import { surplus } from '../domain/retention.ts';
 import { decode, encode, reasonLength, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
 import { drill } from '../transfer/drill.ts';
+import { NodeQuota, type Taking } from '../transfer/quota.ts';
 import { hashesIn, Receiving, type Progress, type ReceivedTree } from '../transfer/receiving.ts';
 import { nameOf, type BackupStore, type Note, type Version } from '../versions.ts';
 
@@ -25,6 +26,8 @@ export interface BackupRequesterParts {
   nowMs: () => number;
   /** Connects to a node; rejects where none answers, or another one does. */
   connect: (registration: Registration) => Promise<Channel>;
+  /** Bytes of the store that a node may take; any, without it. */
+  nodeQuota?: number | undefined;
   /** A consumer is lost for good. */
   fail: (reason: unknown) => void;
 }
@@ -36,11 +39,13 @@ const progressMs = 1_000;
 export class BackupRequesterRole implements Role {
   readonly #parts: BackupRequesterParts;
   readonly #channels = new Set<Channel>();
+  readonly #quota: NodeQuota;
   #consumer: Consumer | undefined;
   #stopping = false;
 
   constructor(parts: BackupRequesterParts) {
     this.#parts = parts;
+    this.#quota = new NodeQuota(parts.store, parts.nodeQuota ?? Infinity);
   }
 
   async start(): Promise<void> {
@@ -105,10 +110,11 @@ export class BackupRequesterRole implements Role {
     report();
     const stopReports = clock.every(progressMs, report);
     let endTransfer: (() => Promise<void>) | undefined;
+    const taking = this.#quota.begin(due);
     let outcome: Outcome;
     try {
       endTransfer = await store.beginTransfer();
-      outcome = await this.#attempt(due, progress, () => clock.nowMs() - begunMs, tooLong.signal);
+      outcome = await this.#attempt(due, progress, taking, () => clock.nowMs() - begunMs, tooLong.signal);
       outcome.removed = await this.#retain(due);
     } catch (error) {
       if (this.#stopping) throw error;
@@ -124,6 +130,7 @@ export class BackupRequesterRole implements Role {
       stopReports();
       // What was received before it failed is there for the next attempt, whichever requester makes it.
       await store.flush().catch((error: unknown) => log.error({ err: error }, 'what was received could not be kept'));
+      taking[Symbol.dispose]();
       await endTransfer?.();
     }
     // Room is needed at once: also what was interrupted goes, unless it is under way.
@@ -133,7 +140,13 @@ export class BackupRequesterRole implements Role {
     await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });
   }
 
-  async #attempt(due: Head<'due'>, progress: Progress, elapsedMs: () => number, tooLong: AbortSignal): Promise<Outcome> {
+  async #attempt(
+    due: Head<'due'>,
+    progress: Progress,
+    taking: Taking,
+    elapsedMs: () => number,
+    tooLong: AbortSignal,
+  ): Promise<Outcome> {
     const { store } = this.#parts;
     await store.takeOver();
     const { number, version } = await store.newest(nameOf(due));
@@ -145,7 +158,7 @@ export class BackupRequesterRole implements Role {
     try {
       const { path, exclude, oneFileSystem } = due;
       await channel.send({ kind: 'backup', path, exclude, oneFileSystem, ...(whole && { checksum: version.checksum }) });
-      const tree = await new Receiving(channel, store, progress, whole).run();
+      const tree = await new Receiving(channel, store, { progress, taking, mayBeUnchanged: whole }).run();
       if (tree === undefined)
         return { result: 'unchanged', version: number, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
       const outcome = await this.#store(due, tree, number, { version, whole });
@@ -192,7 +205,11 @@ export class BackupRequesterRole implements Role {
       await store.flush();
       await store.refresh();
       // A manifest whose times have changed since is another one: then what is damaged stays so, and a new version is whole.
-      if ((await store.missingOf(same)).length === 0) return { result: 'healed', version: base, storedBytes, ...reason };
+      if ((await store.missingOf(same)).length === 0) {
+        // It counts what it needs already.
+        this.#quota.settle(due);
+        return { result: 'healed', version: base, storedBytes, ...reason };
+      }
     }
     const record = {
       name: nameOf(due),
@@ -201,11 +218,12 @@ export class BackupRequesterRole implements Role {
       createdMs: this.#parts.nowMs(),
       checksum,
       ...totals,
-      storedBytes,
+      storedBytes: await this.#quota.ofVersion(due),
       manifest,
       notes,
     };
     const version = await store.commit(record, { base, hashes: hashesIn(needs) });
+    this.#quota.settle(due);
     return { result: 'version', version, storedBytes, ...reason };
   }
 }

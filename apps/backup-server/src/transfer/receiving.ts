@@ -5,6 +5,7 @@ import type { Channel } from '../channel/channel.ts';
 import { chunksOf, count, ManifestReader, type Chunk, type Totals } from '../domain/manifest.ts';
 import { notesSchema, packOffer, TreeChecksum, unpackJson, unpackOffer, unpackPiece, type Head } from '../messages.ts';
 import type { BackupStore, Note } from '../versions.ts';
+import type { Taking } from './quota.ts';
 
 export interface Progress extends Totals {
   sentBytes: number;
@@ -35,6 +36,7 @@ export class Receiving {
   readonly #channel: Channel;
   readonly #store: BackupStore;
   readonly #progress: Progress;
+  readonly #taking: Taking;
   readonly #mayBeUnchanged: boolean;
   /** Blobs that were asked for and have not come, and the sizes that the node gave them. */
   readonly #asked = new Map<string, number>();
@@ -46,12 +48,18 @@ export class Receiving {
   readonly #needs: Buffer[] = [];
   #failure: Error | undefined;
   #storedBytes = 0;
+  #keepingBytes = 0;
 
   /** A node that was given no checksum cannot know that nothing has changed. */
-  constructor(channel: Channel, store: BackupStore, progress: Progress, mayBeUnchanged: boolean) {
+  constructor(
+    channel: Channel,
+    store: BackupStore,
+    { progress, taking, mayBeUnchanged }: { progress: Progress; taking: Taking; mayBeUnchanged: boolean },
+  ) {
     this.#channel = channel;
     this.#store = store;
     this.#progress = progress;
+    this.#taking = taking;
     this.#mayBeUnchanged = mayBeUnchanged;
     this.#manifest = store.writeManifest();
   }
@@ -68,7 +76,7 @@ export class Receiving {
       }
       if (head.kind === 'working') Object.assign(this.#progress, { files: head.files, bytes: head.bytes });
       else if (head.kind === 'offer') await this.#answer(body);
-      else if (head.kind === 'bundle') this.#keep(body);
+      else if (head.kind === 'bundle') await this.#keep(body);
       else if (head.kind === 'manifest') await this.#list(unpackPiece(body));
       else return this.#finish(body, head);
     }
@@ -85,18 +93,22 @@ export class Receiving {
     await this.#channel.send({ kind: 'want' }, wanted);
   }
 
-  /** Not waited for: the next bundle is checked while this one is written. The node has few under way. */
-  #keep(bundle: Buffer): void {
+  /** That it is written is not waited for: the next bundle is checked while this one is written. The node has few under way. */
+  async #keep(bundle: Buffer): Promise<void> {
     const { header } = decodeBundle(bundle);
     for (const blob of header.blobs) {
       if (this.#asked.get(blob.hash) !== blob.bytes)
         throw new Error('the node sent a blob that nobody asked for, or one of another size than it had said');
       this.#asked.delete(blob.hash);
     }
+    await this.#taking.fits(this.#keepingBytes + bundle.length);
+    this.#keepingBytes += bundle.length;
     const bytes = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
     this.#progress.sentBytes += bytes;
     const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
       this.#storedBytes += storedBytes;
+      this.#keepingBytes -= bundle.length;
+      this.#taking.stored(storedBytes, header.blobs.at(-1)!.hash);
       await this.#channel.send({ kind: 'kept', bytes });
     });
     this.#keeping.add(keeping);
@@ -131,6 +143,7 @@ export class Receiving {
       if (stored !== size) throw new Error(`the node's manifest gives blob ${hash} another size than it has: ${size}`);
     }
     const { hashes: manifest, storedBytes } = await this.#manifest.end();
+    if (storedBytes > 0) this.#taking.stored(storedBytes, manifest.at(-1)!);
     const more = leftOut > 0 ? [{ path: '', note: `and ${leftOut} notes more` }] : [];
     return {
       totals: this.#totals,
