@@ -1,14 +1,18 @@
 /** What the simulation leaves out: TLS, files, and the admin's commands. */
+import { randomUUID } from 'node:crypto';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QueueLockedError } from '@lab/middleware';
-import { exitCodes, silentLogger, systemClock } from '@lab/process';
+import { exitCodes, silentLogger, splitAddress, systemClock } from '@lab/process';
+import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { makeKey, writeKey } from '../src/channel/keys.ts';
+import { connectChannel } from '../src/channel/channel.ts';
+import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeNode } from '../src/hosts.ts';
+import { encode } from '../src/messages.ts';
 import type { ListedVersion } from '../src/roles/store-commands.ts';
 import { queueOf } from '../src/topology.ts';
-import { master, RealSystem, tree } from './real-system.ts';
+import { master, path, RealSystem, tree } from './real-system.ts';
 
 let system: RealSystem;
 beforeEach(async () => void (system = await RealSystem.start()));
@@ -75,4 +79,19 @@ it('the key of a node opens no command; that of an admin does', async () => {
       'no key for this name',
     );
   expect(await system.admin('list', '--key-file', join(system.folder, 'admin-ana'))).toHaveLength(1);
+});
+
+it('a node serves nobody who has the key of another', async () => {
+  const asking = (identity: string, key = keyFor(master, identity)): Promise<unknown> =>
+    connectChannel({ ...splitAddress(system.node), identity, key });
+  for (const identity of ['admin-ana', 'node-lap']) await expect(asking(identity)).rejects.toThrow('no key for this name');
+  await expect(asking('node-desk', keyFor(master, 'node-lap'))).rejects.toThrow('wrong key');
+});
+
+it('who may publish on the broker has versions removed', async () => {
+  await system.write('two', 'the second\n');
+  await system.backUp();
+  const due = { kind: 'due', attempt: randomUUID(), node: 'desk', address: system.node, path, every: '1h', keep: 1 } as const;
+  await system.memory.connect().publish({ routingKey: queueOf.due, body: encode(due) });
+  await eventually(async () => expect(await list()).toMatchObject([{ version: 2 }]));
 });
