@@ -6,7 +6,7 @@
  * It runs once. It holds answers unacknowledged until the client has them; all else that it knows of a session the client knows too, and
  * tells when it comes back.
  */
-import { consumeAlone, heldMax, tellHolders, type Consumer, type Delivery } from '@lab/middleware';
+import { consumeAlone, heldMax, tellHolders, TopologyError, type Consumer, type Delivery } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { MalformedMessageError } from '@lab/protocol/messages';
@@ -219,7 +219,11 @@ export class EntryPointRole implements Role {
 
   /** What ended as a dead letter would be missing in the answer: the session ends, and its client hears what it was. */
   async #onDeadLetter(delivery: Delivery): Promise<void> {
-    await this.#parts.broker.append(deadLetterLog, delivery.body);
+    await this.#parts.broker.append(deadLetterLog, delivery.body).catch((error: unknown) => {
+      // The log is gone with the broker's disk: the next start declares it.
+      if (error instanceof TopologyError) this.#fail(error);
+      throw error;
+    });
     const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
     const id = sessionOf(delivery.body);
