@@ -106,7 +106,7 @@ describe('what cannot be read', () => {
     }
   });
 
-  it.each(unreadable)('%s that makes a version %s is named, and no sweep takes what is sound', async (_, state, path, places) => {
+  it.each(unreadable)('%s that makes a version %s is named, and no sweep takes what is sound', async (_, __, path, places) => {
     const disk = await spoilt(path, places);
     const store = await openStore('/store', disk);
     const { findings } = await scrub(store, undefined);

@@ -142,14 +142,16 @@ export class Sending {
 
   async #read(file: FoundFile, slot: Slot): Promise<void> {
     slot.waits++;
-    const { entry, note } = await this.#walk.read(file, ({ hash, bytes }) =>
-      this.#add({ chunk: [hash, bytes.length], bytes, file, slot }),
-    );
+    const { entry, note } = await this.#walk.read(file, ({ hash, bytes }) => {
+      // As it goes: of a large file others must see that it does.
+      this.#working.bytes += bytes.length;
+      return this.#add({ chunk: [hash, bytes.length], bytes, file, slot });
+    });
     slot.waits--;
     slot.entry = entry;
     if (note !== undefined) this.#walk.notes.add(file.path, note);
     if (file.path === '' && entry === undefined) throw new PathError(`"${this.#path}" ${note ?? 'cannot be read'}`);
-    if (entry !== undefined) this.#count(entry.size);
+    if (entry !== undefined) this.#working.files++;
   }
 
   async #offerKnown(file: FoundFile, slot: Slot, known: { sha256: string; chunks?: Chunk[] }): Promise<void> {
@@ -159,12 +161,8 @@ export class Sending {
     for (const chunk of chunksOf(entry)) await this.#add({ chunk, bytes: undefined, file, slot });
     slot.waits--;
     this.#walk.seen(file);
-    this.#count(file.size);
-  }
-
-  #count(bytes: number): void {
     this.#working.files++;
-    this.#working.bytes += bytes;
+    this.#working.bytes += file.size;
   }
 
   async #add(blob: Offered): Promise<void> {
