@@ -38,6 +38,7 @@ describe.each(disks)('the disk of %s', (_, make) => {
     await file.truncate(3);
     await file.close();
     expect(await text(disk, at('a'))).toBe('he\0');
+    await expect(file.read(buffer, 0, 8, 0)).rejects.toThrow();
   });
 
   it('opens a file in four ways', async () => {

@@ -155,7 +155,7 @@ export async function readAt(
 export async function readThrough(path: string, disk: Disk): Promise<Buffer | undefined> {
   const blocks = async (): Promise<Buffer> => {
     await using file = closing(await disk.open(path, 'r'));
-    return readAt(file, 0, (await file.stat()).size, () => {});
+    return await readAt(file, 0, (await file.stat()).size, () => {});
   };
   const bytes = await unlessTrouble(readIfThere(path, disk), 'trouble' as const);
   return bytes === 'trouble' ? unlessTrouble(unlessGone(blocks(), undefined), Buffer.alloc(0)) : bytes;

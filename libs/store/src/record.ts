@@ -11,7 +11,7 @@ export interface OwnRecord<T> {
   /**
    * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet.
    * Rejects when another process keeps the lock for 10 s, and when both copies are damaged. Where nothing can be locked, on a
-   * disk that is read only, the lock is taken with the first `save`.
+   * disk that is read only or full, the lock is taken with the first `save`.
    */
   load(): Promise<T | undefined>;
   /** Resolves when it is durable. Only between `load` and `close`. */
@@ -30,7 +30,7 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
   return {
     async load() {
       lock = await take().catch((error: unknown) => {
-        if (!hasCode(error, 'EROFS')) throw error;
+        if (!hasCode(error, 'EROFS', 'ENOSPC', 'EDQUOT')) throw error;
         return undefined;
       });
       const bytes = await readThrough(path, store.disk);

@@ -254,8 +254,9 @@ export class Store<V extends Version> {
       await writeSynced(aside, seal({ ...record, version }), this.disk);
       // Unlike a rename, a link never replaces what is there.
       await this.disk.link(aside, join(folder, String(version)));
-      await this.disk.rm(aside);
       await sync(folder, this.disk);
+      // From here on nobody who lists it has to see to that.
+      await this.disk.rm(aside);
       return version;
     });
   }
@@ -530,7 +531,9 @@ export class Store<V extends Version> {
   }
 
   async #numbersIn(folder: string): Promise<number[]> {
-    const names = await unlessGone(this.disk.readdir(folder), []);
+    const names: string[] = await unlessGone(this.disk.readdir(folder), []);
+    // The newest may not be durable yet, or its writer has died before that: what was listed stays.
+    if (names.includes('.new')) await isDone(sync(folder, this.disk));
     return names
       .filter((name) => /^[1-9]\d*$/.test(name))
       .map(Number)

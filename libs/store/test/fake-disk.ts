@@ -271,7 +271,12 @@ export class FakeDisk implements Disk {
   }
 
   #opened(entry: Entry, path: string): DiskFile {
-    const call = <T>(operation: string, effect: () => T): Promise<T> => this.#call(`file.${operation}`, path, effect);
+    let isClosed = false;
+    const call = <T>(operation: string, effect: () => T): Promise<T> =>
+      this.#call(`file.${operation}`, path, () => {
+        if (isClosed) throw diskError('EBADF', operation, path);
+        return effect();
+      });
     const file = (operation: string): File => fileOf(entry, operation, path);
     return {
       read: (buffer, offset, length, position) =>
@@ -284,7 +289,7 @@ export class FakeDisk implements Disk {
       truncate: (length) => call('truncate', () => this.#truncate(file('ftruncate'), length)),
       stat: () => call('stat', () => statOf(entry)),
       sync: () => call('sync', () => this.#sync(entry)),
-      close: () => call('close', () => {}),
+      close: () => call('close', () => void (isClosed = true)),
     };
   }
 
