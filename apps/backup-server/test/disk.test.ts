@@ -29,3 +29,14 @@ it.each([['.pack'], ['.pack', '.index']])(
     await system.said('restore', ...tree, '--to', join(system.folder, 'two'));
   },
 );
+
+it('a small change makes one pack, of content and manifest', async () => {
+  await using system = await RealSystem.start();
+  const packs = async (): Promise<number> =>
+    (await readdir(join(system.store, 'packs'))).filter((name) => name.endsWith('.pack')).length;
+  expect(await packs()).toBe(1);
+  await system.write('one', 'and the second\n');
+  await system.backUp();
+  await expect.poll(async () => ((await system.admin('list')) as unknown[]).length, { timeout: 20_000 }).toBe(2);
+  expect(await packs()).toBe(2);
+});

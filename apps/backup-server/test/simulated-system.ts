@@ -132,7 +132,7 @@ class Run {
     this.#broker = new SimulatedBroker(world, describeMessage);
     this.#network = new SimulatedNetwork(world);
     this.#time = new TimeOfDay(world.clock, beginMs);
-    this.#disk = new SimulatedDisk(world, { share: 0.07, callMs: 0, nowMs: () => this.#time.nowMs() });
+    this.#disk = new SimulatedDisk(world, { share: 0.2, callMs: 0, nowMs: () => this.#time.nowMs() });
     const paths = ['papers', 'notes'].slice(0, 3 - load.nodes);
     for (let node = 1; node <= load.nodes; node++)
       this.#nodes.set(`node-${node}`, new Map(paths.map((path) => [path, new SimulatedFolder(load.fileBytes)])));

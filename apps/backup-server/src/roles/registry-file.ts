@@ -1,4 +1,5 @@
 /** What the nodes manager has on disk, and what to say where that is gone or cannot be read: versions are listed and restored all the same. */
+import { isDiskTrouble } from '@lab/store/durable';
 import { LockedError, type OwnRecord } from '@lab/store';
 
 export interface Loaded<T> {
@@ -18,7 +19,8 @@ export async function loadRegistry<T>(file: OwnRecord<T>, hasVersions: () => Pro
       'nothing is backed up, for the store has versions, but no file "registry": put it back, or register the paths again; "list" shows them';
     return { known, problem, isUnreadable: false };
   } catch (error) {
-    if (error instanceof LockedError) throw error;
+    // What the disk cannot do now it may do for who starts again.
+    if (error instanceof LockedError || isDiskTrouble(error)) throw error;
     const problem = `nothing is backed up, for the registry cannot be read: ${(error as Error).message}`;
     return { known: undefined, problem, isUnreadable: true };
   }

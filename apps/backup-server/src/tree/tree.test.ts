@@ -6,6 +6,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -108,6 +109,27 @@ const large = (seed: number, bytes = 2 * fileChunks.max): Buffer => {
   for (let at = 0; at < words.length; at++) words[at] = random.next() * 2 ** 32;
   return Buffer.from(words.buffer);
 };
+
+describe('a file that says its size is 0', () => {
+  it.skipIf(!existsSync('/proc/self/limits'))('and has content is read to its end, and each time again', async () => {
+    const proc = treeAt('/proc/self');
+    for (let backup = 1; backup <= 2; backup++) {
+      using walk = proc.open('limits');
+      const [file] = [...walk] as [FoundFile];
+      expect(file).toMatchObject({ path: '', size: 0, known: undefined });
+      const { content, note } = await read(file, quiet, 'limits', proc);
+      expect(note).toBeUndefined();
+      expect(content).toEqual(readFileSync('/proc/self/limits'));
+      expect(content!.length).toBeGreaterThan(100);
+    }
+  });
+
+  it('and has none is empty', async () => {
+    write('empty', '');
+    const { content, chunks } = await read(fileIn(survey(), 'empty'));
+    expect([content?.length, chunks]).toEqual([0, 0]);
+  });
+});
 
 describe('a survey', () => {
   it('has every folder, file and link, sorted, with modes, times and sizes', async () => {

@@ -86,6 +86,8 @@ export class Notes {
 }
 
 const readsMax = 3;
+/** Of a file that says its size is 0: it may never end. */
+const sizelessBytesMax = 64 * 1024 * 1024;
 /** Of a line of a manifest, without its path. */
 const entryBytesMin = 60;
 
@@ -217,7 +219,10 @@ class TreeWalk implements Walk {
     const before = fstatSync(descriptor, { bigint: true });
     if (!before.isFile()) throw new PathError('it is no file any more');
     const chunks: Chunk[] = [];
-    const expected = Number(before.size);
+    const stated = Number(before.size);
+    // procfs and some of FUSE do not say what a file has.
+    const isSizeless = stated === 0 && readSync(descriptor, Buffer.alloc(1), 0, 1, 0) > 0;
+    const expected = isSizeless ? sizelessBytesMax : stated;
     const whole = expected > fileChunks.min ? createHash('sha256') : undefined;
     let size = 0;
     for await (const bytes of chunksOfFile(descriptor, expected)) {
@@ -231,8 +236,9 @@ class TreeWalk implements Walk {
     const known: Known =
       chunks.length > 1 || (chunks[0] !== undefined && chunks[0][0] !== sha256) ? { sha256, chunks } : { sha256 };
     const after = fstatSync(descriptor, { bigint: true });
-    const changed = size !== expected || stampOf(before) !== stampOf(after);
-    if (!changed) this.#known.learn(file.path, before, openedMs, known);
+    if (isSizeless && size === expected) throw new PathError(`it says no size, and has more than ${expected} bytes`);
+    const changed = !isSizeless && (size !== expected || stampOf(before) !== stampOf(after));
+    if (!changed && !isSizeless) this.#known.learn(file.path, before, openedMs, known);
     return { entry: { type: 'file', path: file.path, mode: modeOf(after), mtimeMs: mtimeMsOf(after), size, ...known }, changed };
   }
 
