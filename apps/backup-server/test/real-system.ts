@@ -5,19 +5,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, splitAddress, systemClock, type Role } from '@lab/process';
-import { freePort } from '@lab/testing';
 import { Registry } from 'prom-client';
 import { adminCommands, openCommands } from '../src/admin/commands.ts';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
-import { makeNode, makeRoles, measuring } from '../src/hosts.ts';
+import { makeNode, makeRoles, measuring, type ServingRole } from '../src/hosts.ts';
 
 export const master = makeKey();
 
 /** What `register` names in every test. */
 export const path = 'papers';
 export const tree = ['--node', 'desk', '--path', path];
-
-const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 export class RealSystem implements AsyncDisposable {
   readonly folder: string;
@@ -26,24 +23,23 @@ export class RealSystem implements AsyncDisposable {
   heard = '';
   /** What `/metrics` shows. */
   registry = new Registry();
-  readonly #listen: string;
+  /** Any port that is free, and from the first start on that one. */
+  #listen = '127.0.0.1:0';
   /** Where the node listens. */
-  readonly node: string;
+  node = '127.0.0.1:0';
   /** `--node-quota`, from the next start on. */
   nodeQuota: number | undefined;
-  #roles: Role | undefined;
-  #nodeRole: Role | undefined;
+  #roles: ServingRole | undefined;
+  #nodeRole: ServingRole | undefined;
 
-  private constructor(folder: string, listen: string, node: string) {
+  private constructor(folder: string) {
     this.folder = folder;
-    this.#listen = listen;
-    this.node = node;
   }
 
   /** `papers` has the file `one` and is registered, and has its first version. */
   static async start(...settings: readonly string[]): Promise<RealSystem> {
     const folder = await mkdtemp(join(tmpdir(), 'backup-system-'));
-    const system = new RealSystem(folder, await freeAddress(), await freeAddress());
+    const system = new RealSystem(folder);
     writeKey(join(folder, 'key'), master);
     await system.write('one', 'the first\n');
     await system.startNode();
@@ -70,6 +66,7 @@ export class RealSystem implements AsyncDisposable {
     const settings = { name: 'desk', listen: this.node, root: join(this.folder, 'root'), cache: join(this.folder, 'cache') };
     this.#nodeRole = makeNode(settings, makeKey(master, 'node-desk'), { log: silentLogger, clock: systemClock });
     await this.#nodeRole.start();
+    this.node = `127.0.0.1:${this.#nodeRole.port}`;
   }
 
   async startServer(): Promise<void> {
@@ -85,6 +82,7 @@ export class RealSystem implements AsyncDisposable {
       end: () => {},
     });
     await this.#roles.start();
+    this.#listen = `127.0.0.1:${this.#roles.port}`;
   }
 
   async stopServer(): Promise<void> {
