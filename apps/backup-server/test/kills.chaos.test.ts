@@ -532,13 +532,14 @@ describe.concurrent('a server or a node is killed while it makes a version', () 
 
 describe('a server is killed while it writes packs anew', () => {
   it('every version that is listed restores byte for byte', { timeout: 600_000 }, async () => {
-    const rounds = 5;
+    const kills = 3;
     await using siege = await Siege.start({ settings: ['--sweep-interval', '1s'] });
     const { system, store } = siege;
     const tree = await siege.addNode('a', 1);
     const random = seededRandom(1);
-    let struck = 0;
-    for (let round = 1; round <= rounds; round++) {
+    let rounds = 0;
+    // On a busy machine the moment is often missed.
+    for (let struck = 0; struck < kills; rounds++) {
       // Half of a pack is needed on, the other half is not.
       tree.file('stays', 0o644, freshBytes(random, 8 * MiB));
       tree.change(random, freshBytes(random, 6 * MiB));
@@ -557,9 +558,8 @@ describe('a server is killed while it writes packs anew', () => {
       await siege.expectAllWhole();
       await siege.idle();
     }
-    console.log(`${struck} of ${rounds} kills while packs were written anew`);
+    console.log(`${kills} of ${rounds} kills while packs were written anew`);
     await siege.expectAllRestore();
-    expect(struck).toBeGreaterThan(rounds / 2);
   });
 });
 

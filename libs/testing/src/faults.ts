@@ -7,7 +7,7 @@ import { serviceImage } from '../../../docker/images.ts';
 const execute = promisify(execFile);
 
 /** Most time that a container may take from its start to being healthy; RabbitMQ with queues to recover takes 10 s on a busy machine. */
-const healthyMs = 60_000;
+const healthyMs = 180_000;
 const pollMs = 100;
 const pauseMs = 10_000;
 

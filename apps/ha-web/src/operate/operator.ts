@@ -25,6 +25,8 @@ export interface OperatorParts {
 
 /** As long as its data are large. */
 const fillMs = 3_600_000;
+/** An operator would rather know soon that ZooKeeper, or the agent, is away. */
+const operatorMs = 10_000;
 const askMs = 300;
 const answerMs = 1_000;
 
@@ -57,8 +59,8 @@ export class Operator {
     const { name, ownAgent } = this.#parts;
     const found = await this.#record();
     if (found?.record.primary === name) throw new ExitError(`${name} is the primary on record`);
-    const own = await statusOf(ownAgent);
-    if (found === undefined || !found.record.replicaInSync || own === undefined || own.role !== 'replica')
+    const own = await this.#own();
+    if (found === undefined || !found.record.replicaInSync || own.role !== 'replica')
       throw new ExitError(`${name} is not in sync: it may not take over. See newMaster --force`);
     await fetch(`${ownAgent}/takeover`, { method: 'POST', signal: AbortSignal.timeout(answerMs) });
     await this.#until('primary', takeoverMs);
@@ -67,12 +69,11 @@ export class Operator {
   /** Without force a takeover. With it this database becomes the primary as it is: what only the other one has is lost to clients. */
   async newMaster(force: boolean): Promise<void> {
     if (!force) return this.takeover();
-    const { name, peerName, ownAgent, peerAgent, folders, print } = this.#parts;
+    const { name, peerName, peerAgent, folders, print } = this.#parts;
     if ((await statusOf(peerAgent))?.role === 'primary')
       throw new ExitError(`${peerName} is the primary and is alive: stop that machine first`);
     if (existsSync(folders.emptyFile)) throw new ExitError(`${name} has no data: fill it by initSlave, or restore a backup`);
-    const own = await statusOf(ownAgent);
-    if (own === undefined) throw new ExitError(`${ownAgent} does not answer: try again`, exitCodes.unavailable);
+    const own = await this.#own();
     const found = await this.#record();
     const next: DatabaseRecord = {
       epoch: Math.max(found?.record.epoch ?? 0, own.dataEpoch) + 1,
@@ -114,6 +115,17 @@ export class Operator {
     await writeFile(folders.discardFile, '');
     await killServer(pidFile);
     await this.#until('replica', fillMs, before?.bootId);
+  }
+
+  /** What this machine's agent says, which a machine that has just been turned on is only starting. */
+  async #own(): Promise<AgentStatus> {
+    const { clock, ownAgent } = this.#parts;
+    const ask = async (): Promise<AgentStatus> => {
+      const own = await statusOf(ownAgent);
+      if (own === undefined) throw new ExitError(`${ownAgent} does not answer: try again`, exitCodes.unavailable);
+      return own;
+    };
+    return retry(ask, { clock, withinMs: operatorMs, pauseMs: askMs });
   }
 
   async #write(record: DatabaseRecord, version: number | undefined): Promise<void> {
@@ -159,9 +171,6 @@ export const hosts = {
   newSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.newSlave()),
   initSlave: (settings: AgentSettings) => operate(settings, (operator) => operator.initSlave()),
 };
-
-/** An operator would rather know soon that ZooKeeper is away. */
-const operatorMs = 10_000;
 
 async function operate(settings: AgentSettings, work: (operator: Operator) => Promise<void>): Promise<void> {
   const { name, peerName, peerAddress, agentPort, dataFolder, zookeeper } = settings;
