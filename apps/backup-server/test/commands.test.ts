@@ -120,7 +120,7 @@ describe('a restore', () => {
     await change('a,b/two', 'two');
     await change('large', bad);
     await spoil(bad.subarray(1_000_000, 1_000_100));
-    await expect(system.said('verify')).rejects.toEqual(refused(1, '1 versions are damaged'));
+    await expect(system.said('verify')).rejects.toEqual(refused(1, 'damaged: 1 version; the next backup brings back'));
     const restore = ['restore', ...tree, '--to', at('out')] as const;
     await expect(system.said(...restore)).rejects.toEqual(refused(1, /is damaged: 1 of its 3 files[^]*\n {2}large\n/));
     expect(await system.admin(...restore, '--only', 'a,b', '--only', 'one')).toMatchObject({
@@ -138,7 +138,7 @@ describe('a restore', () => {
     for (let index = 0; index < 12; index++) await system.write(`${deep}/${String(index).padStart(200, 'y')}`, bad);
     await system.backUp();
     await spoil(bad.subarray(0, 100));
-    await expect(system.said('verify')).rejects.toThrow('1 versions are damaged');
+    await expect(system.said('verify')).rejects.toThrow('damaged: 1 version;');
     const error = await system.said('restore', ...tree, '--to', at('out')).catch((caught: unknown) => caught);
     expect(error).toEqual(refused(1, /12 of its 13 files cannot be restored\n[^]*and 2 more\n/));
     expect((error as Error).message.split('\n').filter((line) => line.startsWith(`  ${deep}/`))).toHaveLength(10);
@@ -153,7 +153,7 @@ describe('a restore', () => {
     await expect(system.said(...restore)).rejects.toEqual(
       refused(1, /^1 entry could not be restored:\n {2}d+\/[^]*: name too long \(ENAMETOOLONG\)/),
     );
-    expect(system.heard).toMatch(/: 1 files, 10 B\n$/);
+    expect(system.heard).toMatch(/: 1 file, 10 B\n$/);
     expect(await readFile(join(target, 'one'), 'utf8')).toBe('the first\n');
     await expect(system.said(...restore)).rejects.toEqual(refused(1, 'ENAMETOOLONG'));
   });
@@ -337,6 +337,42 @@ describe('a registry', () => {
     await system.said('restore', ...tree, '--to', at('out'));
     await system.stopServer();
     expect(await readFile(registry(), 'utf8')).toBe('nothing of the kind\n');
+  });
+});
+
+/** The file of a version's record. */
+async function recordOf(version: number): Promise<string> {
+  const versions = join(system.store, 'versions');
+  return join(versions, (await readdir(versions))[0]!, String(version));
+}
+
+describe('a record', () => {
+  it('of which one half is damaged is repaired by a server; without one, verify fails though nothing is lost', async () => {
+    const file = await recordOf(1);
+    const bytes = await readFile(file);
+    await writeFile(file, Buffer.concat([Buffer.of(bytes[0]! ^ 1), bytes.subarray(1)]));
+    await expect(system.opened('verify')).rejects.toEqual(
+      refused(1, 'not repaired: 1 damaged place; no version has lost anything by it'),
+    );
+    expect(await system.said('verify')).toMatch(/1 damaged place found\n {2}record at versions\/.*\/1, repaired\n$/);
+    expect(await system.opened('verify')).toContain('all as it was written');
+  });
+
+  it('that is damaged costs its version, of which nothing is known but the number', async () => {
+    await change('two', '22');
+    await writeFile(await recordOf(2), 'nothing of the kind\n');
+    const cells = (await system.opened('list'))
+      .split('\n')
+      .find((line) => line.includes('lost'))!
+      .split('│');
+    expect(cells.map((cell) => cell.trim()).slice(1, -1)).toEqual([
+      ...['desk', 'papers', '2', '?', '?', '?', '?'],
+      'lost: all of them: its record is damaged',
+    ]);
+    await expect(system.opened('restore', ...tree, '--to', at('out'))).rejects.toEqual(
+      refused(1, /is lost: its record is damaged\. The next backup makes a whole one/),
+    );
+    await expect(system.opened('verify')).rejects.toEqual(refused(1, 'damaged: 1 version;'));
   });
 });
 

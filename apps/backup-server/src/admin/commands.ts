@@ -26,7 +26,7 @@ import { ask } from './ask.ts';
 import { DamagedError } from './download.ts';
 import * as reading from './reading.ts';
 import { tell, type Out, type Reach } from './reading.ts';
-import { named, outcomeText, statusText, troubles } from './texts.ts';
+import { countText, named, outcomeText, statusText, troubles } from './texts.ts';
 
 /** What goes wrong on the way becomes a sentence and an exit code. */
 const withServer =
@@ -112,7 +112,7 @@ export function adminCommands(out: Out): Command {
           withServer(config)(async (channel) => {
             const { node, path, forget } = config;
             const answer = await ask<Named & { forgotten: number }>(channel, { kind: 'unregister', node, path, forget });
-            const versions = forget ? `${answer.forgotten} versions were removed` : 'its versions stay';
+            const versions = forget ? `${countText(answer.forgotten, 'version')} removed` : 'its versions stay';
             tell(config, out, answer, (done) => `${named(done)} is not backed up any more; ${versions}`);
           }),
       }),

@@ -14,7 +14,7 @@ import type { Version } from '../versions.ts';
 import { ask, askVersion, type AskedVersion } from './ask.ts';
 import { damageText, DamagedError, Download, goneText, reportDamage } from './download.ts';
 import { prepareFolder, restoreTo, type Restored, type Restoring } from './restore.ts';
-import { changesText, filesListText, listText, unwrittenText, verifyText, versionText } from './texts.ts';
+import { changesText, countText, filesListText, listText, unsoundText, unwrittenText, verifyText, versionText } from './texts.ts';
 import { checkWritable, writeTgz } from './tgz.ts';
 
 export type Out = (text: string) => void;
@@ -112,12 +112,13 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
       const missed = new Set(unwritten.map((each) => each.path));
       const totals = totalsOf(entries.filter((entry) => !missed.has(entry.path)));
       const answer = { node: config.node, path, version, ...totals, leftOut, notes, unwritten };
-      const damaged = leftOut === 0 ? '' : `, without ${leftOut} damaged files`;
+      const damaged = leftOut === 0 ? '' : `, without ${countText(leftOut, 'damaged file')}`;
       tell(
         config,
         out,
         answer,
-        () => `${versionText(asked.version)} is ${done} to ${place}: ${totals.files} files, ${bytesText(totals.bytes)}${damaged}`,
+        () =>
+          `${versionText(asked.version)} is ${done} to ${place}: ${countText(totals.files, 'file')}, ${bytesText(totals.bytes)}${damaged}`,
       );
       isBegun = false;
       if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
@@ -190,7 +191,7 @@ export async function verify(config: ReadingConfigs['verify'], reach: Reach, out
       bar.stop();
     }
     tell(config, out, result, verifyText);
-    if (result.damaged.length > 0)
-      throw new ExitError(`${result.damaged.length} versions are damaged; the next backup brings back what its node still has`);
+    const unsound = unsoundText(result);
+    if (unsound !== undefined) throw new ExitError(unsound);
   });
 }

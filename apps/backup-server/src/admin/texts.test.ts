@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StatusTask } from '../roles/nodes-manager.ts';
 import type { StatusResult } from '../roles/server.ts';
-import { statusText, troubles, unwrittenText } from './texts.ts';
+import { statusText, troubles, unwrittenText, verifyText } from './texts.ts';
 
 const task = (path: string, more: Partial<StatusTask> = {}): StatusTask => ({
   ...{ node: 'desk', address: 'desk:1', path, every: '1h', dueMs: 60_000, attempts: 1, failures: 0, isLate: false },
@@ -48,6 +48,17 @@ describe('a status', () => {
     expect(troubles(looking)).toHaveLength(1);
     expect(troubles(status([task('a')]))).toEqual([]);
   });
+});
+
+it('of what verify finds twenty places are named', () => {
+  const findings = Array.from({ length: 22 }, (_, index) => ({ what: 'content', place: `${index}`, repaired: false }) as const);
+  const lines = verifyText({ bytes: 0, findings, damaged: [] }).split('\n');
+  expect([lines[0], lines.at(-2), lines.at(-1), lines.length]).toEqual([
+    '0 B read, 22 damaged places found',
+    '  content at 19',
+    '  and 2 more, which --json lists',
+    22,
+  ]);
 });
 
 it('of what was not written a hundred are named', () => {

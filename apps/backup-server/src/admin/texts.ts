@@ -14,10 +14,16 @@ export const named = ({ node, path }: { node: string; path: string }): string =>
 
 /** Of the files that are damaged. */
 const filesShown = 5;
-/** Of what was not written; `--json` has all. */
+/** Of what was not written. */
 const unwrittenShown = 100;
+/** Of what `verify` finds: one bad pack has thousands of places. */
+const findingsShown = 20;
 
-const countText = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`;
+/** `1 file`, `2 files`. */
+export const countText = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`;
+/** So many lines; `--json` has all. */
+const firstOf = (lines: readonly string[], most: number): readonly string[] =>
+  lines.length <= most ? lines : [...lines.slice(0, most), `  and ${lines.length - most} more, which --json lists`];
 const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
 
 function filesText({ damagedFiles, damaged }: ListedVersion): string {
@@ -30,16 +36,11 @@ export function listText(versions: readonly ListedVersion[]): string {
   const rows = versions.map((version) => {
     const { node, path, state, notes } = version;
     const noted = notes.length === 0 ? 'whole' : `whole, ${countText(notes.length, 'note')}`;
-    return [
-      node,
-      printable(path),
-      version.version,
-      timeText(version.createdMs),
-      version.files,
-      bytesText(version.bytes),
-      bytesText(version.storedBytes),
-      state === 'whole' ? noted : `${state}: ${filesText(version)}`,
-    ];
+    const said =
+      state === 'lost'
+        ? ['?', '?', '?', '?']
+        : [timeText(version.createdMs), version.files, bytesText(version.bytes), bytesText(version.storedBytes)];
+    return [node, printable(path), version.version, ...said, state === 'whole' ? noted : `${state}: ${filesText(version)}`];
   });
   const notes = versions.flatMap((version) =>
     version.notes.map(
@@ -83,24 +84,32 @@ export function changesText(changes: readonly Change[]): string {
 }
 
 export function unwrittenText(unwritten: readonly Unwritten[]): string {
-  const lines = unwritten
-    .slice(0, unwrittenShown)
-    .map(({ path, reason }) => `  ${printable(path === '' ? '.' : path)}: ${reason}`);
-  const more = unwritten.length > unwrittenShown ? [`  and ${unwritten.length - unwrittenShown} more, which --json lists`] : [];
-  return [`${countText(unwritten.length, 'entry').replace('entrys', 'entries')} could not be restored:`, ...lines, ...more].join(
-    '\n',
-  );
+  const lines = unwritten.map(({ path, reason }) => `  ${printable(path === '' ? '.' : path)}: ${reason}`);
+  const count = countText(unwritten.length, 'entry').replace('entrys', 'entries');
+  return [`${count} could not be restored:`, ...firstOf(lines, unwrittenShown)].join('\n');
 }
 
 export const versionText = (version: Version): string => `version ${version.version} of ${named(version)}`;
 
 export function verifyText({ bytes, findings, damaged }: VerifyResult): string {
-  const found = findings.length === 0 ? 'all as it was written' : `${findings.length} damaged places found`;
+  const found = findings.length === 0 ? 'all as it was written' : `${countText(findings.length, 'damaged place')} found`;
   return [
     `${bytesText(bytes)} read, ${found}`,
-    ...findings.map(({ what, place, repaired }) => `  ${what} at ${place}${repaired ? ', repaired' : ''}`),
+    ...firstOf(
+      findings.map(({ what, place, repaired }) => `  ${what} at ${place}${repaired ? ', repaired' : ''}`),
+      findingsShown,
+    ),
     ...damaged.map((version) => `damaged: version ${version.version} of ${named(version)}: ${filesText(version)}`),
   ].join('\n');
+}
+
+/** Why what is stored does not count as sound. */
+export function unsoundText({ findings, damaged }: VerifyResult): string | undefined {
+  if (damaged.length > 0)
+    return `damaged: ${countText(damaged.length, 'version')}; the next backup brings back what its node still has`;
+  const left = findings.filter(({ repaired }) => !repaired).length;
+  if (left === 0) return undefined;
+  return `not repaired: ${countText(left, 'damaged place')}; no version has lost anything by it`;
 }
 
 export function statusText({ tasks, nowMs, store, problem }: StatusResult): string {
@@ -162,7 +171,7 @@ function inText(ms: number): string {
 
 function nowText({ progress }: NonNullable<Task['current']>): string {
   if (progress === undefined) return 'queued';
-  return progress.files === 0 ? 'under way' : `under way: ${progress.files} files, ${bytesText(progress.bytes)}`;
+  return progress.files === 0 ? 'under way' : `under way: ${countText(progress.files, 'file')}, ${bytesText(progress.bytes)}`;
 }
 
 export function outcomeText({ last }: Task): string {
@@ -176,5 +185,5 @@ export function outcomeText({ last }: Task): string {
         ? `version ${version} healed`
         : `unchanged since version ${version}`;
   const notes = reason === undefined ? '' : `; ${printable(reason)}`;
-  return `${what}: ${files} files, ${bytesText(bytes)}, ${bytesText(sentBytes)} sent, ${(elapsedMs / 1000).toFixed(1)} s${notes}`;
+  return `${what}: ${countText(files, 'file')}, ${bytesText(bytes)}, ${bytesText(sentBytes)} sent, ${(elapsedMs / 1000).toFixed(1)} s${notes}`;
 }

@@ -64,6 +64,9 @@ export interface StoreCommandsParts {
 }
 
 const workingMs = 1_000;
+/** From a version of which nothing can be restored. */
+const wayOut =
+  'The next backup makes a whole one of what the node still has; an older or newer version may be whole: "list" shows them';
 
 /** Answers what is asked on one connection. */
 export class StoreCommands {
@@ -119,10 +122,14 @@ export class StoreCommands {
     // Only now: what it needs was there before it was.
     await store.refresh();
     if (isLost(version))
-      throw new CommandError(`version ${version.version} of ${registered(keyOf(version.name))} is lost: its record is damaged`);
+      throw new CommandError(
+        `version ${version.version} of ${registered(keyOf(version.name))} is lost: its record is damaged. ${wayOut}`,
+      );
     const missing = new Set(await store.missingOf(version));
     if (version.manifest.some((hash) => missing.has(hash)))
-      throw new CommandError(`version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged`);
+      throw new CommandError(
+        `version ${version.version} of ${registered(version)} cannot be restored: its manifest is damaged. ${wayOut}`,
+      );
     await this.close();
     this.#endReading = await store.beginReading(version);
     this.#fetched = version;
