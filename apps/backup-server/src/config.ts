@@ -5,7 +5,8 @@
 import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { problemOf } from './domain/exclude.ts';
-import { nodeNamePattern } from './domain/paths.ts';
+import { nodeNamePattern, normalPath } from './domain/paths.ts';
+import { parseSchedule } from './schedule.ts';
 
 const nodeName = z.string().regex(nodeNamePattern, 'letters, digits, ".", "_" and "-", at most 64');
 
@@ -79,7 +80,15 @@ export type KeyConfig = z.infer<typeof keyConfig>;
 const json = z.boolean().default(false).describe('answer for programs');
 const flagsOnly = <S extends z.ZodRawShape>(shape: S) => z.object(shape).meta({ environment: false });
 const node = nodeName.describe('name of the node');
-const path = z.string().describe('path below the root of the node');
+const path = z
+  .string()
+  .transform((text, context) => {
+    const normal = normalPath(text);
+    if ('path' in normal) return normal.path;
+    context.addIssue(normal.problem);
+    return z.NEVER;
+  })
+  .describe('path below the root of the node');
 const oneVersion = wholeNumber(1, Number.MAX_SAFE_INTEGER);
 const version = oneVersion.optional().describe('number of the version; default the newest');
 const keep = wholeNumber(1, 1_000_000).optional();
@@ -117,7 +126,16 @@ export const adminConfigs = {
     node,
     address: address.describe('where the node listens'),
     path,
-    every: z.string().describe('30, 30s, 5m, 1h, 1d or a cron expression'),
+    every: z
+      .string()
+      .superRefine((text, context) => {
+        try {
+          parseSchedule(text);
+        } catch (error) {
+          context.addIssue((error as Error).message);
+        }
+      })
+      .describe('30, 30s, 5m, 1h, 1d or a cron expression'),
     exclude: z
       .array(z.string())
       .superRefine((patterns, context) => {

@@ -64,7 +64,7 @@ describe('a schedule', () => {
     '0x10',
   ])('%j is none, and the error says what is', (text) => {
     expect(() => parseSchedule(text)).toThrow(RangeError);
-    expect(() => parseSchedule(text)).toThrow(`every "${text}"`);
+    expect(() => parseSchedule(text)).toThrow(/^give seconds|^an interval is from|^this does not come again/);
   });
 
   it.each(['2099-01-01T00:00:00', '2099-01-01 00:00'])('%j is a time and no schedule', (text) => {

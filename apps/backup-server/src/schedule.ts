@@ -14,18 +14,15 @@ export function parseSchedule(text: string): Schedule {
   const interval = /^(\d+(?:\.\d+)?)([smhd]?)$/.exec(text.trim());
   if (interval !== null) {
     const everyMs = Number(interval[1]) * unitMs[interval[2] || 's']!;
-    if (!(everyMs >= intervalMsMin && everyMs <= intervalMsMax)) throw new RangeError(`every "${text}": from 1s to 366d`);
+    if (!(everyMs >= intervalMsMin && everyMs <= intervalMsMax)) throw new RangeError('an interval is from 1s to 366d');
     return (afterMs) => afterMs + everyMs;
   }
   let cron: Cron;
   try {
     cron = new Cron(text);
   } catch (cause) {
-    throw new RangeError(
-      `every "${text}": give seconds (30), a number with s, m, h or d (5m), or a cron expression ("0 2 * * *")`,
-      { cause },
-    );
+    throw new RangeError('give seconds (30), a number with s, m, h or d (5m), or a cron expression ("0 2 * * *")', { cause });
   }
-  if (cron.nextRuns(2).length < 2) throw new RangeError(`every "${text}": this does not come again and again`);
+  if (cron.nextRuns(2).length < 2) throw new RangeError('this does not come again and again');
   return (afterMs) => cron.nextRun(new Date(afterMs))?.getTime() ?? Infinity;
 }

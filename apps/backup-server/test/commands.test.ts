@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { exitCodes } from '@lab/process';
+import { ConfigError, exitCodes } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -296,9 +296,18 @@ it('the last success of each path, and its damage, are measured', async () => {
 });
 
 it('a value that is out of range is told before it is sent', async () => {
-  const late = system.said('list', '--path', 'p'.repeat(5000));
-  await expect(late).rejects.toEqual(refused(2, /^list: .*path/));
-  await expect(system.register('--exclude', '//')).rejects.toThrow('--exclude is "//": a pattern is empty');
+  const long = system.register('--address', `${'a'.repeat(300)}:1`);
+  await expect(long).rejects.toEqual(refused(2, /^register: .*address/));
+  await system.stopServer();
+  const wrong = (...flags: string[]): Promise<unknown> => system.register(...flags).catch((error: unknown) => error);
+  expect(await wrong('--exclude', '//')).toEqual(new ConfigError(['--exclude is "//": a pattern is empty']));
+  expect(await wrong('--every', '5x', '--path', '/etc')).toEqual(
+    new ConfigError([
+      '--path is "/etc": it is absolute: paths are below the root of the node, as in "notes/today"',
+      '--every is "5x": give seconds (30), a number with s, m, h or d (5m), or a cron expression ("0 2 * * *")',
+    ]),
+  );
+  await expect(system.opened('list', '--path', 'a/../..')).rejects.toThrow('--path is "a/../..": it has ".." in it');
 });
 
 it('what is excluded is not backed up, and is a change', async () => {

@@ -11,9 +11,9 @@ const pathLengthMax = 4096;
  */
 export function normalPath(path: string): { path: string } | { problem: string } {
   if (path === '') return { problem: 'a path is needed; "." is the whole root' };
-  if (path.startsWith('/')) return { problem: `"${path}" is absolute: paths are below the node's root, as in "notes/today"` };
+  if (path.startsWith('/')) return { problem: 'it is absolute: paths are below the root of the node, as in "notes/today"' };
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) return { problem: `"${path}" has ".." in it: a node serves nothing outside of its root` };
+  if (parts.includes('..')) return { problem: 'it has ".." in it: a node serves nothing outside of its root' };
   const normal = parts.length === 0 ? '.' : parts.join('/');
   return problemOf(normal) ?? { path: normal };
 }

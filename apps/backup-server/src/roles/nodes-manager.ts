@@ -194,7 +194,7 @@ export class NodesManagerRole implements Role {
       return { tasks: this.#statusTasks(nowMs), nowMs, scrub: this.#scrub, problem: this.#problem } satisfies RegistryView;
     if (this.#isUnreadable) throw new RangeError(this.#problem);
     const path = normalPath(command.path);
-    if ('problem' in path) throw new RangeError(path.problem);
+    if ('problem' in path) throw new RangeError(`"${command.path}": ${path.problem}`);
     const named = { node: command.node, path: path.path };
     const known = this.#registry.get(keyOf(named));
     if (command.kind === 'register') {

@@ -232,7 +232,7 @@ function thereText(versions: readonly { version: number }[]): string {
 /** A path as an admin names it, in its one spelling. */
 export function pathKey({ node, path }: Key): Key {
   const normal = normalPath(path);
-  if ('problem' in normal) throw new CommandError(normal.problem);
+  if ('problem' in normal) throw new CommandError(`"${path}": ${normal.problem}`);
   return { node, path: normal.path };
 }
 
