@@ -13,7 +13,7 @@ import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { FileCache } from './tree/file-cache.ts';
 import { PathError, Tree } from './tree/tree.ts';
-import { openStore, type BackupStore } from './versions.ts';
+import { openNamed } from './versions.ts';
 import { wire, type Host, type StoreSettings } from './wiring.ts';
 
 /** A server's connections, of admins or requesters: each may hold a few megabytes. */
@@ -45,7 +45,8 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
       return server?.port ?? 0;
     },
     async start() {
-      const store = await opened(settings.store, parts.log);
+      const onDamage = (what: string): void => parts.log.error({ what }, 'damage found');
+      const store = await openNamed(settings.store, { onDamage });
       stack.defer(() => store.close());
       for (const name of names) {
         const broker = await connect();
@@ -84,14 +85,6 @@ export function readMaster(file: string): Key {
   const key = readKey(file);
   if (key.identity === 'master') return key;
   throw new ExitError(`${file} has the key of ${key.identity}; the server and requesters need the master key`, exitCodes.usage);
-}
-
-async function opened(directory: string, log: Logger): Promise<BackupStore> {
-  try {
-    return await openStore(directory, { onDamage: (what) => log.error({ what }, 'damage found') });
-  } catch (error) {
-    throw pathError(error, 'the store cannot be opened: ');
-  }
 }
 
 /** A gauge for each number, with the path that it is of; read when somebody asks. */

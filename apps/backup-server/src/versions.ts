@@ -1,5 +1,6 @@
 /** What is in the store, which server and requesters share: versions of the paths of nodes, each with a manifest of its tree. */
-import { Store, type Stored, type StoreOptions } from '@lab/store';
+import { ExitError, exitCodes, pathError } from '@lab/process';
+import { NoStoreError, Store, type Stored, type StoreOptions } from '@lab/store';
 import { chunksOf, ManifestReader, type Entry } from './domain/manifest.ts';
 
 export interface Key {
@@ -40,6 +41,16 @@ export const openStore = (directory: string, host: Omit<StoreOptions, 'kind' | '
       for await (const entry of entriesIn(manifest)) if (entry.type === 'file') for (const [hash] of chunksOf(entry)) yield hash;
     },
   });
+
+/** A store that a user named: where it cannot be opened, the error says so. */
+export async function openNamed(...named: Parameters<typeof openStore>): Promise<BackupStore> {
+  try {
+    return await openStore(...named);
+  } catch (error) {
+    if (error instanceof NoStoreError) throw new ExitError(error.message, exitCodes.usage, { cause: error });
+    throw pathError(error, 'the store cannot be opened: ');
+  }
+}
 
 /** What the store calls a path of a node. */
 export const nameOf = ({ node, path }: Key): string => JSON.stringify([node, path]);

@@ -404,10 +404,26 @@ describe('a store without a server', () => {
 
   it('that is none is told', async () => {
     await mkdir(at('empty'));
-    for (const store of [at('empty'), at('nowhere')])
-      await expect(system.opened('list', '--store', store)).rejects.toMatchObject({
-        message: expect.stringContaining(store) as string,
-      });
+    for (const store of [at('empty'), at('nowhere'), at('root')])
+      await expect(system.opened('list', '--store', store)).rejects.toEqual(refused(exitCodes.usage, store));
+  });
+
+  it('is read though its file "format" is gone, empty or damaged; a server says how it begins again', async () => {
+    await system.stopServer();
+    const format = join(system.store, 'format');
+    for (const content of ['', 'nothing of the kind']) {
+      await writeFile(format, content);
+      expect(await system.opened('list')).toContain('papers');
+    }
+    await expect(system.startServer()).rejects.toEqual(
+      refused(exitCodes.usage, 'If it is damaged, move it away: it is written again'),
+    );
+    await rm(format);
+    await rm(at('out'), { force: true, recursive: true });
+    expect(await system.opened('restore', ...tree, '--to', at('out'))).toContain('is restored to');
+    expect(existsSync(format)).toBe(false);
+    await system.startServer();
+    expect(numbers(await list())).toEqual([1]);
   });
 });
 

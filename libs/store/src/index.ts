@@ -6,6 +6,7 @@ export { ownRecord, type OwnRecord } from './record.ts';
 export {
   isLost,
   MissingBlobsError,
+  NoStoreError,
   Store,
   SupersededError,
   type LostVersion,

@@ -1,5 +1,5 @@
 import { readdirSync, linkSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { seededRandom, simulate } from '@lab/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -14,6 +14,7 @@ import {
   noise,
   onlyVersion,
   ownStores,
+  openReadOnly,
   openStore,
   readBack,
   recordOf,
@@ -23,8 +24,10 @@ import {
   whole,
 } from '../test/small-store.ts';
 import { encodeBundle, MalformedBundleError } from './bundle.ts';
+import { replaceRecord } from './durable.ts';
+import { systemDisk } from './disk.ts';
 import { sweep } from './housekeeping.ts';
-import { MissingBlobsError, SupersededError, type Store, type Version } from './store.ts';
+import { MissingBlobsError, NoStoreError, SupersededError, type Store, type Version } from './store.ts';
 
 const name = 'docs';
 
@@ -348,8 +351,14 @@ describe('a folder', () => {
     await sweep(store, afterGrace);
     await store.close();
     await rm(join(directory, 'format'));
+    expect(await onlyVersion(await openReadOnly(directory))).toMatchObject({ version: 1 });
     const again = await open(directory);
     expect(await readBack(again, await onlyVersion(again))).toEqual(filesOf({ a: 'x' }));
+    await writeFile(join(directory, 'format'), 'x');
+    expect(await onlyVersion(await openReadOnly(directory))).toMatchObject({ version: 1 });
+    await expect(openStore(directory)).rejects.toThrow(NoStoreError);
+    await replaceRecord(join(directory, 'format'), { store: 'another', format: 1 }, systemDisk);
+    for (const other of [openStore, openReadOnly]) await expect(other(directory)).rejects.toThrow(NoStoreError);
   });
 
   it('may be opened and closed by many at once', async () => {

@@ -52,6 +52,11 @@ export interface LostVersion {
 
 export const isLost = (version: object): version is LostVersion => 'lost' in version;
 
+/** A folder is none of these stores, or nothing tells that it is. */
+export class NoStoreError extends Error {
+  override readonly name = 'NoStoreError';
+}
+
 /** Another version of the same name was quicker: it is the newest now. */
 export class SupersededError extends Error {
   override readonly name = 'SupersededError';
@@ -74,7 +79,10 @@ export interface StoreOptions {
   hashesIn: (manifest: AsyncIterable<Uint8Array>) => AsyncIterable<string>;
   /** Default `systemDisk`. */
   disk?: Disk;
-  /** Nothing is written, not even a lock: what was found damaged is known to this process only. Default false. */
+  /**
+   * Nothing is written, not even a lock: what was found damaged is known to this process only. A store is known by its folders
+   * where its file `format` is gone or damaged. Default false.
+   */
   readOnly?: boolean;
   /** Hears, in words, of what cannot be read, and of each copy of a blob that is found damaged. Default: nobody does. */
   onDamage?: (what: string) => void;
@@ -147,7 +155,7 @@ export class Store<V extends Version> {
 
   /**
    * Opens a store, or makes one in an empty or missing folder. A folder of something else, or a store of another kind, is an
-   * error. One that is there is opened to be read whatever of it can be written: on a disk that is full, or read only.
+   * `NoStoreError`. One that is there is opened to be read whatever of it can be written: on a disk that is full, or read only.
    */
   static async open<V extends Version>(directory: string, options: StoreOptions): Promise<Store<V>> {
     const store = new Store<V>(directory, options);
@@ -477,22 +485,29 @@ export class Store<V extends Version> {
 
   async #checkFormat(): Promise<void> {
     const file = join(this.directory, 'format');
-    const expected = { store: this.#options.kind, format: formatNumber };
-    if ((await readThrough(file, this.disk)) === undefined) await this.#makeFormat(file, expected);
+    const { kind, readOnly = false } = this.#options;
+    if (!readOnly && (await readThrough(file, this.disk)) === undefined)
+      await this.#makeFormat(file, { store: kind, format: formatNumber });
     const bytes = (await readThrough(file, this.disk)) ?? Buffer.alloc(0);
-    const value = unseal(bytes)?.value as typeof expected | undefined;
-    if (value?.store !== expected.store || value.format !== expected.format)
-      throw new Error(
-        `${this.directory} is no store of this format: its file "format" begins with ${JSON.stringify(bytes.toString('utf8', 0, 60))}`,
-      );
+    const value = unseal(bytes)?.value as { store?: unknown; format?: unknown } | undefined;
+    if (value?.store === kind && value.format === formatNumber) return;
+    const names = readOnly && value === undefined ? await this.disk.readdir(this.directory) : [];
+    if (names.includes('packs') && names.includes('versions')) return;
+    const begins = `its file "format" begins with ${JSON.stringify(bytes.toString('utf8', 0, 60))}`;
+    const damaged = value === undefined ? '. If it is damaged, move it away: it is written again' : '';
+    throw new NoStoreError(
+      readOnly && bytes.length === 0
+        ? `${this.directory} is no store: it has no file "format", nor the folders "packs" and "versions"`
+        : `${this.directory} is no store of this format: ${begins}${damaged}`,
+    );
   }
 
   /** Only in an empty folder, or where the rest is a store's; several processes may come to it at once. */
   async #makeFormat(file: string, format: object): Promise<void> {
-    if (this.#options.readOnly !== true) await makeFolder(this.directory, this.disk, 0o700);
+    await makeFolder(this.directory, this.disk, 0o700);
     for (const name of await this.disk.readdir(this.directory))
       if (!name.startsWith('.') && !folders.includes(name) && !/^lock$|\.lock$/.test(name) && !(await this.#isRecord(name)))
-        throw new Error(`${this.directory} is not empty and no store: give the store a folder of its own`);
+        throw new NoStoreError(`${this.directory} is not empty and no store: give the store a folder of its own`);
     await this.mutex.run(async () => {
       if ((await readThrough(file, this.disk)) === undefined) await replaceRecord(file, format, this.disk);
     });

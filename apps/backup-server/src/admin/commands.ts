@@ -21,7 +21,7 @@ import { adminConfigs, openConfigs, type AdminConfig } from '../config.ts';
 import type { Task } from '../domain/registry.ts';
 import type { StatusResult } from '../roles/server.ts';
 import { serveCommands, StoreCommands, storeCommands } from '../roles/store-commands.ts';
-import { openStore, type BackupStore } from '../versions.ts';
+import { openNamed } from '../versions.ts';
 import { ask } from './ask.ts';
 import { DamagedError } from './download.ts';
 import * as reading from './reading.ts';
@@ -53,7 +53,7 @@ const withStore =
   async (work) => {
     const [near, far] = duplexPair().map((stream) => new Channel(new FramedSocket(stream, limits))) as [Channel, Channel];
     try {
-      const parts = { store: await opened(directory), clock: systemClock, log: silentLogger };
+      const parts = { store: await openNamed(directory, { readOnly: true }), clock: systemClock, log: silentLogger };
       const commands = new StoreCommands(parts, far);
       serveCommands(far, storeCommands, (message) => commands.obey(message), silentLogger).catch((error: Error) =>
         near.destroy(error),
@@ -66,14 +66,6 @@ const withStore =
       far.destroy();
     }
   };
-
-async function opened(directory: string): Promise<BackupStore> {
-  try {
-    return await openStore(directory, { readOnly: true });
-  } catch (error) {
-    throw pathError(error, 'the store cannot be opened: ');
-  }
-}
 
 function explained(error: unknown, asked?: AdminConfig): unknown {
   if (error instanceof RefusedError) return new ExitError(error.message, error.code ?? exitCodes.failed, { cause: error });
