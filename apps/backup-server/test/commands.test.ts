@@ -183,6 +183,16 @@ describe('a restore', () => {
   });
 });
 
+it('a restore or a query that is refused leaves nothing behind', async () => {
+  await writeFile(at('out.tgz.part'), 'mine');
+  const before = await readdir(system.folder);
+  const none = refused(1, 'there is no version 9');
+  await expect(system.said('restore', '--to', at('out'), ...tree, '--version', '9')).rejects.toEqual(none);
+  await expect(system.said('query', '--save-to', at('out.tgz'), ...tree, '--version', '9')).rejects.toEqual(none);
+  expect(await readdir(system.folder)).toEqual(before);
+  expect(await readFile(at('out.tgz.part'), 'utf8')).toBe('mine');
+});
+
 describe('a restore that is broken off', () => {
   /** More than is asked for at once, and travels meanwhile. */
   const size = 40_000_000;

@@ -13,7 +13,7 @@ import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
 import type { Version } from '../versions.ts';
 import { ask, askVersion, type AskedVersion } from './ask.ts';
 import { damageText, DamagedError, Download, goneText, reportDamage } from './download.ts';
-import { prepareFolder, restoreTo, type Restored, type Restoring } from './restore.ts';
+import { checkFolder, restoreTo, type Restored, type Restoring } from './restore.ts';
 import { changesText, countText, filesListText, listText, unsoundText, unwrittenText, verifyText, versionText } from './texts.ts';
 import { checkWritable, writeTgz } from './tgz.ts';
 
@@ -66,7 +66,7 @@ export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Ou
     done: 'restored',
     place: config.to,
     afterwards: `. What is restored stays in ${config.to}, and the same command goes on from there`,
-    prepare: () => prepareFolder(config.to),
+    prepare: () => checkFolder(config.to),
     write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
   });
 

@@ -23,7 +23,7 @@ import {
 import { getSystemErrorMap } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { parentOf } from '../domain/paths.ts';
-import { placeOf } from './places.ts';
+import { modeBits, placeOf } from './places.ts';
 
 /** One thing to do; a file comes in pieces, in order. */
 export type Piece =
@@ -61,8 +61,6 @@ export interface BatchResult {
 }
 
 const root = workerData as string;
-/** A program that runs as its file's owner is not made from a backup: that needs a decision. */
-const modeBits = 0o1777;
 const newFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const thereFlags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Zeros of at least this length are left out: the file system makes a hole. */

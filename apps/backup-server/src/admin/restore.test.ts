@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -58,6 +59,19 @@ const download =
 
 const restore = (all: readonly Entry[], settings: Partial<Restoring> = {}): Promise<Restored> =>
   restoreTo(target, { entries: all, all, download: download(), progress: () => {}, name: 'name', partial: false, ...settings });
+
+/** Root may look into everything. */
+async function asNobody(work: () => Promise<void>): Promise<void> {
+  if (process.geteuid!() !== 0) return work();
+  const nobody = 65_534;
+  chownSync(target, nobody, nobody);
+  process.seteuid!(nobody);
+  try {
+    await work();
+  } finally {
+    process.seteuid!(0);
+  }
+}
 
 const large = [folder(''), folder('a', 0o500), file('a/x', 'one', 'two', 'three'), file('b', 'b'), link('l', 'nowhere')];
 
@@ -167,6 +181,27 @@ describe('a restore', () => {
     expect(unwritten).toEqual([{ path: 'a/x', reason: 'its content is damaged in the store' }]);
     expect(damage).toHaveLength(1);
     expect([readdirSync(at('a')), readFileSync(at('b'), 'utf8')]).toEqual([[], 'b']);
+  });
+
+  it('goes on over what it has sealed, also where that is closed to its owner', async () => {
+    const closed = [folder('', 0), folder('a', 0o300), folder('a/b', 0), file('a/b/x', 'x'), folder('c', 0), file('c/y', 'y')];
+    for (const entry of closed) if (entry.type === 'file') entry.mode = 0;
+    const modes = (): number[] => closed.map(({ path }) => lstatSync(at(path)).mode & 0o777);
+    await asNobody(async () => {
+      await restore(closed);
+      asked = [];
+      expect(await restore(closed)).toEqual({ unwritten: [], damage: [] });
+      expect(asked).toEqual([]);
+      for (const path of ['', 'c']) chmodSync(at(path), 0o700);
+      rmSync(at('c/y'));
+      for (const path of ['c', '']) chmodSync(at(path), 0);
+      expect(await restore(closed, { entries: closed.filter(({ path }) => !path.startsWith('a')) })).toMatchObject({
+        unwritten: [],
+      });
+      expect(asked).toEqual(['y']);
+      await expect(restore(closed.slice(0, -1))).rejects.toMatchObject({ exitCode: 2 });
+    });
+    expect(modes()).toEqual([0, 0o300, 0, 0, 0, 0]);
   });
 
   it('goes on in a file with holes', async () => {

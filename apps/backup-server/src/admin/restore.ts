@@ -5,14 +5,14 @@
  * modes and times when nothing more comes into them.
  */
 import { constants, type Stats } from 'node:fs';
-import { lstat, mkdir, open, readdir, readlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readdir, readlink, rmdir, stat } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { ExitError, exitCodes } from '@lab/process';
 import { hashOf } from '@lab/store/bundle';
 import { DamagedError, type Download } from './download.ts';
 import { nameFromBytes, printable } from '../domain/file-names.ts';
-import { chunksOf, type Chunk, type Entry, type FileEntry } from '../domain/manifest.ts';
-import { placeOf } from './places.ts';
+import { chunksOf, type Chunk, type Entry, type FileEntry, type FolderEntry } from '../domain/manifest.ts';
+import { modeBits, placeOf } from './places.ts';
 import type { BatchResult, Piece, Unwritten } from './restore-thread.ts';
 
 /** Pieces travel to the thread in batches, of which few are under way. */
@@ -20,12 +20,22 @@ const batchBytes = 2 * 1024 * 1024;
 const batchPieces = 256;
 const batchesMax = 6;
 
-/** Makes the folder, if it is not there; before anything is asked of the server. */
-export async function prepareFolder(folder: string): Promise<void> {
-  await mkdir(placeOf(folder, '')).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
-  await readdir(placeOf(folder, ''));
+/** That it is a folder, or can be made: before anything is asked of the server, and nothing is left of it. */
+export async function checkFolder(folder: string): Promise<void> {
+  const place = placeOf(folder, '');
+  if (await makeFolder(place)) await rmdir(place);
+  else if (!(await stat(place)).isDirectory()) await readdir(place);
+}
+
+/** Whether it was not there. */
+async function makeFolder(place: string | Buffer): Promise<boolean> {
+  try {
+    await mkdir(place);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return false;
+  }
 }
 
 export interface Restoring {
@@ -48,12 +58,13 @@ export interface Restored {
   damage: DamagedError[];
 }
 
-/** The folder is there. What has been written when this rejects stays. */
+/** Into a folder that is made where it is missing. What has been written when this rejects stays. */
 export async function restoreTo(folder: string, restoring: Restoring): Promise<Restored> {
   const { all, entries, name, download, progress } = restoring;
   const isSingle = all[0]?.path === '' && all[0].type !== 'folder';
   const placed = (each: readonly Entry[]): Entry[] => (isSingle ? each.map((entry) => ({ ...entry, path: name })) : [...each]);
-  const kept = await lookThrough(folder, placed(all));
+  await makeFolder(placeOf(folder, ''));
+  const { kept, opened } = await lookThrough(folder, placed(all));
   const files = placed(entries).map((entry) => (entry.type === 'file' ? remaining(entry, kept.get(entry.path)) : entry));
   for (const file of files) if ('from' in file) progress(file.from);
   const thread = new Thread(folder);
@@ -67,8 +78,10 @@ export async function restoreTo(folder: string, restoring: Restoring): Promise<R
     for (const entry of files)
       if (entry.type === 'link' && !kept.has(entry.path))
         await thread.do({ what: 'link', path: entry.path, target: entry.target, mtimeMs: entry.mtimeMs });
-    for (const entry of files.reverse())
-      if (entry.type === 'folder') await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
+    const unsealed = new Set<Entry>([...entries, ...opened]);
+    for (const entry of all.toReversed())
+      if (entry.type === 'folder' && unsealed.has(entry))
+        await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
     await thread.end();
     return restored;
   } catch (error) {
@@ -103,19 +116,38 @@ function remaining(file: FileEntry, kept: Kept | undefined): Remaining {
 }
 
 /** Everything that is there is of the version, and nothing of it is changed by going on; or it is refused before anything is done. */
-async function lookThrough(folder: string, entries: readonly Entry[]): Promise<Map<string, Kept>> {
+async function lookThrough(
+  folder: string,
+  entries: readonly Entry[],
+): Promise<{ kept: Map<string, Kept>; opened: FolderEntry[] }> {
   const known = new Map(entries.map((entry) => [entry.path, entry]));
   const kept = new Map<string, Kept>();
+  const opened: FolderEntry[] = [];
   const folders = [''];
-  for (let below = folders.pop(); below !== undefined; below = folders.pop())
-    for (const name of await readdir(placeOf(folder, below), { encoding: 'buffer' })) {
-      const path = [below, nameFromBytes(name)].filter((part) => part !== '').join('/');
-      const entry = known.get(path);
-      const stats = await lstat(placeOf(folder, path));
-      if (entry?.type === 'folder' && stats.isDirectory()) folders.push(path);
-      else kept.set(path, (await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
+  try {
+    for (let below = folders.pop(); below !== undefined; below = folders.pop()) {
+      const itself = known.get(below);
+      if (itself?.type === 'folder' && (await openSealed(placeOf(folder, below), itself))) opened.push(itself);
+      for (const name of await readdir(placeOf(folder, below), { encoding: 'buffer' })) {
+        const path = [below, nameFromBytes(name)].filter((part) => part !== '').join('/');
+        const entry = known.get(path);
+        const stats = await lstat(placeOf(folder, path));
+        if (entry?.type === 'folder' && stats.isDirectory()) folders.push(path);
+        else kept.set(path, (await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
+      }
     }
-  return kept;
+    return { kept, opened };
+  } catch (error) {
+    for (const { path, mode } of opened.reverse()) await chmod(placeOf(folder, path), mode & modeBits);
+    throw error;
+  }
+}
+
+/** Whoever is not root cannot look into a folder that a restore has closed to its owner, as it was; whether it is open now. */
+async function openSealed(place: string | Buffer, { mode }: FolderEntry): Promise<boolean> {
+  const isSealed = (mode & 0o700) !== 0o700 && ((await stat(place)).mode & modeBits) === (mode & modeBits);
+  if (isSealed) await chmod(place, 0o700);
+  return isSealed;
 }
 
 function occupied(folder: string, path: string): never {
@@ -133,7 +165,13 @@ async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: S
     return isSame ? { chunks: 0, isWhole: true } : undefined;
   }
   if (entry?.type !== 'file' || !stats.isFile() || stats.size > entry.size) return undefined;
-  const file = await open(place, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(place, flags).catch((error: NodeJS.ErrnoException) => {
+    // It has its mode and time only when it is whole.
+    if (error.code === 'EACCES' && isSealed(entry, stats)) return undefined;
+    throw error;
+  });
+  if (file === undefined) return { chunks: chunksOf(entry).length, isWhole: true };
   try {
     let [chunks, end] = [0, 0];
     for (const [hash, bytes] of chunksOf(entry)) {
@@ -150,6 +188,9 @@ async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: S
     await file.close();
   }
 }
+
+const isSealed = ({ size, mode, mtimeMs }: FileEntry, stats: Stats): boolean =>
+  stats.size === size && (stats.mode & modeBits) === (mode & modeBits) && Math.abs(stats.mtimeMs - mtimeMs) < 1;
 
 async function writeFile(
   thread: Thread,

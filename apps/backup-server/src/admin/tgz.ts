@@ -16,11 +16,14 @@ const memberBytes = 512 * 1024;
 /** Members that are being compressed: libuv has four threads. */
 const membersAtOnce = 6;
 
+/** Nobody else's: two may save to one file, and the slower one is what it is in the end. */
+const partOf = (file: string): string => `${file}.${process.pid}.part`;
+
 /** That the file can be written; before anything is asked of the server. */
 export async function checkWritable(file: string): Promise<void> {
-  const part = await open(`${file}.part`, 'w');
+  const part = await open(partOf(file), 'wx');
   await part.close();
-  await rm(`${file}.part`);
+  await rm(partOf(file));
   const stats = await stat(file).catch(() => undefined);
   if (stats?.isDirectory())
     throw new ExitError(`${file} is a folder: give a file, which query writes or replaces`, exitCodes.usage);
@@ -36,8 +39,8 @@ export async function writeTgz(
     progress,
   }: { path: string; entries: readonly Entry[]; download: Download; progress: (bytes: number) => void },
 ): Promise<void> {
-  const part = `${file}.part`;
-  const output = await open(part, 'w');
+  const part = partOf(file);
+  const output = await open(part, 'wx');
   try {
     const members = new Members(output);
     for (const entry of entries) {
