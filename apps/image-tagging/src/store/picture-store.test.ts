@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { systemDisk } from '@lab/store';
 import { eventually } from '@lab/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -108,6 +109,19 @@ describe('an upload', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  it('goes on from what is stored once a disk reads it again, and until then nothing of it is dropped', async () => {
+    const bytes = bytesOf('unreadable');
+    await (await begin(bytes, { to: 200_000 })).close();
+    const eio = (): Promise<never> => Promise.reject(Object.assign(new Error('i/o error'), { code: 'EIO' }));
+    for (const trouble of [{ stat: eio }, { readdir: eio }]) {
+      const troubled = await PictureStore.open(folder, { ...systemDisk, ...trouble });
+      await expect(begin(bytes, { at: troubled })).rejects.toThrow('i/o error');
+    }
+    const healed = await begin(bytes);
+    expect(healed.storedBytes).toBe(200_000);
+    await healed.close();
   });
 
   it('of other bytes with the same id begins at 0, and leaves the first one what it has', async () => {

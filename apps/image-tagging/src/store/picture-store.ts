@@ -15,7 +15,17 @@
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { systemDisk, type Disk, type DiskFile } from '@lab/store';
-import { createOnce, hasCode, makeFolder, readIfThere, replaceFile, sync, syncName } from '@lab/store/durable';
+import {
+  createOnce,
+  hasCode,
+  makeFolder,
+  readIfThere,
+  replaceFile,
+  sync,
+  syncName,
+  unlessGone,
+  unlessTrouble,
+} from '@lab/store/durable';
 import type { Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
 import { resultSchema, uploadSchema, type Result } from '../messages.ts';
@@ -79,7 +89,8 @@ export class PictureStore {
     let erased = 0;
     for (const id of await this.#disk.readdir(this.#partial)) {
       const folder = join(this.#partial, id);
-      for (const { path, modifiedMs } of await triesIn(folder, '', this.#disk)) {
+      // What cannot be read now is left to the next time, and stops nothing.
+      for (const { path, modifiedMs } of await unlessTrouble(triesIn(folder, '', this.#disk), [])) {
         if (modifiedMs >= beforeMs) continue;
         await this.#disk.rm(path, { recursive: true, force: true });
         erased++;
@@ -205,15 +216,16 @@ interface Try {
   readonly modifiedMs: number;
 }
 
-/** Some may vanish meanwhile. */
+/** Some may vanish meanwhile; what cannot be read is not gone, and none of them may be dropped for it. */
 async function triesIn(folder: string, prefix: string, disk: Disk): Promise<Try[]> {
-  const names = (await disk.readdir(folder).catch(() => [])).filter((name) => name.startsWith(prefix));
+  const names = (await unlessGone(disk.readdir(folder), [])).filter((name) => name.startsWith(prefix));
   const tries = names.map(async (name) => {
     const path = join(folder, name);
-    const found = await disk.stat(join(path, 'data')).catch(() => disk.stat(path).then(({ mtimeMs }) => ({ mtimeMs, size: 0 })));
-    return { path, bytes: found.size, modifiedMs: found.mtimeMs };
+    const data = await unlessGone(disk.stat(join(path, 'data')), undefined);
+    const found = data ?? (await unlessGone(disk.stat(path), undefined));
+    return found && { path, bytes: data?.size ?? 0, modifiedMs: found.mtimeMs };
   });
-  return (await Promise.allSettled(tries)).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  return (await Promise.all(tries)).filter((each) => each !== undefined);
 }
 
 interface PartialPaths {
