@@ -1,8 +1,9 @@
 /**
  * The shortest list of faults that still breaks the same promise: delta debugging (Zeller and Hildebrandt, 2002), where what really struck is the next list. A fault
- * has its repair with it, so that a death and its restart, a cut and its healing, stay together. Then arguments and the workload go towards their least.
+ * has its repair with it, so that a death and its restart, a cut and its healing, stay together. Where no fault can be left out of the list as it is, one of two may do. Then arguments and
+ * the workload go towards their least.
  */
-import type { Fault } from './faults.ts';
+import { kindOf, kinds, type Fault } from './faults.ts';
 import { runScenario, type Outcome, type Scenario, type SimulatedSystem, type Workload } from './system.ts';
 
 export interface Shrunk {
@@ -21,6 +22,7 @@ export async function shrink(system: SimulatedSystem, failure: Outcome): Promise
     await shrinker.dropFaults();
     await shrinker.strikeEarlier();
     await shrinker.reduceWork();
+    await shrinker.mergeFaults();
   }
   await shrinker.reduceArguments();
   return { outcome: await runScenario(system, shrinker.scenario, true), runs: shrinker.runs };
@@ -77,6 +79,25 @@ class Shrinker {
     }
   }
 
+  /** Leaves out what only others need: a death that later lives are counted by, a delay that a longer one can make up for. */
+  async mergeFaults(): Promise<void> {
+    while (await this.#mergeOne());
+  }
+
+  async #mergeOne(): Promise<boolean> {
+    const { faults } = this.scenario;
+    for (const { key } of faults) if (await this.#try({ faults: withoutDeath(faults, key) })) return true;
+    for (const longer of faults) {
+      const longest = { key: longer.key, arg: kinds[kindOf(longer)].arg[1] };
+      for (const other of faults) {
+        if (other === longer) continue;
+        const rest = faults.filter((each) => each !== other);
+        if (await this.#try({ faults: rest.map((each) => (each === longer ? longest : each)) })) return true;
+      }
+    }
+    return false;
+  }
+
   async reduceArguments(): Promise<void> {
     for (let index = 0; index < this.scenario.faults.length; index++)
       await this.#reduce(
@@ -111,4 +132,20 @@ class Shrinker {
       if (!(await this.#try(change(middle)))) low = middle;
     }
   }
+}
+
+/** Without this death: what struck in a later life of its process strikes in the one before. */
+function withoutDeath(faults: readonly Fault[], death: string): Fault[] {
+  const [role, life] = lifeOf(death);
+  const moved = (key: string): string => {
+    const [ofRole, ofLife] = lifeOf(key);
+    return ofRole === role && ofLife > life ? key.replace(`${role}.${ofLife} `, `${role}.${ofLife - 1} `) : key;
+  };
+  return faults.filter(({ key }) => key !== death).map(({ key, arg }) => ({ key: moved(key), arg }));
+}
+
+/** Role and number of the life in which a fault strikes. */
+function lifeOf(key: string): [role: string, life: number] {
+  const [, role = key, life = '0'] = /^(\S+)\.(\d+) /.exec(key) ?? [];
+  return [role, Number(life)];
 }
