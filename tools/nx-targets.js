@@ -13,6 +13,8 @@ export const name = 'lab-targets';
 
 /** Kinds of suites that vitest.config.ts tells apart by the end of a file's name; `test` are all others. */
 const kinds = ['embedded', 'integration', 'chaos'];
+/** `test:all` has one fault of each kind, the target has all. */
+const settings = { chaos: 'FAULTS=all ' };
 const root = join(import.meta.dirname, '..');
 
 /** @type {import('@nx/devkit').CreateNodes} */
@@ -42,7 +44,9 @@ export function packageTargets(folder) {
     test: command(`vitest run --project unit ${folder}/`),
     lint: command(`eslint ${folder} --max-warnings 0`),
     typecheck: command(`node tools/typecheck.ts ${folder}`),
-    ...Object.fromEntries(suites.map((kind) => [kind, command(`vitest run --project '${kind}*' ${folder}/`)])),
+    ...Object.fromEntries(
+      suites.map((kind) => [kind, command(`${settings[kind] ?? ''}vitest run --project '${kind}*' ${folder}/`)]),
+    ),
     ...(documents.some((text) => /^```console$/m.test(text)) ? { readme: command(`vitest run --project readme:${folder}`) } : {}),
   };
 }

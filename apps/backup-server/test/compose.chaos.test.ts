@@ -5,12 +5,15 @@
 import { eventually } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { queueOf } from '../src/topology.ts';
 import { BackupComposeSystem } from './compose-system.ts';
 
 const path = 'tree of 2026';
 /** So much is new each time: two seconds of transfer, to strike in. */
 const freshMb = 160;
-const patience = { timeoutMs: 90_000, intervalMs: 200 };
+const patience = { timeoutMs: 180_000, intervalMs: 200 };
+/** A command waits for 20 s, on a busy machine its process takes a while. */
+const commandMs = 40_000;
 
 let system: BackupComposeSystem;
 /** What the node had, for each version that may be made of it. */
@@ -63,6 +66,9 @@ async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () =>
   expect(await system.restored(path, versions.at(-1)!.version)).toBe(await system.listed(path));
 }
 
+/** With FAULTS=all, as `nx chaos` sets it. Otherwise each kind of damage has its turn without these. */
+const more = process.env['FAULTS'] === 'all' ? it : (): void => {};
+
 const one = (service: string): Container => system.container(service);
 
 describe('in the middle of a transfer', () => {
@@ -90,6 +96,48 @@ describe('in the middle of a transfer', () => {
       async () => void (await Promise.all(requesters.map((each) => each.unpause()))),
     );
   });
+
+  const rabbitmqctl = (...args: readonly string[]): Promise<string> =>
+    system.compose('exec', '-T', 'rabbitmq', 'rabbitmqctl', '--quiet', ...args);
+  /** An admin's command that needs RabbitMQ is told that it is away, in time. */
+  const expectRefused = async (): Promise<void> => {
+    const begunMs = performance.now();
+    await expect(system.admin('backup', '--node', 'node-1', '--path', path)).rejects.toMatchObject({ code: 3 });
+    expect(performance.now() - begunMs, 'milliseconds until it was refused').toBeLessThan(commandMs);
+  };
+
+  more('RabbitMQ is away for half a minute, in which commands are refused', async () => {
+    const container = one('rabbitmq');
+    await expectAllVersionsWhole(
+      async () => {
+        await container.kill();
+        for (const killedMs = performance.now(); performance.now() - killedMs < 30_000;) await expectRefused();
+      },
+      () => container.start(),
+    );
+  });
+
+  it('RabbitMQ has no memory left, and then has again', async () => {
+    await expectAllVersionsWhole(
+      async () => {
+        await rabbitmqctl('set_vm_memory_high_watermark', 'absolute', '1MB');
+        await expectRefused();
+      },
+      async () => void (await rabbitmqctl('set_vm_memory_high_watermark', '0.4')),
+    );
+  });
+
+  const deleted = (queue: string) => (): Promise<void> =>
+    expectAllVersionsWhole(
+      async () => void (await rabbitmqctl('delete_queue', queue)),
+      async () => {},
+    );
+
+  it("the requesters' queue is deleted", deleted(queueOf.due));
+
+  more("the nodes manager's queue of outcomes is deleted", deleted(queueOf.outcomes));
+
+  more("the nodes manager's queue of commands is deleted", deleted(queueOf.commands));
 
   it('the node is cut off and comes back', async () => {
     const container = one('node-1');
