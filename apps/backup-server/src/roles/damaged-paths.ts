@@ -34,21 +34,25 @@ export class DamagedPaths {
     const isOld = this.#clock.nowMs() - this.#lookedMs >= lookAgainMs;
     // What is brought again is there at once.
     if (this.#store.changes === this.#changes && this.#found.length === 0 && !isOld) return;
-    this.#looking ??= this.#lookAnew().finally(() => (this.#looking = undefined));
+    this.#looking ??= this.#lookAnew(isOld).finally(() => (this.#looking = undefined));
     await this.#looking;
   }
 
-  async #lookAnew(): Promise<void> {
+  /** Where nothing more was lost, only at what was damaged: of some the node's name is. */
+  async #lookAnew(isOld: boolean): Promise<void> {
     const { changes } = this.#store;
+    const isKnown = !isOld && changes === this.#changes && this.#found.every(({ node }) => node !== '?');
+    const places = isKnown ? this.#found : [{}];
     const found = new Map<string, DamagedPath>();
-    for (const { node, path, state } of await listed(this.#store)) {
-      if (state === 'whole') continue;
-      const known = found.get(nameOf({ node, path })) ?? { node, path, versions: 0 };
-      known.versions++;
-      found.set(nameOf({ node, path }), known);
-    }
+    for (const place of places)
+      for (const { node, path, state } of await listed(this.#store, place)) {
+        if (state === 'whole') continue;
+        const known = found.get(nameOf({ node, path })) ?? { node, path, versions: 0 };
+        known.versions++;
+        found.set(nameOf({ node, path }), known);
+      }
     this.#found = [...found.values()];
-    this.#lookedMs = this.#clock.nowMs();
+    if (!isKnown) this.#lookedMs = this.#clock.nowMs();
     this.#changes = changes;
   }
 }
