@@ -5,14 +5,16 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, exitCodes } from '@lab/process';
+import { ConfigError, exitCodes, splitAddress } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { keyFor } from '../src/channel/keys.ts';
+import { encode } from '../src/messages.ts';
 import { main } from '../src/programs.ts';
 import type { StatusResult } from '../src/roles/server.ts';
 import type { ListedVersion } from '../src/roles/store-commands.ts';
+import { queueOf } from '../src/topology.ts';
 import { Relay } from './processes.ts';
 import { master, path, RealSystem, tree } from './real-system.ts';
 
@@ -105,8 +107,7 @@ describe('versions', () => {
 
   it('that no rule keeps go, also when nothing has changed', async () => {
     for (const name of ['two', 'three']) await change(name, name);
-    await system.register('--keep', '1', '--keep-daily', '1');
-    expect(await system.backUp()).toMatchObject({ outcome: 'unchanged', removed: 2 });
+    expect(await system.register('--keep', '1', '--keep-daily', '1')).toMatchObject({ result: 'unchanged', removed: 2 });
     expect(numbers(await list())).toEqual([3]);
     expect(await system.said('status')).toContain('1, 1 daily');
     await system.register();
@@ -258,6 +259,26 @@ describe('a restore that is broken off', () => {
   });
 });
 
+it('a backup that is wanted while one is under way has what is there now', async () => {
+  const relay = await Relay.start(splitAddress(system.node).port);
+  try {
+    await system.register('--address', relay.address);
+    await system.write('z', noise(3_000_000));
+    relay.mark();
+    relay.holdAfter(1_000_000);
+    const first = system.backUp();
+    await eventually(() => relay.isHolding);
+    await system.write('late', '');
+    const second = system.backUp();
+    await eventually(async () => ((await system.admin('status')) as StatusResult).tasks[0]!.current?.isOutdated === true);
+    relay.letPass();
+    expect(await first).toMatchObject({ outcome: 'version', version: 2, files: 2 });
+    expect(await second).toMatchObject({ outcome: 'version', version: 3, files: 3 });
+  } finally {
+    await relay.close();
+  }
+});
+
 describe('a status that is checked', () => {
   const check = (): Promise<string> => system.said('status', '--check');
 
@@ -277,6 +298,17 @@ describe('a status that is checked', () => {
     await system.stopNode();
     await system.register('--every', '1s');
     await eventually(() => expect(check()).rejects.toEqual(refused(1, '"papers" of node desk is late')));
+  });
+
+  it('names what was tried and cannot be restored, while it is there', async () => {
+    const drilled = { kind: 'drilled', node: 'desk', path, version: 1, problem: 'it is not whole', elapsedMs: 1 } as const;
+    await system.memory.connect().publish({ routingKey: queueOf.outcomes, body: encode(drilled) });
+    await eventually(() =>
+      expect(check()).rejects.toEqual(refused(1, '"papers" of node desk: version 1 cannot be restored: it is not whole')),
+    );
+    await change('two', '22');
+    await system.said('forget', ...tree, '--version', '1');
+    expect(await check()).not.toContain('it is not whole');
   });
 
   it('names what is damaged', async () => {
@@ -322,8 +354,7 @@ it('a value that is out of range is told before it is sent', async () => {
 
 it('what is excluded is not backed up, and is a change', async () => {
   await change('cache/two', 'x');
-  await system.register('--exclude', 'cache', '--exclude', '*.tmp');
-  expect(await system.backUp()).toMatchObject({ outcome: 'version', files: 1 });
+  expect(await system.register('--exclude', 'cache', '--exclude', '*.tmp')).toMatchObject({ result: 'version', files: 1 });
   expect(await system.said('diff', ...tree, '2', '3')).toContain('- cache/two\n');
 });
 
@@ -340,7 +371,6 @@ describe('a registry', () => {
     expect(numbers(await list())).toEqual([1]);
     expect(existsSync(registry())).toBe(false);
     await system.register();
-    await system.backUp();
     expect(await system.said('status', '--check')).not.toContain('registry');
   });
 

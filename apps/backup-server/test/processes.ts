@@ -238,7 +238,7 @@ export class BackupSystem implements AsyncDisposable {
     });
   }
 
-  /** Begins a backup, or finds one under way; how many had ended before. */
+  /** Begins a backup, or has one follow that is under way; how many end before. */
   async beginBackup(node: string): Promise<number> {
     const { attempts } = await this.ask<{ attempts: number }>({ kind: 'backupNow', node, path: registeredPath });
     return attempts;

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { silentLogger, splitAddress, systemClock, type Role } from '@lab/process';
+import { eventually } from '@lab/testing';
 import { Registry } from 'prom-client';
 import { adminCommands, openCommands } from '../src/admin/commands.ts';
 import { makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeNode, makeRoles, measuring, type ServingRole } from '../src/hosts.ts';
+import type { StatusResult } from '../src/roles/server.ts';
 
 export const master = makeKey();
 
@@ -45,7 +47,6 @@ export class RealSystem implements AsyncDisposable {
     await system.startNode();
     await system.startServer();
     await system.register(...settings);
-    await system.backUp();
     return system;
   }
 
@@ -103,9 +104,16 @@ export class RealSystem implements AsyncDisposable {
     await writeFile(file, content);
   }
 
-  register(...settings: readonly string[]): Promise<unknown> {
+  /** How the backup ended that is due by it. */
+  async register(...settings: readonly string[]): Promise<unknown> {
     const every = settings.includes('--every') ? [] : ['--every', '1h'];
-    return this.admin('register', ...tree, '--address', this.node, ...every, ...settings);
+    await this.admin('register', ...tree, '--address', this.node, ...every, ...settings);
+    return eventually(async () => {
+      const { tasks, nowMs } = (await this.admin('status')) as StatusResult;
+      const { current, dueMs, last } = tasks.find((task) => task.path === path)!;
+      if (current !== undefined || dueMs <= nowMs) throw new Error('it is under way');
+      return last!;
+    });
   }
 
   backUp(): Promise<unknown> {
@@ -129,9 +137,10 @@ export class RealSystem implements AsyncDisposable {
   }
 
   async #run(commands: typeof adminCommands, name: string, args: readonly string[]): Promise<string> {
-    this.heard = '';
-    await commands((text) => void (this.heard += text)).commands![name]!.run({ args, env: {} });
-    return this.heard;
+    let said = (this.heard = '');
+    const out = (text: string): void => void (this.heard = said += text);
+    await commands(out).commands![name]!.run({ args, env: {} });
+    return said;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,6 +16,7 @@ import {
   saved,
   setBack,
   silenceMsMax,
+  unasked,
   unregister,
   type Now,
   type Outcome,
@@ -214,11 +215,37 @@ describe('a task', () => {
     }
   });
 
-  it('is made due by an admin, unless it is under way', () => {
+  it('is made due by an admin, unless it is queued', () => {
     let registry = start(register(new Map(), docs, 0), 0);
     expect(makeDue(registry, docs, 100)).toBe(registry);
     registry = end(registry, keyOf(docs), 'one', outcome(), 200, in30s(200));
     expect(due(makeDue(registry, docs, 300), 300)).toHaveLength(1);
+  });
+
+  const progress = { files: 0, bytes: 0, sentBytes: 0 };
+
+  it('that an admin wants while it is under way is due again after it, also when it falls silent', () => {
+    let registry = heard(start(register(new Map(), docs, 0), 0), keyOf(docs), 'one', progress, 50);
+    registry = makeDue(registry, docs, 100);
+    expect(due(registry, 100)).toEqual([]);
+    registry = start(registry, 100_000, 'two');
+    registry = end(registry, keyOf(docs), 'two', outcome(), 100_200, in30s(100_200));
+    expect(due(registry, 100_200)).toHaveLength(1);
+    registry = end(start(registry, 100_300, 'three'), keyOf(docs), 'three', outcome(), 100_400, in30s(100_400));
+    expect(due(registry, 100_400)).toEqual([]);
+  });
+
+  it('that was to be due again after it has one end less to wait for after a restart', () => {
+    const registry = makeDue(heard(start(register(new Map(), docs, 0), 0), keyOf(docs), 'one', progress, 50), docs, 100);
+    const back = restored(saved(registry));
+    expect(due(back, 100)).toMatchObject([{ attempts: 1 }]);
+  });
+
+  it('that could not be asked for is due again, unless another try of it is under way by then', () => {
+    const registry = start(register(new Map(), docs, 0), 10);
+    expect(due(unasked(registry, keyOf(docs), 'one'), 10)).toHaveLength(1);
+    expect(unasked(registry, keyOf(docs), 'two')).toBe(registry);
+    expect(unasked(new Map(), keyOf(docs), 'one').size).toBe(0);
   });
 });
 

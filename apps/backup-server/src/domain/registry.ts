@@ -67,7 +67,7 @@ export interface Attempt {
   order: number;
   /** Silent since then. */
   heardMs: number;
-  /** Registered again since: another one is due after it. */
+  /** Registered or wanted again since it began: another one is due after it. */
   isOutdated?: boolean;
   /** One that was queued later is under way: this one is no longer in the queue. */
   isOvertaken?: boolean;
@@ -130,19 +130,25 @@ export function unregister(registry: Registry, named: { node: string; path: stri
   return rest;
 }
 
-/** An admin wants a backup now; one that is under way is that. */
+/**
+ * An admin wants a backup of what is there now. One that is queued is that; one that is under way may have passed it, so another is
+ * due after it.
+ */
 export function makeDue(registry: Registry, named: { node: string; path: string }, nowMs: number): Registry {
   const task = registry.get(keyOf(named));
-  return task === undefined || task.current !== undefined
-    ? registry
-    : new Map(registry).set(keyOf(named), { ...task, dueMs: nowMs });
+  if (task === undefined || (task.current !== undefined && !isUnderWay(task))) return registry;
+  const current = task.current && { ...task.current, isOutdated: true };
+  return new Map(registry).set(keyOf(named), { ...task, current, dueMs: nowMs });
 }
+
+/** Whether a requester has taken it. */
+export const isUnderWay = ({ current }: Task): boolean => current?.progress !== undefined;
 
 /** What must be asked for now; `begun` it, and it is not asked for again until it has ended, has fallen silent, or seems to be lost from the queue. */
 export function dueTasks(registry: Registry, { dayMs, clockMs }: Now): Task[] {
   const tasks = [...registry.values()];
   // Where somebody is at work the queue moves, however slowly.
-  const queuedMs = tasks.some(({ current }) => current?.progress !== undefined) ? Infinity : queuedMsMax;
+  const queuedMs = tasks.some(isUnderWay) ? Infinity : queuedMsMax;
   return tasks.filter(({ dueMs, current }) =>
     current === undefined ? dueMs <= dayMs : clockMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs),
   );
@@ -152,7 +158,14 @@ const isGone = ({ progress, isOvertaken }: Attempt): boolean => progress !== und
 
 export function begun(registry: Registry, task: Task, attempt: string, clockMs: number): Registry {
   const order = 1 + Math.max(0, ...[...registry.values()].map(({ current }) => current?.order ?? 0));
-  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, order, heardMs: clockMs } });
+  const isOutdated = task.current?.isOutdated === true ? { isOutdated: true } : {};
+  return new Map(registry).set(keyOf(task), { ...task, current: { attempt, order, heardMs: clockMs, ...isOutdated } });
+}
+
+/** It could not be asked for: what was `begun` is due again. */
+export function unasked(registry: Registry, key: string, attempt: string): Registry {
+  const task = registry.get(key);
+  return task?.current?.attempt === attempt ? new Map(registry).set(key, { ...task, current: undefined }) : registry;
 }
 
 /** The queue keeps its order: a try has been taken, so all that were queued before it have been, and should be heard of from now on. */
@@ -242,9 +255,15 @@ export function registrationOf(task: Task): Registration {
   return registration;
 }
 
-/** What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. */
+/**
+ * What survives a restart. What was under way is due again: the try itself may have ended without anybody to hear of it. If another
+ * one is due after it, that is the one; it counts as ended, for whoever waits for the next.
+ */
 export function saved(registry: Registry): Task[] {
-  return [...registry.values()].map(({ current, ...task }) => task);
+  return [...registry.values()].map(({ current, ...task }) => ({
+    ...task,
+    attempts: task.attempts + (current?.isOutdated === true ? 1 : 0),
+  }));
 }
 
 export function restored(tasks: readonly Task[]): Registry {

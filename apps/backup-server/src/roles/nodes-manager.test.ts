@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { makeMemoryServer, type Delivery } from '@lab/middleware';
+import { makeMemoryServer, UnavailableError, type Delivery } from '@lab/middleware';
 import { silentLogger } from '@lab/process';
 import { FakeClock } from '@lab/testing';
 import { expect, it, vi } from 'vitest';
@@ -71,6 +71,23 @@ it('what is unregistered while another path is published as due stays so', async
   await role.stop();
   expect(due).toEqual(['one']);
   expect(pathsIn(state.saved.tasks)).toEqual(['one']);
+});
+
+it('what could not be published is due again', async () => {
+  const { broker, clock, role } = await begin([taskOf('one')]);
+  const due: string[] = [];
+  let isAway = true;
+  const publish = broker.publish.bind(broker);
+  vi.spyOn(broker, 'publish').mockImplementation(async (message) => {
+    if (message.routingKey !== queueOf.due) return publish(message);
+    if (isAway) throw new UnavailableError('away');
+    due.push(decode(Buffer.from(message.body), 'due', 'sweep').head.kind);
+  });
+  await role.start();
+  isAway = false;
+  await clock.advanceAsync(1_000);
+  expect(due).toContain('due');
+  await role.stop();
 });
 
 it('a command that could not be saved has not happened, and one that could has', async () => {

@@ -14,6 +14,7 @@ import {
   ended,
   heard,
   isLate,
+  isUnderWay,
   keyOf,
   makeDue,
   nextDrill,
@@ -23,6 +24,7 @@ import {
   restored,
   saved,
   setBack,
+  unasked,
   unregister,
   type Now,
   type Registry,
@@ -212,8 +214,10 @@ export class NodesManagerRole implements Role {
       return named;
     }
     this.#registry = makeDue(this.#registry, named, nowMs);
+    this.#changed = true;
     await this.#publishDue(now);
-    return { ...named, attempts: known.attempts };
+    // Of one that is under way the admin does not want the end, but that of the next.
+    return { ...named, attempts: known.attempts + (isUnderWay(known) ? 1 : 0) };
   }
 
   #hear({ body }: Delivery): void {
@@ -257,10 +261,12 @@ export class NodesManagerRole implements Role {
       const attempt = current?.progress === undefined ? (current?.attempt ?? newId()) : newId();
       this.#registry = begun(this.#registry, task, attempt, now.clockMs);
       log.debug({ node, path }, 'due');
-      await broker.publish({
-        routingKey: queueOf.due,
-        body: encode({ kind: 'due', attempt, ...registrationOf(task) }),
-      });
+      try {
+        await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'due', attempt, ...registrationOf(task) }) });
+      } catch (error) {
+        this.#registry = unasked(this.#registry, keyOf(task), attempt);
+        throw error;
+      }
     }
   }
 

@@ -9,7 +9,7 @@ import type { Channel } from '../channel/channel.ts';
 import { decode, encode, unpackJson, type Head, type Message } from '../messages.ts';
 import { ordersExchange, queueOf, repliesTopology } from '../topology.ts';
 import { keyOf, nameOf, type BackupStore, type Key } from '../versions.ts';
-import type { RegistryView } from './nodes-manager.ts';
+import type { RegistryView, StatusTask } from './nodes-manager.ts';
 import { DamagedPaths, type DamagedPath } from './damaged-paths.ts';
 import {
   CommandError,
@@ -212,7 +212,15 @@ export class ServerRole implements Role {
     const { store } = this.#parts;
     const view = (await this.#ask(command)) as RegistryView;
     const isLooking = await this.#damagedLooked();
-    return { ...view, store: { ...store.usage(), damaged: this.#damaged.found, isLooking } };
+    const tasks = await Promise.all(view.tasks.map((task) => this.#withoutGone(task)));
+    return { ...view, tasks, store: { ...store.usage(), damaged: this.#damaged.found, isLooking } };
+  }
+
+  /** What cannot be restored may have gone since, by its --keep rules or by an admin: then it is nobody's concern. */
+  async #withoutGone(task: StatusTask): Promise<StatusTask> {
+    if (task.drill?.problem === undefined) return task;
+    const versions = await this.#parts.store.versions(nameOf(task));
+    return versions.some(({ version }) => version === task.drill?.version) ? task : { ...task, drill: undefined };
   }
 
   /** Waits a moment for a look at what is damaged; whether it goes on. */
