@@ -120,8 +120,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'forgets over a restart what was under way',
     file: registry,
-    right: '[...registry.values()].map(({ current, ...task }) => task)',
-    wrong: '[...registry.values()]',
+    right: 'map(({ current, ...task }) => ({',
+    wrong: 'map(({ current, ...task }) => ({ current,',
   },
   { rule: 'tries a failed node every second for ever', file: registry, right: '2 ** Math.min(failures - 1, 30)', wrong: '1' },
   {
