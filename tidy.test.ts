@@ -68,6 +68,7 @@ const rules: Rule[] = [
       'apps/bike-analytics/test/faults.chaos.test.ts':
         'the client reads at a pace, so that it is not done before the fault strikes',
       'apps/ha-web/test/database-machines.ts': 'a client rests between two orders: the load has a pace',
+      'apps/ha-web/test/shoppers.ts': 'a buyer rests between two orders: the load has a pace',
       'apps/image-tagging/test/compose.chaos.test.ts': 'a client rests between two pictures: the load has a pace',
     },
   },

@@ -4,7 +4,7 @@
  */
 import { assertLinearizable, byKey, History, register, type RegisterInput } from '@lab/checker';
 import { sleep } from '@lab/process';
-import { paceKinds, PromiseBroken, type SimulatedSystem, type World } from '@lab/simulation';
+import { processKinds, PromiseBroken, type SimulatedSystem, type World } from '@lab/simulation';
 import type { Random } from '@lab/testing';
 import type { DatabaseRecord } from '../src/database/domain/next-step.ts';
 import { machineKinds, names, Pair, type Machine, type MachineName, type Server } from './database-model.ts';
@@ -22,17 +22,7 @@ type WaitPoint = 'AFTER_SYNC' | 'AFTER_COMMIT';
 /** With another wait point than the real one it is for proving that this is found. */
 export const simulatedDatabases = (waitPoint: WaitPoint = 'AFTER_SYNC'): SimulatedSystem<Load> => ({
   name: 'ha-web',
-  kinds: [
-    'dies before',
-    'dies meanwhile',
-    'dies after',
-    'pauses',
-    'late',
-    'answered late',
-    'arrives late',
-    ...paceKinds,
-    ...machineKinds,
-  ],
+  kinds: [...processKinds, 'arrives late', ...machineKinds],
   workload: (random) => ({ clients: random.integer(2, 4), diskLost: random.integer(0, 2) }),
   least: { clients: 1, diskLost: 0 },
   faultsForMs: 25_000,

@@ -3,7 +3,7 @@
  * consortium-model.ts. What is in SQL, as sessions, news and leases, is for the histories of kills.embedded.test.ts.
  */
 import { sleep } from '@lab/process';
-import { paceKinds, type SimulatedSystem, type World } from '@lab/simulation';
+import { processKinds, type SimulatedSystem, type World } from '@lab/simulation';
 import type { Area, Assignment } from '../src/domain/assignment.ts';
 import { ConsortiumModel, modelKinds, type Writing } from './consortium-model.ts';
 import { nameOf } from './memory-database.ts';
@@ -27,18 +27,7 @@ const faultsForMs = 15_000;
 
 export const simulatedConsortium: SimulatedSystem<Load> = {
   name: 'news-consortium',
-  kinds: [
-    'dies before',
-    'dies meanwhile',
-    'dies after',
-    'pauses',
-    'late',
-    'answered late',
-    'twice',
-    'lands late',
-    ...paceKinds,
-    ...modelKinds,
-  ],
+  kinds: [...processKinds, 'twice', 'lands late', ...modelKinds],
   workload: (random) => ({
     agents: random.integer(1, 3),
     nodes: random.integer(1, 4),

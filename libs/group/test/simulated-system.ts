@@ -5,7 +5,7 @@
 import { assertLinearizable, counter } from '@lab/checker';
 import { sleep } from '@lab/process';
 import {
-  paceKinds,
+  processKinds,
   PromiseBroken,
   SimulatedBroker,
   SimulatedRegistry,
@@ -33,20 +33,7 @@ export function simulatedGroup(
 ): SimulatedSystem<Load> {
   return {
     name: 'group',
-    kinds: [
-      'dies before',
-      'dies meanwhile',
-      'dies after',
-      'pauses',
-      'late',
-      'answered late',
-      'twice',
-      'lands late',
-      'delivered late',
-      'connection lost',
-      'cut from registry',
-      ...paceKinds,
-    ],
+    kinds: [...processKinds, 'twice', 'lands late', 'delivered late', 'connection lost', 'cut from registry'],
     workload: (random) => ({
       members: random.integer(1, 5),
       commands: random.integer(0, 120),

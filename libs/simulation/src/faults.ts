@@ -97,17 +97,22 @@ export const kinds = {
 
 export type KindName = keyof typeof kinds;
 
-/** What happens to every process: no two clocks agree. */
+/** No two clocks agree. */
 export const paceKinds = ['runs fast', 'runs slow'] as const satisfies readonly KindName[];
 
 /** What happens to a machine's time of day. */
 export const timeKinds = ['clock jumps', 'clock stands', 'clock races', 'clock lags'] as const satisfies readonly KindName[];
 
+/** What happens to every process that calls others. */
+export const processKinds = [
+  ...(['dies before', 'dies meanwhile', 'dies after', 'pauses', 'late', 'answered late'] as const),
+  ...paceKinds,
+] satisfies readonly KindName[];
+
 /** What happens to every process that talks to a broker. */
 export const brokerKinds = [
-  ...(['dies before', 'dies meanwhile', 'dies after', 'pauses', 'late', 'answered late'] as const),
+  ...processKinds,
   ...(['twice', 'delivered late', 'ack lost', 'connection lost'] as const),
-  ...paceKinds,
 ] satisfies readonly KindName[];
 
 /** What happens to a broker itself. What it holds is lost by the last two. */

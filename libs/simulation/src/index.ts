@@ -1,7 +1,17 @@
 export { SimulatedBroker, type Describe } from './broker.ts';
 export { SimulatedDisk } from './disk.ts';
 export { digestOf, eventLines, eventsVersion, type SimulationEvent } from './events.ts';
-export { brokerKinds, FaultPlan, kinds, outageKinds, paceKinds, timeKinds, type Fault, type KindName } from './faults.ts';
+export {
+  brokerKinds,
+  FaultPlan,
+  kinds,
+  outageKinds,
+  paceKinds,
+  processKinds,
+  timeKinds,
+  type Fault,
+  type KindName,
+} from './faults.ts';
 export { readSaved, simulateProgram } from './program.ts';
 export { SimulatedRegistry } from './registry.ts';
 export { failureText, findFailure, simulateSeeds, type Failure } from './seeds.ts';

@@ -20,7 +20,7 @@ const hasty: Worker = (broker) => broker.consume('jobs', ({ body }) => void brok
 
 function systemOf(work: Worker, extra: Partial<SimulatedSystem<{ jobs: number }>> = {}): SimulatedSystem<{ jobs: number }> {
   return {
-    name: 'example',
+    name: 'yours',
     kinds: brokerKinds,
     workload: (random) => ({ jobs: random.integer(1, 20) }),
     least: { jobs: 1 },
@@ -80,7 +80,8 @@ describe('a worker that acknowledges first', () => {
     expect(text).toMatch(/FAULT worker\.1 .*(dies before|dies after)/);
     expect(text).toMatch(/worker\.1 <- jobs {3}job \d/);
     expect(text).toMatch(/never {2}-> append done {3}job \d/);
-    expect(text).toMatch(/npx nx simulate example --seed \d+/);
+    expect(text).toMatch(/npx nx simulate yours --seed \d+/);
+    expect(await readFile(join(import.meta.dirname, '../README.md'), 'utf8')).toContain(text);
   });
 
   it('fails again from a list in a file, without the seed', async () => {
@@ -88,7 +89,7 @@ describe('a worker that acknowledges first', () => {
     const { scenario, promise } = (await findFailure(system, 50))!;
     const folder = await mkdtemp(join(tmpdir(), 'faults-'));
     const path = join(folder, 'lost.json');
-    await writeFile(path, JSON.stringify({ format: 'lab-faults', version: 1, system: 'example', ...scenario }));
+    await writeFile(path, JSON.stringify({ format: 'lab-faults', version: 1, system: 'yours', ...scenario }));
     expect((await runScenario(system, await readSaved(system, path))).broken?.promise).toBe(promise);
     expect((await runScenario(systemOf(careful), await readSaved(system, path))).broken).toBeUndefined();
     await writeFile(path, (await readFile(path, 'utf8')).replace('dies', 'explodes'));
