@@ -49,7 +49,7 @@ async function restoresAll(): Promise<Restored> {
 
 /** Of the tables that are written to here, on the primary. */
 async function checksums(): Promise<Checksums> {
-  const lines = await sql('CHECKSUM TABLE marketplace.orders, marketplace.addresses');
+  const lines = await sql('CHECKSUM TABLE marketplace.asked_orders, marketplace.addresses');
   const sums = lines.split('\n').map((line) => line.replace('marketplace.', '').split('\t') as [string, string]);
   return Object.fromEntries(sums.filter(([, sum]) => sum !== 'NULL'));
 }

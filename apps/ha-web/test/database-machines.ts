@@ -192,7 +192,7 @@ export class Orders implements AsyncDisposable {
     await eventually(async () => {
       const connection = await orders.#connect();
       await connection.query(
-        'CREATE TABLE IF NOT EXISTS orders (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) UNIQUE, asked INT NOT NULL DEFAULT 1)',
+        'CREATE TABLE IF NOT EXISTS asked_orders (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) UNIQUE, asked INT NOT NULL DEFAULT 1)',
       );
       connection.destroy();
       return true;
@@ -226,7 +226,7 @@ export class Orders implements AsyncDisposable {
       const key = `${client}-${number}`;
       try {
         connection ??= await this.#connect();
-        const sql = `INSERT INTO orders (name) VALUES ('${key}') ON DUPLICATE KEY UPDATE asked = asked + 1`;
+        const sql = `INSERT INTO asked_orders (name) VALUES ('${key}') ON DUPLICATE KEY UPDATE asked = asked + 1`;
         await connection.query({ sql, timeout: answerMs });
         this.acknowledged.set(key, performance.now());
         number++;
@@ -253,7 +253,7 @@ export class Orders implements AsyncDisposable {
 
 /** How often each order is stored. */
 export async function storedOrders(machines: DatabaseMachines, name: DatabaseName): Promise<Map<string, number>> {
-  const rows = await machines.sql(name, 'SELECT name FROM marketplace.orders');
+  const rows = await machines.sql(name, 'SELECT name FROM marketplace.asked_orders');
   const stored = new Map<string, number>();
   for (const key of rows.split('\n')) stored.set(key, (stored.get(key) ?? 0) + 1);
   return stored;

@@ -2,6 +2,8 @@
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DatabaseMachines, Orders, storedOrders, type DatabaseName } from './database-machines.ts';
+import { startApi } from './shop-services.ts';
+import { Shoppers, stockAtFirst } from './shoppers.ts';
 
 let machines: DatabaseMachines;
 
@@ -111,7 +113,7 @@ describe('an old primary that was cut off', () => {
     await before.stop();
     const primary = await machines.primary();
     await machines.databases[primary].partition();
-    const insert = "INSERT INTO marketplace.orders (name) VALUES ('on its own')";
+    const insert = "INSERT INTO marketplace.asked_orders (name) VALUES ('on its own')";
     await expect(machines.exec(machines.databases[primary].id, 'mariadb', '-e', insert)).rejects.toThrow('Lost connection');
     await using orders = await Orders.start(machines.address('floating'), 4);
     await orders.served();
@@ -119,8 +121,35 @@ describe('an old primary that was cut off', () => {
     await machines.whole();
     const saved = await machines.exec(machines.databases[primary].id, 'sh', '-c', 'cat /data/diverged/*.sql');
     expect(saved).toContain('on its own');
-    const names = await machines.sql(primary, "SELECT COUNT(*) FROM marketplace.orders WHERE name = 'on its own'");
+    const names = await machines.sql(primary, "SELECT COUNT(*) FROM marketplace.asked_orders WHERE name = 'on its own'");
     expect(names).toBe('0');
     expect(await machines.log(primary)).toMatch(/had \d+ client transactions of its own behind \S+, saved in/);
+  });
+});
+
+describe('the stock of a product that two web servers sell and show', () => {
+  it('is linearizable, also when the primary dies, and when it hangs and comes back from the past', async () => {
+    await using stack = new AsyncDisposableStack();
+    const host = machines.address('floating');
+    const start = (name: string) => startApi(name, 3306, 0, undefined, host);
+    const servers = await Promise.all([start('web-1'), start('web-2')]);
+    stack.defer(() => Promise.all(servers.map((server) => server.stop())).then(() => undefined));
+    const isReady = async ({ port }: { port: number }) => (await fetch(`http://127.0.0.1:${port}/health`)).ok;
+    await eventually(async () => (await Promise.all(servers.map(isReady))).every(Boolean));
+    const first = await machines.primary();
+    const second = first === 'db-1' ? 'db-2' : 'db-1';
+    await machines.sql(first, `UPDATE marketplace.products SET stock = ${stockAtFirst}`);
+    const shoppers = stack.use(new Shoppers(servers.map(({ port }) => port)));
+    await shoppers.servedBy(first);
+    await machines.databases[first].kill();
+    await shoppers.servedBy(second);
+    await machines.databases[first].start();
+    await machines.whole();
+    await machines.databases[second].pause();
+    await shoppers.servedBy(first);
+    await machines.databases[second].unpause();
+    await machines.whole();
+    await shoppers.servedBy(first);
+    await shoppers.judge();
   });
 });

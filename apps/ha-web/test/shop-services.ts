@@ -19,12 +19,13 @@ export async function startApi(
   databasePort: number,
   lameDuckMs = 0,
   services = standIns(Date.now),
+  databaseHost = '127.0.0.1',
 ): Promise<Role & { readonly port: number }> {
   const api = await makeApi({
     ...common,
     name,
     lameDuckMs,
-    mariadb: { host: '127.0.0.1', port: databasePort, user: 'app', password: 'app', database: 'marketplace' },
+    mariadb: { host: databaseHost, port: databasePort, user: 'app', password: 'app', database: 'marketplace' },
     services,
     passwords: new Passwords(cheapCost),
   });
