@@ -15,9 +15,10 @@ import {
 } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
 import { FramedSocket, FramingError, HandshakeError } from '@lab/protocol';
+import type { z } from 'zod';
 import { Channel, connectChannel, limits, RefusedError } from '../channel/channel.ts';
 import { keyFor, readKey } from '../channel/keys.ts';
-import { adminConfigs, openConfigs, type AdminConfig } from '../config.ts';
+import { adminConfigs, openConfigs, type AdminConfig, type ReadingConfigs } from '../config.ts';
 import type { Task } from '../domain/registry.ts';
 import type { StatusResult } from '../roles/server.ts';
 import { serveCommands, StoreCommands, storeCommands } from '../roles/store-commands.ts';
@@ -113,7 +114,7 @@ export function adminCommands(out: Out): Command {
         settings: backup,
         run: (config) => backUp(config, out),
       }),
-      ...readingCommands(adminConfigs as unknown as typeof openConfigs, withServer, out),
+      ...readingCommands(adminConfigs, withServer, out),
       forget: command({
         summary: 'removes one version; its number is not given again',
         settings: forget,
@@ -157,45 +158,29 @@ export const openCommands = (out: Out): Command =>
 
 type Named = { node: string; path: string };
 
-/** `reach` takes what these settings have beside what all of them have. */
-function readingCommands(
-  { list, files, diff, query, restore, verify }: typeof openConfigs,
-  reach: (config: never) => Reach,
+type Reader<K extends keyof ReadingConfigs> = (config: ReadingConfigs[K], reach: Reach, out: Out) => Promise<void>;
+
+/** The same with a server and without one. */
+const readers: { [K in keyof ReadingConfigs]: [summary: string, read: Reader<K>] } = {
+  list: ['shows versions', reading.list],
+  files: ['shows what is in a version', reading.files],
+  diff: ['shows how a version became another: + added, - removed, M content, U mode, T type', reading.diff],
+  query: ['saves a version as FILE.tgz', reading.query],
+  restore: ['writes a version into a folder; after it was broken off, it goes on from what is there', reading.restore],
+  verify: ['reads every stored byte again and compares it with its checksum', reading.verify],
+};
+
+/** `reach` takes what these settings have beside what readers need. */
+function readingCommands<C>(
+  configs: { [K in keyof ReadingConfigs]: z.ZodObject & z.ZodType<C & ReadingConfigs[K]> },
+  reach: (config: C) => Reach,
   out: Out,
 ): Commands {
-  const reached = (config: object): Reach => reach(config as never);
-  return {
-    list: command({
-      summary: 'shows versions',
-      settings: list,
-      run: (config) => reading.list(config, reached(config), out),
-    }),
-    files: command({
-      summary: 'shows what is in a version',
-      settings: files,
-      run: (config) => reading.files(config, reached(config), out),
-    }),
-    diff: command({
-      summary: 'shows how a version became another: + added, - removed, M content, U mode, T type',
-      settings: diff,
-      run: (config) => reading.diff(config, reached(config), out),
-    }),
-    restore: command({
-      summary: 'writes a version into a folder; after it was broken off, it goes on from what is there',
-      settings: restore,
-      run: (config) => reading.restore(config, reached(config), out),
-    }),
-    query: command({
-      summary: 'saves a version as FILE.tgz',
-      settings: query,
-      run: (config) => reading.query(config, reached(config), out),
-    }),
-    verify: command({
-      summary: 'reads every stored byte again and compares it with its checksum',
-      settings: verify,
-      run: (config) => reading.verify(config, reached(config), out),
-    }),
+  const reader = <K extends keyof ReadingConfigs>(name: K): Command => {
+    const [summary, read] = readers[name];
+    return command({ summary, settings: configs[name], run: (config) => read(config, reach(config), out) });
   };
+  return Object.fromEntries((Object.keys(readers) as (keyof ReadingConfigs)[]).map((name) => [name, reader(name)]));
 }
 
 const pollMs = 100;
