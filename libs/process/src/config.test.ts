@@ -170,6 +170,11 @@ describe('describeConfig', () => {
     });
   });
 
+  it('shows no default where that is nothing', () => {
+    const list = z.object({ peer: z.array(z.string()).default([]).describe('other members') });
+    expect(describeConfig(list).lines).toBe('  --peer VALUE,...  other members [PEER]\n');
+  });
+
   it('has nothing to show where there are no settings', () => {
     expect(describeConfig(z.object({}))).toEqual({ usage: '', lines: '' });
   });

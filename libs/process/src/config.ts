@@ -52,7 +52,7 @@ export function describeConfig(schema: z.ZodObject): { usage: string; lines: str
   const usage = [...required, ...(required.length < settings.length ? ['[options]'] : [])].join(' ');
   const width = Math.max(0, ...settings.map(({ example }) => example.length));
   const lines = settings.map(({ example, description, fallback, required, variable }) => {
-    const note = required ? '(required)' : fallback === undefined ? '' : `(default ${fallback})`;
+    const note = required ? '(required)' : fallback ? `(default ${fallback})` : '';
     const origin = variable === undefined ? '' : `[${variable}]`;
     return `  ${example.padEnd(width)}  ${[description, note, origin].filter((part) => part !== '').join(' ')}\n`;
   });

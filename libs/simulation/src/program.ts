@@ -2,7 +2,17 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { command, duration, ExitError, exitCodes, pathError, runMain, systemClock, wholeNumber } from '@lab/process';
+import {
+  command,
+  duration,
+  ExitError,
+  exitCodes,
+  pathError,
+  runMain,
+  systemClock,
+  wholeNumber,
+  type ProgramProcess,
+} from '@lab/process';
 import { z } from 'zod';
 import { eventLines } from './events.ts';
 import { kindOf, type Fault } from './faults.ts';
@@ -10,8 +20,9 @@ import { explain, failureText, runSeed, Tally, type Failure } from './seeds.ts';
 import { runScenario, type Scenario, type SimulatedSystem } from './system.ts';
 
 const file = z.string();
-const settings = z.object({
-  seeds: wholeNumber(1, 1e9).default(1_000).describe('how many seeds to run, from 1 on'),
+const seedsByDefault = 1_000;
+const fields = z.object({
+  seeds: wholeNumber(1, 1e9).optional().describe(`how many seeds to run, from 1 on; default ${seedsByDefault}`),
   seed: wholeNumber(1, 1e9).optional().describe('only this seed'),
   until: duration({ min: 1_000 }).optional().describe('begin no more seeds after so long (10m)'),
   faults: file.optional().describe('replays the list of faults in this file, and nothing else'),
@@ -20,7 +31,11 @@ const settings = z.object({
   jobs: wholeNumber(1, 256).default(availableParallelism()).describe('worker processes'),
   json: z.boolean().default(false).describe('prints the outcome as JSON'),
 });
-type Settings = z.infer<typeof settings>;
+const settings = fields.superRefine(({ seeds, seed, faults }, context) => {
+  if ([seeds, seed, faults].filter((each) => each !== undefined).length > 1)
+    context.addIssue('give one of --seeds, --seed and --faults: each says alone what is run');
+});
+type Settings = z.infer<typeof settings> & { seeds: number };
 
 /** A list in a file. */
 const savedFile = z.object({
@@ -33,19 +48,20 @@ const savedFile = z.object({
 });
 
 /** The program of one system: the file that calls it is what its worker processes run, too. Resolves with the exit code: 1 where a promise is broken. */
-export async function simulateProgram(system: SimulatedSystem, { argv, env, stdout, stderr }: NodeJS.Process): Promise<number> {
+export async function simulateProgram(system: SimulatedSystem, { argv, env, stdout, stderr }: ProgramProcess): Promise<number> {
   if (argv[2] === 'worker') return work(system);
   const startWorker = (): ChildProcess => fork(argv[1]!, ['worker']);
   const simulate = command({
     summary: `Runs ${system.name} under faults in simulated time. The first broken promise ends it, with the shortest list of faults that breaks it.`,
     settings,
-    run: (given) => run(system, given, startWorker),
+    run: ({ seeds = seedsByDefault, ...given }) => run(system, { seeds, ...given }, startWorker),
   });
   return runMain(
-    'npx nx',
-    { simulate },
+    // Of 'npx nx simulate APP --help' Nx would show its own.
+    'node',
+    { 'test/simulate.ts': simulate },
     {
-      args: ['simulate', ...argv.slice(2)],
+      args: ['test/simulate.ts', ...argv.slice(2)],
       env,
       stdout: (text) => void stdout.write(text),
       stderr: (text) => void stderr.write(text),

@@ -6,7 +6,7 @@ import type { Broker } from '@lab/middleware';
 import { describe, expect, it } from 'vitest';
 import { brokerKinds } from './faults.ts';
 import { SimulatedBroker } from './broker.ts';
-import { readSaved } from './program.ts';
+import { readSaved, simulateProgram } from './program.ts';
 import { failureText, findFailure, simulateSeeds } from './seeds.ts';
 import { checkDeterminism, runScenario, scenarioOf, type SimulatedSystem } from './system.ts';
 import { PromiseBroken, type World } from './world.ts';
@@ -56,6 +56,18 @@ async function run(world: World, work: Worker, jobs: number): Promise<void> {
   });
   await allDone;
 }
+
+it.each([
+  ['--seed', '1', '--seeds', '2'],
+  ['--seeds', '2', '--faults', 'x.json'],
+])('%s %s %s %s are two answers to one question: wrong usage', async (...args) => {
+  let said = '';
+  const write = (text: string): boolean => ((said += text), true);
+  const io = { argv: ['node', 'simulate.ts', ...args], env: {}, stdout: { write }, stderr: { write } };
+  expect(await simulateProgram(systemOf(careful), io)).toBe(2);
+  expect(said).toContain('give one of --seeds, --seed and --faults');
+  expect(said).toContain('"node test/simulate.ts --help" lists');
+});
 
 describe('a right system', () => {
   it('keeps its promises under 300 seeds in which every kind of fault strikes', () => simulateSeeds(systemOf(careful), 300, {}));

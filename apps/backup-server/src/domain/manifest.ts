@@ -39,7 +39,7 @@ export type Entry = FileEntry | FolderEntry | LinkEntry;
 
 /** Largest chunk, of a file or of a manifest. */
 export const chunkBytesMax = 4 * 1024 * 1024;
-/** Largest manifest as text, and most entries: what a role can hold in memory beside its work. */
+/** Largest manifest as text, and most entries: an admin holds those of a version, and a role passes them on as they come. */
 export const manifestBytesMax = 256 * 1024 * 1024;
 export const entriesMax = 1_000_000;
 
