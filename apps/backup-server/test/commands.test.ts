@@ -9,7 +9,7 @@ import { ConfigError, exitCodes, splitAddress } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { keyFor } from '../src/channel/keys.ts';
+import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import { encode } from '../src/messages.ts';
 import { main } from '../src/programs.ts';
 import type { StatusResult } from '../src/roles/server.ts';
@@ -81,6 +81,13 @@ describe('versions', () => {
       { path: '' },
       { path: 'one', size: 10, damaged: false },
     ]);
+  });
+
+  it('are restored by the names that are shown', async () => {
+    await writeFile(Buffer.concat([Buffer.from(`${at(`root/${path}`)}/caf`), Buffer.of(0xe9)]), '');
+    await system.backUp();
+    await system.said('restore', ...tree, '--to', at('out'), '--only', 'caf\\xe9');
+    expect(await readdir(at('out'), 'latin1')).toEqual(['caf\u00e9']);
   });
 
   it('are compared', async () => {
@@ -165,7 +172,10 @@ describe('a restore', () => {
     await spoil(bad.subarray(1_000_000, 1_000_100));
     const restore = ['restore', ...tree, '--to', at('out')] as const;
     await expect(system.said(...restore)).rejects.toEqual(
-      refused(1, /^the store has damage that nobody knew of[^]*What is restored stays in .*out, and the same command goes on/),
+      refused(
+        1,
+        /^the store has damage that nobody knew of[^]*What is restored stays in .*out, and the same command with --version 2 goes on/,
+      ),
     );
     expect(await list('--last', '1')).toMatchObject([{ state: 'damaged', damaged: 1, damagedFiles: ['z'] }]);
     expect(await system.said('files', ...tree)).toContain('z  (damaged)\n');
@@ -243,7 +253,9 @@ describe('a restore that is broken off', () => {
     await halfDone();
     child.kill('SIGINT');
     expect(await ended).toEqual([130, null]);
-    expect(said).toContain(`interrupted. What is restored stays in ${at('out')}, and the same command goes on from there\n`);
+    expect(said).toContain(
+      `interrupted. What is restored stays in ${at('out')}, and the same command with --version 2 goes on from there\n`,
+    );
     await goesOn();
   });
 
@@ -474,6 +486,10 @@ it('a server of another version is told from one of another key', async () => {
     refused(1, 'the other side speaks another version of the protocol'),
   );
   await old.close();
+  writeKey(at('stranger'), makeKey());
+  await expect(system.said('list', '--key-file', at('stranger'))).rejects.toEqual(
+    refused(1, /: wrong key.*stranger: is 127\.0\.0\.1:\d+ the server that it is for\?$/),
+  );
 });
 
 it.each([

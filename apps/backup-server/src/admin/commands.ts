@@ -71,7 +71,11 @@ const withStore =
 function explained(error: unknown, asked?: AdminConfig): unknown {
   if (error instanceof RefusedError) return new ExitError(error.message, error.code ?? exitCodes.failed, { cause: error });
   if (error instanceof HandshakeError && asked !== undefined)
-    return new ExitError(`${error.message}. Shown was the key in ${asked.keyFile}`, exitCodes.failed, { cause: error });
+    return new ExitError(
+      `${error.message}. Shown was the key in ${asked.keyFile}: is ${asked.server} the server that it is for?`,
+      exitCodes.failed,
+      { cause: error },
+    );
   if (error instanceof DamagedError) return new ExitError(error.message, exitCodes.failed, { cause: error });
   // A file or folder here, not there.
   if (error instanceof Error && 'syscall' in error && !(error instanceof FramingError)) return pathError(error);

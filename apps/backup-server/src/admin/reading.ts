@@ -53,7 +53,7 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
   fetchVersion(config, reach, out, {
     done: 'saved',
     place: config.saveTo,
-    afterwards: '',
+    afterwards: () => '',
     prepare: () => checkWritable(config.saveTo),
     async write({ version, entries, download, progress }) {
       await writeTgz(config.saveTo, { path: version.path, entries, download: download(entries), progress });
@@ -65,7 +65,10 @@ export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Ou
   fetchVersion(config, reach, out, {
     done: 'restored',
     place: config.to,
-    afterwards: `. What is restored stays in ${config.to}, and the same command goes on from there`,
+    afterwards: (version) => {
+      const same = config.version === undefined ? `the same command with --version ${version}` : 'the same command';
+      return `. What is restored stays in ${config.to}, and ${same} goes on from there`;
+    },
     prepare: () => checkFolder(config.to),
     write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
   });
@@ -77,7 +80,7 @@ interface Writing {
   done: string;
   place: string;
   /** What is said beside why it was broken off. */
-  afterwards: string;
+  afterwards: (version: number) => string;
   /** Before anything is asked of the server. */
   prepare: () => Promise<void>;
   write: (fetched: Fetched) => Promise<Restored>;
@@ -93,15 +96,15 @@ const reportsMax = 100;
 
 async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writing: Writing): Promise<void> {
   const { done, place } = writing;
-  /** Something may be written, and not all. */
-  let isBegun = false;
+  /** Of which something may be written, and not all. */
+  let begun: number | undefined;
   try {
     await reach(async (channel) => {
       await writing.prepare();
       const asked = await askVersion(channel, config);
       const { entries, leftOut } = wantedOf(asked, config);
       const download = (each: readonly Entry[]): Download => {
-        isBegun = true;
+        begun = asked.version.version;
         return new Download(channel, each);
       };
       const { unwritten, damage } = await underWay(channel, asked.version, entries, (progress) =>
@@ -120,12 +123,12 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
         () =>
           `${versionText(asked.version)} is ${done} to ${place}: ${countText(totals.files, 'file')}, ${bytesText(totals.bytes)}${damaged}`,
       );
-      isBegun = false;
+      begun = undefined;
       if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
     });
   } catch (error) {
-    if (!isBegun || !(error instanceof ExitError) || error.exitCode === exitCodes.usage) throw error;
-    throw new ExitError(`${error.message}${writing.afterwards}`, error.exitCode, { cause: error });
+    if (begun === undefined || !(error instanceof ExitError) || error.exitCode === exitCodes.usage) throw error;
+    throw new ExitError(`${error.message}${writing.afterwards(begun)}`, error.exitCode, { cause: error });
   }
 }
 

@@ -42,6 +42,16 @@ describe('a status', () => {
     expect(statusText(status(tasks))).toMatch(/\n2.00 KiB in 2 packs, none known to be damaged$/);
   });
 
+  it('has what is long below its table', () => {
+    const reason = `\u202e${'long '.repeat(100)}`;
+    const nothing = { files: 0, bytes: 0, sentBytes: 0, storedBytes: 0, elapsedMs: 0, endedMs: 0 };
+    const text = statusText(status([task('a', { last: { result: 'failed', ...nothing, reason } }), task('b')]));
+    const rows = text.split('\n').filter((line) => line.includes('│'));
+    expect(Math.max(...rows.map((row) => row.length))).toBeLessThan(220);
+    expect(text).toContain(`\n"a" of node desk: failed: \\u{202e}${'long '.repeat(100)}\n`);
+    expect(text).not.toContain('"b" of node desk');
+  });
+
   it('says that damage is being looked for, and does not pass for good meanwhile', () => {
     const looking = status([task('a')], { isLooking: true });
     expect(statusText(looking)).toMatch(/packs\ndamage was found; which versions have it is being looked for$/);

@@ -1,6 +1,6 @@
 /** What commands answer, for people. */
 import { bytesText, tableText } from '@lab/process/terminal';
-import { printable } from '../domain/file-names.ts';
+import { printable, printableText } from '../domain/file-names.ts';
 import type { Entry } from '../domain/manifest.ts';
 import type { Task } from '../domain/registry.ts';
 import type { Change } from '../domain/selection.ts';
@@ -16,6 +16,8 @@ export const named = ({ node, path }: { node: string; path: string }): string =>
 const filesShown = 5;
 /** Of what was not written. */
 const unwrittenShown = 100;
+/** Of what a cell of a table says. */
+const cellLength = 80;
 /** Of what `verify` finds: one bad pack has thousands of places. */
 const findingsShown = 20;
 
@@ -45,7 +47,7 @@ export function listText(versions: readonly ListedVersion[]): string {
   const notes = versions.flatMap((version) =>
     version.notes.map(
       ({ path, note }) =>
-        `note on version ${version.version} of ${named(version)}: ${printable(path === '' ? version.path : path)}: ${printable(note)}`,
+        `note on version ${version.version} of ${named(version)}: ${printable(path === '' ? version.path : path)}: ${printableText(note)}`,
     ),
   );
   const head = ['node', 'path', 'version', 'made (UTC)', 'files', 'size', 'stored', 'state'];
@@ -117,8 +119,12 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
     const next = task.current === undefined ? inText(task.dueMs - nowMs) : nowText(task.current);
     const retry = task.failures > 0 ? ` (try ${task.failures + 1})` : '';
     const { node, path, address, every } = task;
-    return [node, printable(path), address, every, keepText(task), next + retry, outcomeText(task), provenText(task, nowMs)];
+    const [last, proven] = [outcomeText(task), provenText(task, nowMs)].map(cut);
+    return [node, printable(path), address, every, keepText(task), next + retry, last!, proven!];
   });
+  const long = tasks.flatMap((task) =>
+    [outcomeText(task), provenText(task, nowMs)].filter((text) => cut(text) !== text).map((text) => `${named(task)}: ${text}`),
+  );
   const damaged = store.damaged.map(
     (path) => `damaged: ${countText(path.versions, 'version')} of ${named(path)}; "list" names the files`,
   );
@@ -128,14 +134,18 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
   return [
     ...(problem === undefined ? [] : [problem]),
     tasks.length === 0 ? 'nothing is registered' : tableText(head, rows),
+    ...long,
     `${bytesText(store.bytes)} in ${countText(store.packs, 'pack')}${none}`,
     ...damaged,
     ...looking,
   ].join('\n');
 }
 
+/** In a table; all of it stands below. */
+const cut = (text: string): string => (text.length > cellLength ? `${text.slice(0, cellLength - 1)}…` : text);
+
 function provenText({ drill, provenMs }: Task, nowMs: number): string {
-  if (drill?.problem !== undefined) return `version ${drill.version} is not: ${drill.problem}`;
+  if (drill?.problem !== undefined) return `version ${drill.version} is not: ${printableText(drill.problem)}`;
   if (provenMs === undefined) return 'not yet';
   const minutes = Math.round((nowMs - provenMs) / 60_000);
   return minutes < 120 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`;
@@ -150,7 +160,7 @@ export function troubles({ tasks, store, problem }: StatusResult): string[] {
       ...(task.failures > 0 ? [`${named(task)} fails: ${outcomeText(task)}`] : []),
       ...(task.drill?.problem === undefined
         ? []
-        : [`${named(task)}: version ${task.drill.version} cannot be restored: ${task.drill.problem}`]),
+        : [`${named(task)}: version ${task.drill.version} cannot be restored: ${printableText(task.drill.problem)}`]),
       ...(task.isLate ? [`${named(task)} is late: for more than two intervals it ${late(task)}`] : []),
     ]),
     ...store.damaged.map((path) => `${named(path)} is damaged: ${countText(path.versions, 'version')} cannot be restored whole`),
@@ -177,13 +187,13 @@ function nowText({ progress }: NonNullable<Task['current']>): string {
 export function outcomeText({ last }: Task): string {
   if (last === undefined) return 'never yet';
   const { result, version, files, bytes, sentBytes, elapsedMs, reason } = last;
-  if (result === 'failed' || result === 'superseded') return `${result}: ${printable(reason ?? '')}`;
+  if (result === 'failed' || result === 'superseded') return `${result}: ${printableText(reason ?? '')}`;
   const what =
     result === 'version'
       ? `version ${version}`
       : result === 'healed'
         ? `version ${version} healed`
         : `unchanged since version ${version}`;
-  const notes = reason === undefined ? '' : `; ${printable(reason)}`;
+  const notes = reason === undefined ? '' : `; ${printableText(reason)}`;
   return `${what}: ${countText(files, 'file')}, ${bytesText(bytes)}, ${bytesText(sentBytes)} sent, ${(elapsedMs / 1000).toFixed(1)} s${notes}`;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bytesFromName, isText, nameFromBytes, printable } from './file-names.ts';
+import { bytesFromName, isText, nameFromBytes, printable, printableText, unprinted } from './file-names.ts';
 
 /** Of bytes that are often nearly UTF-8. */
 const nearlyText = fc
@@ -72,11 +72,24 @@ describe('a name', () => {
     );
   });
 
+  it('that was printed can be read back', () => {
+    const names = fc.oneof(
+      nearlyText.map(nameFromBytes),
+      fc.string({ unit: fc.constantFrom('\\', 'x', 'u', '{', '}', '4', '1', '\u202e', '\udcff', '\n') }),
+    );
+    fc.assert(
+      fc.property(names, (name) => void expect(unprinted(printable(name))).toBe(name)),
+      { numRuns: 1000 },
+    );
+  });
+
   it('on a terminal moves no cursor and sets no colour', () => {
-    expect(printable('a\u001b[31m\n\u0085\udcffä😀')).toBe('a\\x1b[31m\\x0a\\x85\\xffä😀');
+    expect(printable('a\u001b[31m\n\u0085\udcffä😀')).toBe('a\\x1b[31m\\x0a\\u{85}\\xffä😀');
+    expect(printable('\u202egpj.\u2066\u{e0041}\\')).toBe('\\u{202e}gpj.\\u{2066}\\u{e0041}\\\\');
+    expect(printableText('\u202ea\\b')).toBe('\\u{202e}a\\b');
     fc.assert(
       fc.property(nearlyText, (bytes) => {
-        expect(printable(nameFromBytes(bytes))).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+        expect(printable(nameFromBytes(bytes))).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
         expect(printable(nameFromBytes(bytes)).isWellFormed()).toBe(true);
       }),
     );

@@ -24,12 +24,32 @@ export function bytesFromName(name: string): Uint8Array {
 /** Whether a name is text, which it may be given to the system as. */
 export const isText = (name: string): boolean => !escaped.test(name);
 
-/** For a terminal: what is not text or would move the cursor is shown as `\xNN`. */
-export function printable(name: string): string {
-  return name.replace(/[\u0000-\u001f\u007f-\u009f\udc80-\udcff]/gu, (character) => {
-    const code = character.charCodeAt(0);
-    return `\\x${(code >= 0xdc80 ? code - 0xdc00 : code).toString(16).padStart(2, '0')}`;
+/**
+ * For a terminal. What is no text, or would move the cursor or turn the line around, is shown as a byte, `\xNN`, or as a character,
+ * `\u{N}`; a backslash is two. So `unprinted` has the name again.
+ */
+export const printable = (name: string): string => printableText(name.replaceAll('\\', '\\\\'));
+
+/** As `printable`, of sentences: they are not read back. */
+export function printableText(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0)!;
+    if (code < 0x80) return `\\x${code.toString(16).padStart(2, '0')}`;
+    return escaped.test(character) ? `\\x${(code - 0xdc00).toString(16)}` : `\\u{${code.toString(16)}}`;
   });
+}
+
+/** The name that was printed so. */
+export function unprinted(text: string): string {
+  return text.replace(
+    /\\(?:\\|x([0-9a-f]{2})|u\{(10[0-9a-f]{4}|[0-9a-f]{1,5})\})/g,
+    (_, byte: string | undefined, character: string | undefined) => {
+      if (character !== undefined) return String.fromCodePoint(Number.parseInt(character, 16));
+      if (byte === undefined) return '\\';
+      const code = Number.parseInt(byte, 16);
+      return String.fromCharCode(code < 0x80 ? code : 0xdc00 + code);
+    },
+  );
 }
 
 function decoded(bytes: Uint8Array): string | undefined {

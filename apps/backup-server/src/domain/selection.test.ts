@@ -27,6 +27,20 @@ describe('a selection', () => {
     expect(pathsOf(selected(tree, only).entries)).toEqual(paths);
   });
 
+  it('takes names as they are shown, and as they are', () => {
+    const odd = [folder(''), file('caf\udce9'), file('a\nb'), file('\\x41'), file('A'), file('\u202ex')];
+    for (const [typed, path] of [
+      ['caf\\xe9', 'caf\udce9'],
+      ['caf\udce9', 'caf\udce9'],
+      ['a\\x0ab', 'a\nb'],
+      ['\\\\x41', '\\x41'],
+      ['\\x41', 'A'],
+      ['\\u{202e}x', '\u202ex'],
+    ])
+      expect(pathsOf(selected(odd, [typed!]).entries)).toEqual(['', path]);
+    expect(pathsOf(selected([folder(''), file('\\x41')], ['\\x41']).entries)).toEqual(['', '\\x41']);
+  });
+
   it('names what is not there, and what leads out', () => {
     expect(selected(tree, ['a/x', '../d', 'd']).unknown).toEqual(['a/x', '../d']);
   });

@@ -1,20 +1,28 @@
 /** What of a version is asked for, and how two of them differ. */
 import { comparePaths, type Entry } from './manifest.ts';
+import { unprinted } from './file-names.ts';
 import { normalPath } from './paths.ts';
 
 const isBelow = (path: string, folder: string): boolean => folder === '' || path === folder || path.startsWith(`${folder}/`);
 
+function normalOf(path: string): string | undefined {
+  const normal = normalPath(path);
+  if ('problem' in normal) return undefined;
+  return normal.path === '.' ? '' : normal.path;
+}
+
 /** The entries at these paths and below, with the folders that they are in; and which of the paths are none. */
 export function selected(entries: readonly Entry[], only: readonly string[]): { entries: Entry[]; unknown: string[] } {
-  const wanted = only.map((path) => {
-    const normal = normalPath(path);
-    return { path, below: 'problem' in normal ? undefined : normal.path === '.' ? '' : normal.path };
-  });
   const known = new Set(entries.map(({ path }) => path));
-  const places = wanted.flatMap(({ below }) => (below !== undefined && known.has(below) ? [below] : []));
+  const wanted = only.map((path) => {
+    // As it is shown; or as it is, of a name that would be shown otherwise.
+    const below = [unprinted(path), path].map(normalOf).find((each) => each !== undefined && known.has(each));
+    return { path, below };
+  });
+  const places = wanted.flatMap(({ below }) => (below === undefined ? [] : [below]));
   return {
     entries: entries.filter(({ path }) => places.some((place) => isBelow(path, place) || isBelow(place, path))),
-    unknown: wanted.filter(({ below }) => below === undefined || !known.has(below)).map(({ path }) => path),
+    unknown: wanted.filter(({ below }) => below === undefined).map(({ path }) => path),
   };
 }
 

@@ -230,5 +230,5 @@ export class BackupRequesterRole implements Role {
 
 function notesText(notes: readonly Note[]): string {
   const [first] = notes;
-  return `${notes.length === 1 ? '1 note' : `${notes.length} notes`}: ${JSON.stringify(first!.path)} ${first!.note}`;
+  return `${notes.length === 1 ? '1 note' : `${notes.length} notes`}: "${first!.path}" ${first!.note}`;
 }
