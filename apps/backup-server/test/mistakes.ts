@@ -30,7 +30,7 @@ export const mistakes: readonly Mistake[] = [
     file: receiving,
     right: 'if (stored === undefined) throw',
     wrong: 'if (false) throw',
-    noBug: 'its size, which is looked at next, is not what the manifest says: a blob that is not there has none',
+    noBug: 'Its size, which is looked at next, is not what the manifest says: a blob that is not there has none.',
   },
   {
     rule: 'believes the checksum that comes with a manifest',

@@ -151,7 +151,7 @@ describe('a task', () => {
       }
     };
     ask(0);
-    for (let nowMs = 0; queue.length > 0; nowMs += 1_000) {
+    for (let nowMs = 0; queue.length > 0 && published <= 24; nowMs += 1_000) {
       const { key, attempt } = queue[0]!;
       registry = heard(registry, key, attempt, { files: 1, bytes: 2, sentBytes: 3 }, nowMs);
       ask(nowMs);
