@@ -197,8 +197,10 @@ export class Sending {
     const wanted = await this.#orBroken(answer.promise);
     for (const [index, { bytes, chunk, file, slot }] of blobs.entries()) {
       slot.waits--;
-      if (wanted[index] !== 1) continue;
+      // What is wanted once is not wanted again: of two files that had it the first may have another content by now.
+      if (wanted[index] !== 1 && !this.#owed.has(chunk[0])) continue;
       if (bytes !== undefined) {
+        this.#owed.delete(chunk[0]);
         await this.#put({ hash: chunk[0], bytes });
         continue;
       }
@@ -214,7 +216,12 @@ export class Sending {
       if (slot.waits > 1) continue;
       this.#again.delete(slot);
       slot.waits--;
+      // Another file may have had all of it meanwhile.
+      if (slot.entry?.type !== 'file' || !chunksOf(slot.entry).some(([hash]) => this.#owed.has(hash))) continue;
       await this.#read(file, slot);
+      // Once was counted when it was offered as it was known.
+      this.#working.files--;
+      this.#working.bytes -= file.size;
     }
   }
 
