@@ -319,6 +319,19 @@ describe('reading', () => {
     },
   );
 
+  it('of what the system refuses is a note, which says nothing of where the root is', () => {
+    const name = 'd'.repeat(250);
+    const make = `for (let deep = 0; deep < 17; deep++) { fs.mkdirSync('${name}'); process.chdir('${name}'); }`;
+    execFileSync(process.execPath, ['-e', make], { cwd: root });
+    try {
+      const [note] = survey().notes;
+      expect(note!.note).toMatch(/^cannot be read: name too long \(ENAMETOOLONG\)/);
+      expect(note!.note).not.toContain(base);
+    } finally {
+      execFileSync('rm', ['-rf', name], { cwd: root });
+    }
+  });
+
   it('of a file that is gone, or has become something else, is a note', async () => {
     write('a');
     const file = fileIn(survey(), 'a');

@@ -17,6 +17,7 @@ import {
   type BigIntStats,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { getSystemErrorMap } from 'node:util';
 import { hashOf, type Blob } from '@lab/store/bundle';
 import { cutAt, fileChunks } from '@lab/store/chunker';
 import { excluding } from '../domain/exclude.ts';
@@ -384,7 +385,9 @@ function reasonOf(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOENT') return 'vanished before it was read';
   if (error.code === 'EACCES' || error.code === 'EPERM') return 'may not be read by the node';
   if (error.code === 'ELOOP') return 'became a link before it was read';
-  return `cannot be read: ${error.message}`;
+  // Not its message: where the root is concerns nobody elsewhere.
+  const [code, text] = getSystemErrorMap().get(error.errno ?? 0) ?? [];
+  return `cannot be read: ${code === undefined ? error.message : `${text} (${code})`}`;
 }
 
 function kindOf(stats: BigIntStats): string {
