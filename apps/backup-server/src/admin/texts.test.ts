@@ -52,6 +52,17 @@ describe('a status', () => {
     expect(text).not.toContain('"b" of node desk');
   });
 
+  it('says what keeps a store from getting smaller', () => {
+    const damaged = [
+      { node: 'desk', path: 'a', versions: 2, stopSweeps: 1 },
+      { node: 'desk', path: 'b', versions: 1, stopSweeps: 0 },
+    ];
+    const sentence = 'nothing older is swept: nobody knows what 1 version of "a" of node desk may need';
+    expect(statusText(status([], { damaged })).split(sentence)).toHaveLength(2);
+    expect(statusText(status([], { damaged }))).not.toContain('version of "b" of node desk may need');
+    expect(troubles(status([], { damaged })).join('\n')).toContain(sentence);
+  });
+
   it('says that damage is being looked for, and does not pass for good meanwhile', () => {
     const looking = status([task('a')], { isLooking: true });
     expect(statusText(looking)).toMatch(/packs\ndamage was found; which versions have it is being looked for$/);

@@ -128,6 +128,7 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
   const damaged = store.damaged.map(
     (path) => `damaged: ${countText(path.versions, 'version')} of ${named(path)}; "list" names the files`,
   );
+  const stopped = stoppedTexts(store);
   const looking = store.isLooking ? ['damage was found; which versions have it is being looked for'] : [];
   const none = damaged.length + looking.length === 0 ? ', none known to be damaged' : '';
   const head = ['node', 'path', 'address', 'every', 'keep', 'next', 'last', 'last proven restorable'];
@@ -137,6 +138,7 @@ export function statusText({ tasks, nowMs, store, problem }: StatusResult): stri
     ...long,
     `${bytesText(store.bytes)} in ${countText(store.packs, 'pack')}${none}`,
     ...damaged,
+    ...stopped,
     ...looking,
   ].join('\n');
 }
@@ -151,6 +153,15 @@ function provenText({ drill, provenMs }: Task, nowMs: number): string {
   return minutes < 120 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`;
 }
 
+/** Why the store gets no smaller. */
+const stoppedTexts = ({ damaged }: StatusResult['store']): string[] =>
+  damaged
+    .filter(({ stopSweeps }) => stopSweeps > 0)
+    .map((path) => {
+      const versions = `${countText(path.stopSweeps, 'version')} of ${named(path)}`;
+      return `nothing older is swept: nobody knows what ${versions} may need; a backup may heal it, "forget" removes it`;
+    });
+
 /** What `--check` finds wrong, a line each. */
 export function troubles({ tasks, store, problem }: StatusResult): string[] {
   const late = ({ last }: StatusTask): string => (last === undefined ? 'has no backup yet' : 'was not backed up');
@@ -164,6 +175,7 @@ export function troubles({ tasks, store, problem }: StatusResult): string[] {
       ...(task.isLate ? [`${named(task)} is late: for more than two intervals it ${late(task)}`] : []),
     ]),
     ...store.damaged.map((path) => `${named(path)} is damaged: ${countText(path.versions, 'version')} cannot be restored whole`),
+    ...stoppedTexts(store),
     ...(store.isLooking ? ['damage was found; which versions have it is being looked for'] : []),
   ];
 }

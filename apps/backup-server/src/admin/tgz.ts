@@ -55,6 +55,7 @@ export async function writeTgz(
     }
     await members.add(tarEnd);
     await members.end();
+    await output.sync();
     await output.close();
     await rename(part, file);
   } catch (error) {

@@ -53,9 +53,9 @@ it('while nothing more is lost, only what was damaged is looked at again', async
     return new Set(versions.mock.calls.map(([only]) => only));
   };
   expect(await looked()).toContain(undefined);
-  expect(damaged.found).toEqual([{ ...keyOf('a'), versions: 1 }]);
+  expect(damaged.found).toEqual([{ ...keyOf('a'), versions: 1, stopSweeps: 1 }]);
   expect(await looked()).toEqual(new Set([nameOf(keyOf('a'))]));
-  expect(damaged.found).toEqual([{ ...keyOf('a'), versions: 1 }]);
+  expect(damaged.found).toEqual([{ ...keyOf('a'), versions: 1, stopSweeps: 1 }]);
   await clock.advanceAsync(3_600_000);
   expect(await looked()).toContain(undefined);
   await keep(0o755);

@@ -5,6 +5,8 @@ import { listed } from './store-commands.ts';
 
 export interface DamagedPath extends Key {
   versions: number;
+  /** So many of them stop sweeps. */
+  stopSweeps: number;
 }
 
 /** Of a record that is damaged nobody hears until it is read. */
@@ -45,10 +47,11 @@ export class DamagedPaths {
     const places = isKnown ? this.#found : [{}];
     const found = new Map<string, DamagedPath>();
     for (const place of places)
-      for (const { node, path, state } of await listed(this.#store, place)) {
+      for (const { node, path, state, stopsSweeps } of await listed(this.#store, place)) {
         if (state === 'whole') continue;
-        const known = found.get(nameOf({ node, path })) ?? { node, path, versions: 0 };
+        const known = found.get(nameOf({ node, path })) ?? { node, path, versions: 0, stopSweeps: 0 };
         known.versions++;
+        if (stopsSweeps) known.stopSweeps++;
         found.set(nameOf({ node, path }), known);
       }
     this.#found = [...found.values()];

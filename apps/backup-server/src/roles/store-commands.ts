@@ -39,6 +39,8 @@ export interface ListedVersion extends Omit<Version, 'name' | 'manifest'> {
   damaged: number;
   /** The first ten of them; `files` shows all. */
   damagedFiles: string[];
+  /** Its record or manifest is damaged: while it is there nothing is swept that was stored before that was found. */
+  stopsSweeps: boolean;
 }
 
 export interface VerifyResult {
@@ -268,16 +270,22 @@ async function listedVersion(store: BackupStore, version: Version | LostVersion)
   if (isLost(version)) {
     const nothing = { createdMs: 0, checksum: '', files: 0, bytes: 0, storedBytes: 0, notes: [], damaged: 0 };
     const damagedFiles = ['all of them: its record is damaged'];
-    return { ...keyOf(version.name), version: version.version, ...nothing, state: 'lost', damagedFiles };
+    return { ...keyOf(version.name), version: version.version, ...nothing, state: 'lost', damagedFiles, stopsSweeps: true };
   }
   const { name, manifest, ...record } = version;
   const missing = new Set(await store.missingOf(version));
-  if (missing.size === 0) return { ...record, state: 'whole', damaged: 0, damagedFiles: [] };
+  if (missing.size === 0) return { ...record, state: 'whole', damaged: 0, damagedFiles: [], stopsSweeps: false };
   if (manifest.some((hash) => missing.has(hash)))
-    return { ...record, state: 'damaged', damaged: record.files, damagedFiles: ['all of them: the manifest is damaged'] };
+    return {
+      ...record,
+      state: 'damaged',
+      damaged: record.files,
+      damagedFiles: ['all of them: the manifest is damaged'],
+      stopsSweeps: true,
+    };
   const damagedFiles: string[] = [];
   let damaged = 0;
   for await (const entry of entriesOf(store, version))
     if (isDamaged(entry, missing) && ++damaged <= namedMax) damagedFiles.push(entry.path === '' ? record.path : entry.path);
-  return { ...record, state: 'damaged', damaged, damagedFiles };
+  return { ...record, state: 'damaged', damaged, damagedFiles, stopsSweeps: false };
 }
