@@ -220,6 +220,19 @@ describe('retention', () => {
     expect(await backUp(store, elsewhere, filesOf({ a: 'v5' }))).toBe(5);
   });
 
+  it('that retention removes while it is listed is replaced by the one that came', async () => {
+    const [one, other] = await two();
+    await backUp(other, name, filesOf({ a: '1' }));
+    const readdir = one.disk.readdir.bind(one.disk);
+    vi.spyOn(one.disk, 'readdir').mockImplementationOnce(async (folder) => {
+      const names = await readdir(folder);
+      await backUp(other, name, filesOf({ a: '2' }));
+      await other.forget(name, () => [1]);
+      return names;
+    });
+    expect(await one.versions(name)).toMatchObject([{ version: 2 }]);
+  });
+
   it('forgets a name as a whole, and no other', async () => {
     const store = await open();
     await backUp(store, name, filesOf({ a: 'x' }));

@@ -314,12 +314,20 @@ export class Store<V extends Version> {
     for (const key of keys.sort()) {
       const folder = join(this.#versions, key);
       const name = only ?? (await this.#nameOf(folder)).name;
-      for (const number of await unlessTrouble(this.#numbersIn(folder), [0])) {
-        const record = await this.#recordOf(folder, name, number);
-        // Retention may have been quicker.
-        if (record !== undefined) yield { id: `${key}-${number}`, record };
-      }
+      for (const record of await this.#recordsOf(folder, name)) yield { id: `${key}-${record.version}`, record };
     }
+  }
+
+  /** As they were at one moment: where retention was quicker than this, others may have come. */
+  async #recordsOf(folder: string, name: string, before: readonly number[] = []): Promise<(Stored<V> | LostVersion)[]> {
+    const numbers = await unlessTrouble(this.#numbersIn(folder), [0]);
+    const records: (Stored<V> | LostVersion)[] = [];
+    for (const number of numbers) {
+      const record = await this.#recordOf(folder, name, number);
+      if (record !== undefined) records.push(record);
+    }
+    const isSo = records.length === numbers.length || numbers.join() === before.join();
+    return isSo ? records : this.#recordsOf(folder, name, numbers);
   }
 
   /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
