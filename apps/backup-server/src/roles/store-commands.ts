@@ -254,12 +254,22 @@ export async function listed(store: BackupStore, wanted: Omit<Head<'list'>, 'kin
   // Only now: what a version needs was there before it was.
   await store.refresh();
   const found: ListedVersion[] = [];
-  for (const versions of names.values())
-    for (const version of versions.slice(-(last ?? versions.length))) {
-      const each = await listedVersion(store, version);
-      // Of one that was removed meanwhile its content may be, too.
-      if (each.state !== 'damaged' || (await isThere(store, version))) found.push(each);
+  for (const versions of names.values()) found.push(...(await listedOf(store, versions, last)));
+  return found;
+}
+
+/** Of one name. Of a version that was removed meanwhile its content may be, too; then others may have come. */
+async function listedOf(store: BackupStore, versions: (Version | LostVersion)[], last?: number): Promise<ListedVersion[]> {
+  const found: ListedVersion[] = [];
+  for (const version of versions.slice(-(last ?? versions.length))) {
+    const each = await listedVersion(store, version);
+    if (each.state === 'damaged' && !(await isThere(store, version))) {
+      const now = await store.versions(version.name);
+      await store.refresh();
+      return listedOf(store, now, last);
     }
+    found.push(each);
+  }
   return found;
 }
 
