@@ -100,8 +100,12 @@ export async function measuring({ registry }: Pick<RoleHost, 'registry'>): Promi
     });
 }
 
-/** As if the process had been asked to stop from outside. */
-const end = (): void => void process.kill(process.pid, 'SIGTERM');
+let isEnding = false;
+/** As if the process had been asked to stop from outside: once, for a second signal would hurry it. */
+function end(): void {
+  if (!isEnding) process.kill(process.pid, 'SIGTERM');
+  isEnding = true;
+}
 
 /** Server, nodes manager and backup requester in one process: for one machine, without RabbitMQ. */
 export function runStandalone(settings: StandaloneConfig): Promise<number> {

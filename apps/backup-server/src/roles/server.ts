@@ -3,7 +3,7 @@
  * for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
  */
 import { UnavailableError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
-import { exitCodes, retry, type Clock, type Logger, type Role } from '@lab/process';
+import { exitCodes, retry, sleep, type Clock, type Logger, type Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import type { Channel } from '../channel/channel.ts';
 import { decode, encode, unpackJson, type Head, type Message } from '../messages.ts';
@@ -55,6 +55,10 @@ const replyMs = 20_000;
 const lookMs = 2_000;
 const lookEachMs = 60_000;
 
+/** After `shutdown`; a process has 8 s to stop. */
+const orderAgainMs = 1_000;
+const ordersAgain = 4;
+
 const commands = ['register', 'unregister', 'backupNow', 'forget', 'status', 'shutdown'] as const;
 type CommandKind = (typeof commands)[number];
 
@@ -68,6 +72,8 @@ export class ServerRole implements Role {
   #replies: Consumer | undefined;
   #server: FramedServer | undefined;
   #stopLooks: () => void = () => {};
+  /** An admin has said `shutdown`. */
+  #isOver = false;
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
@@ -108,8 +114,19 @@ export class ServerRole implements Role {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#stopLooks();
-    await this.#server?.close({ drainMs: 2_000 });
+    await Promise.all([this.#server?.close({ drainMs: 2_000 }), this.#orderAgain()]);
     await this.#replies?.stop();
+  }
+
+  /** An order is for those who are connected: who comes back to RabbitMQ meanwhile hears it so. */
+  async #orderAgain(): Promise<void> {
+    const { broker, clock } = this.#parts;
+    // In one process there is nobody else.
+    if (!this.#isOver || !broker.features.shared) return;
+    for (let times = 0; times < ordersAgain; times++) {
+      await sleep(clock, orderAgainMs);
+      void this.#order({ kind: 'stop' }).catch(() => undefined);
+    }
   }
 
   async #serve(channel: Channel): Promise<void> {
@@ -130,7 +147,11 @@ export class ServerRole implements Role {
     if (command.kind === 'forget') return this.#forget(command);
     if (command.kind !== 'shutdown') return this.#ask(command);
     this.#parts.log.info('shutdown');
-    await this.#inTime(this.#order({ kind: 'stop' }), 'RabbitMQ did not take the order');
+    this.#isOver = true;
+    await this.#inTime(this.#order({ kind: 'stop' }), 'RabbitMQ did not take the order').catch((error: unknown) => {
+      this.#isOver = false;
+      throw error;
+    });
     return { stopping: ['server', 'nodes manager', 'backup requesters'] };
   }
 
