@@ -8,6 +8,7 @@ import { brokerKinds } from './faults.ts';
 import { SimulatedBroker } from './broker.ts';
 import { readSaved, simulateProgram } from './program.ts';
 import { failureText, findFailure, simulateSeeds } from './seeds.ts';
+import { storyOf } from './story.ts';
 import { checkDeterminism, runScenario, scenarioOf, type SimulatedSystem } from './system.ts';
 import { PromiseBroken, type World } from './world.ts';
 
@@ -110,10 +111,19 @@ describe('a worker that acknowledges first', () => {
   });
 });
 
-it('a system that is busy for ever breaks its promise of liveness', async () => {
+it('a system that is busy for ever breaks its promise of liveness, and the story repeats nothing for ever', async () => {
   const angry: Worker = (broker) => broker.consume('jobs', () => Promise.reject(new Error('no')), { prefetch: 10 });
-  const { broken } = await runScenario(systemOf(angry), scenarioOf(systemOf(angry), 1));
+  const system = systemOf(angry, { faultsForMs: 100, settleMs: 100 });
+  const { broken, events } = await runScenario(system, { seed: 1, load: { jobs: 1 }, faults: [] }, true);
   expect(broken?.promise).toBe('Every job is done');
+  const lines = storyOf(events, []).split('\n');
+  expect(lines.map((line) => line.replace(/^ *(\d+ ms {2})?/, ''))).toEqual([
+    'worker.1 <- jobs (again)   job 1',
+    'worker.1 fails job 1',
+    'worker.1 <- jobs (again)   job 1',
+    'worker.1 fails job 1',
+    '... and 16 more',
+  ]);
 });
 
 it('chance that no seed decides is found, with the first event that differs', async () => {

@@ -74,7 +74,7 @@ export function failureText({ system, scenario, promise, detail, story, shrunkFr
     `seed ${seed}; again with: npx nx simulate ${system} --seed ${seed}`,
     `${shrunkFrom} faults had struck; of them these are enough (${runs} runs), with ${work.join(', ')}:`,
     ...(lines.length === 0 ? ['    none: it fails without any fault'] : lines),
-    'What became of what they touched:',
+    lines.length === 0 ? 'What happened last:' : 'What became of what they touched:',
     story.replaceAll(/^/gm, '    '),
   ].join('\n');
 }

@@ -1,8 +1,12 @@
-/** What happened to the messages that a fault has touched: of all events only those, a line for each. */
+/** What happened to the messages that a fault has touched: of all events only those, a line for each. Without a fault it is what happened last. */
 import type { SimulationEvent } from './events.ts';
 
 /** Lines after which a story is cut: nobody reads more. */
 const linesMax = 60;
+/** What comes again and again, as a look into a folder, is told so often. */
+const sameMax = 2;
+/** Without a fault: so many lines before the promise was broken. */
+const lastLines = 20;
 
 /** `calm` are the events of the same run without faults: what it has and this one has not is told, too. */
 export function storyOf(events: readonly SimulationEvent[], calm: readonly SimulationEvent[]): string {
@@ -11,13 +15,26 @@ export function storyOf(events: readonly SimulationEvent[], calm: readonly Simul
   // What came to nothing first: the rest follows from it.
   if (missing[0] !== undefined) touched.add(missing[0].message);
   const struck = new Set(events.flatMap((event) => (event.type === 'fault' ? [event.role] : [])));
-  const told = events.filter((event) => isTold(event, touched, struck));
-  const lines = told.slice(0, linesMax).map(lineOf);
-  if (told.length > linesMax) lines.push(`           ... and ${told.length - linesMax} more`);
+  const all = struck.size > 0 ? events.filter((event) => isTold(event, touched, struck)) : lastOf(events);
+  const told = withoutRepeats(all).slice(0, linesMax);
+  const lines = told.map(lineOf);
+  if (told.length < all.length) lines.push(`           ... and ${all.length - told.length} more`);
   if (missing.length > 0) lines.push('Without these faults this would have happened, too:');
   lines.push(...missing.slice(0, missingMax).map(({ call, to, message }) => `    never  -> ${call} ${to}   ${message}`));
   if (missing.length > missingMax) lines.push(`           ... and ${missing.length - missingMax} more`);
   return lines.join('\n');
+}
+
+const lastOf = (events: readonly SimulationEvent[]): SimulationEvent[] =>
+  events.filter((event) => event.type === 'note' || ('message' in event && event.message !== '')).slice(-lastLines);
+
+function withoutRepeats(events: readonly SimulationEvent[]): SimulationEvent[] {
+  const counts = new Map<string, number>();
+  return events.filter((event) => {
+    const count = (counts.get(textOf(event)) ?? 0) + 1;
+    counts.set(textOf(event), count);
+    return count <= sameMax;
+  });
 }
 
 function isTold(event: SimulationEvent, touched: ReadonlySet<string>, struck: ReadonlySet<string>): boolean {
