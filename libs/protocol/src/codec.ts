@@ -2,6 +2,7 @@
  * The frame: 4 bytes, big-endian and unsigned, with the length of what follows; then that many bytes. TCP is a stream: it may cut frames and glue them
  * together as it likes (a "short read"), so the decoder takes the bytes in whatever pieces they come.
  */
+import { release } from '@lab/process/release';
 import { FrameTooLargeError, TruncatedFrameError } from './errors.ts';
 
 /** Bytes before the payload. */
@@ -128,6 +129,7 @@ export class FrameDecoder {
       const capacity = Math.min(this.#payloadBytes!, Math.max(allocationBytesMin, filled * growth));
       const larger = Buffer.allocUnsafeSlow(capacity);
       this.#partial.copy(larger, 0, 0, this.#filled);
+      release(this.#partial);
       this.#partial = larger;
     }
     piece.copy(this.#partial, this.#filled);

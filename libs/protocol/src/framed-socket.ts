@@ -3,8 +3,10 @@
  * kernel's buffers fill, and the peer wait. What goes out is written without copying (but small frames, where a copy is cheaper), all frames of one
  * turn of the event loop together.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Fifo } from '@lab/process/fifo';
+import { release } from '@lab/process/release';
 import { systemClock, type Clock } from '@lab/process/time';
 import { FrameDecoder, headerBytes, lengthOf, writeFrame } from './codec.ts';
 import {
@@ -50,6 +52,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   /** Frames received and not yet read. */
   readonly #frames = new Fifo<Buffer>();
   #waitingBytes = 0;
+  #emitted = false;
   #reader: Waiter<IteratorResult<Buffer>> | undefined;
   /** The peer has ended its side, after a whole frame. */
   #ended = false;
@@ -166,7 +169,10 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     if (this.#closing) return;
     this.#heardMs = this.#clock.nowMs();
     try {
+      this.#emitted = false;
       this.#decoder.push(chunk, this.#emit);
+      // What comes from the kernel is nobody else's, and has been copied where no frame is a view of it.
+      if (!this.#emitted && this.#socket instanceof Socket) release(chunk);
     } catch (error) {
       return this.destroy(error as FramingError);
     }
@@ -175,6 +181,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   readonly #emit = (frame: Buffer): void => {
+    this.#emitted = true;
     this.#frameBegunMs = undefined;
     if (this.#requests.answer(frame)) return;
     const reader = this.#reader;

@@ -15,6 +15,7 @@
  * Numbers are big-endian. The header is enough to know what is inside, and where the next bundle begins.
  */
 import { hash as digest } from 'node:crypto';
+import { release } from '@lab/process/release';
 import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 const magic = 0x4c424231;
@@ -66,6 +67,8 @@ export function bundleParts(blobs: readonly Blob[]): [header: Buffer, payload: U
   const packed = zstdCompressSync(raw, { params, chunkSize: outputBytes(raw.length) });
   const compressed = packed.length < raw.length;
   const payload = compressed ? packed : raw;
+  if (!compressed) release(packed);
+  else if (blobs.length > 1) release(raw);
   const header = encodeHeader({
     compressed,
     payloadBytes: payload.length,
@@ -129,9 +132,7 @@ export function blobsOf(header: BundleHeader, payload: Buffer): (Blob | undefine
   const total = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   let raw: Buffer;
   try {
-    raw = header.compressed
-      ? zstdDecompressSync(payload, { chunkSize: Math.max(total, 64), maxOutputLength: Math.max(total, 1) })
-      : payload;
+    raw = header.compressed ? unpacked(payload, total) : payload;
   } catch {
     return header.blobs.map(() => undefined);
   }
@@ -140,6 +141,20 @@ export function blobsOf(header: BundleHeader, payload: Buffer): (Blob | undefine
     const bytes = raw.subarray(at, (at += length));
     return bytes.length === length && hashOf(bytes) === hash ? { hash, bytes } : undefined;
   });
+}
+
+/** With room for one byte more than there are, for without it another buffer would be made to see the end. */
+function unpacked(payload: Buffer, bytes: number): Buffer {
+  const options = { chunkSize: Math.max(bytes + 1, 64), maxOutputLength: Math.max(bytes, 1), info: true };
+  const { buffer, engine } = zstdDecompressSync(payload, options) as unknown as Unpacked;
+  if (engine.bytesWritten !== payload.length) throw new MalformedBundleError('something follows the payload of a bundle');
+  return buffer;
+}
+
+/** What `info` makes of the result, which its types do not say. */
+interface Unpacked {
+  buffer: Buffer;
+  engine: { bytesWritten: number };
 }
 
 /** A whole bundle as it came from a peer: every blob is what its hash says, or it is a `MalformedBundleError`. */

@@ -10,6 +10,7 @@
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
+import { release } from '@lab/process/release';
 import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
 import { readOnly, systemDisk, watched, type Disk } from './disk.ts';
 import {
@@ -220,8 +221,10 @@ export class Store<V extends Version> {
     const { header, blobs } = decodeBundle(bundle);
     const lacking = new Map(blobs.filter(({ hash }) => this.lacks(hash)).map((blob) => [blob.hash, blob]));
     if (lacking.size === 0) return 0;
-    const kept = lacking.size === blobs.length ? bundle : encodeBundle([...lacking.values()]);
-    await this.writer.append(kept, lacking.size === blobs.length ? header : undefined);
+    const isWhole = lacking.size === blobs.length;
+    const kept = isWhole ? bundle : encodeBundle([...lacking.values()]);
+    if (header.compressed) release(blobs[0]!.bytes);
+    await this.writer.append(kept, isWhole ? header : undefined);
     return kept.length;
   }
 

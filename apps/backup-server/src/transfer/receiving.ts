@@ -1,6 +1,6 @@
 /** One backup, as a requester takes it: checked, for a node may say anything. */
 import type { ManifestWriter } from '@lab/store';
-import { decodeBundle } from '@lab/store/bundle';
+import { decodeHeader } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { chunksOf, count, ManifestReader, type Chunk, type Totals } from '../domain/manifest.ts';
 import { notesSchema, packOffer, TreeChecksum, unpackJson, unpackOffer, unpackPiece, type Head } from '../messages.ts';
@@ -93,22 +93,22 @@ export class Receiving {
     await this.#channel.send({ kind: 'want' }, wanted);
   }
 
-  /** That it is written is not waited for: the next bundle is checked while this one is written. The node has few under way. */
+  /** The store checks each blob against its hash. That it has is not waited for: the node has few bundles under way. */
   async #keep(bundle: Buffer): Promise<void> {
-    const { header } = decodeBundle(bundle);
-    for (const blob of header.blobs) {
+    const { blobs } = decodeHeader(bundle);
+    for (const blob of blobs) {
       if (this.#asked.get(blob.hash) !== blob.bytes)
         throw new Error('the node sent a blob that nobody asked for, or one of another size than it had said');
       this.#asked.delete(blob.hash);
     }
     await this.#taking.fits(this.#keepingBytes + bundle.length);
     this.#keepingBytes += bundle.length;
-    const bytes = header.blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+    const bytes = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
     this.#progress.sentBytes += bytes;
     const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
       this.#storedBytes += storedBytes;
       this.#keepingBytes -= bundle.length;
-      this.#taking.stored(storedBytes, header.blobs.at(-1)!.hash);
+      this.#taking.stored(storedBytes, blobs.at(-1)!.hash);
       await this.#channel.send({ kind: 'kept', bytes });
     });
     this.#keeping.add(keeping);

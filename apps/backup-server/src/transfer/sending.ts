@@ -1,4 +1,5 @@
 /** One backup, as the node does it: it offers what it finds, sends what is wanted, and says last what the tree is. */
+import { release } from '@lab/process/release';
 import { blobsMax, bundleBytes, bundleParts, type Blob } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { chunkBytesMax, chunksOf, manifestLine, type Chunk, type Entry, type FileEntry } from '../domain/manifest.ts';
@@ -73,6 +74,8 @@ export class Sending {
   /** Made, and waiting for their turn: the next ones are read and compressed while the last are written at the other end. */
   readonly #outbox: { bundle: Uint8Array[]; bytes: number }[] = [];
   #outboxBytes = 0;
+  /** Bundles under way, whose memory the socket may still read. */
+  readonly #sent: Uint8Array[][] = [];
   /** Bytes of blobs that were sent and are not kept yet. */
   #underWay = 0;
   #onKept = Promise.withResolvers<void>();
@@ -125,6 +128,8 @@ export class Sending {
           offer.answer.resolve(body);
         } else {
           this.#underWay -= head.bytes;
+          // They come in order: whoever keeps one has had those before it.
+          for (const part of this.#sent.shift() ?? []) release(part);
           this.#sendNext();
           this.#onKept.resolve();
           this.#onKept = Promise.withResolvers();
@@ -198,7 +203,10 @@ export class Sending {
     for (const [index, { bytes, chunk, file, slot }] of blobs.entries()) {
       slot.waits--;
       // What is wanted once is not wanted again: of two files that had it the first may have another content by now.
-      if (wanted[index] !== 1 && !this.#owed.has(chunk[0])) continue;
+      if (wanted[index] !== 1 && !this.#owed.has(chunk[0])) {
+        if (bytes !== undefined) release(bytes);
+        continue;
+      }
       if (bytes !== undefined) {
         this.#owed.delete(chunk[0]);
         await this.#put({ hash: chunk[0], bytes });
@@ -249,7 +257,9 @@ export class Sending {
     const [blobs, bytes] = [this.#bundle, this.#bundleBytes];
     this.#bundle = [];
     this.#bundleBytes = 0;
-    this.#outbox.push({ bundle: bundleParts(blobs), bytes });
+    const bundle = bundleParts(blobs);
+    for (const blob of blobs) if (blob.bytes !== bundle[1]) release(blob.bytes);
+    this.#outbox.push({ bundle, bytes });
     this.#outboxBytes += bytes;
     this.#sendNext();
     while (this.#outboxBytes > outboxBytesMax) await this.#orBroken(this.#onKept.promise);
@@ -263,6 +273,7 @@ export class Sending {
       this.#outboxBytes -= next.bytes;
       this.#underWay += next.bytes;
       this.#working.sentBytes += next.bytes;
+      this.#sent.push(next.bundle);
       this.#channel.send({ kind: 'bundle' }, ...next.bundle).catch(() => undefined);
     }
   }
