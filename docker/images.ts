@@ -14,18 +14,22 @@ import { debianArchive, install, run, say } from './engine.ts';
 
 const root = join(import.meta.dirname, '..');
 export const debianRelease = 'bookworm';
-export const baseImage = `debian:${debianRelease}-slim`;
+/** Of which services are made, too: RabbitMQ 4, where bookworm has 3.10. */
+export const newerRelease = 'trixie';
+export type DebianRelease = typeof debianRelease | typeof newerRelease;
+const baseImage = (release: DebianRelease): string => `debian:${release}-slim`;
 /** Where npm installs no Node for Linux: on macOS and Windows, whose engine runs Linux in a machine of its own. */
 const publicNodeImage = `node:24-${debianRelease}-slim`;
 
 /** The image of a backing service or of an app's roles. A change of what goes into it changes its tag, so an old image is never taken for a new one. */
-export async function serviceImage(service: string): Promise<string> {
+export async function serviceImage(service: string, release: DebianRelease = debianRelease): Promise<string> {
   const context = join(import.meta.dirname, service);
-  const image = `lab/${service}:${await digestOf([context])}`;
+  const name = release === debianRelease ? service : `${service}-${release}`;
+  const image = `lab/${name}:${await digestOf([context])}`;
   if (await exists(image)) return image;
-  await ensureBase();
+  await ensureBase(release);
   say(`building ${image}`);
-  await build(image, join(context, 'Dockerfile'), context);
+  await build(image, join(context, 'Dockerfile'), context, { BASE: baseImage(release) });
   return image;
 }
 
@@ -35,7 +39,7 @@ export async function appImage(app: string): Promise<string> {
   const sources = parts.workspaces.map((workspace) => join(root, workspace));
   const image = `lab/${app}:${await digestOf([...sources, join(import.meta.dirname, 'node'), join(root, 'package-lock.json')])}`;
   if (await exists(image)) return image;
-  await ensureBase();
+  await ensureBase(debianRelease);
   say(`building ${image}`);
   const context = await mkdtemp(join(tmpdir(), 'lab-image-'));
   try {
@@ -49,6 +53,7 @@ export async function appImage(app: string): Promise<string> {
       }
     }
     await build(image, join(import.meta.dirname, 'node/Dockerfile'), context, {
+      BASE: baseImage(debianRelease),
       NODE_IMAGE: await nodeImage(),
       APP: app,
       DEBIAN_PACKAGES: debianPackages(app).join(' '),
@@ -64,6 +69,7 @@ export async function appImage(app: string): Promise<string> {
 export async function everyImage(): Promise<void> {
   const services = (await readdir(import.meta.dirname)).filter((name) => name !== 'node');
   for (const name of services) if (existsSync(join(import.meta.dirname, name, 'Dockerfile'))) await serviceImage(name);
+  await serviceImage('rabbitmq', newerRelease);
   for (const app of await readdir(join(root, 'apps'))) await appImage(app);
 }
 
@@ -83,13 +89,8 @@ async function copyPackage(from: string, to: string): Promise<void> {
 
 const exists = async (image: string): Promise<boolean> => (await run('docker', ['images', '-q', image])).trim() !== '';
 
-async function build(
-  image: string,
-  dockerfile: string,
-  context: string,
-  args: Readonly<Record<string, string>> = {},
-): Promise<void> {
-  const buildArgs = Object.entries({ BASE: baseImage, ...args }).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
+async function build(image: string, dockerfile: string, context: string, args: Readonly<Record<string, string>>): Promise<void> {
+  const buildArgs = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
   await run('docker', ['build', '-q', '-t', image, '-f', dockerfile, ...buildArgs, context], {
     env: { ...process.env, DOCKER_BUILDKIT: '1' },
   });
@@ -100,9 +101,9 @@ const registryAnswerMs = 15_000;
 /** The base is 30 MB, Node 80: at 4 Mbit/s a pull takes no longer. */
 const pullMs = 240_000;
 
-async function ensureBase(): Promise<void> {
-  if ((await exists(baseImage)) || (await pull(baseImage))) return;
-  await bootstrapBase();
+async function ensureBase(release: DebianRelease): Promise<void> {
+  if ((await exists(baseImage(release))) || (await pull(baseImage(release)))) return;
+  await bootstrapBase(release);
 }
 
 async function exitCode(child: ChildProcess): Promise<number | null> {
@@ -126,18 +127,18 @@ const leftOut = ['doc', 'info', 'locale', 'man'].map((folder) => `usr/share/${fo
 const notImported = [...leftOut, 'var/cache/apt/*', 'var/lib/apt/lists/*', 'var/log/*'].map((path) => `--exclude=./${path}`);
 
 /** The same Debian, from the archive that this machine uses. */
-async function bootstrapBase(): Promise<void> {
-  say(`no registry is reached: making ${baseImage} with debootstrap (half a minute)`);
+async function bootstrapBase(release: DebianRelease): Promise<void> {
+  say(`no registry is reached: making ${baseImage(release)} with debootstrap (half a minute)`);
   const { main, security } = await debianArchive();
   if (!existsSync('/usr/sbin/debootstrap')) await install(['debootstrap']);
   const directory = await mkdtemp(join(tmpdir(), 'lab-base-'));
   try {
-    await run('debootstrap', ['--variant=minbase', debianRelease, directory, main]);
-    const suites = [`${main} ${debianRelease}`, `${main} ${debianRelease}-updates`];
-    if (security !== undefined) suites.push(`${security} ${debianRelease}-security`);
+    await run('debootstrap', ['--variant=minbase', release, directory, main]);
+    const suites = [`${main} ${release}`, `${main} ${release}-updates`];
+    if (security !== undefined) suites.push(`${security} ${release}-security`);
     await writeFile(join(directory, 'etc/apt/sources.list'), suites.map((suite) => `deb ${suite} main\n`).join(''));
     await writeFile(join(directory, 'etc/dpkg/dpkg.cfg.d/slim'), leftOut.map((path) => `path-exclude /${path}\n`).join(''));
-    await importFolder(directory, baseImage, notImported);
+    await importFolder(directory, baseImage(release), notImported);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -27,6 +27,10 @@ const run = crypto.randomUUID().slice(0, 8);
 /** Brokers keep what they hold from one run to the next, so every test has names of its own. */
 export const fresh = (what: string): string => `contract.${run}.${what}-${names++}`;
 
+const fail = (): never => {
+  throw new Error('not yet');
+};
+
 const text = (delivery: { body: Buffer }): string => delivery.body.toString();
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, number) => String(number));
 /** The first occurrence of each. */
@@ -429,6 +433,16 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         expect(seen[0]?.redelivered).toBe(true);
         expect(seen[0]?.deliveryCount).toBeGreaterThanOrEqual(10);
         expect(letters).toEqual([]);
+      });
+
+      test('a message that comes back 25 times is not lost', async () => {
+        const broker = await connect();
+        const queue = await declareQueue(broker);
+        let tries = 0;
+        await broker.consume(queue, () => void (tries++ < 25 && fail()), { prefetch: 1 });
+        await send(broker, queue, 'unlucky');
+        await disturb();
+        await eventually(() => tries > 25, patience);
       });
 
       test('with a delivery limit the broker itself dead-letters, and counts deaths too', async () => {

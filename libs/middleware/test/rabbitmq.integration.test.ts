@@ -1,4 +1,4 @@
-import { eventually, startTcpProxy, type TcpProxy } from '@lab/testing';
+import { eventually, type TcpProxy } from '@lab/testing';
 import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { brokerContract, type Fixture } from '../src/contract.ts';
@@ -12,49 +12,18 @@ import {
   type RabbitmqOptions,
 } from '../src/index.ts';
 import { patternsContract } from '../src/patterns/contract.ts';
+import { cutAll, proxyOf, rabbitmqFixture, urlAt, type Disturb } from './rabbitmq-fixture.ts';
 
 let server: RabbitmqServer;
 beforeAll(async () => void (server = await startRabbitmq()));
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** In front of the server, to break connections on the way. */
-const startProxy = (): Promise<TcpProxy> => startTcpProxy({ target: { host: '127.0.0.1', port: server.port } });
-
-function urlOf(proxy: TcpProxy): string {
-  const url = new URL(server.url);
-  url.port = String(proxy.port);
-  return url.href;
-}
-
-/** Every connection has a proxy of its own: a process that dies takes nothing else with it. */
-async function makeFixture(disturb?: (proxies: Iterable<TcpProxy>) => Promise<void>): Promise<Fixture> {
-  const proxies = new Map<Broker, TcpProxy>();
-  return {
-    async connect() {
-      const proxy = await startProxy();
-      const broker = await connectRabbitmq({ url: urlOf(proxy) });
-      proxies.set(broker, proxy);
-      return broker;
-    },
-    async kill(broker) {
-      await proxies.get(broker)?.[Symbol.asyncDispose]();
-      proxies.delete(broker);
-      // The dead process' memory of it, cleared up beside the test: the broker never hears of it.
-      void broker.close();
-    },
-    ...(disturb && { disturb: () => disturb(proxies.values()) }),
-    async stop() {
-      for (const proxy of proxies.values()) await proxy[Symbol.asyncDispose]();
-    },
-  };
-}
+const startProxy = (): Promise<TcpProxy> => proxyOf(server);
+const urlOf = (proxy: TcpProxy): string => urlAt(server, proxy);
+const makeFixture = (disturb?: Disturb): Promise<Fixture> => rabbitmqFixture(server, disturb);
 
 brokerContract('rabbitmq', () => makeFixture());
 patternsContract('rabbitmq', () => makeFixture());
-
-const cutAll = async (proxies: Iterable<TcpProxy>): Promise<void> => {
-  for (const proxy of proxies) proxy.reset();
-};
 
 brokerContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));
 patternsContract('rabbitmq, while its connections are cut', () => makeFixture(cutAll));

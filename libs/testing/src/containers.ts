@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { GenericContainer, Wait } from 'testcontainers';
-import { serviceImage } from '../../../docker/images.ts';
+import { serviceImage, type DebianRelease } from '../../../docker/images.ts';
 import { Container, docker } from './faults.ts';
 import { freePort } from './free-port.ts';
 
@@ -49,6 +49,8 @@ interface Service {
   /** That it listens at, in the container. */
   readonly port: number;
   readonly env?: Record<string, string>;
+  /** Default: that of all images. */
+  readonly release?: DebianRelease;
 }
 
 /** Starts a server at a port of this machine; resolves when it takes connections. Its image is built when it is not there. */
@@ -59,7 +61,7 @@ async function startServer<S extends Server>(
 ): Promise<S> {
   // A port that Docker chooses is another one after each start; clients under test must find the server where it was.
   const port = await freePort();
-  const container = new GenericContainer(await serviceImage(service.name))
+  const container = new GenericContainer(await serviceImage(service.name, service.release))
     .withEnvironment(service.env ?? {})
     .withExposedPorts({ container: service.port, host: port })
     .withLabels({ [ownerLabel]: owner })
@@ -75,11 +77,11 @@ export class RabbitmqServer extends Server {
   }
 }
 
-/** Starts a RabbitMQ; resolves when it takes connections. */
-export async function startRabbitmq(): Promise<RabbitmqServer> {
+/** Starts a RabbitMQ, of another Debian release another version; resolves when it takes connections. */
+export async function startRabbitmq(release?: DebianRelease): Promise<RabbitmqServer> {
   await removeLeftovers();
   const env = { RABBITMQ_DEFAULT_USER: 'lab', RABBITMQ_DEFAULT_PASS: 'lab' };
-  return startServer(RabbitmqServer, { name: 'rabbitmq', port: 5672, env });
+  return startServer(RabbitmqServer, { name: 'rabbitmq', port: 5672, env, ...(release && { release }) });
 }
 
 /** Messages in the queues of a RabbitMQ in a container, those that consumers hold included, by queue. */

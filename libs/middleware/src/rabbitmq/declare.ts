@@ -20,7 +20,7 @@ export async function declareTopology(connection: ChannelModel, topology: Topolo
       await declare(`exchange "${name}"`, name, () => channel.assertExchange(name, type, { durable: true }));
     }
     for (const queue of topology.queues ?? [])
-      await declare(`queue "${queue.name}"`, queue.name, () => assertQueue(channel, queue));
+      await declare(`queue "${queue.name}"`, queue.name, () => assertQueue(channel, queue, majorOf(connection)));
     for (const log of topology.logs ?? []) await declare(`log "${log.name}"`, log.name, () => assertLog(channel, log));
     for (const { queue, exchange, routingKey = '' } of topology.bindings ?? []) {
       await declare(`binding of queue "${queue}" to exchange "${exchange}"`, queue, () =>
@@ -32,13 +32,18 @@ export async function declareTopology(connection: ChannelModel, topology: Topolo
   }
 }
 
-function assertQueue(channel: Channel, queue: Queue): Promise<unknown> {
+/** Of RabbitMQ's version. */
+const majorOf = ({ connection }: ChannelModel): number => Number.parseInt(connection.serverProperties.version, 10);
+
+function assertQueue(channel: Channel, queue: Queue, major: number): Promise<unknown> {
   const { name, type = 'quorum', exclusive = false, singleActiveConsumer, deadLetterQueue, deliveryLimit } = queue;
   const table: Record<string, string | number | boolean> = { 'x-queue-type': type };
   if (singleActiveConsumer) table['x-single-active-consumer'] = true;
   if (deadLetterQueue !== undefined)
     Object.assign(table, { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': deadLetterQueue });
   if (deliveryLimit !== undefined) table['x-delivery-limit'] = deliveryLimit;
+  // From 4.0 on a quorum queue drops what has come back 20 times, unless it is told not to; before, it cannot be told.
+  else if (type === 'quorum' && major >= 4) table['x-delivery-limit'] = -1;
   // Without it a dead letter that meets an unavailable queue is lost. It needs reject-publish, which without a length limit never rejects.
   if (deliveryLimit !== undefined && deadLetterQueue !== undefined) {
     Object.assign(table, { 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish' });

@@ -21,7 +21,11 @@ export function refusal(what: string, queue: string, error: unknown): BrokerErro
     return new QueueLockedError(queue, error);
   if (code === accessRefused) return new TopologyError(`${what}: not permitted: ${text}`, error);
   if (code === notFound) return new TopologyError(`${what}: it does not exist, declare it first: ${text}`, error);
-  if (code === preconditionFailed) return new TopologyError(`${what}: it exists with other options: ${text}`, error);
+  if (code === preconditionFailed)
+    return new TopologyError(
+      `${what}: it exists with other options: ${text}. When nothing is left in it, remove it (rabbitmqctl delete_queue), and it is made anew`,
+      error,
+    );
   return new UnavailableError(`${what}: ${text}`, error);
 }
 

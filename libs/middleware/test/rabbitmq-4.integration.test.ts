@@ -1,0 +1,22 @@
+/** The contract on RabbitMQ 4, where much of what a queue does unless it is told has changed. */
+import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { connect } from 'amqplib';
+import { brokerContract } from '../src/contract.ts';
+import { patternsContract } from '../src/patterns/contract.ts';
+import { cutAll, rabbitmqFixture } from './rabbitmq-fixture.ts';
+
+let server: RabbitmqServer;
+beforeAll(async () => void (server = await startRabbitmq('trixie')));
+afterAll(() => server[Symbol.asyncDispose]());
+
+it('is RabbitMQ 4', async () => {
+  const connection = await connect(server.url);
+  expect(connection.connection.serverProperties.version).toMatch(/^4\./);
+  await connection.close();
+});
+
+brokerContract('rabbitmq 4', () => rabbitmqFixture(server));
+patternsContract('rabbitmq 4', () => rabbitmqFixture(server));
+
+brokerContract('rabbitmq 4, while its connections are cut', () => rabbitmqFixture(server, cutAll));
