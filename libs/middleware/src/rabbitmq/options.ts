@@ -11,7 +11,7 @@ export interface RabbitmqOptions {
   heartbeatSeconds?: number;
   /** How long calls wait for a connection, the first one included, before they fail with `UnavailableError`. Publishes wait on. Default 60,000. */
   connectTimeoutMs?: number;
-  /** A message whose confirm stays out for so long is published again, on a new channel. Default 15,000. */
+  /** When a confirm stays out for so long, the broker is asked whether it is lost or late, by one message; if it is lost, all are published again. Default 15,000. */
   confirmTimeoutMs?: number;
   /** Most bytes published and not confirmed; `publish` waits above. Default 64 MiB. */
   unconfirmedBytesMax?: number;

@@ -1,6 +1,8 @@
 /**
- * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when a confirm stays
- * out (as it may for ever when a stream's leader changes). So a message may arrive twice, and never not at all.
+ * Publishes until the broker confirms. What is not confirmed is published again: after a reconnect, after a nack, and when its confirm is lost (as it may
+ * be when a stream's leader changes). So a message may arrive twice, and never not at all. A confirm that is late is not lost: where one stays out, the oldest
+ * message goes out once more by itself, as a probe, and only when that is confirmed and others before it are not the rest follows: a broker that is slow has
+ * one message more to do, and not all of them again.
  */
 import type { PlainLogger } from '@lab/process';
 import { BackOff } from '@lab/process/time';
@@ -34,6 +36,13 @@ interface Pending {
   refusals: number;
 }
 
+/** The oldest message, once more, on a channel of its own. */
+interface Probe {
+  readonly pending: Pending;
+  channel: ConfirmChannel | undefined;
+  isConfirmed: boolean;
+}
+
 /** RabbitMQ's default `max_message_size`. A longer message would end the channel, and everybody else's messages with it. */
 const bodyBytesMax = 128 * 1024 * 1024;
 /** What a message costs beside its body, so that empty messages are limited too. */
@@ -56,6 +65,7 @@ export class Publisher {
   readonly #idPrefix: string;
   readonly #watch: NodeJS.Timeout;
   #channel: ConfirmChannel | undefined;
+  #probe: Probe | undefined;
   #connection: ChannelModel | undefined;
   #blocked = false;
   #bytes = 0;
@@ -154,10 +164,20 @@ export class Publisher {
   }
 
   async #openChannel(connection: ChannelModel): Promise<void> {
+    this.#use(await this.#newChannel(connection));
+  }
+
+  async #newChannel(connection: ChannelModel): Promise<ConfirmChannel> {
     const channel = await connection.createConfirmChannel();
     channel.on('error', (error) => this.#onProtocolError(channel, error));
     channel.on('close', () => this.#onChannelClosed(channel, connection));
     channel.on('return', ({ properties }) => this.#onReturn(String(properties.messageId)));
+    return channel;
+  }
+
+  /** All that is not confirmed goes out on it. */
+  #use(channel: ConfirmChannel): void {
+    this.#endProbe(channel);
     this.#channel = channel;
     this.#returned.clear();
     for (const pending of this.#pending) this.#send(pending, channel);
@@ -183,6 +203,7 @@ export class Publisher {
   }
 
   #onChannelClosed(channel: ConfirmChannel, connection: ChannelModel): void {
+    if (this.#probe?.channel === channel) this.#probe = undefined;
     if (this.#channel !== channel) return;
     this.#channel = undefined;
     this.#reopen(connection, 0);
@@ -213,17 +234,40 @@ export class Publisher {
 
   #checkConfirms(): void {
     const [oldest] = this.#pending;
-    const channel = this.#channel;
     // A blocked broker has said why it does not confirm; asking again would not help it.
-    if (oldest === undefined || channel === undefined || this.#connection === undefined || this.#blocked) return;
-    if (performance.now() - oldest.sentAtMs < this.#options.confirmTimeoutMs) return;
-    this.#options.log.warn(
-      { pending: this.#pending.size },
-      `no confirm for ${this.#options.confirmTimeoutMs} ms: publishing again on a new channel`,
-    );
-    this.#channel = undefined;
-    channel.close().catch(() => {});
-    this.#reopen(this.#connection, 0);
+    if (oldest === undefined || this.#channel === undefined || this.#connection === undefined || this.#blocked) return;
+    const { confirmTimeoutMs, log } = this.#options;
+    if (performance.now() - oldest.sentAtMs < confirmTimeoutMs) return this.#endProbe();
+    if (this.#probe === undefined) {
+      log.warn({ pending: this.#pending.size }, `no confirm for ${confirmTimeoutMs} ms: asking with the oldest message again`);
+      this.#probe = { pending: oldest, channel: undefined, isConfirmed: false };
+      this.#ask(this.#probe, this.#connection).catch(() => this.#endProbe());
+    } else if (this.#probe.isConfirmed && this.#probe.channel !== undefined) {
+      log.warn({ pending: this.#pending.size }, 'confirms are lost: publishing again on a new channel');
+      const lost = this.#channel;
+      this.#use(this.#probe.channel);
+      lost.close().catch(() => {});
+    }
+  }
+
+  /** Whichever channel confirms it first. */
+  async #ask(probe: Probe, connection: ChannelModel): Promise<void> {
+    const channel = await this.#newChannel(connection);
+    const { pending } = probe;
+    if (this.#probe !== probe) return void channel.close().catch(() => {});
+    probe.channel = channel;
+    const { exchange, routingKey, body, properties } = pending;
+    channel.publish(exchange, routingKey, body, properties, (error: unknown) => {
+      if (this.#probe !== probe || error !== null) return;
+      probe.isConfirmed = true;
+      if (pending.channel !== undefined) this.#onConfirm(pending, pending.channel, null);
+    });
+  }
+
+  #endProbe(kept?: ConfirmChannel): void {
+    const channel = this.#probe?.channel;
+    this.#probe = undefined;
+    if (channel !== undefined && channel !== kept) channel.close().catch(() => {});
   }
 
   /** Takes no more, and waits at most so long for the confirms of what is under way; what is left fails with `UnavailableError`. */
