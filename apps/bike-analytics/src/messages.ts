@@ -19,6 +19,8 @@ const city = z.enum(cities);
 const query = z.literal(queries);
 /** Batch b belongs to shard b mod `shards`; fixed for a session by the entry point that opened it. */
 const shards = z.int().min(1).max(64);
+/** Names one life of an entry point: under the same name comes back another, which knows nothing of sessions. */
+const entryPoint = z.string().max(64);
 
 const schemas = {
   // From stage to stage.
@@ -34,8 +36,14 @@ const schemas = {
   answer: z.object({ kind: z.literal('answer'), session, query }),
 
   // From the client. `batch` has the original's three fields: topic, eof and rows (the body).
-  /** Opens a session, or takes it up again: with the batches of each topic that was acknowledged. */
-  hello: z.object({ kind: z.literal('hello'), session, acknowledged: z.partialRecord(topic, count), shards: shards.optional() }),
+  /** Opens a session, or takes it up again: with the batches of each topic that was acknowledged, and the entry point that last took it in. */
+  hello: z.object({
+    kind: z.literal('hello'),
+    session,
+    acknowledged: z.partialRecord(topic, count),
+    shards: shards.optional(),
+    entryPoint: entryPoint.optional(),
+  }),
   batch: z.object({ kind: z.literal('batch'), topic, eof: z.literal(0), number: count, city, rows: count }),
   eof: z.object({ kind: z.literal('eof'), topic, eof: z.literal(1), batches: count }),
   ping: z.object({ kind: z.literal('ping') }),
@@ -49,6 +57,7 @@ const schemas = {
     received: z.partialRecord(topic, count),
     sessionTimeoutMs: z.number(),
     shards,
+    entryPoint,
   }),
   /** Every batch of the topic, and its end, are safe. */
   acknowledged: z.object({ kind: z.literal('acknowledged'), topic }),

@@ -36,7 +36,13 @@ const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
 
 function makeEntryPoint(host: Host, { tripsSolvers, sessionTimeout, windowBytes, sessionsMax }: SystemConfig): Role {
   const limits = { windowBytes, batchesMax, sessionsMax };
-  return new EntryPointRole({ ...host, shards: tripsSolvers, sessionTimeoutMs: sessionTimeout, limits });
+  return new EntryPointRole({
+    ...host,
+    instance: host.newInstance(),
+    shards: tripsSolvers,
+    sessionTimeoutMs: sessionTimeout,
+    limits,
+  });
 }
 
 const solver = (query: Query): Row => ({

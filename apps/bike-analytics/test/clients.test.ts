@@ -60,9 +60,9 @@ const batch = (number: number, topic: 'weather' | 'stations' | 'trips' = 'weathe
   rows: 1,
 });
 
-async function greet(id: string): Promise<FramedSocket> {
+async function greet(id: string, entryPoint?: string): Promise<FramedSocket> {
   const socket = await world.until(roles.connect());
-  await socket.send(encode({ kind: 'hello', session: id, acknowledged: {} }));
+  await socket.send(encode({ kind: 'hello', session: id, acknowledged: {}, ...(entryPoint !== undefined && { entryPoint }) }));
   return socket;
 }
 
@@ -188,15 +188,28 @@ describe('a client that goes away', () => {
     expect((await world.until(welcomeOf(again))).received).toEqual({ weather: 1 });
   });
 
-  it('for longer finds its session gone, and may begin again', async () => {
+  it.each([0, 1])(
+    'for longer, as one whose clock stood still, is told to begin again, after %i deaths of the entry point',
+    async (deaths) => {
+      const socket = await greet(session(5));
+      await socket.send(encode(batch(0), weather));
+      const { entryPoint } = await world.until(welcomeOf(socket));
+      socket.destroy();
+      for (let death = 0; death < deaths; death++) world.life('entry-point')!.die(10);
+      await pass(2 * config.sessionTimeout);
+      expect(await refusal(await greet(session(5), entryPoint))).toBe(
+        'nobody asked for the session for 60 s: it has to begin again',
+      );
+      await expectOthersUnharmed();
+    },
+  );
+
+  it('comes back to its session where the entry point is a new one since', async () => {
     const socket = await greet(session(5));
-    await socket.send(encode(batch(0), weather));
-    await world.until(welcomeOf(socket));
-    socket.destroy();
-    await pass(2 * config.sessionTimeout);
-    const again = await greet(session(5));
-    expect((await world.until(welcomeOf(again))).received).toEqual({});
-    await expectOthersUnharmed();
+    const { entryPoint } = await world.until(welcomeOf(socket));
+    world.life('entry-point')!.die(10);
+    const again = await world.until(welcomeOf(await greet(session(5), entryPoint)));
+    expect(again.entryPoint).not.toBe(entryPoint);
   });
 });
 

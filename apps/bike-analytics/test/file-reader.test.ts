@@ -37,7 +37,7 @@ async function serve(connection: number): Promise<Head<'hello'>> {
   const frames = socket![Symbol.asyncIterator]();
   const next = async (): Promise<Buffer> => (await frames.next()).value as Buffer;
   const { head } = decode(await next(), 'hello');
-  await socket!.send(encode({ kind: 'welcome', received: {}, sessionTimeoutMs, shards: 1 }));
+  await socket!.send(encode({ kind: 'welcome', received: {}, sessionTimeoutMs, shards: 1, entryPoint: 'entry-point.1' }));
   if (head.acknowledged.weather === undefined) {
     decode(await next(), 'eof');
     await socket!.send(encode({ kind: 'acknowledged', topic: 'weather' }));

@@ -19,6 +19,8 @@ import { ClientSession, RefusedError } from './client-session.ts';
 import type { RoleParts } from './stages.ts';
 
 export interface EntryPointParts extends RoleParts {
+  /** Names this life of the entry point; new at every start. */
+  instance: string;
   /** Number of trips-solvers of each query. */
   shards: number;
   /** How long a session waits for a client that has gone, in milliseconds. */
@@ -42,6 +44,7 @@ export class EntryPointRole implements Role {
   readonly #sessions = new Map<string, ClientSession>();
   readonly #fail: (reason: unknown) => void;
   readonly #consumers: Consumer[] = [];
+  readonly #madeMs: number;
   #server: { close(): Promise<void> } | undefined;
   #stopBeat: (() => void) | undefined;
   #beating = false;
@@ -49,6 +52,7 @@ export class EntryPointRole implements Role {
   constructor(parts: EntryPointParts) {
     this.#parts = parts;
     this.#admission = new Admission(parts.limits);
+    this.#madeMs = parts.clock.nowMs();
     ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
   }
 
@@ -115,7 +119,7 @@ export class EntryPointRole implements Role {
   }
 
   #sessionFor(hello: Head<'hello'>): ClientSession {
-    const { shards, limits } = this.#parts;
+    const { shards, limits, sessionTimeoutMs } = this.#parts;
     if (hello.shards !== undefined && hello.shards !== shards) {
       throw new RefusedError(`the session was opened for ${hello.shards} trips-solvers, now there are ${shards}`, true);
     }
@@ -124,6 +128,8 @@ export class EntryPointRole implements Role {
       throw new RefusedError(`a session cannot have had ${claimed} batches: ${limits.batchesMax / 2} are the most`);
     const known = this.#sessions.get(hello.session);
     if (known?.failure !== undefined) throw known.failure;
+    if (known === undefined && this.#isOver(hello))
+      throw new RefusedError(`nobody asked for the session for ${sessionTimeoutMs / 1000} s: it has to begin again`, true);
     const busy = [...this.#sessions.values()].filter((session) => session.failure === undefined).length;
     if (known === undefined && busy >= limits.sessionsMax) {
       throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
@@ -137,6 +143,12 @@ export class EntryPointRole implements Role {
     return session;
   }
 
+  /** A session that was taken in, and is not known: this entry point has ended it, or has been there for longer than its predecessor's renewals last. */
+  #isOver({ entryPoint }: Head<'hello'>): boolean {
+    const { instance, clock, sessionTimeoutMs } = this.#parts;
+    return entryPoint === instance || (entryPoint !== undefined && clock.nowMs() - this.#madeMs >= sessionTimeoutMs);
+  }
+
   #open(id: string): ClientSession {
     const session = new ClientSession(id, this.#parts.clock.nowMs());
     this.#sessions.set(id, session);
@@ -145,9 +157,10 @@ export class EntryPointRole implements Role {
   }
 
   async #welcome(session: ClientSession): Promise<void> {
-    const { sessionTimeoutMs, shards } = this.#parts;
+    const { sessionTimeoutMs, shards, instance: entryPoint } = this.#parts;
     await this.#renew(session);
-    await session.send({ kind: 'welcome', received: Object.fromEntries(session.received), sessionTimeoutMs, shards });
+    const received = Object.fromEntries(session.received);
+    await session.send({ kind: 'welcome', received, sessionTimeoutMs, shards, entryPoint });
     if (session.complete) await this.#sendResult(session);
   }
 

@@ -37,6 +37,8 @@ interface SessionState {
   id: string;
   acknowledged: Map<Topic, number>;
   shards: number | undefined;
+  /** That took it in last. */
+  entryPoint: string | undefined;
   /** Until then the system keeps the session for us. */
   safeUntilMs: number;
   rejections: Map<string, { first: readonly Rejection[]; count: number }>;
@@ -82,7 +84,14 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
 }
 
 function newSession(parts: FileReaderParts): SessionState {
-  return { id: parts.newSessionId(), acknowledged: new Map(), shards: undefined, safeUntilMs: Infinity, rejections: new Map() };
+  return {
+    id: parts.newSessionId(),
+    acknowledged: new Map(),
+    shards: undefined,
+    entryPoint: undefined,
+    safeUntilMs: Infinity,
+    rejections: new Map(),
+  };
 }
 
 type ServerKind = 'welcome' | 'acknowledged' | 'alive' | 'result' | 'refused';
@@ -113,15 +122,16 @@ class Conversation {
       for (const wait of waits) wait.reject(error);
     });
     for (const wait of waits) wait.promise.catch(() => {});
-    const { id, acknowledged, shards } = this.#session;
+    const { id, acknowledged, shards, entryPoint } = this.#session;
     await this.#send({
       kind: 'hello',
       session: id,
       acknowledged: Object.fromEntries(acknowledged),
-      ...(shards === undefined ? {} : { shards }),
+      ...(shards !== undefined && { shards }),
+      ...(entryPoint !== undefined && { entryPoint }),
     });
     const welcome = await this.#welcome.promise;
-    this.#session.shards = welcome.shards;
+    Object.assign(this.#session, { shards: welcome.shards, entryPoint: welcome.entryPoint });
     const stopPinging = this.#parts.clock.every(
       welcome.sessionTimeoutMs / beatsPerTimeout,
       () => void this.#send({ kind: 'ping' }).catch(() => {}),
