@@ -27,10 +27,11 @@ export const replicaSettings = {
 
 export const systemSettings = {
   ...replicaSettings,
-  // Roles renew a session twelve times in it.
-  sessionTimeout: duration({ min: 1_000 })
+  // Roles renew a session twelve times in it. RabbitMQ takes up to 10 s to notice that a process is gone, and only then others get what it held: a lease has to
+  // outlive that three times.
+  sessionTimeout: duration({ min: 30_000 })
     .prefault('60s')
-    .describe('how long a session waits for a client that has gone (60, 1500ms, 2m)'),
+    .describe('how long a session waits for a client that has gone (60, 90s, 2m)'),
   windowBytes: wholeNumber(MiB, 1024 * MiB)
     .default(64 * MiB)
     .describe('bytes of batches under way, over all sessions'),

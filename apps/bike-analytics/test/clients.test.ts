@@ -4,7 +4,7 @@ import type { FramedSocket } from '@lab/protocol';
 import { FaultPlan, World, type Fault } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { roleConfig, type SystemConfig } from '../src/config.ts';
+import { clientLimits, roleConfig, type SystemConfig } from '../src/config.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { config, SimulatedRoles } from './simulated-system.ts';
 
@@ -233,6 +233,17 @@ describe('a client that sends nothing', () => {
     await pass(6 * config.sessionTimeout);
     const again = await greet(session(7));
     expect((await world.until(welcomeOf(again))).received).toEqual({ weather: 1 });
+  });
+});
+
+describe('a session timeout of ten minutes', () => {
+  it('leaves the client a sign of life within its idle limit', async () => {
+    start([], { sessionTimeout: 600_000 });
+    const socket = await greet(session(7));
+    await world.until(welcomeOf(socket));
+    const frame = await world.until(socket[Symbol.asyncIterator]().next());
+    expect(decode((frame as IteratorResult<Buffer, undefined>).value!, 'alive').head.kind).toBe('alive');
+    expect(world.clock.nowMs()).toBeLessThan(clientLimits.idleTimeoutMs! / 2);
   });
 });
 

@@ -16,7 +16,7 @@ import { BikeComposeSystem } from './compose-system.ts';
 
 const app = join(import.meta.dirname, '..');
 const execute = promisify(execFile);
-const sessionTimeoutSeconds = 6;
+const sessionTimeoutSeconds = 30;
 
 let directory: string;
 let system: BikeComposeSystem;

@@ -34,6 +34,8 @@ type ClientMessage = Message<'batch' | 'eof' | 'ping' | 'accepted'>;
 
 /** Renewals and signs of life in a session timeout: so many may be lost before anybody gives up. */
 export const beatsPerTimeout = 12;
+/** Not rarer, however long the timeout is: a client takes a silent entry point for dead. */
+const beatMsMax = 5_000;
 /** So many session timeouts nothing of a session moves that the system is to go on with: what it waits for was lost with a queue. A role that dies is back much sooner. */
 const stillTimeoutsMax = 5;
 
@@ -62,7 +64,7 @@ export class EntryPointRole implements Role {
     await this.#consume(queueOf.passed, (delivery) => this.#onPassed(delivery));
     await this.#consume(queueOf.answers, (delivery) => this.#onAnswer(delivery));
     await this.#consume(queueOf.dead, (delivery) => this.#onDeadLetter(delivery));
-    this.#stopBeat = clock.every(sessionTimeoutMs / beatsPerTimeout, () => void this.#beat());
+    this.#stopBeat = clock.every(Math.min(sessionTimeoutMs / beatsPerTimeout, beatMsMax), () => void this.#beat());
     this.#server = await this.#parts.listen((socket) => this.#serve(socket));
   }
 
