@@ -163,12 +163,15 @@ export class SimulatedTree implements NodeTree {
 }
 
 /** The bytes of every file of a version, by its path. */
-export async function contentsOf(entries: readonly Entry[], next: () => Promise<Uint8Array>): Promise<Map<string, Buffer>> {
+export async function contentsOf(
+  entries: Iterable<Entry>,
+  take: (chunk: Chunk) => Promise<Uint8Array>,
+): Promise<Map<string, Buffer>> {
   const contents = new Map<string, Buffer>();
   for (const entry of entries) {
     if (entry.type !== 'file') continue;
     const pieces: Uint8Array[] = [];
-    for (let left = chunksOf(entry).length; left > 0; left--) pieces.push(await next());
+    for (const chunk of chunksOf(entry)) pieces.push(await take(chunk));
     contents.set(entry.path, Buffer.concat(pieces));
   }
   return contents;

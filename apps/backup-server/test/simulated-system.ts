@@ -29,6 +29,7 @@ import {
   type Network,
 } from '../src/channel/channel.ts';
 import * as keys from '../src/channel/keys.ts';
+import { chunksIn } from '../src/domain/manifest.ts';
 import { decode, type Head } from '../src/messages.ts';
 import { makeHost } from '../src/hosts.ts';
 import { NodeRole } from '../src/roles/node.ts';
@@ -408,10 +409,10 @@ class Admin {
 
   restore({ node, path, version }: ListedVersion): Promise<Map<string, Buffer>> {
     return this.#connected(async (channel) => {
-      const { entries, damaged } = await askVersion(channel, { node, path, version });
-      if (damaged.size > 0) throw new RefusedError(`${damaged.size} files are damaged`, 1);
-      const download = new Download(channel, entries);
-      return contentsOf(entries, () => download.next());
+      const { entries, isDamaged } = await askVersion(channel, { node, path, version });
+      if ([...entries].some((_, index) => isDamaged(index))) throw new RefusedError('files are damaged', 1);
+      const download = new Download(channel, chunksIn(entries));
+      return contentsOf(entries, (chunk) => download.take(chunk));
     });
   }
 

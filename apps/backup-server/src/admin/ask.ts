@@ -1,7 +1,7 @@
 /** What an admin asks of a server, on a connection of its own. */
 import { ExitError, exitCodes } from '@lab/process';
 import type { Channel } from '../channel/channel.ts';
-import { manifestBytesMax, ManifestReader, type Entry } from '../domain/manifest.ts';
+import { entriesIn, manifestBytesMax, ManifestReader, type Entry } from '../domain/manifest.ts';
 import { decode, encode, MalformedMessageError, unpackBytes, unpackJson, unpackPiece, type Head } from '../messages.ts';
 import type { Version } from '../versions.ts';
 
@@ -27,7 +27,7 @@ async function send(channel: Channel, head: Head): Promise<void> {
 async function receive(
   channel: Channel,
   kind: 'answer' | 'manifest',
-  take: (piece: Buffer) => void,
+  take: (piece: Buffer, packed: Buffer) => void,
   onWorking: (head: Head<'working'>) => void = () => {},
 ): Promise<void> {
   let length = 0;
@@ -40,7 +40,7 @@ async function receive(
     const piece = unpackPiece(body);
     length += piece.length;
     if (length > manifestBytesMax) throw new MalformedMessageError(`${kind}: more than ${manifestBytesMax} bytes`);
-    take(piece);
+    take(piece, body);
     if (!head.more) return;
   }
 }
@@ -54,20 +54,27 @@ export interface Asked {
 
 export interface AskedVersion {
   version: Version;
-  entries: Entry[];
-  /** Those of them that cannot be restored. */
-  damaged: ReadonlySet<Entry>;
+  /** All that is in it, made anew each time it is gone through: a million objects would take ten times the bytes that they came as. */
+  entries: Iterable<Entry>;
+  /** Whether the entry at this place in them cannot be restored. */
+  isDamaged: (index: number) => boolean;
 }
 
 /** A version, and all that is in it. A `Download` on the same channel gets the content. */
 export async function askVersion(channel: Channel, { node, path, version: number }: Asked): Promise<AskedVersion> {
   await send(channel, { kind: 'fetch', node, path, version: number });
   const version = unpackJson((await channel.expect('version')).body) as Version;
-  const [reader, entries] = [new ManifestReader(), [] as Entry[]];
-  await receive(channel, 'manifest', (piece) => {
-    for (const entry of reader.push(piece)) entries.push(entry);
+  const [reader, pieces] = [new ManifestReader(), [] as Buffer[]];
+  await receive(channel, 'manifest', (piece, packed) => {
+    reader.push(piece);
+    pieces.push(packed);
   });
   reader.end();
   const marks = unpackBytes((await channel.expect('damaged')).body);
-  return { version, entries, damaged: new Set(entries.filter((_, index) => marks[index] === 1)) };
+  const entries = { [Symbol.iterator]: () => entriesIn(unpacked(pieces)) };
+  return { version, entries, isDamaged: (index) => marks[index] === 1 };
+}
+
+function* unpacked(pieces: readonly Buffer[]): Generator<Buffer> {
+  for (const piece of pieces) yield unpackPiece(piece);
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeBundle, hashOf, type Blob } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { DamagedError, Download, reportDamage } from './download.ts';
-import type { Chunk, Entry } from '../domain/manifest.ts';
+import { chunksIn, type Chunk, type Entry } from '../domain/manifest.ts';
 import { packJson, unpackHashes, type Head } from '../messages.ts';
 
 const blobOf = (bytes: Buffer): Blob => ({ hash: hashOf(bytes), bytes });
@@ -61,10 +61,12 @@ class Server {
   }
 }
 
+const chunkOf = ({ hash, bytes }: Blob): Chunk => [hash, bytes.length];
+const downloadOf = ({ channel }: Server, entries: readonly Entry[]): Download => new Download(channel, chunksIn(entries));
 const needsOf = (entries: readonly (readonly Blob[])[]): Blob[] => entries.flat();
 
 async function contentOf(download: Download, needs: readonly Blob[]): Promise<boolean> {
-  for (const { bytes } of needs) if (!Buffer.from(await download.next()).equals(bytes)) return false;
+  for (const blob of needs) if (!Buffer.from(await download.take(chunkOf(blob))).equals(blob.bytes)) return false;
   return true;
 }
 
@@ -87,8 +89,8 @@ describe('a download', () => {
           }
           const contents = files.map((each) => each.map((index) => blobs[index % count]!));
           const server = new Server(groups);
-          const download = new Download(
-            server.channel,
+          const download = downloadOf(
+            server,
             contents.map((each, index) => fileOf(`f${index}`, each)),
           );
           expect(await contentOf(download, needsOf(contents))).toBe(true);
@@ -104,8 +106,8 @@ describe('a download', () => {
     const blobs = Array.from({ length: 20 }, (_, index) => blobOf(Buffer.alloc(1024 * 1024, index)));
     const contents = [...blobs, ...random.shuffle(blobs), ...blobs].map((blob) => [blob]);
     const server = new Server(blobs.map((blob) => [blob]));
-    const download = new Download(
-      server.channel,
+    const download = downloadOf(
+      server,
       contents.map((each, index) => fileOf(`f${index}`, each)),
     );
     expect(await contentOf(download, needsOf(contents))).toBe(true);
@@ -117,8 +119,8 @@ describe('a download', () => {
     const blobs = Array.from({ length: 20_000 }, (_, index) => blobOf(Buffer.from(`seven${index}`)));
     const groups = Array.from({ length: 20 }, (_, index) => blobs.slice(1_000 * index, 1_000 * (index + 1)));
     const server = new Server(groups);
-    const download = new Download(
-      server.channel,
+    const download = downloadOf(
+      server,
       blobs.map((blob, index) => fileOf(`f${index}`, [blob])),
     );
     expect(await contentOf(download, blobs)).toBe(true);
@@ -130,8 +132,8 @@ describe('a download', () => {
     const blobs = Array.from({ length: 30 }, (_, index) => blobOf(Buffer.alloc(2 * 1024 * 1024, index)));
     const contents = [...blobs, ...blobs].map((blob) => [blob]);
     const server = new Server(blobs.map((blob) => [blob]));
-    const download = new Download(
-      server.channel,
+    const download = downloadOf(
+      server,
       contents.map((each, index) => fileOf(`f${index}`, each)),
     );
     expect(await contentOf(download, needsOf(contents))).toBe(true);
@@ -141,7 +143,7 @@ describe('a download', () => {
 
   it('of nothing asks for nothing', () => {
     const server = new Server([]);
-    new Download(server.channel, [{ type: 'folder', path: '', mode: 0o755, mtimeMs: 0 }, fileOf('empty', [])]);
+    downloadOf(server, [{ type: 'folder', path: '', mode: 0o755, mtimeMs: 0 }, fileOf('empty', [])]);
     expect(server.asked).toEqual([]);
   });
 
@@ -152,9 +154,9 @@ describe('a download', () => {
       if (bundle.includes(Buffer.from(bad.bytes.subarray(0, 50)))) copy[copy.length - 1]! ^= 1;
       return copy;
     });
-    const download = new Download(server.channel, [fileOf('a', [good, bad])]);
-    const error = await download.next().catch((caught: unknown) => caught);
-    const second = error instanceof Error ? error : await download.next().catch((caught: unknown) => caught);
+    const download = downloadOf(server, [fileOf('a', [good, bad])]);
+    const error = await download.take(chunkOf(good)).catch((caught: unknown) => caught);
+    const second = error instanceof Error ? error : await download.take(chunkOf(bad)).catch((caught: unknown) => caught);
     expect(second).toBeInstanceOf(DamagedError);
     expect(await reportDamage(server.channel, second as DamagedError)).toBe(true);
     expect(server.suspected).toEqual([bad.hash]);
@@ -167,8 +169,8 @@ describe('a download', () => {
       copy[copy.length - 1]! ^= 1;
       return copy;
     });
-    const download = new Download(server.channel, [fileOf('a', [good])]);
-    expect(Buffer.from(await download.next()).equals(good.bytes)).toBe(true);
+    const download = downloadOf(server, [fileOf('a', [good])]);
+    expect(Buffer.from(await download.take(chunkOf(good))).equals(good.bytes)).toBe(true);
   });
 
   it('takes a sound copy, though a damaged one came first with what it needs', async () => {
@@ -178,7 +180,7 @@ describe('a download', () => {
       if (copy.includes(Buffer.from(good.bytes))) copy[copy.length - 1]! ^= 1;
       return copy;
     });
-    expect(await contentOf(new Download(server.channel, [fileOf('a', [good, twice])]), [good, twice])).toBe(true);
+    expect(await contentOf(downloadOf(server, [fileOf('a', [good, twice])]), [good, twice])).toBe(true);
   });
 
   it('gives what comes after damage, and damage only where it is', async () => {
@@ -191,10 +193,10 @@ describe('a download', () => {
         return copy;
       },
     );
-    const download = new Download(server.channel, [fileOf('a', blobs)]);
-    expect(Buffer.from(await download.next())).toEqual(blobs[0]!.bytes);
-    await expect(download.next()).rejects.toThrow(DamagedError);
-    expect(Buffer.from(await download.next())).toEqual(blobs[2]!.bytes);
+    const download = downloadOf(server, [fileOf('a', blobs)]);
+    expect(Buffer.from(await download.take(chunkOf(blobs[0]!)))).toEqual(blobs[0]!.bytes);
+    await expect(download.take(chunkOf(blobs[1]!))).rejects.toThrow(DamagedError);
+    expect(Buffer.from(await download.take(chunkOf(blobs[2]!)))).toEqual(blobs[2]!.bytes);
   });
 });
 

@@ -1,10 +1,11 @@
 /**
- * The content of a version, in the order of its files. The server sends whole bundles: what comes with a blob that is needed
- * now and is needed later is kept, within a limit. Every blob is checked against its hash.
+ * The content of a version, in the order of its files. The server sends whole bundles: what comes along with a blob that is needed
+ * now is kept, within a limit, for it is likely needed soon. Every blob is checked against its hash.
  */
-import { blobsOf, decodeHeader, headerBytesOf, type Blob } from '@lab/store/bundle';
+import { release } from '@lab/process/release';
+import { blobsOf, decodeHeader, headerBytesOf } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
-import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
+import type { Chunk } from '../domain/manifest.ts';
 import { packHashes, unpackJson } from '../messages.ts';
 import type { SuspectAnswer } from '../roles/store-commands.ts';
 
@@ -12,8 +13,17 @@ import type { SuspectAnswer } from '../roles/store-commands.ts';
 const windowBytes = 4 * 1024 * 1024;
 const windowBlobsMax = 8_192;
 const windowsAhead = 3;
-/** Of what came along and is needed later. */
-const sparesBytesMax = 48 * 1024 * 1024;
+/** Of what came along, the oldest of which goes first, or may be needed again. A blob counts so much more than its bytes. */
+const sparesBytesMax = 32 * 1024 * 1024;
+const spareBytes = 400;
+
+/** A blob that has been asked for and not been taken as often. */
+interface Pinned {
+  uses: number;
+  bytes: Uint8Array | undefined;
+  /** It did not come as it should. */
+  isDamaged: boolean;
+}
 
 /** What came is not what its hash says, and asking again does not help. */
 export class DamagedError extends Error {
@@ -22,52 +32,51 @@ export class DamagedError extends Error {
 
 export class Download {
   readonly #channel: Channel;
-  readonly #needs: Chunk[];
-  /** How often each blob is still needed. */
-  readonly #uses = new Map<string, number>();
-  /** Up to here blobs have been asked for, or were there. */
-  #asked = 0;
+  /** Of what is to be asked for. */
+  readonly #needs: Iterator<Chunk>;
+  #isAllAsked = false;
   /** Asked for, and not yet come. */
   readonly #windows: ReadonlySet<string>[] = [];
-  #taken = 0;
-  readonly #blobs = new Map<string, Uint8Array>();
-  /** Blobs that have been asked for and not been taken; how often. */
-  readonly #pinned = new Map<string, number>();
+  readonly #pinned = new Map<string, Pinned>();
+  readonly #spares = new Map<string, Uint8Array>();
   #sparesBytes = 0;
-  /** Asked for, and did not come as they should. */
-  readonly #damaged = new Set<string>();
 
-  constructor(channel: Channel, entries: readonly Entry[]) {
+  /** What will be taken, in this order: it is gone through ahead of that. */
+  constructor(channel: Channel, needs: Iterable<Chunk>) {
     this.#channel = channel;
-    this.#needs = entries.flatMap((entry) => (entry.type === 'file' ? chunksOf(entry) : []));
-    for (const [hash] of this.#needs) this.#uses.set(hash, (this.#uses.get(hash) ?? 0) + 1);
+    this.#needs = needs[Symbol.iterator]();
   }
 
-  /** The next chunk in the order of the manifest. Rejects with a `DamagedError` where it does not come as it should; those after it may. */
-  async next(): Promise<Uint8Array> {
-    const [hash, size] = this.#needs[this.#taken++]!;
-    while (this.#windows.length < windowsAhead && this.#asked < this.#needs.length) await this.#askWindow();
-    while (!this.#blobs.has(hash) && !this.#damaged.has(hash)) await this.#receiveWindow();
-    const bytes = this.#blobs.get(hash);
+  /** The next chunk. Rejects with a `DamagedError` where it does not come as it should; those after it may. */
+  async take([hash, size]: Chunk): Promise<Uint8Array> {
+    while (this.#windows.length < windowsAhead && !this.#isAllAsked) await this.#askWindow();
+    const pinned = this.#pinned.get(hash)!;
+    while (pinned.bytes === undefined && !pinned.isDamaged) await this.#receiveWindow();
+    const { bytes } = pinned;
     if (bytes === undefined) throw new DamagedBlob(hash);
     if (bytes.length !== size) throw new DamagedError(`blob ${hash} has ${bytes.length} bytes, and its manifest says ${size}`);
-    this.#release(hash, bytes);
+    if (--pinned.uses === 0) {
+      this.#pinned.delete(hash);
+      // It may be needed again; what comes along is likelier to be.
+      if (this.#sparesBytes + bytes.length + spareBytes <= sparesBytesMax) this.#spare(hash, bytes);
+    }
     return bytes;
   }
 
   async #askWindow(): Promise<void> {
     const hashes = new Set<string>();
-    let bytes = 0;
-    for (; this.#asked < this.#needs.length && bytes < windowBytes && hashes.size < windowBlobsMax; this.#asked++) {
-      const [hash, size] = this.#needs[this.#asked]!;
-      const pins = this.#pinned.get(hash) ?? 0;
-      if (pins === 0) {
-        const spare = this.#blobs.get(hash);
-        if (spare === undefined) hashes.add(hash);
-        else this.#sparesBytes -= spare.length;
+    for (let bytes = 0; bytes < windowBytes && hashes.size < windowBlobsMax;) {
+      const next = this.#needs.next();
+      if (next.done === true) {
+        this.#isAllAsked = true;
+        break;
       }
-      this.#pinned.set(hash, pins + 1);
+      const [hash, size] = next.value;
       bytes += size;
+      const pinned = this.#pinned.get(hash) ?? { uses: 0, bytes: this.#unspare(hash), isDamaged: false };
+      if (pinned.uses++ > 0) continue;
+      this.#pinned.set(hash, pinned);
+      if (pinned.bytes === undefined) hashes.add(hash);
     }
     if (hashes.size === 0) return;
     this.#windows.push(hashes);
@@ -78,37 +87,45 @@ export class Download {
     for (;;) {
       const { head, body } = await this.#channel.expect('bundle', 'sent');
       if (head.kind === 'sent') break;
-      this.#take(body);
+      this.#receive(body);
     }
-    for (const hash of this.#windows.shift()!) if (this.#pinned.has(hash) && !this.#blobs.has(hash)) this.#damaged.add(hash);
+    for (const hash of this.#windows.shift()!) {
+      const pinned = this.#pinned.get(hash);
+      if (pinned !== undefined) pinned.isDamaged = pinned.bytes === undefined;
+    }
   }
 
-  #take(bundle: Buffer): void {
+  #receive(bundle: Buffer): void {
     const header = decodeHeader(bundle);
     const blobs = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
-    for (const [index, blob] of blobs.entries()) {
-      const { hash } = header.blobs[index]!;
-      // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
-      if (blob !== undefined && this.#uses.has(hash) && !this.#blobs.has(hash)) this.#put(blob);
+    // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
+    const sound = blobs.filter((blob) => blob !== undefined);
+    const isAlone = blobs.length === 1;
+    for (const { hash, bytes } of sound) {
+      const pinned = this.#pinned.get(hash);
+      if (pinned?.bytes !== undefined || this.#spares.has(hash)) continue;
+      // A copy: one small blob would hold the whole bundle.
+      const own = isAlone ? bytes : new Uint8Array(bytes);
+      if (pinned !== undefined) pinned.bytes = own;
+      else this.#spare(hash, own);
+    }
+    if (header.compressed && !isAlone && sound[0] !== undefined) release(sound[0].bytes);
+  }
+
+  #spare(hash: string, bytes: Uint8Array): void {
+    this.#spares.set(hash, bytes);
+    this.#sparesBytes += bytes.length + spareBytes;
+    for (const oldest of this.#spares.keys()) {
+      if (this.#sparesBytes <= sparesBytesMax) break;
+      this.#unspare(oldest);
     }
   }
 
-  #put({ hash, bytes }: Blob): void {
-    const pinned = this.#pinned.has(hash);
-    if (!pinned && this.#sparesBytes + bytes.length > sparesBytesMax) return;
-    if (!pinned) this.#sparesBytes += bytes.length;
-    this.#blobs.set(hash, bytes);
-  }
-
-  #release(hash: string, bytes: Uint8Array): void {
-    const uses = this.#uses.get(hash)! - 1;
-    const pins = this.#pinned.get(hash)! - 1;
-    if (uses === 0) this.#uses.delete(hash);
-    else this.#uses.set(hash, uses);
-    if (pins > 0) return void this.#pinned.set(hash, pins);
-    this.#pinned.delete(hash);
-    if (uses > 0 && this.#sparesBytes + bytes.length <= sparesBytesMax) this.#sparesBytes += bytes.length;
-    else this.#blobs.delete(hash);
+  #unspare(hash: string): Uint8Array | undefined {
+    const bytes = this.#spares.get(hash);
+    if (bytes !== undefined) this.#sparesBytes -= bytes.length + spareBytes;
+    this.#spares.delete(hash);
+    return bytes;
   }
 }
 

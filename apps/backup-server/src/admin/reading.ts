@@ -6,9 +6,9 @@ import { bytesText, startBar } from '@lab/process/terminal';
 import { RefusedError, type Channel } from '../channel/channel.ts';
 import type { ReadingConfigs } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
-import { totalsOf, type Entry } from '../domain/manifest.ts';
-import { difference, selected } from '../domain/selection.ts';
-import { damagedText } from '../roles/damage.ts';
+import { chunksIn, count, totalsOf, type Chunk, type Entry, type Totals } from '../domain/manifest.ts';
+import { chosen, difference, selecting } from '../domain/selection.ts';
+import { damagedText, namedMax } from '../roles/damage.ts';
 import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
 import type { Version } from '../versions.ts';
 import { ask, askVersion, type AskedVersion } from './ask.ts';
@@ -35,9 +35,9 @@ export const list = (config: ReadingConfigs['list'], reach: Reach, out: Out): Pr
 
 export const files = (config: ReadingConfigs['files'], reach: Reach, out: Out): Promise<void> =>
   reach(async (channel) => {
-    const { entries, damaged } = await askVersion(channel, config);
-    const answer = entries.map((entry) => ({ ...entry, damaged: damaged.has(entry) }));
-    tell(config, out, answer, () => filesListText(entries, damaged));
+    const { entries, isDamaged } = await askVersion(channel, config);
+    const answer = Array.from(entries, (entry, index) => ({ ...entry, damaged: isDamaged(index) }));
+    tell(config, out, answer, filesListText);
   });
 
 export const diff = (config: ReadingConfigs['diff'], reach: Reach, out: Out): Promise<void> =>
@@ -55,8 +55,10 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
     place: config.saveTo,
     afterwards: () => '',
     prepare: () => checkWritable(config.saveTo),
-    async write({ version, entries, download, progress }) {
-      await writeTgz(config.saveTo, { path: version.path, entries, download: download(entries), progress });
+    async write({ version, all, isWanted, download, progress }) {
+      const entries = chosen(all, isWanted);
+      const content = download(chunksIn(chosen(all, isWanted)));
+      await writeTgz(config.saveTo, { path: version.path, entries, content, progress });
       return { unwritten: [], damage: [] };
     },
   });
@@ -95,33 +97,34 @@ const keepAliveMs = 5_000;
 const reportsMax = 100;
 
 async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writing: Writing): Promise<void> {
-  const { done, place } = writing;
+  const { place } = writing;
   /** Of which something may be written, and not all. */
   let begun: number | undefined;
   try {
     await reach(async (channel) => {
       await writing.prepare();
       const asked = await askVersion(channel, config);
-      const { entries, leftOut } = wantedOf(asked, config);
-      const download = (each: readonly Entry[]): Download => {
+      const { isWanted, leftOut, totals } = wantedOf(asked, config);
+      const download = (needs: Iterable<Chunk>): Download => {
         begun = asked.version.version;
-        return new Download(channel, each);
+        return new Download(channel, needs);
       };
-      const { unwritten, damage } = await underWay(channel, asked.version, entries, (progress) =>
-        writing.write({ ...asked, all: asked.entries, entries, download, progress, partial: config.partial }),
+      const { unwritten, damage } = await underWay(channel, asked.version, totals.bytes, (progress) =>
+        writing.write({ version: asked.version, all: asked.entries, isWanted, download, progress, partial: config.partial }),
       );
       for (const each of damage.slice(0, reportsMax)) if (!(await reportDamage(channel, each))) throw new RefusedError(goneText);
       const { version, notes, path } = asked.version;
       const missed = new Set(unwritten.map((each) => each.path));
-      const totals = totalsOf(entries.filter((entry) => !missed.has(entry.path)));
-      const answer = { node: config.node, path, version, ...totals, leftOut, notes, unwritten };
+      const written = (entry: Entry, index: number): boolean => isWanted(entry, index) && !missed.has(entry.path);
+      const done = missed.size === 0 ? totals : totalsOf(chosen(asked.entries, written));
+      const answer = { node: config.node, path, version, ...done, leftOut, notes, unwritten };
       const damaged = leftOut === 0 ? '' : `, without ${countText(leftOut, 'damaged file')}`;
       tell(
         config,
         out,
         answer,
         () =>
-          `${versionText(asked.version)} is ${done} to ${place}: ${countText(totals.files, 'file')}, ${bytesText(totals.bytes)}${damaged}`,
+          `${versionText(asked.version)} is ${writing.done} to ${place}: ${countText(done.files, 'file')}, ${bytesText(done.bytes)}${damaged}`,
       );
       begun = undefined;
       if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
@@ -136,10 +139,10 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
 async function underWay<T>(
   channel: Channel,
   version: Version,
-  entries: readonly Entry[],
+  totalBytes: number,
   write: (progress: (bytes: number) => void) => Promise<T>,
 ): Promise<T> {
-  const bar = startBar(`version ${version.version}`, totalsOf(entries).bytes);
+  const bar = startBar(`version ${version.version}`, totalBytes);
   let bytes = 0;
   let interrupted: ExitError | undefined;
   const interrupt = (signal: NodeJS.Signals): void => {
@@ -170,18 +173,26 @@ async function underWay<T>(
 
 /** What is asked for of a version, without what is damaged where that may be left out. */
 function wantedOf(
-  { version, entries, damaged }: AskedVersion,
+  { version, entries, isDamaged }: AskedVersion,
   { only, partial }: WantedConfig,
-): { entries: Entry[]; leftOut: number } {
-  const { entries: chosen, unknown } = only.length === 0 ? { entries, unknown: [] } : selected(entries, only);
+): { isWanted: Restoring['isWanted']; leftOut: number; totals: Totals } {
+  const { isSelected, unknown } = selecting(entries, only);
   if (unknown.length > 0)
     throw new ExitError(
       `there is no "${unknown.map(printable).join('", "')}" in ${versionText(version)}: "files" shows what there is`,
       exitCodes.usage,
     );
-  const lost = chosen.filter((entry) => damaged.has(entry));
-  if (lost.length > 0 && !partial) throw new RefusedError(damagedText(version, lost));
-  return { entries: chosen.filter((entry) => !damaged.has(entry)), leftOut: lost.length };
+  const isWanted = (entry: Entry, index: number): boolean => !isDamaged(index) && isSelected(entry);
+  const totals = { files: 0, bytes: 0 };
+  const lost: Entry[] = [];
+  let [index, leftOut] = [0, 0];
+  for (const entry of entries) {
+    if (isWanted(entry, index)) count(totals, entry);
+    else if (isDamaged(index) && isSelected(entry) && ++leftOut <= namedMax) lost.push(entry);
+    index++;
+  }
+  if (leftOut > 0 && !partial) throw new RefusedError(damagedText(version, leftOut, lost));
+  return { isWanted, leftOut, totals };
 }
 
 export async function verify(config: ReadingConfigs['verify'], reach: Reach, out: Out): Promise<void> {

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hashOf } from '@lab/store/bundle';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chunksOf, type Chunk, type Entry } from '../domain/manifest.ts';
+import type { Chunk, Entry } from '../domain/manifest.ts';
 import { DamagedError, type Download } from './download.ts';
 import { restoreTo, type Restored, type Restoring } from './restore.ts';
 
@@ -46,19 +46,28 @@ const link = (path: string, to: string): Entry => ({ type: 'link', path, target:
 /** Blobs that come damaged. */
 const download =
   (damaged: readonly string[] = []) =>
-  (entries: readonly Entry[]): Download => {
-    const needs = entries.flatMap((entry) => (entry.type === 'file' ? chunksOf(entry) : []));
-    const next = async (): Promise<Uint8Array> => {
-      const bytes = blobs.get(needs.shift()![0])!;
+  (needs: Iterable<Chunk>): Pick<Download, 'take'> => {
+    const ahead = [...needs];
+    const take = async (chunk: Chunk): Promise<Uint8Array> => {
+      expect(ahead.shift()).toEqual(chunk);
+      const bytes = blobs.get(chunk[0])!;
       asked.push(bytes.toString().slice(0, 10));
       if (damaged.includes(bytes.toString())) throw new DamagedError('damaged');
       return bytes;
     };
-    return { next } as unknown as Download;
+    return { take };
   };
 
 const restore = (all: readonly Entry[], settings: Partial<Restoring> = {}): Promise<Restored> =>
-  restoreTo(target, { entries: all, all, download: download(), progress: () => {}, name: 'name', partial: false, ...settings });
+  restoreTo(target, {
+    all,
+    isWanted: () => true,
+    download: download(),
+    progress: () => {},
+    name: 'name',
+    partial: false,
+    ...settings,
+  });
 
 /** Root may look into everything. */
 async function asNobody(work: () => Promise<void>): Promise<void> {
@@ -195,7 +204,7 @@ describe('a restore', () => {
       for (const path of ['', 'c']) chmodSync(at(path), 0o700);
       rmSync(at('c/y'));
       for (const path of ['c', '']) chmodSync(at(path), 0);
-      expect(await restore(closed, { entries: closed.filter(({ path }) => !path.startsWith('a')) })).toMatchObject({
+      expect(await restore(closed, { isWanted: ({ path }) => !path.startsWith('a') })).toMatchObject({
         unwritten: [],
       });
       expect(asked).toEqual(['y']);
@@ -219,8 +228,8 @@ describe('a restore', () => {
     expect(await restore([file('', 'single')])).toEqual({ unwritten: [], damage: [] });
     expect(readFileSync(at('name'), 'utf8')).toBe('single');
     rmSync(at('name'));
-    await restore(large, { entries: [large[0]!, large[3]!] });
-    expect(await restore(large, { entries: [large[0]!, large[1]!, large[2]!] })).toEqual({ unwritten: [], damage: [] });
+    await restore(large, { isWanted: (_, index) => [0, 3].includes(index) });
+    expect(await restore(large, { isWanted: (_, index) => index < 3 })).toEqual({ unwritten: [], damage: [] });
     expect(readdirSync(target)).toEqual(['a', 'b']);
   });
 });

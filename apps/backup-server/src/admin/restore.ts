@@ -11,7 +11,15 @@ import { ExitError, exitCodes } from '@lab/process';
 import { hashOf } from '@lab/store/bundle';
 import { DamagedError, type Download } from './download.ts';
 import { nameFromBytes, printable } from '../domain/file-names.ts';
-import { chunksOf, type Chunk, type Entry, type FileEntry, type FolderEntry } from '../domain/manifest.ts';
+import {
+  chunksOf,
+  comparePaths,
+  entriesMax,
+  type Chunk,
+  type Entry,
+  type FileEntry,
+  type FolderEntry,
+} from '../domain/manifest.ts';
 import { modeBits, placeOf } from './places.ts';
 import type { BatchResult, Piece, Unwritten } from './restore-thread.ts';
 
@@ -39,12 +47,12 @@ async function makeFolder(place: string | Buffer): Promise<boolean> {
 }
 
 export interface Restoring {
-  /** What is wanted of the version. */
-  entries: readonly Entry[];
-  /** All that is in the version: what is there may be of another restore of it. */
-  all: readonly Entry[];
-  /** The content of these entries, in their order. */
-  download: (entries: readonly Entry[]) => Download;
+  /** All that is in the version, in order: what is there may be of another restore of it. */
+  all: Iterable<Entry>;
+  /** What is wanted of it, by its place in it. */
+  isWanted: (entry: Entry, index: number) => boolean;
+  /** Gets what will be written, in order. */
+  download: (needs: Iterable<Chunk>) => Pick<Download, 'take'>;
   progress: (bytes: number) => void;
   /** What a path that is a single file is called in the folder. */
   name: string;
@@ -60,28 +68,29 @@ export interface Restored {
 
 /** Into a folder that is made where it is missing. What has been written when this rejects stays. */
 export async function restoreTo(folder: string, restoring: Restoring): Promise<Restored> {
-  const { all, entries, name, download, progress } = restoring;
-  const isSingle = all[0]?.path === '' && all[0].type !== 'folder';
-  const placed = (each: readonly Entry[]): Entry[] => (isSingle ? each.map((entry) => ({ ...entry, path: name })) : [...each]);
   await makeFolder(placeOf(folder, ''));
-  const { kept, opened } = await lookThrough(folder, placed(all));
-  const files = placed(entries).map((entry) => (entry.type === 'file' ? remaining(entry, kept.get(entry.path)) : entry));
-  for (const file of files) if ('from' in file) progress(file.from);
+  const there = await lookThrough(folder, numbered(restoring));
   const thread = new Thread(folder);
   const restored: Restored = { unwritten: thread.unwritten, damage: [] };
   try {
-    const content = download(files);
-    for (const entry of files) {
-      if (entry.type === 'folder') await thread.do({ what: 'folder', path: entry.path });
-      else if ('from' in entry) await writeFile(thread, entry, content, restoring, restored);
+    const content = restoring.download(lacking(restoring, there));
+    /** Folders that are gone through: each is sealed when all in it is written. */
+    const within: FolderEntry[] = [];
+    const leave = async (path?: string): Promise<void> => {
+      for (let last = within.at(-1); last !== undefined && !isIn(path, last.path); last = within.at(-1))
+        await thread.do({ what: 'seal', ...within.pop()! });
+    };
+    for (const [entry, index] of numbered(restoring)) {
+      await leave(entry.path);
+      const isWanted = restoring.isWanted(entry, index);
+      if (entry.type === 'folder') {
+        if (isWanted) await thread.do({ what: 'folder', path: entry.path });
+        if (isWanted || there.opened.has(entry.path)) within.push(entry);
+      } else if (!isWanted) continue;
+      else if (entry.type === 'file') await writeFile(thread, entry, there.kept[index]!, content, restoring, restored);
+      else if (there.kept[index] === 0) await thread.do({ what: 'link', ...entry });
     }
-    for (const entry of files)
-      if (entry.type === 'link' && !kept.has(entry.path))
-        await thread.do({ what: 'link', path: entry.path, target: entry.target, mtimeMs: entry.mtimeMs });
-    const unsealed = new Set<Entry>([...entries, ...opened]);
-    for (const entry of all.toReversed())
-      if (entry.type === 'folder' && unsealed.has(entry))
-        await thread.do({ what: 'seal', path: entry.path, mode: entry.mode, mtimeMs: entry.mtimeMs });
+    await leave();
     await thread.end();
     return restored;
   } catch (error) {
@@ -93,52 +102,56 @@ export async function restoreTo(folder: string, restoring: Restoring): Promise<R
   }
 }
 
-/** What is in the folder of a file or a link already, as it should be. */
-interface Kept {
-  /** Of a file: so many chunks from its beginning. */
-  chunks: number;
-  isWhole: boolean;
+const isIn = (path: string | undefined, folder: string): boolean =>
+  path !== undefined && (folder === '' || path.startsWith(`${folder}/`));
+
+/** All entries by their places here, and their numbers in the version. */
+function* numbered({ all, name }: Restoring): Generator<[Entry, number]> {
+  let index = 0;
+  for (const entry of all) yield [entry.path === '' && entry.type !== 'folder' ? { ...entry, path: name } : entry, index++];
 }
 
-/** What has still to be written of a file: its last chunks, from a place on. */
-interface Remaining extends FileEntry {
-  chunks: Chunk[];
-  from: number;
-  isThere: boolean;
-  isWhole: boolean;
+/** What has still to come. */
+function* lacking(restoring: Restoring, { kept }: There): Generator<Chunk> {
+  for (const [entry, index] of numbered(restoring))
+    if (entry.type === 'file' && restoring.isWanted(entry, index)) yield* chunksOf(entry).slice(Math.max(0, kept[index]! - 1));
 }
 
-function remaining(file: FileEntry, kept: Kept | undefined): Remaining {
-  const all = chunksOf(file);
-  const chunks = all.slice(kept?.chunks ?? 0);
-  const from = file.size - chunks.reduce((sum, [, bytes]) => sum + bytes, 0);
-  return { ...file, chunks, from, isThere: kept !== undefined, isWhole: kept?.isWhole === true };
+/** What is in the folder already, as it should be. */
+interface There {
+  /** Of each entry, by its number: 0 where it is not there; else one more than the chunks of it that are, from its beginning. */
+  kept: Uint32Array;
+  /** Folders that were closed to their owner, and are open now. */
+  opened: ReadonlyMap<string, FolderEntry>;
 }
 
 /** Everything that is there is of the version, and nothing of it is changed by going on; or it is refused before anything is done. */
-async function lookThrough(
-  folder: string,
-  entries: readonly Entry[],
-): Promise<{ kept: Map<string, Kept>; opened: FolderEntry[] }> {
-  const known = new Map(entries.map((entry) => [entry.path, entry]));
-  const kept = new Map<string, Kept>();
-  const opened: FolderEntry[] = [];
-  const folders = [''];
-  try {
-    for (let below = folders.pop(); below !== undefined; below = folders.pop()) {
-      const itself = known.get(below);
-      if (itself?.type === 'folder' && (await openSealed(placeOf(folder, below), itself))) opened.push(itself);
-      for (const name of await readdir(placeOf(folder, below), { encoding: 'buffer' })) {
-        const path = [below, nameFromBytes(name)].filter((part) => part !== '').join('/');
-        const entry = known.get(path);
-        const stats = await lstat(placeOf(folder, path));
-        if (entry?.type === 'folder' && stats.isDirectory()) folders.push(path);
-        else kept.set(path, (await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
-      }
+async function lookThrough(folder: string, entries: Iterator<[Entry, number]>): Promise<There> {
+  const kept = new Uint32Array(entriesMax);
+  const opened = new Map<string, FolderEntry>();
+  let next = entries.next();
+  /** The folder is gone through in the order of the manifest. */
+  const find = (path: string): [Entry | undefined, number] => {
+    while (next.done !== true && comparePaths(next.value[0].path, path) < 0) next = entries.next();
+    return next.done !== true && next.value[0].path === path ? next.value : [undefined, 0];
+  };
+  const look = async (below: string, [itself]: [Entry | undefined, number]): Promise<void> => {
+    const place = placeOf(folder, below);
+    if (itself?.type === 'folder' && (await openSealed(place, itself))) opened.set(below, itself);
+    const names = (await readdir(place, { encoding: 'buffer' })).map(nameFromBytes).sort();
+    for (const name of names) {
+      const path = below === '' ? name : `${below}/${name}`;
+      const [entry, index] = find(path);
+      const stats = await lstat(placeOf(folder, path));
+      if (entry?.type === 'folder' && stats.isDirectory()) await look(path, [entry, index]);
+      else kept[index] = 1 + ((await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
     }
+  };
+  try {
+    await look('', find(''));
     return { kept, opened };
   } catch (error) {
-    for (const { path, mode } of opened.reverse()) await chmod(placeOf(folder, path), mode & modeBits);
+    for (const { path, mode } of [...opened.values()].reverse()) await chmod(placeOf(folder, path), mode & modeBits);
     throw error;
   }
 }
@@ -158,12 +171,10 @@ function occupied(folder: string, path: string): never {
   );
 }
 
-/** `undefined` where it is nothing that a restore leaves. */
-async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: Stats): Promise<Kept | undefined> {
-  if (entry?.type === 'link') {
-    const isSame = stats.isSymbolicLink() && nameFromBytes(await readlink(place, 'buffer')) === entry.target;
-    return isSame ? { chunks: 0, isWhole: true } : undefined;
-  }
+/** So many chunks of it from its beginning; `undefined` where it is nothing that a restore leaves. */
+async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: Stats): Promise<number | undefined> {
+  if (entry?.type === 'link')
+    return stats.isSymbolicLink() && nameFromBytes(await readlink(place, 'buffer')) === entry.target ? 0 : undefined;
   if (entry?.type !== 'file' || !stats.isFile() || stats.size > entry.size) return undefined;
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const file = await open(place, flags).catch((error: NodeJS.ErrnoException) => {
@@ -171,7 +182,7 @@ async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: S
     if (error.code === 'EACCES' && isSealed(entry, stats)) return undefined;
     throw error;
   });
-  if (file === undefined) return { chunks: chunksOf(entry).length, isWhole: true };
+  if (file === undefined) return chunksOf(entry).length;
   try {
     let [chunks, end] = [0, 0];
     for (const [hash, bytes] of chunksOf(entry)) {
@@ -183,7 +194,7 @@ async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: S
       end += bytes;
       chunks++;
     }
-    return { chunks, isWhole: end === entry.size };
+    return chunks;
   } finally {
     await file.close();
   }
@@ -194,28 +205,33 @@ const isSealed = ({ size, mode, mtimeMs }: FileEntry, stats: Stats): boolean =>
 
 async function writeFile(
   thread: Thread,
-  { path, mode, mtimeMs, size, chunks, from, isThere, isWhole }: Remaining,
-  content: Download,
+  file: FileEntry,
+  kept: number,
+  content: Pick<Download, 'take'>,
   { progress, partial }: Restoring,
   { unwritten, damage }: Restored,
 ): Promise<void> {
-  if (isWhole) return thread.do({ what: 'seal', path, mode, mtimeMs });
+  const { path, mode, mtimeMs, size } = file;
+  const chunks = chunksOf(file).slice(Math.max(0, kept - 1));
+  const isThere = kept > 0;
+  let at = size - chunks.reduce((sum, [, bytes]) => sum + bytes, 0);
+  progress(at);
+  if (isThere && chunks.length === 0) return thread.do({ what: 'seal', path, mode, mtimeMs });
   const piece = { what: 'file', path, mode, mtimeMs, size, isThere } as const;
   if (size === 0) return thread.do({ ...piece, at: 0, bytes: new Uint8Array(), last: true });
-  let at = from;
   let damaged: DamagedError | undefined;
-  for (const [index, [, chunkBytes]] of chunks.entries()) {
+  for (const [index, chunk] of chunks.entries()) {
     try {
-      // A copy of its own, to be handed over: the blob is a view of a bundle.
-      const bytes = new Uint8Array(await content.next());
+      // A copy of its own, to be handed over: it may be needed again.
+      const bytes = new Uint8Array(await content.take(chunk));
       if (damaged === undefined) await thread.do({ ...piece, at, bytes, last: index === chunks.length - 1 });
     } catch (error) {
       if (!partial || !(error instanceof DamagedError)) throw error;
       if (damaged === undefined) await thread.do({ what: 'drop', path });
       damaged ??= error;
     }
-    at += chunkBytes;
-    progress(chunkBytes);
+    at += chunk[1];
+    progress(chunk[1]);
   }
   if (damaged === undefined) return;
   unwritten.push({ path, reason: 'its content is damaged in the store' });

@@ -63,12 +63,12 @@ function modeText(entry: Entry): string {
 }
 
 /** As `ls -l`, a line each. */
-export function filesListText(entries: readonly Entry[], damaged: ReadonlySet<Entry>): string {
+export function filesListText(entries: readonly (Entry & { damaged: boolean })[]): string {
   const sizes = entries.map((entry) => (entry.type === 'file' ? String(entry.size) : ''));
   const width = sizes.reduce((most, size) => Math.max(most, size.length), 0);
   const lines = entries.map((entry, index) => {
     const target = entry.type === 'link' ? ` -> ${printable(entry.target)}` : '';
-    const remark = damaged.has(entry) ? '  (damaged)' : '';
+    const remark = entry.damaged ? '  (damaged)' : '';
     const path = printable(entry.path === '' ? '.' : entry.path);
     return `${modeText(entry)} ${sizes[index]!.padStart(width)} ${timeText(entry.mtimeMs)} ${path}${target}${remark}`;
   });

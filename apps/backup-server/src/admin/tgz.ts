@@ -35,9 +35,9 @@ export async function writeTgz(
   {
     path,
     entries,
-    download,
+    content,
     progress,
-  }: { path: string; entries: readonly Entry[]; download: Download; progress: (bytes: number) => void },
+  }: { path: string; entries: Iterable<Entry>; content: Pick<Download, 'take'>; progress: (bytes: number) => void },
 ): Promise<void> {
   const part = partOf(file);
   const output = await open(part, 'wx');
@@ -47,9 +47,9 @@ export async function writeTgz(
       const name = [path, entry.path].filter((each) => each !== '').join('/');
       await members.add(tarHeader(entry, name));
       if (entry.type !== 'file') continue;
-      for (const [, size] of chunksOf(entry)) {
-        await members.add(await download.next());
-        progress(size);
+      for (const chunk of chunksOf(entry)) {
+        await members.add(await content.take(chunk));
+        progress(chunk[1]);
       }
       await members.add(padding(entry.size));
     }

@@ -39,7 +39,7 @@ export type Entry = FileEntry | FolderEntry | LinkEntry;
 
 /** Largest chunk, of a file or of a manifest. */
 export const chunkBytesMax = 4 * 1024 * 1024;
-/** Largest manifest as text, and most entries: an admin holds those of a version, and a role passes them on as they come. */
+/** Largest manifest as text, and most entries. */
 export const manifestBytesMax = 256 * 1024 * 1024;
 export const entriesMax = 1_000_000;
 
@@ -64,6 +64,10 @@ function unitAt(path: string, at: number): number {
 
 export function chunksOf(file: FileEntry): Chunk[] {
   return file.chunks ?? (file.size === 0 ? [] : [[file.sha256, file.size]]);
+}
+
+export function* chunksIn(entries: Iterable<Entry>): Generator<Chunk> {
+  for (const entry of entries) if (entry.type === 'file') yield* chunksOf(entry);
 }
 
 export interface Totals {
@@ -143,6 +147,17 @@ export class ManifestReader {
     if (entry.type === 'folder') this.#folders.push(path);
     this.#previous = path;
     return entry;
+  }
+}
+
+/** The entries of a manifest that a `ManifestReader` has read before. */
+export function* entriesIn(manifest: Iterable<Uint8Array>): Generator<Entry> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for (const bytes of manifest) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) yield JSON.parse(line) as Entry;
   }
 }
 

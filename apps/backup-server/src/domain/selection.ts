@@ -11,19 +11,29 @@ function normalOf(path: string): string | undefined {
   return normal.path === '.' ? '' : normal.path;
 }
 
-/** The entries at these paths and below, with the folders that they are in; and which of the paths are none. */
-export function selected(entries: readonly Entry[], only: readonly string[]): { entries: Entry[]; unknown: string[] } {
-  const known = new Set(entries.map(({ path }) => path));
-  const wanted = only.map((path) => {
-    // As it is shown; or as it is, of a name that would be shown otherwise.
-    const below = [unprinted(path), path].map(normalOf).find((each) => each !== undefined && known.has(each));
-    return { path, below };
-  });
-  const places = wanted.flatMap(({ below }) => (below === undefined ? [] : [below]));
+/** Takes the entries at these paths and below, with the folders that they are in; and which of the paths are none. */
+export function selecting(
+  entries: Iterable<Entry>,
+  only: readonly string[],
+): { isSelected: (entry: Entry) => boolean; unknown: string[] } {
+  if (only.length === 0) return { isSelected: () => true, unknown: [] };
+  // As it is shown; or as it is, of a name that would be shown otherwise.
+  const meant = only.map((path) => ({ path, places: [unprinted(path), path].map(normalOf) }));
+  const asked = new Set(meant.flatMap(({ places }) => places));
+  const known = new Set<string | undefined>();
+  for (const { path } of entries) if (asked.has(path)) known.add(path);
+  const found = meant.map(({ path, places }) => ({ path, place: places.find((each) => known.has(each)) }));
+  const places = found.flatMap(({ place }) => place ?? []);
   return {
-    entries: entries.filter(({ path }) => places.some((place) => isBelow(path, place) || isBelow(place, path))),
-    unknown: wanted.filter(({ below }) => below === undefined).map(({ path }) => path),
+    isSelected: ({ path }) => places.some((place) => isBelow(path, place) || isBelow(place, path)),
+    unknown: found.filter(({ place }) => place === undefined).map(({ path }) => path),
   };
+}
+
+/** Those that are wanted, by their places too. */
+export function* chosen(entries: Iterable<Entry>, isWanted: (entry: Entry, index: number) => boolean): Generator<Entry> {
+  let index = 0;
+  for (const entry of entries) if (isWanted(entry, index++)) yield entry;
 }
 
 export interface Change {
@@ -33,17 +43,23 @@ export interface Change {
 }
 
 /** How a tree became another, in the order of paths. As in its checksum, times do not count. */
-export function difference(before: readonly Entry[], after: readonly Entry[]): Change[] {
-  const old = new Map(before.map((entry) => [entry.path, entry]));
+export function difference(before: Iterable<Entry>, after: Iterable<Entry>): Change[] {
   const changes: Change[] = [];
+  const old = before[Symbol.iterator]();
+  let was = old.next();
+  const removedBefore = (path?: string): void => {
+    for (; !was.done && (path === undefined || comparePaths(was.value.path, path) < 0); was = old.next())
+      changes.push({ path: was.value.path, change: 'removed' });
+  };
   for (const entry of after) {
-    const was = old.get(entry.path);
-    const change = was === undefined ? 'added' : changeOf(was, entry);
+    removedBefore(entry.path);
+    const isThere = !was.done && was.value.path === entry.path;
+    const change = isThere ? changeOf(was.value as Entry, entry) : 'added';
     if (change !== undefined) changes.push({ path: entry.path, change });
-    old.delete(entry.path);
+    if (isThere) was = old.next();
   }
-  const removed = [...old.keys()].map((path): Change => ({ path, change: 'removed' }));
-  return [...changes, ...removed].sort((a, b) => comparePaths(a.path, b.path));
+  removedBefore();
+  return changes;
 }
 
 function changeOf(was: Entry, is: Entry): Change['change'] | undefined {

@@ -18,11 +18,12 @@ export interface Damaged {
 export const isDamaged = (entry: Entry, missing: ReadonlySet<string>): boolean =>
   entry.type === 'file' && chunksOf(entry).some(([hash]) => missing.has(hash));
 
-export function damagedText(version: Damaged, damaged: readonly Entry[]): string {
-  const names = damaged.slice(0, namedMax).map(({ path }) => `  ${printable(path === '' ? version.path : path)}`);
-  const more = damaged.length > namedMax ? [`  and ${damaged.length - namedMax} more`] : [];
+/** `damaged` are so many, of which `first` are some. */
+export function damagedText(version: Damaged, damaged: number, first: readonly Entry[]): string {
+  const names = first.slice(0, namedMax).map(({ path }) => `  ${printable(path === '' ? version.path : path)}`);
+  const more = damaged > namedMax ? [`  and ${damaged - namedMax} more`] : [];
   return [
-    `version ${version.version} of ${registered(version)} is damaged: ${damaged.length} of its ${version.files} files cannot be restored`,
+    `version ${version.version} of ${registered(version)} is damaged: ${damaged} of its ${version.files} files cannot be restored`,
     ...names,
     ...more,
     'The next backup brings back what the node still has. --partial restores the other files; an older or newer version may be whole: "list" shows them.',
