@@ -143,13 +143,13 @@ export const unpackText = (body: Buffer): string => unpackBytes(body).toString()
 const packText = (text: string): Buffer => zstdCompressSync(text);
 export const packBytes = (bytes: Uint8Array): Buffer => zstdCompressSync(bytes);
 
-/** Of a text that comes in pieces. */
-export const unpackPiece = (body: Buffer): Buffer => unpackBytes(body, pieceBytes);
+/** Of a text that comes in pieces: in a buffer that has room for the largest, so that it is never copied together. */
+export const unpackPiece = (body: Buffer): Buffer => unpackBytes(body, pieceBytes, pieceBytes + 1);
 
 /** Bytes that were packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
-export function unpackBytes(body: Buffer, maxOutputLength = manifestBytesMax): Buffer {
+export function unpackBytes(body: Buffer, maxOutputLength = manifestBytesMax, chunkSize?: number): Buffer {
   try {
-    return zstdDecompressSync(body, { maxOutputLength });
+    return zstdDecompressSync(body, { maxOutputLength, chunkSize });
   } catch (cause) {
     throw new MalformedMessageError('a body that is not compressed', { cause });
   }

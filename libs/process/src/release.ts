@@ -3,7 +3,7 @@
  * out in time, but V8 marks its whole heap for every 64 MiB of buffers that wait for it: where gigabytes pass, that is a third of the work. Small buffers
  * share one of `Buffer.poolSize`, and are left to it.
  */
-export function release(bytes: Uint8Array): void {
+export function release(bytes: ArrayBufferView): void {
   const { buffer } = bytes;
   const isShared = buffer.byteLength === 0 || buffer.byteLength === Buffer.poolSize;
   if (buffer instanceof ArrayBuffer && !isShared) buffer.transfer(0);

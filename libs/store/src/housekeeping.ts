@@ -99,7 +99,7 @@ async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
 
 /** What is in a pack; its index is made anew where it is damaged, now or when this process read it first. */
 async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): Promise<PackedBundle[]> {
-  const bundles = await store.index.bundlesOf(pack);
+  const bundles = [...(await store.index.bundlesOf(pack))];
   const repaired = store.index.damagedIndexes.get(pack);
   if (repaired !== undefined) findings.push({ what: 'index', place: `packs/${pack}.index`, repaired });
   store.index.damagedIndexes.delete(pack);
@@ -298,7 +298,7 @@ async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mti
     undefined,
   );
   if (stats === undefined || isSpared(stats.mtimeMs)) return [];
-  const bundles = await store.index.bundlesOf(pack);
+  const bundles = [...(await store.index.bundlesOf(pack))];
   const state: PackState = { pack, bundles, bytes: stats.size, deadBytes: 0, isNeeded: false, marked: false };
   for (const bundle of bundles) {
     const { blobs } = bundle.header;

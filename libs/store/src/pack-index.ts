@@ -40,18 +40,20 @@ export function encodeIndex(bundles: readonly PackedBundle[]): Buffer {
   return Buffer.concat([text, digest('sha256', text, 'buffer')]);
 }
 
-/** Throws `MalformedBundleError` for anything but what `encodeIndex` makes. */
-export function decodeIndex(bytes: Buffer): PackedBundle[] {
+/** Throws `MalformedBundleError` for anything but what `encodeIndex` makes; then makes one bundle at a time. */
+export function decodeIndex(bytes: Buffer): Iterable<PackedBundle> {
   const end = bytes.length - 32;
   const sound = end >= 8 && digest('sha256', bytes.subarray(0, end), 'buffer').equals(bytes.subarray(end));
   if (!sound || bytes.readUInt32BE() !== magic) throw new MalformedBundleError('the index of a pack is damaged');
-  const bundles: PackedBundle[] = [];
+  return bundlesIn(bytes, end);
+}
+
+function* bundlesIn(bytes: Buffer, end: number): Generator<PackedBundle> {
   for (let at = 8; at < end;) {
     const header = decodeHeader(bytes, at + 4);
-    bundles.push({ offset: bytes.readUInt32BE(at), header });
+    yield { offset: bytes.readUInt32BE(at), header };
     at += 4 + headerBytesOf(header.blobs.length);
   }
-  return bundles;
 }
 
 /** A bundle from its pack; its blobs are not checked. What cannot be read is 0. */

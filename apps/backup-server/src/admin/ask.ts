@@ -1,5 +1,6 @@
 /** What an admin asks of a server, on a connection of its own. */
 import { ExitError, exitCodes } from '@lab/process';
+import { release } from '@lab/process/release';
 import type { Channel } from '../channel/channel.ts';
 import { entriesIn, manifestBytesMax, ManifestReader, type Entry } from '../domain/manifest.ts';
 import { decode, encode, MalformedMessageError, unpackBytes, unpackJson, unpackPiece, type Head } from '../messages.ts';
@@ -67,6 +68,7 @@ export async function askVersion(channel: Channel, { node, path, version: number
   const [reader, pieces] = [new ManifestReader(), [] as Buffer[]];
   await receive(channel, 'manifest', (piece, packed) => {
     reader.push(piece);
+    release(piece);
     pieces.push(packed);
   });
   reader.end();
@@ -76,5 +78,9 @@ export async function askVersion(channel: Channel, { node, path, version: number
 }
 
 function* unpacked(pieces: readonly Buffer[]): Generator<Buffer> {
-  for (const piece of pieces) yield unpackPiece(piece);
+  for (const packed of pieces) {
+    const piece = unpackPiece(packed);
+    yield piece;
+    release(piece);
+  }
 }

@@ -162,6 +162,17 @@ describe('a download', () => {
     expect(server.suspected).toEqual([bad.hash]);
   });
 
+  it('looks no further ahead than it asks', async () => {
+    const blobs = Array.from({ length: 30 }, (_, index) => blobOf(Buffer.alloc(1024 * 1024, index)));
+    let looked = 0;
+    function* needs(): Generator<Chunk> {
+      for (; looked < blobs.length; looked++) yield chunkOf(blobs[looked]!);
+    }
+    const server = new Server(blobs.map((blob) => [blob]));
+    await new Download(server.channel, needs()).take(chunkOf(blobs[0]!));
+    expect(looked).toBeLessThanOrEqual(12);
+  });
+
   it('does not mind damage beside what it needs', async () => {
     const [good, bad] = [blobOf(seededBytes(300, 3)), blobOf(seededBytes(300, 4))];
     const server = new Server([[good, bad]], (bundle) => {

@@ -39,6 +39,8 @@ export class Download {
   readonly #windows: ReadonlySet<string>[] = [];
   readonly #pinned = new Map<string, Pinned>();
   readonly #spares = new Map<string, Uint8Array>();
+  /** Goes through them but once: a map finds its first key the later the more have been deleted before it. */
+  #oldest = this.#spares.keys();
   #sparesBytes = 0;
 
   /** What will be taken, in this order: it is gone through ahead of that. */
@@ -115,9 +117,10 @@ export class Download {
   #spare(hash: string, bytes: Uint8Array): void {
     this.#spares.set(hash, bytes);
     this.#sparesBytes += bytes.length + spareBytes;
-    for (const oldest of this.#spares.keys()) {
-      if (this.#sparesBytes <= sparesBytesMax) break;
-      this.#unspare(oldest);
+    while (this.#sparesBytes > sparesBytesMax) {
+      const next = this.#oldest.next();
+      if (next.done === true) this.#oldest = this.#spares.keys();
+      else this.#unspare(next.value);
     }
   }
 

@@ -22,6 +22,7 @@ import {
 } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
+import { release } from '@lab/process/release';
 import { parentOf } from '../domain/paths.ts';
 import { modeBits, placeOf } from './places.ts';
 
@@ -168,4 +169,8 @@ function obeyAll(pieces: readonly Piece[]): BatchResult {
   return { unwritten };
 }
 
-parentPort!.on('message', (pieces: Piece[]) => parentPort!.postMessage(obeyAll(pieces)));
+parentPort!.on('message', (pieces: Piece[]) => {
+  parentPort!.postMessage(obeyAll(pieces));
+  const file = pieces.find((piece) => piece.what === 'file');
+  if (file !== undefined) release(file.bytes);
+});

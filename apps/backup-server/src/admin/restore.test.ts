@@ -98,6 +98,28 @@ describe('a restore', () => {
     expect([lstatSync(at('a')).mode & 0o777, lstatSync(at('a')).mtimeMs]).toEqual([0o500, 2e6]);
   });
 
+  it('goes through a version, and holds none of it', async () => {
+    const entries = [folder(''), ...Array.from({ length: 600 }, (_, index) => file(`f${1000 + index}`, `${index}`))];
+    let made = 0;
+    const all = {
+      *[Symbol.iterator]() {
+        for (const entry of entries) {
+          made++;
+          yield { ...entry };
+        }
+      },
+    };
+    let aheadMax = 0;
+    const take = async ([hash]: Chunk): Promise<Uint8Array> => {
+      aheadMax = Math.max(aheadMax, made - asked.push(hash));
+      return blobs.get(hash)!;
+    };
+    expect(await restore([], { all, download: () => ({ take }) })).toEqual({ unwritten: [], damage: [] });
+    expect(readdirSync(target)).toHaveLength(600);
+    // The folder, once more for each way through the version that has begun.
+    expect(aheadMax).toBeLessThan(5);
+  });
+
   it.each([
     [0, ['one', 'two', 'three']],
     [2, ['one', 'two', 'three']],

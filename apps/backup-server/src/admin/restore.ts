@@ -222,8 +222,7 @@ async function writeFile(
   let damaged: DamagedError | undefined;
   for (const [index, chunk] of chunks.entries()) {
     try {
-      // A copy of its own, to be handed over: it may be needed again.
-      const bytes = new Uint8Array(await content.take(chunk));
+      const bytes = await content.take(chunk);
       if (damaged === undefined) await thread.do({ ...piece, at, bytes, last: index === chunks.length - 1 });
     } catch (error) {
       if (!partial || !(error instanceof DamagedError)) throw error;
@@ -281,8 +280,15 @@ class Thread {
 
   async #send(): Promise<void> {
     while (this.#underWay >= batchesMax) await this.#oneDone();
-    const transfer = this.#batch.flatMap((piece) => (piece.what === 'file' ? [piece.bytes.buffer as ArrayBuffer] : []));
-    this.#worker.postMessage(this.#batch, transfer);
+    // Copies, since blobs may be needed again; in one piece, for each that is handed over costs more than a small file.
+    const content = new Uint8Array(this.#batchBytes);
+    let end = 0;
+    for (const piece of this.#batch) {
+      if (piece.what !== 'file') continue;
+      content.set(piece.bytes, end);
+      piece.bytes = content.subarray(end, (end += piece.bytes.length));
+    }
+    this.#worker.postMessage(this.#batch, [content.buffer]);
     this.#underWay++;
     this.#batch = [];
     this.#batchBytes = 0;

@@ -6,6 +6,7 @@ import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { ExitError, exitCodes } from '@lab/process';
+import { release } from '@lab/process/release';
 import type { Download } from './download.ts';
 import { chunksOf, type Entry } from '../domain/manifest.ts';
 import { padding, tarEnd, tarHeader } from '../domain/tar.ts';
@@ -45,7 +46,9 @@ export async function writeTgz(
     const members = new Members(output);
     for (const entry of entries) {
       const name = [path, entry.path].filter((each) => each !== '').join('/');
-      await members.add(tarHeader(entry, name));
+      const header = tarHeader(entry, name);
+      await members.add(header);
+      release(header);
       if (entry.type !== 'file') continue;
       for (const chunk of chunksOf(entry)) {
         await members.add(await content.take(chunk));
@@ -67,7 +70,8 @@ export async function writeTgz(
 
 class Members {
   readonly #output: FileHandle;
-  #parts: Uint8Array[] = [];
+  /** Copies: a million views of as many buffers are found out by the collector late. */
+  #member = Buffer.allocUnsafe(memberBytes);
   #bytes = 0;
   readonly #compressing: Promise<Buffer>[] = [];
 
@@ -76,11 +80,15 @@ class Members {
   }
 
   async add(bytes: Uint8Array): Promise<void> {
-    this.#parts.push(bytes);
-    this.#bytes += bytes.length;
-    if (this.#bytes < memberBytes) return;
-    this.#beginMember();
-    while (this.#compressing.length >= membersAtOnce) await this.#writeOne();
+    for (let at = 0; at < bytes.length;) {
+      const part = bytes.subarray(at, at + memberBytes - this.#bytes);
+      this.#member.set(part, this.#bytes);
+      this.#bytes += part.length;
+      at += part.length;
+      if (this.#bytes < memberBytes) return;
+      this.#beginMember();
+      while (this.#compressing.length >= membersAtOnce) await this.#writeOne();
+    }
   }
 
   async end(): Promise<void> {
@@ -90,14 +98,17 @@ class Members {
 
   #beginMember(): void {
     if (this.#bytes === 0) return;
-    const member = compress(Buffer.concat(this.#parts));
+    const whole = this.#member;
+    const member = compress(whole.subarray(0, this.#bytes)).finally(() => release(whole));
     member.catch(() => undefined);
     this.#compressing.push(member);
-    this.#parts = [];
+    this.#member = Buffer.allocUnsafe(memberBytes);
     this.#bytes = 0;
   }
 
   async #writeOne(): Promise<void> {
-    await this.#output.writeFile(await this.#compressing.shift()!);
+    const member = await this.#compressing.shift()!;
+    await this.#output.writeFile(member);
+    release(member);
   }
 }

@@ -40,8 +40,10 @@ export function tarHeader(entry: Entry, name: string): Uint8Array {
   return joined([pax, body, padding(body.length), header]);
 }
 
+const zeros = new Uint8Array(blockBytes);
+
 /** Zeros up to the next block. */
-export const padding = (bytes: number): Uint8Array => new Uint8Array((blockBytes - (bytes % blockBytes)) % blockBytes);
+export const padding = (bytes: number): Uint8Array => zeros.subarray(0, (blockBytes - (bytes % blockBytes)) % blockBytes);
 
 /** Two blocks of zeros end an archive. */
 export const tarEnd = new Uint8Array(2 * blockBytes);

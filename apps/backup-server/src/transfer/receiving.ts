@@ -1,4 +1,5 @@
 /** One backup, as a requester takes it: checked, for a node may say anything. */
+import { release } from '@lab/process/release';
 import type { ManifestWriter } from '@lab/store';
 import { decodeHeader } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
@@ -130,6 +131,7 @@ export class Receiving {
     }
     this.#needs.push(packOffer(chunks));
     await this.#manifest.write(bytes);
+    release(bytes);
   }
 
   async #finish(body: Buffer, { checksum }: Head<'tree'>): Promise<ReceivedTree> {
