@@ -187,8 +187,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes the damaged copy that came along for the only one',
     file: download,
-    right: 'if (blob !== undefined && this.#uses',
+    right: 'const sound = blobs',
     wrong:
-      'if (blob === undefined && this.#uses.has(hash)) throw new DamagedBlob(hash);\n      if (blob !== undefined && this.#uses',
+      "if (header.blobs.some(({ hash }, at) => !blobs[at] && this.#pinned.has(hash))) throw new DamagedBlob('');\n    const sound = blobs",
   },
 ];
