@@ -20,7 +20,7 @@ console.error(
   results.doubledStations.length,
   results.farStations.length,
   results.leftOut,
-  results.rejectedCount,
+  results.rejectedRows,
 );
 console.log(
   JSON.stringify({

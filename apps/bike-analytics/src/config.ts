@@ -57,6 +57,7 @@ const readingSettings = {
   weatherOffsetDays: wholeNumber(-366, 366)
     .default(-1)
     .describe('days from the date of a weather row to the day that it describes'),
+  allowEmpty: z.boolean().default(false).describe('take a file of which no row can be used for one without rows'),
 };
 
 export const fileReaderConfig = z.object({

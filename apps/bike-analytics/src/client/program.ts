@@ -8,10 +8,11 @@ import { startBar } from '@lab/process/terminal';
 import type { FramedSocket } from '@lab/protocol';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
 import type { Answers, Results } from '../domain/answers.ts';
-import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
+import { newTopicReader, type Batch, type ReaderOptions, type Rejections } from '../domain/reader.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { readInThread } from './reading-thread.ts';
 import { RefusedError } from '../roles/client-session.ts';
+import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
 import { readFiles } from '../roles/file-reader.ts';
 
 export interface ClientOptions {
@@ -19,6 +20,8 @@ export interface ClientOptions {
   /** Rows in a batch; by default as `rowsFor` says. */
   batchRows?: number | undefined;
   weatherOffsetDays: number;
+  /** Take a file of which no row can be used for one without rows; otherwise it is an error. */
+  allowEmpty: boolean;
   output?: string | undefined;
   log: Logger;
   connect: () => Promise<FramedSocket>;
@@ -29,6 +32,7 @@ export async function runClient({
   data: directory,
   batchRows,
   weatherOffsetDays,
+  allowEmpty,
   output,
   log,
   connect,
@@ -39,7 +43,13 @@ export async function runClient({
     batchRows: batchRows ?? rowsFor(topic, data),
     weatherOffsetDays,
   });
-  await checkHeaders(data, options);
+  const require = (rows: number, { first, count }: Rejections): void => {
+    if (rows > 0 || count === 0 || allowEmpty) return;
+    const { file, line, reason } = first[0]!;
+    const what = `${file}: none of its rows can be used (${count} rejected); line ${line}: ${reason}`;
+    throw new ExitError(`${what}. --allow-empty takes it for a file without rows`, exitCodes.usage);
+  };
+  await checkBeginnings(data, options, require);
   if (output !== undefined) await checkWritable(output);
   const read = readBytes(data);
   const bar = startBar('sending', data.totalBytes);
@@ -48,13 +58,17 @@ export async function runClient({
       clock: systemClock,
       log,
       open: (city, topic) =>
-        readInThread({ path: data.path(city, topic), bytes: data.bytes(city, topic), topic, options: options(city, topic) }),
+        withRows(
+          readInThread({ path: data.path(city, topic), bytes: data.bytes(city, topic), topic, options: options(city, topic) }),
+          require,
+        ),
       connect,
       newSessionId: randomUUID,
       onProgress: (at) => bar.to(read(at)),
     });
-    const { first: rejected, count: rejectedCount } = outcome.rejections;
-    const results: Results = { ...(outcome.result as Answers), rejected, rejectedCount };
+    const rejected = outcome.rejections.flatMap(({ first }) => first.slice(0, rejectedKept));
+    const rejectedRows = Object.fromEntries(outcome.rejections.map(({ first, count }) => [first[0]!.file, count]));
+    const results: Results = { ...(outcome.result as Answers), rejected, rejectedRows };
     if (output !== undefined) await writeResults(output, results);
     return { results, elapsedMs: outcome.elapsedMs };
   } catch (error) {
@@ -63,6 +77,22 @@ export async function runClient({
   } finally {
     bar.stop();
   }
+}
+
+/** Of each file. */
+const rejectedKept = 100;
+
+/** The same batches; at their end a file that had none is judged. */
+function withRows(file: FileBatches, require: (rows: number, rejections: Rejections) => void): FileBatches {
+  async function* batches(): AsyncGenerator<SentBatch> {
+    let rows = 0;
+    for await (const batch of file.batches) {
+      rows += batch.rows;
+      yield batch;
+    }
+    require(rows, file.rejections());
+  }
+  return { ...file, batches: batches() };
 }
 
 /** Enough that several trips-solvers get about the same, few enough that what a message costs by itself does not count. */
@@ -80,19 +110,40 @@ function rowsFor(topic: Topic, data: DataSet): number {
 }
 
 /** More than any header has. */
-const headerBytesMax = 64 * 1024;
+const beginningBytes = 64 * 1024;
 
-/** A file with the wrong columns is found before anything is sent. */
-async function checkHeaders(data: DataSet, options: (city: City, topic: Topic) => ReaderOptions): Promise<void> {
+/** A file with the wrong columns is found before anything is sent, and a short one without a row that can be used, too. */
+async function checkBeginnings(
+  data: DataSet,
+  options: (city: City, topic: Topic) => ReaderOptions,
+  require: (rows: number, rejections: Rejections) => void,
+): Promise<void> {
   for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
     await using file = await open(data.path(city, topic));
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(headerBytesMax), 0, headerBytesMax);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(beginningBytes), 0, beginningBytes);
+    const bytes = buffer.subarray(0, bytesRead);
+    const reader = newTopicReader(topic, options(city, topic));
     try {
-      newTopicReader(topic, options(city, topic)).push(buffer.subarray(0, bytesRead));
+      const batches = reader.push(bytes);
+      if (bytesRead === beginningBytes) continue;
+      require(rowsOf([...batches, ...reader.end()]), reader.rejections);
     } catch (error) {
-      throw error instanceof HeaderError ? new ExitError(error.message, exitCodes.usage) : error;
+      const hint = formatOf(bytes);
+      const what = hint === undefined ? '' : `; the file ${hint}`;
+      throw error instanceof HeaderError ? new ExitError(`${error.message}${what}`, exitCodes.usage) : error;
     }
   }
+}
+
+const rowsOf = (batches: readonly Batch[]): number => batches.reduce((sum, { rows }) => sum + rows, 0);
+
+/** What a file looks like whose header cannot be read. */
+function formatOf(bytes: Buffer): string | undefined {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'is compressed by gzip: unpack it';
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) return 'is UTF-16: save it as UTF-8';
+  if (bytes.includes('\r') && !bytes.includes('\n'))
+    return 'has lines that end with CR alone, as old Macs wrote them: convert them';
+  return undefined;
 }
 
 /** A file that cannot be written is found before anything is sent; one that is there keeps what is in it until then. */
@@ -107,12 +158,12 @@ async function checkWritable(file: string): Promise<void> {
 
 async function writeResults(
   file: string,
-  { rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }: Results,
+  { rainyTrips, doubledStations, farStations, rejected, rejectedRows, leftOut }: Results,
 ): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(
     file,
-    `${JSON.stringify({ rainyTrips, doubledStations, farStations, rejected, rejectedCount, leftOut }, null, 2)}\n`,
+    `${JSON.stringify({ rainyTrips, doubledStations, farStations, rejected, rejectedRows, leftOut }, null, 2)}\n`,
   );
 }
 

@@ -1,11 +1,11 @@
 /** The answers as tables, for people. */
 import { tableText } from '@lab/process/terminal';
-import type { Results } from '../domain/answers.ts';
+import type { RejectedRow, Results } from '../domain/answers.ts';
 
 /** Longer lists are cut; the file has all. */
 const rowsShown = 10;
 
-export function reportText({ rainyTrips, doubledStations, farStations, leftOut, rejected, rejectedCount }: Results): string {
+export function reportText({ rainyTrips, doubledStations, farStations, leftOut, rejected, rejectedRows }: Results): string {
   const average = rainyTrips.averageSeconds === null ? 'none' : `${rainyTrips.averageSeconds.toFixed(1)} s`;
   return [
     `1. Trips that started on days with more than 30 mm of rain: ${count(rainyTrips.trips, 'trip')} on ${count(rainyTrips.days.length, 'day')}, ${average} on average`,
@@ -24,10 +24,18 @@ export function reportText({ rainyTrips, doubledStations, farStations, leftOut, 
       farStations.map((station) => [station.name, station.averageKm.toFixed(3), station.trips]),
     ),
     `Left out: ${count(leftOut.unknownStation, 'trip')} of an unknown station, ${count(leftOut.noCoordinates, 'trip')} of a station without coordinates`,
-    `Rejected: ${count(rejectedCount, 'row')}`,
-    ...rejected.slice(0, rowsShown).map(({ file, line, reason }) => `  ${file}:${line}: ${reason}`),
-    ...(rejectedCount > rowsShown ? [`  ... and ${rejectedCount - rowsShown} more (--output FILE has the first 1,000)`] : []),
+    `Rejected: ${count(
+      Object.values(rejectedRows).reduce((sum, rows) => sum + rows, 0),
+      'row',
+    )}`,
+    ...Object.entries(rejectedRows).flatMap(([file, rows]) => rejectedOf(file, rows, rejected)),
   ].join('\n');
+}
+
+function rejectedOf(name: string, rows: number, rejected: readonly RejectedRow[]): string[] {
+  const shown = rejected.filter(({ file }) => file === name).slice(0, rowsShown);
+  const more = rows > shown.length ? [`    ... and ${rows - shown.length} more (--output FILE has the first 100)`] : [];
+  return [`  ${name}: ${count(rows, 'row')}`, ...shown.map(({ line, reason }) => `    line ${line}: ${reason}`), ...more];
 }
 
 function count(number: number, noun: string): string {

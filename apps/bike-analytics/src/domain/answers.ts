@@ -83,9 +83,10 @@ export interface RejectedRow {
 
 /** What a run gives: the answers, and what was wrong with the input. */
 export interface Results extends Answers {
-  /** The first 1,000. */
+  /** The first 100 of each file. */
   rejected: RejectedRow[];
-  rejectedCount: number;
+  /** How many in all, of each file that has some. */
+  rejectedRows: Readonly<Record<string, number>>;
 }
 
 /** Puts the answers of the three solvers together. */

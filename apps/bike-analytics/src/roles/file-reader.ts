@@ -7,7 +7,7 @@
  */
 import type { Clock, Logger } from '@lab/process';
 import { ConnectionClosedError, FramingError, type FramedSocket } from '@lab/protocol';
-import type { Rejection } from '../domain/reader.ts';
+import type { Rejections } from '../domain/reader.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { decode, encodeParts, type Head, type Message } from '../messages.ts';
 import { RefusedError } from './client-session.ts';
@@ -28,7 +28,8 @@ export interface FileReaderParts {
 /** What the file-reader has in the end: the system's answers, and what it could not use itself. */
 export interface Outcome {
   result: unknown;
-  rejections: { first: Rejection[]; count: number };
+  /** Of each file that has some. */
+  rejections: readonly Rejections[];
   /** From the first frame to the accepted result. */
   elapsedMs: number;
 }
@@ -41,7 +42,7 @@ interface SessionState {
   entryPoint: string | undefined;
   /** Until then the system keeps the session for us. */
   safeUntilMs: number;
-  rejections: Map<string, { first: readonly Rejection[]; count: number }>;
+  rejections: Map<string, Rejections>;
 }
 
 /** So many connections in a row may break before the entry point has said welcome: about a minute of tries. */
@@ -207,7 +208,5 @@ class Conversation {
   }
 }
 
-function rejectionsOf({ rejections }: SessionState): Outcome['rejections'] {
-  const all = [...rejections.values()];
-  return { first: all.flatMap((each) => each.first).slice(0, 1000), count: all.reduce((sum, each) => sum + each.count, 0) };
-}
+const rejectionsOf = ({ rejections }: SessionState): readonly Rejections[] =>
+  [...rejections.values()].filter(({ count }) => count > 0);

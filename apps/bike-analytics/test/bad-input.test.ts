@@ -1,0 +1,67 @@
+/** Files that cannot be used, as people have them: an error that names the file, and not answers without a city. */
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { exitCodes, silentLogger } from '@lab/process';
+import { connectFramed } from '@lab/protocol';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { reportText } from '../src/client/report.ts';
+import { runClient } from '../src/client/program.ts';
+import { demoConfig } from '../src/config.ts';
+import type { Results } from '../src/domain/answers.ts';
+import { startEmbedded } from '../src/embedded.ts';
+
+const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
+const row = '2016-06-17 10:00:00,1,2016-06-17 10:10:00,2,600.0,1,2016';
+let folder: string;
+let file: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bike-bad-'));
+  await cp(join(import.meta.dirname, '../data'), folder, { recursive: true });
+  file = join(folder, 'toronto/trips.csv');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function run({ allowEmpty = false } = {}): Promise<Results> {
+  const config = demoConfig.parse({ data: folder, allowEmpty });
+  const { port, stop } = await startEmbedded(config);
+  const connect = () => connectFramed({ host: '127.0.0.1', port });
+  try {
+    return (await runClient({ ...config, log: silentLogger, connect })).results;
+  } finally {
+    await stop();
+  }
+}
+
+it.each<[what: string, content: string | Buffer, reason: string]>([
+  [
+    'dates in US order',
+    `${header}\n6/17/2016 10:03,1,6/17/2016 10:13,2,600.0,1,2016\n`,
+    'none of its rows can be used (1 rejected); line 2: start_date',
+  ],
+  ['years as floats', `${header}\n${row}.0\n`, 'line 2: yearid "2016.0" is no year. --allow-empty'],
+  ['nothing', '', 'line 1: the file is empty: it has no header'],
+  ['a header without columns, and without a newline', 'start_date,end_date', 'the header has no duration_sec'],
+  ['lines that end with CR', [header, row, ''].join('\r'), 'the file has lines that end with CR alone'],
+  ['gzip', gzipSync(`${header}\n${row}\n`), 'the file is compressed by gzip: unpack it'],
+  ['UTF-16', Buffer.from(`\ufeff${header}\n`, 'utf16le'), 'the file is UTF-16: save it as UTF-8'],
+  ['more than is looked at before it is sent', `${header}\n${`${row}.0\n`.repeat(2_000)}`, '(2000 rejected)'],
+])('%s', async (_, content, reason) => {
+  await writeFile(file, content);
+  await expect(run()).rejects.toMatchObject({
+    exitCode: exitCodes.usage,
+    message: expect.stringMatching(`^toronto/trips\\.csv: .*${reason.replace(/[().]/g, '\\$&')}`) as string,
+  });
+});
+
+it('takes a file without a row that can be used where it is meant, and counts what was rejected by file', async () => {
+  await writeFile(file, `${header}\n${`${row}.0\n`.repeat(12)}`);
+  const weather = join(folder, 'montreal/weather.csv');
+  await writeFile(weather, `${await readFile(weather, 'utf8')}never,1\n`);
+  const results = await run({ allowEmpty: true });
+  expect(results.rejectedRows).toEqual({ 'montreal/weather.csv': 1, 'toronto/trips.csv': 12 });
+  expect(reportText(results)).toContain('Rejected: 13 rows\n  montreal/weather.csv: 1 row\n');
+  expect(reportText(results)).toContain('    ... and 2 more');
+});
