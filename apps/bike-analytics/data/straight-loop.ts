@@ -130,7 +130,7 @@ function sorted<T>(items: T[], keyOf: (item: T) => string): T[] {
 }
 
 function toPoint(latitude: number, longitude: number): Station['point'] {
-  if (Number.isNaN(latitude + longitude)) return undefined;
+  if (Number.isNaN(latitude + longitude) || (latitude === 0 && longitude === 0)) return undefined;
   const [north, east] = [(latitude * Math.PI) / 180, (longitude * Math.PI) / 180];
   return [Math.cos(north) * Math.cos(east), Math.cos(north) * Math.sin(east), Math.sin(north)];
 }

@@ -127,7 +127,7 @@ const farStationsSql = `
   WITH routes AS (
     SELECT start_station_code, end_station_code, yearid, count(*) AS trips FROM trips WHERE city = 'montreal' GROUP BY ALL
   ), places AS (
-    SELECT code, name, yearid, latitude IS NOT NULL AND longitude IS NOT NULL AS is_placed, radians(latitude) AS north, radians(longitude) AS east
+    SELECT code, name, yearid, latitude IS NOT NULL AND longitude IS NOT NULL AND NOT (latitude = 0 AND longitude = 0) AS is_placed, radians(latitude) AS north, radians(longitude) AS east
     FROM stations WHERE city = 'montreal'
   ), joined AS (
     SELECT routes.trips,

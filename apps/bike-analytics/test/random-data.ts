@@ -59,7 +59,8 @@ function weatherRow(random: Random): string {
 function stationRow(random: Random, city: City): string {
   const place = city === 'montreal' && random.chance(0.9);
   const around = (degrees: number, by: number) => (degrees + (random.next() - 0.5) * by).toFixed(random.integer(0, 14));
-  const coordinate = (degrees: number) => (place && random.chance(0.97) ? around(degrees, 0.2) : random.pick(['', '-999.0']));
+  const coordinate = (degrees: number) =>
+    place && random.chance(0.97) ? around(degrees, 0.2) : random.pick(['', '-999.0', '0.0']);
   return [random.pick(codes), quoted(random.pick(names)), coordinate(45.5), coordinate(-73.6), random.pick(years)].join(',');
 }
 

@@ -3,7 +3,7 @@
  *
  * The columns of the batches:
  *   weather    day, the day that the row describes, in days since 1970-01-01 · rainMm
- *   stations   code · name · latitude · longitude, NaN = unknown · year
+ *   stations   code · name · latitude · longitude, NaN = unknown, as 0,0 is · year
  *   trips      day, on which it started · seconds and micros, its duration, rounded down to the second, and what is above · start and end, numbers of
  *              texts in codes · year · codes, the dictionary of this batch, as long as it has different codes
  *
@@ -213,7 +213,9 @@ class StationRows implements Rows {
     if (year === undefined) return `yearid ${csv.excerpt(4)} is no year`;
     const problem = this.#keys.problem(`${year}/${code}`, csv.line, `code ${csv.excerpt(0)} of ${year}`);
     if (problem !== undefined) return problem;
-    this.#stations.push({ code, name, latitude, longitude, year });
+    // Where the data set of others has no station: nothing stands in the sea off Ghana.
+    const isNowhere = latitude === 0 && longitude === 0;
+    this.#stations.push({ code, name, latitude: isNowhere ? NaN : latitude, longitude, year });
     return undefined;
   }
 
