@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, exitCodes, splitAddress } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
@@ -202,6 +202,25 @@ it('a restore or a query that is refused leaves nothing behind', async () => {
   await expect(system.said('query', '--save-to', at('out.tgz'), ...tree, '--version', '9')).rejects.toEqual(none);
   expect(await readdir(system.folder)).toEqual(before);
   expect(await readFile(at('out.tgz.part'), 'utf8')).toBe('mine');
+});
+
+it('a query leaves what is no file as it is', async () => {
+  await symlink(at('elsewhere'), at('link'));
+  await mkdir(at('folder'));
+  for (const name of ['link', 'folder']) {
+    const told = refused(2, `--save-to ${at(name)} is no file, and stays`);
+    await expect(system.said('query', ...tree, '--save-to', at(name))).rejects.toEqual(told);
+  }
+  const told = refused(2, `--save-to ${at('no/out.tgz')} cannot be written: `);
+  await expect(system.said('query', ...tree, '--save-to', at('no/out.tgz'))).rejects.toEqual(told);
+  expect((await lstat(at('link'))).isSymbolicLink()).toBe(true);
+});
+
+it('a first backup that cannot be made says what the node says', async () => {
+  const missing = ['--node', 'desk', '--path', 'missing'];
+  const told = refused(1, `"missing" is not there, below the node's root`);
+  await system.said('register', ...missing, '--address', system.node, '--every', '1h');
+  await expect(system.said('backup', ...missing)).rejects.toEqual(told);
 });
 
 describe('a restore that is broken off', () => {

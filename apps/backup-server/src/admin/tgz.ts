@@ -2,10 +2,10 @@
  * Writes a version as a .tgz, as `tar czf` in the root of the node would have made it, with all cores: a gzip file may have
  * many members, made side by side.
  */
-import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes, pathError } from '@lab/process';
 import { release } from '@lab/process/release';
 import type { Download } from './download.ts';
 import { chunksOf, type Entry } from '../domain/manifest.ts';
@@ -20,14 +20,18 @@ const membersAtOnce = 6;
 /** Nobody else's: two may save to one file, and the slower one is what it is in the end. */
 const partOf = (file: string): string => `${file}.${process.pid}.part`;
 
-/** That the file can be written; before anything is asked of the server. */
+/** That the file can be written; before anything is asked of the server. A device, a pipe or a link would be gone: what is complete takes its name. */
 export async function checkWritable(file: string): Promise<void> {
-  const part = await open(partOf(file), 'wx');
-  await part.close();
+  const stats = await lstat(file).catch(() => undefined);
+  if (stats !== undefined && !stats.isFile())
+    throw new ExitError(`--save-to ${file} is no file, and stays: give a file, which query writes or replaces`, exitCodes.usage);
+  try {
+    const part = await open(partOf(file), 'wx');
+    await part.close();
+  } catch (cause) {
+    throw pathError(cause, `--save-to ${file} cannot be written: `);
+  }
   await rm(partOf(file));
-  const stats = await stat(file).catch(() => undefined);
-  if (stats?.isDirectory())
-    throw new ExitError(`${file} is a folder: give a file, which query writes or replaces`, exitCodes.usage);
 }
 
 /** Resolves when the file is complete; it has its name only then. */

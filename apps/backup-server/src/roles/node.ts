@@ -54,6 +54,8 @@ export class NodeRole implements Role {
         this.#parts.log.warn({ path: message.head.path, err: error }, 'backup broken off');
         if (!(error instanceof PathError)) throw error;
         await channel.send({ kind: 'failed', reason: error.message });
+        // Somebody may still be reading: only the end of the connection comes to everybody, and behind the reason.
+        return channel.close();
       }
     }
   }

@@ -294,6 +294,20 @@ describe('a path', () => {
     expect(() => survey('pipe')).toThrow('is neither a file nor a folder');
   });
 
+  it('that the node may not read is refused: an empty version would let the whole ones go', () => {
+    write('shut/file', 'x');
+    chmodSync(join(root, 'shut'), 0);
+    chmodSync(base, 0o755);
+    const isRoot = process.geteuid!() === 0;
+    if (isRoot) process.seteuid!(65_534);
+    try {
+      expect(() => survey('shut')).toThrow(new PathError('"shut" may not be read by the node'));
+    } finally {
+      if (isRoot) process.seteuid!(0);
+      chmodSync(join(root, 'shut'), 0o700);
+    }
+  });
+
   it('may be below a root that is itself a link; a root must be a folder', async () => {
     write('file', 'x');
     symlinkSync(root, join(base, 'link'));

@@ -132,7 +132,9 @@ class TreeWalk implements Walk {
     this.#checkPath();
     this.notes = new Notes();
     const top = this.#visit('');
-    if (top === undefined) return;
+    // Nothing found and nothing there are two things: an empty version would let the whole ones go.
+    if (top === undefined)
+      throw new PathError(`"${this.#registered}" cannot be looked at: ${this.notes.list[0]?.note ?? 'it vanished'}`);
     yield top.found;
     // Of each folder on the way down, what is left in it.
     const folders = top.found.type === 'folder' ? [this.#in('')] : [];
@@ -304,7 +306,9 @@ class TreeWalk implements Walk {
       if (!Buffer.from(at).equals(realpathSync.native(at, 'buffer'))) throw new PathError('it became a link while it was listed');
       return whole.sort();
     } catch (error) {
-      this.notes.add(folder, `${reasonOf(error as NodeJS.ErrnoException)}; what is in it is not backed up`);
+      const reason = reasonOf(error as NodeJS.ErrnoException);
+      if (folder === '') throw new PathError(`"${this.#registered}" ${reason}`);
+      this.notes.add(folder, `${reason}; what is in it is not backed up`);
       return [];
     }
   }
