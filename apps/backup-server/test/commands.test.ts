@@ -256,7 +256,7 @@ describe('a restore that is broken off', () => {
     await halfDone();
     relay.cut();
     await expect(restoring).rejects.toEqual(
-      refused(exitCodes.unavailable, /Is the server at .* running\?\. What is restored stays/),
+      refused(exitCodes.unavailable, /Is the server at .* running\? What is restored stays/),
     );
     await goesOn();
   });
@@ -322,7 +322,7 @@ describe('a status that is checked', () => {
   it('names what fails', async () => {
     await system.stopNode();
     await expect(system.backUp()).rejects.toThrow('the backup of "papers" of node desk failed');
-    await expect(check()).rejects.toEqual(refused(1, /^"papers" of node desk fails: failed: cannot connect/));
+    await expect(check()).rejects.toEqual(refused(1, /^"papers" of node desk failed: cannot connect/));
   });
 
   it('names what is late', async () => {

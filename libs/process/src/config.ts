@@ -42,7 +42,9 @@ export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: Conf
   );
   const parsed = schema.safeParse(raw, { error: plainWords });
   if (parsed.success && problems.length === 0) return parsed.data;
-  throw new ConfigError([...problems, ...(parsed.error?.issues ?? []).map((issue) => describeIssue(issue, settings, given))]);
+  const issues = (parsed.error?.issues ?? []).map((issue) => describeIssue(issue, settings, given));
+  // Each part of a list has its issue, and one name.
+  throw new ConfigError([...new Set([...problems, ...issues])]);
 }
 
 /** The flags as a usage line shows them, those that must be given first; and a line for each with its meaning, default and variable. */

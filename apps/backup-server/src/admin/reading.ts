@@ -69,7 +69,7 @@ export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Ou
     place: config.to,
     afterwards: (version) => {
       const same = config.version === undefined ? `the same command with --version ${version}` : 'the same command';
-      return `. What is restored stays in ${config.to}, and ${same} goes on from there`;
+      return ` What is restored stays in ${config.to}, and ${same} goes on from there`;
     },
     prepare: () => checkFolder(config.to),
     write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
@@ -131,7 +131,9 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
     });
   } catch (error) {
     if (begun === undefined || !(error instanceof ExitError) || error.exitCode === exitCodes.usage) throw error;
-    throw new ExitError(`${error.message}${writing.afterwards(begun)}`, error.exitCode, { cause: error });
+    const more = writing.afterwards(begun);
+    const stop = more === '' || /[.?]$/.test(error.message) ? '' : '.';
+    throw new ExitError(`${error.message}${stop}${more}`, error.exitCode, { cause: error });
   }
 }
 

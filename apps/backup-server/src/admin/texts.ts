@@ -168,7 +168,7 @@ export function troubles({ tasks, store, problem }: StatusResult): string[] {
   return [
     ...(problem === undefined ? [] : [problem]),
     ...tasks.flatMap((task) => [
-      ...(task.failures > 0 ? [`${named(task)} fails: ${outcomeText(task)}`] : []),
+      ...(task.failures > 0 ? [`${named(task)} ${outcomeText(task)}`] : []),
       ...(task.drill?.problem === undefined
         ? []
         : [`${named(task)}: version ${task.drill.version} cannot be restored: ${printableText(task.drill.problem)}`]),
