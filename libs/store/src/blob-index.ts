@@ -143,6 +143,11 @@ export class BlobIndex {
     );
   }
 
+  /** Whether a version is marked so, as of the last refresh. */
+  isUnknown(version: string): boolean {
+    return this.#marks.has(`${unknownMark}${version}`);
+  }
+
   /** This copy is sound after all. */
   async unmark(pack: string, hash: string): Promise<void> {
     if (this.isMarked(pack, hash)) await this.#removeMark(`${pack}-${hash}`);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { eventually, seededRandom, type Random } from '@lab/testing';
@@ -191,6 +191,41 @@ describe('scrubbing', () => {
     expect(await readBack(store, version)).toEqual(files);
   });
 
+  it('takes for repaired what has a sound copy in another pack, and only while that is sound', async () => {
+    const store = await open();
+    const files = filesOf({ a: noise(seededRandom(27), 300) });
+    await backUp(store, name, files);
+    const { hash } = blobOf(files.get('a')!);
+    const spoil = async (): Promise<void> => {
+      const { path, payloadAt } = await placeOf(store, hash);
+      await flip(path, payloadAt);
+    };
+    await spoil();
+    expect((await scrub(store, undefined)).findings).toMatchObject([{ what: 'content', repaired: false }]);
+    await keepBlobs(store, files);
+    await store.flush();
+    expect((await scrub(store, undefined)).findings).toMatchObject([{ what: 'content', repaired: true }]);
+    await spoil();
+    const both = [{ repaired: false }, { repaired: false }];
+    expect((await scrub(store, undefined)).findings).toMatchObject(both);
+  });
+
+  it('says of what is missing how many versions need it', async () => {
+    const store = await open();
+    const a = noise(seededRandom(28), 300);
+    await keepBlobs(store, filesOf({ a }));
+    await store.flush();
+    await backUp(store, name, filesOf({ a }));
+    await backUp(store, name, filesOf({ a, b: 'b' }));
+    const { path } = await placeOf(store, blobOf(a).hash);
+    await rm(path);
+    const { findings } = await scrub(store, undefined);
+    expect(findings.find(({ place }) => place === `blob ${blobOf(a).hash}`)).toEqual({
+      ...{ what: 'missing', place: `blob ${blobOf(a).hash}`, repaired: false },
+      neededBy: { name, version: 1, others: 1 },
+    });
+  });
+
   it('finds a pack that is gone, cut off, or empty', async () => {
     const store = await open();
     const files = manyFiles(seededRandom(5), 10, [10, 500]);
@@ -265,6 +300,60 @@ describe('scrubbing', () => {
     await other.writer.flush();
     await one.index.refresh();
     expect(await readBack(one, await onlyVersion(one))).toEqual(files);
+  });
+});
+
+/** The file below `versions` of the only name. */
+const versionsFile = (store: Store<Version>, file: string): string => {
+  const versions = join(store.directory, 'versions');
+  return join(versions, readdirSync(versions)[0]!, file);
+};
+
+describe('both copies of a record', () => {
+  /** The times of a file that a disk has damaged are as they were. */
+  async function rot(store: Store<Version>, file: string): Promise<void> {
+    const path = versionsFile(store, file);
+    const { size, mtimeMs } = statSync(path);
+    await writeFile(path, Buffer.alloc(size));
+    utimesSync(path, mtimeMs / 1000, mtimeMs / 1000);
+  }
+
+  it('that were emptied are missed at once, and written again by a scrub of who knows them', async () => {
+    const store = await open();
+    const files = filesOf({ a: 'one' });
+    await backUp(store, name, files);
+    const version = await onlyVersion(store);
+    await writeFile(versionsFile(store, '1'), '');
+    expect(await store.versions()).toEqual([{ name, version: 1, lost: true }]);
+    expect((await scrub(store, 0)).findings).toMatchObject([{ what: 'record', repaired: true }]);
+    for (const each of [store, await open(store.directory)]) expect(await each.versions()).toEqual([version]);
+    expect((await scrub(store, 0)).findings).toEqual([]);
+  });
+
+  it('that a scrub finds damaged count as lost by all processes, also those that have read them', async () => {
+    const [one, other] = await two();
+    await backUp(one, name, filesOf({ a: 'one' }));
+    await onlyVersion(one);
+    await rot(one, '1');
+    expect((await scrub(other, 0)).findings).toMatchObject([{ what: 'record', repaired: false }]);
+    const { changes } = one;
+    await one.refresh();
+    expect(one.changes).toBeGreaterThan(changes);
+    expect(await one.versions()).toEqual([{ name, version: 1, lost: true }]);
+    expect((await scrub(one, 0)).findings).toMatchObject([{ what: 'record', repaired: true }]);
+    expect(await other.versions()).toMatchObject([{ version: 1, manifest: expect.any(Array) as string[] }]);
+  });
+
+  it('of a name are written again with what a version says, and no number is given again', async () => {
+    const store = await open();
+    for (const a of ['1', '2', '3']) await backUp(store, name, filesOf({ a }));
+    await store.forget(name, () => [3]);
+    await writeFile(versionsFile(store, 'name'), '');
+    expect((await scrub(store, 0)).findings).toMatchObject([{ what: 'record', repaired: true }]);
+    await writeFile(versionsFile(store, '1'), '');
+    const again = await open(store.directory);
+    expect(await again.versions()).toMatchObject([{ name, version: 1, lost: true }, { version: 2 }]);
+    expect(await backUp(again, name, filesOf({ a: '4' }))).toBeGreaterThan(3);
   });
 });
 

@@ -2,7 +2,7 @@
  * What keeps a store sound and small: scrubbing, which reads every stored byte again and compares it with its checksum, and the
  * removal of what no version needs. Any process may do either; removal is for one at a time.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { closing, isDone, readThrough, replaceRecord, sync, unlessGone, unlessTrouble, unseal } from './durable.ts';
 import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
@@ -19,9 +19,14 @@ export interface Finding {
   what: 'content' | 'header' | 'index' | 'record' | 'missing';
   /** File in the store, with the offset in a pack. */
   place: string;
-  /** It was put right from what is stored twice; `content` and `missing` need somebody who keeps the blob again. */
+  /** It was put right, or all of it is sound elsewhere; `content` and `missing` need somebody who keeps the blob again. */
   repaired: boolean;
+  /** What is missing is needed by this version, and by so many others. */
+  neededBy?: { name: string; version: number; others: number };
 }
+
+/** Of content, with what is wrong there. */
+type Damage = Finding & { hashes?: readonly string[] };
 
 export interface Scrubbed {
   bytes: number;
@@ -42,7 +47,7 @@ export async function scrub(
 ): Promise<Scrubbed> {
   await store.index.refresh();
   if (slice === undefined || slice === 0) await isDone(adoptPacks(store));
-  const result: Scrubbed = { bytes: 0, findings: [] };
+  const result = { bytes: 0, findings: [] as Damage[] };
   const prefix = slice?.toString(16).padStart(2, '0') ?? '';
   for (const pack of [...store.index.packs]) {
     if (!pack.startsWith(prefix)) continue;
@@ -51,12 +56,15 @@ export async function scrub(
     result.findings.push(...scrubbed.findings);
     progress(scrubbed.bytes);
   }
+  await store.index.refresh();
   // Records are few and small: with the first slice.
-  if (slice === undefined || slice === 0) {
-    await store.index.refresh();
-    result.findings.push(...(await scrubRecords(store)), ...(await findMissing(store)));
-  }
-  return result;
+  if (slice === undefined || slice === 0) result.findings.push(...(await scrubRecords(store)), ...(await findMissing(store)));
+  // Only now it is known which other copies are sound.
+  const findings = result.findings.map(({ hashes, ...finding }): Finding => {
+    const isElsewhere = hashes?.every((hash) => store.index.has(hash)) === true;
+    return { ...finding, repaired: finding.repaired || isElsewhere };
+  });
+  return { ...result, findings };
 }
 
 /**
@@ -81,9 +89,9 @@ function adoptPacks(store: AnyStore): Promise<void> {
 const isThere = async (store: AnyStore, path: string): Promise<boolean> =>
   (await unlessGone(store.disk.stat(path), undefined)) !== undefined;
 
-async function scrubPack(store: AnyStore, pack: string): Promise<Scrubbed> {
+async function scrubPack(store: AnyStore, pack: string): Promise<{ bytes: number; findings: Damage[] }> {
   const folder = join(store.directory, 'packs');
-  const findings: Finding[] = [];
+  const findings: Damage[] = [];
   const bundles = await soundIndex(store, pack, findings);
   let bytes = 0;
   const file = await unlessGone(unlessTrouble(store.disk.open(join(folder, `${pack}.pack`), 'r'), 'trouble' as const), undefined);
@@ -106,7 +114,7 @@ async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): P
   return bundles;
 }
 
-async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undefined, bundle: PackedBundle): Promise<Finding[]> {
+async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undefined, bundle: PackedBundle): Promise<Damage[]> {
   const { header, offset } = bundle;
   const place = `packs/${pack}.pack:${offset}`;
   const expected = encodeHeader(header);
@@ -126,10 +134,12 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undef
     }
   }
   const sound = blobsOf(header, payload);
-  for (const [index, blob] of sound.entries()) if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);
+  const hashes = header.blobs.map(({ hash }) => hash).filter((_, index) => sound[index] === undefined);
+  for (const hash of hashes) await store.index.mark(pack, hash);
   // Where the flip changed nothing that is read, what is read is stored anew.
-  const repaired = !sound.includes(undefined) && (await isDone(rewrite(store, pack, sound as Blob[])));
-  return [...findings, { what: 'content', place, repaired }];
+  if (hashes.length === 0)
+    return [...findings, { what: 'content', place, repaired: await isDone(rewrite(store, pack, sound as Blob[])) }];
+  return [...findings, { what: 'content', place, repaired: false, hashes }];
 }
 
 async function writeHeader(store: AnyStore, pack: string, header: Buffer, offset: number): Promise<void> {
@@ -160,30 +170,42 @@ async function scrubRecords(store: AnyStore): Promise<Finding[]> {
       const bytes = await readThrough(join(store.directory, folder, name), store.disk);
       const record = bytes === undefined ? { value: undefined, damaged: false } : unseal(bytes);
       if (record?.damaged === false) continue;
-      const repaired = record !== undefined && (await isDone(repairRecord(store, folder, name)));
+      const repaired = await unlessTrouble(repairRecord(store, folder, name), false);
+      // For all who have it in memory.
+      if (!repaired && /^\d+$/.test(name)) await store.index.markUnknown(`${basename(folder)}-${name}`);
       findings.push({ what: 'record', place: join(folder, name), repaired });
     }
   }
   return findings;
 }
 
-/** Under the lock, for others write there too. */
-async function repairRecord(store: AnyStore, folder: string, name: string): Promise<void> {
-  await store.mutex.run(async () => {
-    const path = join(store.directory, folder);
-    const record = unseal((await readThrough(join(path, name), store.disk)) ?? Buffer.alloc(0));
-    if (record?.damaged === true) await replaceRecord(join(path, name), record.value, store.disk);
+/** Whether it is whole now, or gone. Under the lock, for others write there too. */
+function repairRecord(store: AnyStore, folder: string, name: string): Promise<boolean> {
+  return store.mutex.run(async () => {
+    const path = join(store.directory, folder, name);
+    const bytes = await readThrough(path, store.disk);
+    const record = bytes && unseal(bytes);
+    if (bytes === undefined || record?.damaged === false) return true;
+    const value = record === undefined && folder !== '.' ? await store.recall(basename(folder), name) : record?.value;
+    if (value !== undefined) await replaceRecord(path, value, store.disk);
+    return value !== undefined;
   });
 }
 
 /** Blobs that a version needs and that no pack has, sound or damaged. */
 async function findMissing(store: AnyStore): Promise<Finding[]> {
-  const places = new Map<string, string>();
+  const found = new Map<string, Required<Finding>>();
   const damaged = store.index.damagedHashes();
   for (const version of await store.versions())
-    for (const hash of isLost(version) ? [] : await store.missingOf(version))
-      if (!damaged.has(hash)) places.set(hash, `blob ${hash}, of version ${version.version} of ${version.name}`);
-  return [...places.values()].map((place) => ({ what: 'missing', place, repaired: false }));
+    for (const hash of isLost(version) ? [] : await store.missingOf(version)) {
+      const known = found.get(hash);
+      if (known !== undefined) known.neededBy.others++;
+      else if (!damaged.has(hash)) {
+        const neededBy = { name: version.name, version: version.version, others: 0 };
+        found.set(hash, { what: 'missing', place: `blob ${hash}`, repaired: false, neededBy });
+      }
+    }
+  return [...found.values()];
 }
 
 export interface Swept {

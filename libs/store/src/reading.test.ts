@@ -125,7 +125,7 @@ describe('what cannot be read', () => {
 
   it.each(unreadable.filter(([, state, path]) => state !== 'lost' && path(['x.pack']) !== 'incoming'))(
     '%s is healed by who keeps it again',
-    async (_, __, path, places) => {
+    async (what, __, path, places) => {
       const disk = await spoilt(path, places);
       const store = await openStore('/store', disk);
       await scrub(store, undefined);
@@ -135,7 +135,8 @@ describe('what cannot be read', () => {
       await store.flush();
       expect(await store.missingOf(version)).toEqual([]);
       expect(await readBack(store, version)).toEqual(files);
-      expect(await backUp(store, name, new Map())).toBe(2);
+      // Where that cannot be read, nobody knows which numbers were given.
+      expect(await backUp(store, name, new Map())).toBe(what === 'what a name is' ? 1_000_002 : 2);
     },
   );
 

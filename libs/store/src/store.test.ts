@@ -188,6 +188,20 @@ describe('a version', () => {
     expect(await again.forget(name)).toBe(0);
     expect(await backUp(store, name, filesOf({ a: '4' }))).toBe(7);
   });
+
+  it.each(['emptied', 'removed'])('has such a number though the file that holds the last one was %s', async (what) => {
+    const store = await open();
+    for (const a of ['1', '2', '3']) await backUp(store, name, filesOf({ a }));
+    await versionsIn(store);
+    await store.forget(name, () => [3]);
+    const [key] = readdirSync(join(store.directory, 'versions')) as [string];
+    const file = join(store.directory, 'versions', key, 'name');
+    await (what === 'emptied' ? writeFile(file, '') : rm(file));
+    const number = await backUp(store, name, filesOf({ a: '4' }));
+    expect(number).toBeGreaterThan(3);
+    expect(await readBack(store, (await versionsIn(store)).at(-1)!)).toEqual(filesOf({ a: '4' }));
+    expect(await backUp(store, name, filesOf({ a: '5' }))).toBe(number + 1);
+  });
 });
 
 describe('retention', () => {

@@ -7,7 +7,7 @@
  * without a lock, for their names are their own; what is decided for all is decided under the lock: the number of a version,
  * its removal, and the removal of packs. Whoever makes a version looks again, under the lock, whether all its blobs are there.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { release } from '@lab/process/release';
@@ -116,11 +116,15 @@ export interface StoredBundle {
   bytes: Buffer;
 }
 
-/** The file `name` in the folder of a name's versions, with the last number given to a version that was forgotten. */
+/**
+ * The file `name` in the folder of a name's versions, with the last number given to a version that was forgotten. Where it is
+ * damaged nobody knows that: then so many numbers are left out, more than anybody makes versions.
+ */
 interface Name {
   name: string;
   last: number;
 }
+const numbersLeftOut = 1_000_000;
 
 export class Store<V extends Version> {
   readonly directory: string;
@@ -136,8 +140,8 @@ export class Store<V extends Version> {
   readonly mutex: Mutex;
   readonly #options: StoreOptions;
   readonly #versions: string;
-  /** Versions never change. */
-  readonly #known = new Map<string, Stored<V>>();
+  /** Records by their files, and what a file looked like then: versions never change, but what is on disk is what counts. */
+  readonly #known = new Map<string, { record: Stored<V>; look: string }>();
   /** Versions that were found whole, and the index's `changes` then. */
   readonly #whole = new Map<string, number>();
 
@@ -289,7 +293,10 @@ export class Store<V extends Version> {
         const last = (await this.#lastOf(folder)) + (isAll ? 1 : 0);
         await replaceRecord(join(folder, 'name'), { name, last } satisfies Name, this.disk);
       }
-      for (const number of doomed) await this.disk.rm(join(folder, String(number)));
+      for (const number of doomed) {
+        await this.disk.rm(join(folder, String(number)));
+        this.#known.delete(join(folder, String(number)));
+      }
       if (doomed.length > 0) await sync(folder, this.disk);
       return doomed.length;
     });
@@ -316,7 +323,7 @@ export class Store<V extends Version> {
     const keys = only === undefined ? await this.disk.readdir(this.#versions) : [folderName(only)];
     for (const key of keys.sort()) {
       const folder = join(this.#versions, key);
-      const name = only ?? (await this.#nameOf(folder)).name;
+      const name = only ?? (await unlessTrouble(this.#nameOf(folder), { name: '?' })).name;
       for (const record of await this.#recordsOf(folder, name)) yield { id: `${key}-${record.version}`, record };
     }
   }
@@ -536,24 +543,41 @@ export class Store<V extends Version> {
     return isRecordName(name) && bytes !== undefined && unseal(bytes) !== undefined;
   }
 
-  /** Where the versions of a name are; made where it is missing. */
+  /** Where the versions of a name are; made where it is missing, and its `name` made anew where that is damaged. */
   async #folderOf(name: string): Promise<string> {
     const folder = join(this.#versions, folderName(name));
-    if (await readThrough(join(folder, 'name'), this.disk)) return folder;
+    const known = await this.#nameOf(folder);
+    if (known.name !== '?') return folder;
     await this.disk.mkdir(folder, { recursive: true });
-    await replaceRecord(join(folder, 'name'), { name, last: 0 } satisfies Name, this.disk);
+    await replaceRecord(join(folder, 'name'), { ...known, name } satisfies Name, this.disk);
     await sync(this.#versions, this.disk);
     return folder;
   }
 
+  /** The name is `?` where it is damaged, or the folder has none yet. */
   async #nameOf(folder: string): Promise<Name> {
     const bytes = await readThrough(join(folder, 'name'), this.disk);
-    return { name: '?', last: 0, ...(bytes && (unseal(bytes)?.value as Name | undefined)) };
+    const known = bytes && (unseal(bytes)?.value as Name | undefined);
+    if (known !== undefined) return known;
+    const newest = (await this.#numbersIn(folder)).at(-1) ?? 0;
+    return { name: '?', last: bytes === undefined && newest === 0 ? 0 : newest + numbersLeftOut };
   }
 
   /** The last number that was given, be its version forgotten by now. */
   async #lastOf(folder: string): Promise<number> {
     return Math.max((await this.#numbersIn(folder)).at(-1) ?? 0, (await this.#nameOf(folder)).last);
+  }
+
+  /**
+   * @internal What belongs into a file below `versions` of which both copies are damaged: the record of a version that this process
+   * has in memory, or a name that a record says. `undefined` where nobody knows.
+   */
+  async recall(key: string, file: string): Promise<unknown> {
+    const folder = join(this.#versions, key);
+    if (file !== 'name') return this.#known.get(join(folder, file))?.record;
+    const known = await this.#nameOf(folder);
+    const record = (await this.#recordsOf(folder, '?')).find((each) => !isLost(each));
+    return record && ({ ...known, name: record.name } satisfies Name);
   }
 
   async #numbersIn(folder: string): Promise<number[]> {
@@ -569,14 +593,28 @@ export class Store<V extends Version> {
   async #recordOf(folder: string, name: string, number: number): Promise<Stored<V> | LostVersion | undefined> {
     if (number === 0) return { name, version: 0, lost: true };
     const file = join(folder, String(number));
+    const id = `${basename(folder)}-${number}`;
     const known = this.#known.get(file);
-    if (known !== undefined) return (await this.#isThere(file)) ? known : undefined;
+    const look = await this.#lookOf(file, known?.look);
+    if (known !== undefined && known.look === look && !this.index.isUnknown(id)) return known.record;
     const bytes = await readThrough(file, this.disk);
-    if (bytes === undefined) return undefined;
+    if (bytes === undefined) {
+      this.#known.delete(file);
+      return undefined;
+    }
     const record = unseal(bytes)?.value as Stored<V> | undefined;
-    if (record === undefined) return { name, version: number, lost: true };
-    this.#known.set(file, record);
+    if (record === undefined) {
+      await this.index.markUnknown(id);
+      return { name, version: number, lost: true };
+    }
+    this.#known.set(file, { record, look });
     return record;
+  }
+
+  /** What tells that a file may be another one; as it was where the disk cannot tell. */
+  async #lookOf(file: string, before = ''): Promise<string> {
+    const stat = await unlessTrouble(unlessGone(this.disk.stat(file), undefined), 'trouble' as const);
+    return stat === 'trouble' ? before : `${stat?.size} ${stat?.mtimeMs}`;
   }
 
   /** A file of which the disk cannot tell is. */

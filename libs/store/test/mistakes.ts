@@ -136,7 +136,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'finds damage and does not mark it',
     file: housekeeping,
-    right: 'if (blob === undefined) await store.index.mark(pack, header.blobs[index]!.hash);',
+    right: 'for (const hash of hashes) await store.index.mark(pack, hash);',
     wrong: '',
   },
   { rule: 'cuts the same content elsewhere than before', file: chunker, right: 'topBits(bits + 1)', wrong: 'topBits(bits + 2)' },
