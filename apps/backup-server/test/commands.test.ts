@@ -349,6 +349,10 @@ describe('a status that is checked', () => {
     await expect(system.said('verify')).rejects.toThrow('damaged');
     await expect(check()).rejects.toEqual(refused(1, '"papers" of node desk is damaged: 1 version cannot be restored whole'));
     expect(await system.said('status')).toContain('damaged: 1 version of "papers" of node desk; "list" names the files\n');
+    // The damaged copy stays in its pack.
+    await system.backUp();
+    expect(await check()).toContain('none known to be damaged');
+    expect(await system.said('verify')).toMatch(/1 damaged place found\n {2}content at .*, all of it is sound elsewhere\n$/);
   });
 });
 
@@ -418,6 +422,23 @@ describe('a registry', () => {
     await system.stopServer();
     expect(await readFile(registry(), 'utf8')).toBe('nothing of the kind\n');
   });
+
+  it.each(['moved away', 'put back'])('that is damaged and %s is looked at again while the server runs', async (what) => {
+    await system.stopServer();
+    const sound = await readFile(registry());
+    await writeFile(registry(), 'nothing of the kind\n');
+    await system.startServer();
+    await expect(system.said('status', '--check')).rejects.toEqual(refused(1, 'move it away'));
+    if (what === 'put back') await writeFile(registry(), sound);
+    else {
+      await rm(registry());
+      await expect(system.said('status', '--check')).rejects.toEqual(refused(1, 'register the paths again'));
+      await system.register();
+    }
+    expect(await system.said('status', '--check')).toContain('papers');
+    await change('two', '22');
+    expect(numbers(await list())).toEqual([1, 2]);
+  });
 });
 
 /** The file of a version's record. */
@@ -452,7 +473,42 @@ describe('a record', () => {
     await expect(system.opened('restore', ...tree, '--to', at('out'))).rejects.toEqual(
       refused(1, /is lost: its record is damaged\. The next backup makes a whole one/),
     );
-    await expect(system.opened('verify')).rejects.toEqual(refused(1, 'damaged: 1 version;'));
+    const lost = 'damaged: 1 version; nothing brings back a record that is lost, "forget" removes its version';
+    await expect(system.opened('verify')).rejects.toEqual(refused(1, lost));
+  });
+
+  it('of which both halves are emptied while a server runs is lost for its list and status; verify writes it again', async () => {
+    await writeFile(await recordOf(1), '');
+    expect(await list()).toMatchObject([{ version: 1, state: 'lost' }]);
+    await expect(system.said('status', '--check')).rejects.toEqual(refused(1, '"papers" of node desk is damaged: 1 version'));
+    expect(await system.said('verify')).toMatch(/1 damaged place found\n {2}record at versions\/.*\/1, repaired\n$/);
+    expect(await list()).toMatchObject([{ version: 1, state: 'whole' }]);
+    expect(await system.opened('list')).not.toContain('lost');
+    await system.said('status', '--check');
+  });
+
+  it('that nobody has in memory is lost for verify and status too, until its version is forgotten', async () => {
+    await change('two', '22');
+    await system.stopServer();
+    await writeFile(await recordOf(2), '');
+    await system.startServer();
+    await expect(system.said('verify')).rejects.toEqual(refused(1, '"forget" removes its version'));
+    await expect(system.said('status', '--check')).rejects.toEqual(refused(1, 'is damaged: 1 version'));
+    await system.said('forget', ...tree, '--version', '2');
+    expect(await system.said('verify')).toContain('all as it was written');
+    await system.said('status', '--check');
+  });
+
+  it('of the last number that is emptied costs numbers: the content of a forgotten one comes under no new one', async () => {
+    await change('two', 'the old\n');
+    await list();
+    await system.said('forget', ...tree, '--version', '2');
+    await writeFile((await recordOf(1)).replace(/1$/, 'name'), '');
+    await change('two', 'the new\n');
+    expect(numbers(await list())).toEqual([1, 1_000_002]);
+    await system.said('restore', ...tree, '--to', at('out'));
+    expect(await readFile(at('out/two'), 'utf8')).toBe('the new\n');
+    expect(await system.said('verify')).toContain('all as it was written');
   });
 });
 

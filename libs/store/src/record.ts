@@ -9,7 +9,8 @@ const patienceMs = 10_000;
 
 export interface OwnRecord<T> {
   /**
-   * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where nothing was saved yet.
+   * Takes the record's lock, which is ours until `close`, or the end of the process; `undefined` where there is none. May be
+   * called again.
    * Rejects when another process keeps the lock for 10 s, and when both copies are damaged. Where nothing can be locked, on a
    * disk that is read only or full, the lock is taken with the first `save`.
    */
@@ -29,7 +30,7 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
     acquireLock(store.disk, `${path}.lock`, { clock: store.clock, withinMs: patienceMs, message });
   return {
     async load() {
-      lock = await take().catch((error: unknown) => {
+      lock ??= await take().catch((error: unknown) => {
         if (!hasCode(error, 'EROFS', 'ENOSPC', 'EDQUOT')) throw error;
         return undefined;
       });
@@ -44,6 +45,9 @@ export function ownRecord<T>(store: Store<Version>, name: string): OwnRecord<T> 
       lock ??= await take();
       await store.mutex.run(() => replaceRecord(path, value, store.disk));
     },
-    close: () => lock?.release(),
+    close() {
+      lock?.release();
+      lock = undefined;
+    },
   };
 }

@@ -95,7 +95,7 @@ export class NodesManagerRole implements Role {
   /** As it was seen last; before that, it may have gone back. */
   #seenMs = Infinity;
   #changed = false;
-  #problem: string | undefined;
+  #problem: string | undefined = 'the registry has not been read yet';
   #isUnreadable = false;
   #saving: Promise<void> = Promise.resolve();
   #consumers: Consumer[] = [];
@@ -110,17 +110,12 @@ export class NodesManagerRole implements Role {
   }
 
   async start(): Promise<void> {
-    const { broker, clock, file, hasVersions, log } = this.#parts;
+    const { broker, clock, log } = this.#parts;
     // Alone from here on: only then is the file ours.
     const command: Handler = (delivery) => this.#ready.promise.then(() => this.#command(delivery));
     this.#keep(await consumeAlone(this.#parts, queueOf.commands, command, limits));
-    const { known, problem, isUnreadable } = await loadRegistry(file, hasVersions);
-    if (problem !== undefined) log.error(problem);
-    [this.#problem, this.#isUnreadable] = [problem, isUnreadable];
-    this.#registry = restored(known?.tasks ?? []);
-    this.#drillDueMs = this.#parts.clock.nowMs() + this.#sliceMs;
-    this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
-    this.#now();
+    await this.#load();
+    this.#drillDueMs = clock.nowMs() + this.#sliceMs;
     this.#keep(await broker.consume(queueOf.outcomes, (delivery) => this.#hear(delivery), limits));
     // A disk that is full stops no role: it lists and restores.
     const tick = (): Promise<void> => this.#tick().catch((error: unknown) => log.error({ err: error }, 'tick failed'));
@@ -128,6 +123,21 @@ export class NodesManagerRole implements Role {
     this.#ready.resolve();
     log.info({ paths: this.#registry.size }, 'registry loaded');
     await tick();
+  }
+
+  /** Again at each command while it is not there, or cannot be read: somebody may put it back, or move it away. */
+  async #load(): Promise<void> {
+    const { file, hasVersions, log } = this.#parts;
+    const { known, problem, isUnreadable } = await loadRegistry(file, hasVersions);
+    // Another command was quicker.
+    if (this.#problem === undefined) return;
+    if (problem !== undefined && problem !== this.#problem) log.error(problem);
+    [this.#problem, this.#isUnreadable] = [problem, isUnreadable];
+    this.#registry = restored(known?.tasks ?? []);
+    this.#scrub = known?.scrub ?? { slice: 0, dueMs: this.#parts.nowMs() + this.#sliceMs };
+    // What it says may be due in what is the future again.
+    this.#seenMs = Infinity;
+    this.#now();
   }
 
   #statusTasks(nowMs: number): StatusTask[] {
@@ -190,6 +200,7 @@ export class NodesManagerRole implements Role {
 
   /** Does it and says what an admin wants to know; a `RangeError` says why not. */
   async #obey(command: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<unknown> {
+    if (this.#problem !== undefined) await this.#load();
     const now = this.#now();
     const nowMs = now.dayMs;
     if (command.kind === 'status')
