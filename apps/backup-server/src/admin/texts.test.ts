@@ -82,6 +82,16 @@ it('of what verify finds twenty places are named', () => {
   ]);
 });
 
+it('what verify finds missing is of a path and a node, and of so many versions', () => {
+  const lines = (others: number): string[] => {
+    const neededBy = { name: '["laptop","Documents"]', version: 6, others };
+    const finding = { what: 'missing', place: 'blob 01ab', repaired: false, neededBy } as const;
+    return verifyText({ bytes: 0, findings: [finding], damaged: [] }).split('\n');
+  };
+  const line = '  missing: blob 01ab, of version 6 of "Documents" of node laptop';
+  expect([lines(0)[1], lines(2)[1]]).toEqual([line, `${line} and 2 other versions`]);
+});
+
 it('of what was not written a hundred are named', () => {
   const unwritten = Array.from({ length: 102 }, (_, index) => ({ path: `\udce9${index}`, reason: 'no' }));
   const lines = unwrittenText(unwritten).split('\n');

@@ -7,7 +7,7 @@ import type { Change } from '../domain/selection.ts';
 import type { StatusTask } from '../roles/nodes-manager.ts';
 import type { StatusResult } from '../roles/server.ts';
 import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
-import type { Version } from '../versions.ts';
+import { keyOf, type Version } from '../versions.ts';
 import type { Unwritten } from './restore-thread.ts';
 
 export const named = ({ node, path }: { node: string; path: string }): string => `"${printable(path)}" of node ${node}`;
@@ -98,17 +98,33 @@ export function verifyText({ bytes, findings, damaged }: VerifyResult): string {
   return [
     `${bytesText(bytes)} read, ${found}`,
     ...firstOf(
-      findings.map(({ what, place, repaired }) => `  ${what} at ${place}${repaired ? ', repaired' : ''}`),
+      findings.map((finding) => `  ${findingText(finding)}`),
       findingsShown,
     ),
     ...damaged.map((version) => `damaged: version ${version.version} of ${named(version)}: ${filesText(version)}`),
   ].join('\n');
 }
 
+function findingText({ what, place, repaired, neededBy }: VerifyResult['findings'][number]): string {
+  if (neededBy !== undefined) {
+    const { name, version, others } = neededBy;
+    const more = others === 0 ? '' : ` and ${countText(others, 'other version')}`;
+    return `${what}: ${place}, of version ${version} of ${named(keyOf(name))}${more}`;
+  }
+  const end = what === 'content' ? 'all of it is sound elsewhere' : 'repaired';
+  return `${what} at ${place}${repaired ? `, ${end}` : ''}`;
+}
+
 /** Why what is stored does not count as sound. */
 export function unsoundText({ findings, damaged }: VerifyResult): string | undefined {
-  if (damaged.length > 0)
-    return `damaged: ${countText(damaged.length, 'version')}; the next backup brings back what its node still has`;
+  if (damaged.length > 0) {
+    const lost = damaged.filter(({ state }) => state === 'lost').length;
+    const ways = [
+      ...(lost < damaged.length ? ['the next backup brings back what its node still has'] : []),
+      ...(lost > 0 ? ['nothing brings back a record that is lost, "forget" removes its version'] : []),
+    ];
+    return `damaged: ${countText(damaged.length, 'version')}; ${ways.join('; ')}`;
+  }
   const left = findings.filter(({ repaired }) => !repaired).length;
   if (left === 0) return undefined;
   return `not repaired: ${countText(left, 'damaged place')}; no version has lost anything by it`;
