@@ -355,6 +355,19 @@ describe('both copies of a record', () => {
     expect(await again.versions()).toMatchObject([{ name, version: 1, lost: true }, { version: 2 }]);
     expect(await backUp(again, name, filesOf({ a: '4' }))).toBeGreaterThan(3);
   });
+
+  it('of a name without versions are written again, and name it when there is one', async () => {
+    const store = await open();
+    await backUp(store, name, filesOf({ a: '1' }));
+    await store.forget(name);
+    await writeFile(versionsFile(store, 'name'), '');
+    expect((await scrub(store, 0)).findings).toMatchObject([{ what: 'record', repaired: true }]);
+    expect((await scrub(store, 0)).findings).toEqual([]);
+    const number = await backUp(store, name, filesOf({ a: '2' }));
+    expect(number).toBeGreaterThan(2);
+    await writeFile(versionsFile(store, String(number)), '');
+    expect(await (await open(store.directory)).versions()).toEqual([{ name, version: number, lost: true }]);
+  });
 });
 
 /** What is wrong with how a damaged store behaves; `undefined` where nothing is. */

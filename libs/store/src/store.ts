@@ -569,15 +569,15 @@ export class Store<V extends Version> {
   }
 
   /**
-   * @internal What belongs into a file below `versions` of which both copies are damaged: the record of a version that this process
-   * has in memory, or a name that a record says. `undefined` where nobody knows.
+   * @internal What belongs into a file below `versions` of which both copies are damaged: the record of a version, if this process
+   * has it in memory; a name as records say it, and `?` where none does.
    */
   async recall(key: string, file: string): Promise<unknown> {
     const folder = join(this.#versions, key);
     if (file !== 'name') return this.#known.get(join(folder, file))?.record;
     const known = await this.#nameOf(folder);
     const record = (await this.#recordsOf(folder, '?')).find((each) => !isLost(each));
-    return record && ({ ...known, name: record.name } satisfies Name);
+    return { ...known, ...(record && { name: record.name }) } satisfies Name;
   }
 
   async #numbersIn(folder: string): Promise<number[]> {
