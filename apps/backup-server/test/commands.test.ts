@@ -105,7 +105,9 @@ describe('versions', () => {
     expect(await system.said('forget', ...tree, '--version', '3')).toBe('version 3 of "papers" of node desk is removed\n');
     await system.said('forget', ...tree, '--version', '1');
     expect(numbers(await list())).toEqual([2]);
-    await system.backUp();
+    await rm(at('root/papers/three'));
+    expect(await system.said('backup', ...tree)).toContain('unchanged since version 2');
+    await change('three', 'three');
     expect(numbers(await list())).toEqual([2, 4]);
     await expect(system.said('forget', ...tree, '--version', '3')).rejects.toEqual(
       refused(1, 'there is no version 3 of "papers" of node desk: it has 2, from 2 to 4'),

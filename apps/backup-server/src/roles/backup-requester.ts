@@ -160,7 +160,7 @@ export class BackupRequesterRole implements Role {
       await channel.send({ kind: 'backup', path, exclude, oneFileSystem, ...(whole && { checksum: version.checksum }) });
       const tree = await new Receiving(channel, store, { progress, taking, mayBeUnchanged: whole }).run();
       if (tree === undefined)
-        return { result: 'unchanged', version: number, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
+        return { result: 'unchanged', version: version?.version, ...progress, storedBytes: 0, elapsedMs: elapsedMs() };
       const outcome = await this.#store(due, tree, number, { version, whole });
       const ended = { ...outcome, ...progress, ...tree.totals, elapsedMs: elapsedMs() };
       await channel.send({ kind: 'stored', outcome: ended });
@@ -200,7 +200,7 @@ export class BackupRequesterRole implements Role {
     const { store } = this.#parts;
     const reason = notes.length === 0 ? {} : { reason: notesText(notes) };
     const same = newest.version?.checksum === checksum ? newest.version : undefined;
-    if (same !== undefined && newest.whole) return { result: 'unchanged', version: base, storedBytes, ...reason };
+    if (same !== undefined && newest.whole) return { result: 'unchanged', version: same.version, storedBytes, ...reason };
     if (same !== undefined) {
       await store.flush();
       await store.refresh();
@@ -208,7 +208,7 @@ export class BackupRequesterRole implements Role {
       if ((await store.missingOf(same)).length === 0) {
         // It counts what it needs already.
         this.#quota.settle(due);
-        return { result: 'healed', version: base, storedBytes, ...reason };
+        return { result: 'healed', version: same.version, storedBytes, ...reason };
       }
     }
     const record = {
