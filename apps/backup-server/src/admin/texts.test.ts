@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StatusTask } from '../roles/nodes-manager.ts';
 import type { StatusResult } from '../roles/server.ts';
-import { statusText, troubles, unwrittenText, verifyText } from './texts.ts';
+import { statusText, troubles, unsoundText, unwrittenText, verifyText } from './texts.ts';
 
 const task = (path: string, more: Partial<StatusTask> = {}): StatusTask => ({
   ...{ node: 'desk', address: 'desk:1', path, every: '1h', dueMs: 60_000, attempts: 1, failures: 0, isLate: false },
@@ -76,10 +76,16 @@ it('of what verify finds twenty places are named', () => {
   const lines = verifyText({ bytes: 0, findings, damaged: [] }).split('\n');
   expect([lines[0], lines.at(-2), lines.at(-1), lines.length]).toEqual([
     '0 B read, 22 damaged places found',
-    '  content at 19',
+    '  content at 19, no version needs it',
     '  and 2 more, which --json lists',
     22,
   ]);
+});
+
+it('damaged content that no version needs does not make a store unsound', () => {
+  const found = (what: 'content' | 'header') => ({ findings: [{ what, place: '1', repaired: false }], bytes: 0, damaged: [] });
+  expect(unsoundText(found('content'))).toBeUndefined();
+  expect(unsoundText(found('header'))).toContain('not repaired: 1 damaged place;');
 });
 
 it('what verify finds missing is of a path and a node, and of so many versions', () => {

@@ -98,21 +98,22 @@ export function verifyText({ bytes, findings, damaged }: VerifyResult): string {
   return [
     `${bytesText(bytes)} read, ${found}`,
     ...firstOf(
-      findings.map((finding) => `  ${findingText(finding)}`),
+      findings.map((finding) => `  ${findingText(finding, damaged.length === 0)}`),
       findingsShown,
     ),
     ...damaged.map((version) => `damaged: version ${version.version} of ${named(version)}: ${filesText(version)}`),
   ].join('\n');
 }
 
-function findingText({ what, place, repaired, neededBy }: VerifyResult['findings'][number]): string {
+function findingText({ what, place, repaired, neededBy }: VerifyResult['findings'][number], isAllWhole: boolean): string {
   if (neededBy !== undefined) {
     const { name, version, others } = neededBy;
     const more = others === 0 ? '' : ` and ${countText(others, 'other version')}`;
     return `${what}: ${place}, of version ${version} of ${named(keyOf(name))}${more}`;
   }
-  const end = what === 'content' ? 'all of it is sound elsewhere' : 'repaired';
-  return `${what} at ${place}${repaired ? `, ${end}` : ''}`;
+  const good = what === 'content' ? ', all of it is sound elsewhere' : ', repaired';
+  const bad = what === 'content' && isAllWhole ? ', no version needs it' : '';
+  return `${what} at ${place}${repaired ? good : bad}`;
 }
 
 /** Why what is stored does not count as sound. */
@@ -125,7 +126,8 @@ export function unsoundText({ findings, damaged }: VerifyResult): string | undef
     ];
     return `damaged: ${countText(damaged.length, 'version')}; ${ways.join('; ')}`;
   }
-  const left = findings.filter(({ repaired }) => !repaired).length;
+  // Content that is not sound elsewhere is then needed by nothing.
+  const left = findings.filter(({ repaired, what }) => !repaired && what !== 'content').length;
   if (left === 0) return undefined;
   return `not repaired: ${countText(left, 'damaged place')}; no version has lost anything by it`;
 }
