@@ -25,7 +25,7 @@ async function begin(tasks: SavedRegistry['tasks'], sweepIntervalMs = 1e9) {
   };
   await admin.consume('replies', onReply, { prefetch: 1 });
   /** Resolves with why it could not be done. */
-  const command = async (head: Head<'register' | 'unregister' | 'status'>): Promise<string | undefined> => {
+  const command = async (head: Head<'register' | 'unregister' | 'backupNow' | 'status'>): Promise<string | undefined> => {
     const id = randomUUID();
     const { promise, resolve } = Promise.withResolvers<string | undefined>();
     replies.set(id, resolve);
@@ -73,8 +73,8 @@ it('what is unregistered while another path is published as due stays so', async
   expect(pathsIn(state.saved.tasks)).toEqual(['one']);
 });
 
-it('what could not be published is due again', async () => {
-  const { broker, clock, role } = await begin([taskOf('one')]);
+it('what could not be published is due again, and the command that made it so has happened', async () => {
+  const { broker, clock, command, role } = await begin([taskOf('one')]);
   const due: string[] = [];
   let isAway = true;
   const publish = broker.publish.bind(broker);
@@ -84,9 +84,11 @@ it('what could not be published is due again', async () => {
     due.push(decode(Buffer.from(message.body), 'due', 'sweep').head.kind);
   });
   await role.start();
+  expect(await command({ kind: 'backupNow', node: 'a', path: 'one' })).toBeUndefined();
+  expect(await command({ kind: 'register', node: 'a', address: 'a:1', path: 'two', every: '1h' })).toBeUndefined();
   isAway = false;
   await clock.advanceAsync(1_000);
-  expect(due).toContain('due');
+  expect(due.filter((kind) => kind === 'due')).toHaveLength(2);
   await role.stop();
 });
 

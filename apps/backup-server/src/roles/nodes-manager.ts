@@ -275,8 +275,9 @@ export class NodesManagerRole implements Role {
       try {
         await broker.publish({ routingKey: queueOf.due, body: encode({ kind: 'due', attempt, ...registrationOf(task) }) });
       } catch (error) {
+        // It is due still: what made it so has happened, and the next look tries again.
         this.#registry = unasked(this.#registry, keyOf(task), attempt);
-        throw error;
+        return log.warn({ err: error }, 'nobody can be asked for what is due');
       }
     }
   }
