@@ -71,3 +71,15 @@ it('has one probe out as long as nothing is confirmed, and closes it when confir
   expect(channels[0]!.texts).toEqual(['one', 'two', 'later']);
   await publisher.close(0);
 });
+
+it('asks again where the broker did not take the probe', async () => {
+  const { publisher, channels } = await publishing();
+  const published = publisher.publish('', 'queue', Buffer.from('one'), undefined);
+  await pass(confirmTimeoutMs);
+  channels[1]!.sent[0]!.confirm(new Error('nack'));
+  expect(channels[1]!.isClosed).toBe(true);
+  await pass(confirmTimeoutMs / 4);
+  channels[2]!.sent[0]!.confirm(null);
+  await published;
+  await publisher.close(0);
+});

@@ -258,7 +258,9 @@ export class Publisher {
     probe.channel = channel;
     const { exchange, routingKey, body, properties } = pending;
     channel.publish(exchange, routingKey, body, properties, (error: unknown) => {
-      if (this.#probe !== probe || error !== null) return;
+      if (this.#probe !== probe) return;
+      // The broker did not take it: the next look asks again.
+      if (error !== null) return this.#endProbe();
       probe.isConfirmed = true;
       if (pending.channel !== undefined) this.#onConfirm(pending, pending.channel, null);
     });
