@@ -105,7 +105,8 @@ async function startDockerd(args: readonly string[], logFile = engineLog): Promi
   dockerd.unref();
 }
 
-function lastLines(file: string): string {
+/** The end of a log. */
+export function lastLines(file: string): string {
   return readFileSync(file, 'utf8').trim().split('\n').slice(-5).join('\n');
 }
 
