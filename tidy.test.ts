@@ -26,8 +26,14 @@ const rules: Rule[] = [
   {
     name: 'domain code imports domain code, and of libraries @lab/columns, which is as pure',
     why: 'what is pure can be simulated, replayed and read alone',
-    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?domain\/.*\.ts$/.test(file) && !isTest(file),
+    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?domain\/[^/]+\.ts$/.test(file) && !isTest(file),
     forbids: /\bfrom '(?!\.\/|@lab\/columns')/,
+  },
+  {
+    name: 'domain code in a folder of its own imports what domain code may',
+    why: 'what is pure can be simulated, replayed and read alone',
+    applies: (file) => /^apps\/[^/]+\/src\/(\w+\/)?domain\/\w+\/[^/]+\.ts$/.test(file) && !isTest(file),
+    forbids: /\bfrom '(?!\.\.?\/[\w-]+\.ts'|@lab\/columns')/,
   },
   {
     name: 'domain code knows no time, chance, timer or environment',

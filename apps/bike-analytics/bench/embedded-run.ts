@@ -2,7 +2,9 @@
 import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from '../src/client/program.ts';
+import { defaultSettings } from '../src/domain/queries.ts';
 import { clientLimits, demoConfig } from '../src/config.ts';
+import { reportText } from '../src/client/report.ts';
 import { startEmbedded } from '../src/embedded.ts';
 
 const config = demoConfig.parse({ data: process.argv[2] });
@@ -10,18 +12,13 @@ const { port, stop } = await startEmbedded(config);
 const cpuBefore = process.cpuUsage();
 const { elapsedMs, results } = await runClient({
   ...config,
+  settings: defaultSettings,
   log: makeLogger({ name: 'bench', level: 'warn' }),
   connect: () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits }),
 });
 const cpu = process.cpuUsage(cpuBefore);
 await stop();
-console.error(
-  results.rainyTrips.days.length,
-  results.doubledStations.length,
-  results.farStations.length,
-  results.leftOut,
-  results.rejectedRows,
-);
+console.error(reportText(results, defaultSettings));
 console.log(
   JSON.stringify({
     seconds: elapsedMs / 1000,

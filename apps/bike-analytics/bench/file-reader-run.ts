@@ -2,6 +2,7 @@
 import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from '../src/client/program.ts';
+import { defaultSettings } from '../src/domain/queries.ts';
 import { clientLimits, fileReaderConfig } from '../src/config.ts';
 
 const config = fileReaderConfig.parse({ data: process.argv[2], entryPoint: process.argv[3] });
@@ -9,6 +10,7 @@ const [host = '', port] = config.entryPoint.split(':');
 const cpuBefore = process.cpuUsage();
 const { elapsedMs } = await runClient({
   ...config,
+  settings: defaultSettings,
   log: makeLogger({ name: 'bench', level: 'warn' }),
   connect: () => connectFramed({ host, port: Number(port), limits: clientLimits }),
 });

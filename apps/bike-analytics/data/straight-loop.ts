@@ -1,144 +1,63 @@
 /**
- * The same three answers in the most obvious way: one loop over the files, one trip after the other, plain maps. It shares no code with the
- * system, so that a mistake would have to be made twice to go unseen. It is for comparing, not for use: it rejects what the system
+ * The same answers in the most obvious way: one loop over the files, one trip after the other, and what each query says of it. It shares no
+ * code with the system, so that a mistake would have to be made twice to go unseen. It is for comparing, not for use: it rejects what the system
  * rejects, but without a word.
  */
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import type { Answers, DoubledStation, FarStation, RainyDay } from '../src/domain/answers.ts';
+import { defaultSettings, queries, type Answers } from '../src/domain/queries.ts';
+import type { StraightStation, StraightTrip, Values } from '../src/domain/query.ts';
 import { cities, type City } from '../src/domain/terms.ts';
 
-interface Station {
-  name: string;
-  /** On a sphere of radius 1; undefined without coordinates. */
-  point: [number, number, number] | undefined;
-}
-
-/** Answers the three queries from `<directory>/<city>/<topic>.csv`. Rejects when a file or a column is missing. */
-export async function answerStraight(directory: string, { weatherOffsetDays = -1 } = {}): Promise<Answers> {
-  const sums = new Sums();
+/** Answers the queries from `<directory>/<city>/<topic>.csv`. Rejects when a file or a column is missing. */
+export async function answerStraight(
+  directory: string,
+  settings: Values = defaultSettings,
+  weatherOffsetDays = -1,
+): Promise<Answers> {
+  const loops = queries.map((query) => ({ name: query.name, loop: query.straight(settings) }));
   for (const city of cities) {
-    const rainyDays = await readRainyDays(join(directory, city, 'weather.csv'), weatherOffsetDays);
-    const stations = await readStations(join(directory, city, 'stations.csv'));
-    const columns = ['start_date', 'start_station_code', 'end_station_code', 'duration_sec', 'yearid'];
-    for await (const row of rows(join(directory, city, 'trips.csv'), columns)) {
-      const [day, duration, year] = [toDay(row[0]!), toDuration(row[3]!), toYear(row[4]!)];
-      const [startCode, endCode] = [toText(row[1]!), toText(row[2]!)];
-      if (day === undefined || duration === undefined || year === undefined || startCode === undefined || endCode === undefined)
-        continue;
-      if (rainyDays.has(day)) sums.addRainy(city, day, Math.max(0, duration));
-      sums.addRide(city, year, stations.get(`${year} ${startCode}`), stations.get(`${year} ${endCode}`));
-    }
+    for await (const trip of trips(join(directory, city), city, weatherOffsetDays)) for (const { loop } of loops) loop.add(trip);
   }
-  return sums.answers();
+  return Object.fromEntries(loops.map(({ name, loop }) => [name, loop.answer()])) as Answers;
 }
 
-async function readRainyDays(file: string, offsetDays: number): Promise<Set<number>> {
+/** The trips of a city, with what they join. */
+async function* trips(folder: string, city: City, weatherOffsetDays: number): AsyncGenerator<StraightTrip> {
+  const rainMm = await readRain(join(folder, 'weather.csv'), weatherOffsetDays);
+  const stations = await readStations(join(folder, 'stations.csv'));
+  const columns = ['start_date', 'start_station_code', 'end_station_code', 'duration_sec', 'yearid'];
+  for await (const row of rows(join(folder, 'trips.csv'), columns)) {
+    const [day, seconds, year] = [toDay(row[0]!), toDuration(row[3]!), toYear(row[4]!)];
+    const [startCode, endCode] = [toText(row[1]!), toText(row[2]!)];
+    if (day === undefined || seconds === undefined || year === undefined || startCode === undefined || endCode === undefined)
+      continue;
+    const [start, end] = [stations.get(`${year} ${startCode}`), stations.get(`${year} ${endCode}`)];
+    yield { city, date: row[0]!.slice(0, 10), year, seconds, rainMm: rainMm.get(day), start, end };
+  }
+}
+
+/** Of each day, the first row. */
+async function readRain(file: string, offsetDays: number): Promise<Map<number, number>> {
   const rainMm = new Map<number, number>();
   for await (const [date, prectot] of rows(file, ['date', 'prectot'])) {
     const [day, mm] = [toDay(date!), toNumber(prectot!)];
-    if (day !== undefined && mm !== undefined && !rainMm.has(day)) rainMm.set(day, mm);
+    if (day !== undefined && mm !== undefined && !rainMm.has(day + offsetDays)) rainMm.set(day + offsetDays, mm);
   }
-  return new Set([...rainMm].filter(([, mm]) => mm > 30).map(([day]) => day + offsetDays));
+  return rainMm;
 }
 
-async function readStations(file: string): Promise<Map<string, Station>> {
-  const stations = new Map<string, Station>();
+async function readStations(file: string): Promise<Map<string, StraightStation>> {
+  const stations = new Map<string, StraightStation>();
   for await (const row of rows(file, ['code', 'name', 'latitude', 'longitude', 'yearid'])) {
     const [code, name, year] = [toText(row[0]!), toText(row[1]!), toYear(row[4]!)];
     const [latitude, longitude] = [toCoordinate(row[2]!, 90), toCoordinate(row[3]!, 180)];
     if (!code || !name || year === undefined || latitude === undefined || longitude === undefined) continue;
+    const isNowhere = latitude === 0 && longitude === 0;
     const key = `${year} ${code}`;
-    if (!stations.has(key)) stations.set(key, { name, point: toPoint(latitude, longitude) });
+    if (!stations.has(key)) stations.set(key, { name, latitude: isNowhere ? NaN : latitude, longitude });
   }
   return stations;
-}
-
-class Sums {
-  readonly #rainy = new Map<string, { city: City; day: number; seconds: number; trips: number }>();
-  readonly #starts = new Map<string, DoubledStation>();
-  readonly #arrivals = new Map<string, { name: string; km: number; trips: number }>();
-  #unknownStation = 0;
-  #noCoordinates = 0;
-
-  addRainy(city: City, day: number, seconds: number): void {
-    const sum = getOrSet(this.#rainy, `${city} ${day}`, { city, day, seconds: 0, trips: 0 });
-    sum.seconds += seconds;
-    sum.trips += 1;
-  }
-
-  addRide(city: City, year: number, start: Station | undefined, end: Station | undefined): void {
-    const isCompared = year === 2016 || year === 2017;
-    if (isCompared && start !== undefined) {
-      getOrSet(this.#starts, `${city} ${start.name}`, { city, name: start.name, trips2016: 0, trips2017: 0 })[`trips${year}`] +=
-        1;
-    }
-    const misses = city === 'montreal' ? start === undefined || end === undefined : isCompared && start === undefined;
-    if (misses) this.#unknownStation += 1;
-    if (city !== 'montreal' || start === undefined || end === undefined) return;
-    if (start.point === undefined || end.point === undefined) {
-      this.#noCoordinates += 1;
-      return;
-    }
-    const sum = getOrSet(this.#arrivals, end.name, { name: end.name, km: 0, trips: 0 });
-    sum.km += kmBetween(start.point, end.point);
-    sum.trips += 1;
-  }
-
-  answers(): Answers {
-    const rainy = [...this.#rainy.values()];
-    const trips = rainy.reduce((sum, day) => sum + day.trips, 0);
-    const seconds = rainy.reduce((sum, day) => sum + day.seconds, 0);
-    const days = rainy.map(({ city, day, ...sum }): RainyDay => {
-      return {
-        city,
-        date: new Date(day * 86_400_000).toISOString().slice(0, 10),
-        averageSeconds: sum.seconds / sum.trips,
-        trips: sum.trips,
-      };
-    });
-    const doubled = [...this.#starts.values()].filter(({ trips2016, trips2017 }) => trips2016 >= 1 && trips2017 >= 2 * trips2016);
-    const far = [...this.#arrivals.values()].map(({ name, km, ...sum }): FarStation => ({
-      name,
-      averageKm: km / sum.trips,
-      trips: sum.trips,
-    }));
-    return {
-      rainyTrips: {
-        averageSeconds: trips === 0 ? null : seconds / trips,
-        trips,
-        days: sorted(days, (day) => `${day.city} ${day.date}`),
-      },
-      doubledStations: sorted(doubled, ({ city, name }) => `${city} ${name}`),
-      farStations: sorted(
-        far.filter(({ averageKm }) => averageKm > 6),
-        ({ name }) => name,
-      ),
-      leftOut: { unknownStation: this.#unknownStation, noCoordinates: this.#noCoordinates },
-    };
-  }
-}
-
-function getOrSet<V>(map: Map<string, V>, key: string, otherwise: V): V {
-  const value = map.get(key) ?? otherwise;
-  map.set(key, value);
-  return value;
-}
-
-function sorted<T>(items: T[], keyOf: (item: T) => string): T[] {
-  return items.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-}
-
-function toPoint(latitude: number, longitude: number): Station['point'] {
-  if (Number.isNaN(latitude + longitude) || (latitude === 0 && longitude === 0)) return undefined;
-  const [north, east] = [(latitude * Math.PI) / 180, (longitude * Math.PI) / 180];
-  return [Math.cos(north) * Math.cos(east), Math.cos(north) * Math.sin(east), Math.sin(north)];
-}
-
-/** Along the surface, from the straight line through the Earth: the haversine formula in other words. */
-function kmBetween(a: [number, number, number], b: [number, number, number]): number {
-  const chord = Math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2);
-  return 2 * 6371 * Math.asin(Math.min(1, chord / 2));
 }
 
 // Fields: each gives undefined for a value that makes the system reject the row.

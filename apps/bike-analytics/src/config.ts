@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
+import { settingSchemas } from './messages.ts';
 
 const MiB = 1024 * 1024;
 
@@ -57,6 +58,9 @@ const readingSettings = {
   weatherOffsetDays: wholeNumber(-366, 366)
     .default(-1)
     .describe('days from the date of a weather row to the day that it describes'),
+  // As these are of all queries, TypeScript does not know their names.
+  ...(settingSchemas as object),
+  progress: z.boolean().default(false).describe('show the answers so far while the system is at work'),
   allowEmpty: z.boolean().default(false).describe('take a file of which no row can be used for one without rows'),
 };
 

@@ -4,22 +4,23 @@ import { connectFramed } from '@lab/protocol';
 import { runClient } from './client/program.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
 import { openDataSet } from './client/data-files.ts';
-import type { Answers } from './domain/answers.ts';
+import { queries, settingsOf, type Answers } from './domain/queries.ts';
 import { startEmbedded } from './embedded.ts';
 import { reportText } from './client/report.ts';
 import { answerStraight } from '../data/straight-loop.ts';
 
 export async function demo(config: DemoConfig): Promise<void> {
   await openDataSet(config.data);
+  const settings = settingsOf(config);
   const { port, instances, stop } = await startEmbedded(config);
   console.error(`${instances} roles are running in this process`);
   const log = makeLogger({ name: 'file-reader', level: 'warn' });
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
-  const { results, elapsedMs } = await runClient({ ...config, log, connect }).finally(stop);
-  console.log(reportText(results));
+  const { results, elapsedMs } = await runClient({ ...config, settings, log, connect }).finally(stop);
+  console.log(reportText(results, settings));
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);
-  const expected = await answerStraight(config.data, { weatherOffsetDays: config.weatherOffsetDays });
-  const differences = compareAnswers(expected, results);
+  const expected = await answerStraight(config.data, settings, config.weatherOffsetDays);
+  const differences = compareAnswers(expected, results.answers);
   if (differences.length > 0) throw new ExitError(`the answers differ from the straight loop's:\n${differences.join('\n')}`);
   console.log('Checked: a straight loop over the same files gives the same answers.');
 }
@@ -29,8 +30,7 @@ const relativeErrorMax = 1e-9;
 
 /** Where two answers differ, as paths with both values. */
 export function compareAnswers(expected: Answers, actual: Answers): string[] {
-  const { rainyTrips, doubledStations, farStations, leftOut } = actual;
-  return differences('', expected, { rainyTrips, doubledStations, farStations, leftOut });
+  return queries.flatMap(({ name }) => differences(name, expected[name as keyof Answers], actual[name as keyof Answers]));
 }
 
 function differences(path: string, expected: unknown, actual: unknown): string[] {

@@ -32,7 +32,7 @@ export async function startEmbedded(config: SystemConfig): Promise<EmbeddedSyste
     listen: async (serve) => (door = await listenFramed({ host: '127.0.0.1', port: 0, limits }, serve)),
   };
   for (const [name, { replicas }] of roles) {
-    for (let replica = 0; replica < replicas(config); replica++) {
+    for (let replica = 0; replica < config[replicas]; replica++) {
       const broker = server.connect();
       const role = wire(name, { ...host, broker }, config);
       role.failed?.catch((error: unknown) => log.error({ role: name, err: error }, 'role failed'));

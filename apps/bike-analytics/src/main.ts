@@ -20,6 +20,7 @@ import { runClient } from './client/program.ts';
 import { reportText } from './client/report.ts';
 import * as config from './config.ts';
 import { demo } from './demo.ts';
+import { settingsOf } from './domain/queries.ts';
 import { roles, wire } from './wiring.ts';
 
 function runOne(name: string, settings: config.RoleConfig): Promise<number> {
@@ -37,8 +38,9 @@ function runOne(name: string, settings: config.RoleConfig): Promise<number> {
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
   const log = makeLogger({ name: 'file-reader' });
   const connect = () => connectPatiently(settings.entryPoint, settings.connectTimeout, log);
-  const { results, elapsedMs } = await runClient({ ...settings, log, connect });
-  console.log(reportText(results));
+  const asked = settingsOf(settings);
+  const { results, elapsedMs } = await runClient({ ...settings, settings: asked, log, connect });
+  console.log(reportText(results, asked));
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
 }
 

@@ -5,7 +5,8 @@
  * that it belongs to. No queue counts deaths of consumers: a batch that saw ten replicas die is as good as any other.
  */
 import type { Queue, Topology } from '@lab/middleware';
-import { filterNames, filtersOf, queries, queryOf, topics, type FilterName, type Query, type Topic } from './domain/terms.ts';
+import { filters, filtersOf, queries } from './domain/queries.ts';
+import { topics, type FilterName, type Topic } from './domain/terms.ts';
 
 /** How often a handler may fail on one message: an odd moment passes, a poisonous batch does not. */
 export const failureLimit = 3;
@@ -14,23 +15,23 @@ export const queueOf = {
   broker: (topic: Topic) => `bike.broker-${topic}.batches`,
   filter: (filter: FilterName) => `bike.filter-${filter}.batches`,
   eofListener: 'bike.eof-listener.passed',
-  eofTripsListener: (query: Query) => `bike.eof-trips-listener.passed-${query}`,
-  shard: (query: Query, shard: number) => `bike.trips-solver-${query}.shard-${shard}`,
-  solver: (query: Query) => `bike.solver-${query}.partials`,
+  eofTripsListener: (query: number) => `bike.eof-trips-listener.passed-${query}`,
+  shard: (query: number, shard: number) => `bike.trips-solver-${query}.shard-${shard}`,
+  solver: (query: number) => `bike.solver-${query}.partials`,
   passed: 'bike.entry-point.passed',
   answers: 'bike.entry-point.answers',
   dead: 'bike.dead',
 } as const;
 
-/** Rows for the trips-solvers of a query: the key is a shard's number, or `every` for what all shards need. */
-export const shardExchange = (query: Query) => `bike.trips-solver-${query}`;
+/** Rows for the trips-solvers of a query, by its number: the key is a shard's number, or `every` for what all shards need. */
+export const shardExchange = (query: number) => `bike.trips-solver-${query}`;
 export const everyShard = 'every';
 /** What filters report: the key is the filter's name. The entry point hears of all, the eof-trips-listener of trips. */
 export const passedExchange = 'bike.passed';
 /** Which sessions last and which are over: each instance that holds something for them hears of it on a queue of its own. */
 export const sessionExchange = 'bike.sessions';
 /** Where a trips-solver without a seat asks those that have several to give one up. */
-export const seatExchange = (query: Query) => `bike.trips-solver-${query}.seats`;
+export const seatExchange = (query: number) => `bike.trips-solver-${query}.seats`;
 /** Dead letters, as evidence: kept until 64 MiB are full, the oldest go first. */
 export const deadLetterLog = 'bike.dead-letters';
 
@@ -38,30 +39,30 @@ export const deadLetterLog = 'bike.dead-letters';
 export function topology(shards: number): Topology {
   const data = (name: string): Queue => ({ name, deadLetterQueue: queueOf.dead });
   const shardNumbers = Array.from({ length: shards }, (_, shard) => shard);
-  const shardQueues = queries.flatMap((query) =>
+  const numbers = queries.map(({ number }) => number);
+  const shardQueues = numbers.flatMap((query) =>
     shardNumbers.map((shard) => ({ query, shard, queue: queueOf.shard(query, shard) })),
   );
-  const tripFilters = filtersOf.trips;
   return {
     exchanges: [
       { name: passedExchange, type: 'direct' },
       { name: sessionExchange, type: 'fanout' },
-      ...queries.map((query) => ({ name: shardExchange(query), type: 'direct' as const })),
+      ...numbers.map((query) => ({ name: shardExchange(query), type: 'direct' as const })),
     ],
     queues: [
       { name: queueOf.dead },
       ...topics.map((topic) => data(queueOf.broker(topic))),
-      ...filterNames.map((filter) => data(queueOf.filter(filter))),
+      ...filters.map(({ name }) => data(queueOf.filter(name))),
       ...[queueOf.eofListener, queueOf.passed, queueOf.answers].map(data),
-      ...queries.flatMap((query) => [queueOf.eofTripsListener(query), queueOf.solver(query)].map(data)),
+      ...numbers.flatMap((query) => [queueOf.eofTripsListener(query), queueOf.solver(query)].map(data)),
       ...shardQueues.map(({ queue }) => data(queue)),
     ],
     bindings: [
-      ...filterNames.map((filter) => ({ exchange: passedExchange, routingKey: filter, queue: queueOf.passed })),
-      ...tripFilters.map((filter) => ({
+      ...filters.map(({ name }) => ({ exchange: passedExchange, routingKey: name, queue: queueOf.passed })),
+      ...filtersOf.trips.map(({ name, query }) => ({
         exchange: passedExchange,
-        routingKey: filter,
-        queue: queueOf.eofTripsListener(queryOf(filter)),
+        routingKey: name,
+        queue: queueOf.eofTripsListener(query.number),
       })),
       ...shardQueues.map(({ query, shard, queue }) => ({ exchange: shardExchange(query), routingKey: String(shard), queue })),
       ...shardQueues.map(({ query, queue }) => ({ exchange: shardExchange(query), routingKey: everyShard, queue })),

@@ -1,7 +1,9 @@
 /** Which role is made of what. The only place that knows every role, and the same for every host: a process, the demo, a simulation. */
 import type { Role } from '@lab/process';
-import { filterNames, queries, topics, type FilterName, type Query, type Topic } from './domain/terms.ts';
-import type { SystemConfig } from './config.ts';
+import { filters, queries, type Filter } from './domain/queries.ts';
+import type { AnyQuery } from './domain/query.ts';
+import { topics, type Topic } from './domain/terms.ts';
+import type { replicaSettings, SystemConfig } from './config.ts';
 import { brokerRole } from './roles/broker.ts';
 import { EntryPointRole, beatsPerTimeout, type EntryPointParts } from './roles/entry-point.ts';
 import { eofListenerRole, eofListenerGates, eofTripsListenerGates, type Gate } from './roles/eof-listeners.ts';
@@ -21,7 +23,8 @@ export interface Host extends RoleParts {
 
 interface Row {
   make(host: Host, config: SystemConfig): Role;
-  replicas: (config: SystemConfig) => number;
+  /** The setting that says how many there are. */
+  replicas: keyof typeof replicaSettings;
 }
 
 /** Deliveries that one consumer may hold are 65,535; ends, and redeliveries under way, take a little of that. */
@@ -45,36 +48,36 @@ function makeEntryPoint(host: Host, { tripsSolvers, sessionTimeout, windowBytes,
   });
 }
 
-const solver = (query: Query): Row => ({
+const solver = (query: AnyQuery): Row => ({
   make: (host, config) => solverRole(sessionParts(host, config), query),
-  replicas: () => 1,
+  replicas: 'solvers',
 });
-const tripsSolver = (query: Query): Row => ({
+const tripsSolver = (query: AnyQuery): Row => ({
   make: (host, config) => new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers),
-  replicas: (config) => config.tripsSolvers,
+  replicas: 'tripsSolvers',
 });
-const eofListener = (gates: readonly Gate[]): Row => ({
+const eofListener = (gates: readonly Gate[], replicas: Row['replicas']): Row => ({
   make: (host, config) => eofListenerRole(sessionParts(host, config), gates),
-  replicas: () => 1,
+  replicas,
 });
-const filter = (name: FilterName): Row => ({
-  make: (host) => filterRole(host, name),
-  replicas: (config) => config.filters,
+const filterOf = (filter: Filter): Row => ({
+  make: (host) => filterRole(host, filter),
+  replicas: 'filters',
 });
 const broker = (topic: Topic): Row => ({
   make: (host) => brokerRole(host, topic),
-  replicas: (config) => config.brokers,
+  replicas: 'brokers',
 });
 
 /** Every role by name, the last stage first: who starts them in this order has someone at each queue before it fills. */
 export const roles: ReadonlyMap<string, Row> = new Map([
-  ...queries.map((query) => [`solver-${query}`, solver(query)] as const),
-  ...queries.map((query) => [`trips-solver-${query}`, tripsSolver(query)] as const),
-  ['eof-trips-listener', eofListener(eofTripsListenerGates)],
-  ['eof-listener', eofListener(eofListenerGates)],
-  ...filterNames.map((name) => [`filter-${name}`, filter(name)] as const),
+  ...queries.map((query) => [`solver-${query.number}`, solver(query)] as const),
+  ...queries.map((query) => [`trips-solver-${query.number}`, tripsSolver(query)] as const),
+  ['eof-trips-listener', eofListener(eofTripsListenerGates, 'eofTripsListeners')],
+  ['eof-listener', eofListener(eofListenerGates, 'eofListeners')],
+  ...filters.map((filter) => [`filter-${filter.name}`, filterOf(filter)] as const),
   ...topics.map((topic) => [`broker-${topic}`, broker(topic)] as const),
-  ['entry-point', { make: makeEntryPoint, replicas: () => 1 }],
+  ['entry-point', { make: makeEntryPoint, replicas: 'entryPoints' }],
 ]);
 
 /** A role that declares the system's topology before it starts: whoever comes first makes it, for the others it is there. */

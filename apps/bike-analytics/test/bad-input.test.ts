@@ -6,10 +6,10 @@ import { gzipSync } from 'node:zlib';
 import { exitCodes, silentLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { reportText } from '../src/client/report.ts';
+import { reportText, type Results } from '../src/client/report.ts';
 import { runClient } from '../src/client/program.ts';
 import { demoConfig } from '../src/config.ts';
-import type { Results } from '../src/domain/answers.ts';
+import { defaultSettings, settingsOf } from '../src/domain/queries.ts';
 import { startEmbedded } from '../src/embedded.ts';
 
 const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
@@ -29,7 +29,7 @@ async function run({ allowEmpty = false } = {}): Promise<Results> {
   const { port, stop } = await startEmbedded(config);
   const connect = () => connectFramed({ host: '127.0.0.1', port });
   try {
-    return (await runClient({ ...config, log: silentLogger, connect })).results;
+    return (await runClient({ ...config, settings: settingsOf(config), log: silentLogger, connect })).results;
   } finally {
     await stop();
   }
@@ -39,9 +39,13 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
   [
     'dates in US order',
     `${header}\n6/17/2016 10:03,1,6/17/2016 10:13,2,600.0,1,2016\n`,
-    'none of its rows can be used (1 rejected); line 2: start_date',
+    'start_date "6/17/2016 10:03" is no date, it looks like a date in US order: 2016-06-17 10:03:00 is expected',
   ],
-  ['years as floats', `${header}\n${row}.0\n`, 'line 2: yearid "2016.0" is no year. --allow-empty'],
+  [
+    'years as floats',
+    `${header}\n${row}.0\n`,
+    'line 2: yearid "2016.0" is no year, it looks like a year as a float: 2016 is expected. --allow-empty',
+  ],
   ['nothing', '', 'line 1: the file is empty: it has no header'],
   ['a header without columns, and without a newline', 'start_date,end_date', 'the header has no duration_sec'],
   ['lines that end with CR', [header, row, ''].join('\r'), 'the file has lines that end with CR alone'],
@@ -61,7 +65,14 @@ it('takes a file without a row that can be used where it is meant, and counts wh
   const weather = join(folder, 'montreal/weather.csv');
   await writeFile(weather, `${await readFile(weather, 'utf8')}never,1\n`);
   const results = await run({ allowEmpty: true });
-  expect(results.rejectedRows).toEqual({ 'montreal/weather.csv': 1, 'toronto/trips.csv': 12 });
-  expect(reportText(results)).toContain('Rejected: 13 rows\n  montreal/weather.csv: 1 row\n');
-  expect(reportText(results)).toContain('    ... and 2 more');
+  expect(results.rejected).toMatchObject({
+    'montreal/weather.csv': { count: 1, kinds: { 'the row has 2 fields, not 21 as the header': 1 } },
+    'toronto/trips.csv': { count: 12, kinds: { 'yearid is no year': 12 } },
+  });
+  const text = reportText(results, defaultSettings);
+  expect(text).toContain(
+    'Rejected: 13 rows\n  montreal/weather.csv: 1 row\n    the row has 2 fields, not 21 as the header: 1 row\n',
+  );
+  expect(text).toContain('    yearid is no year: 12 rows; it looks like a year as a float: 2016 is expected\n');
+  expect(text).toContain('      ... and 2 more');
 });

@@ -5,6 +5,7 @@ import { FaultPlan, World, type Fault } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { clientLimits, roleConfig, type SystemConfig } from '../src/config.ts';
+import { defaultSettings } from '../src/domain/queries.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { config, SimulatedRoles } from './simulated-system.ts';
 
@@ -47,7 +48,10 @@ beforeEach(() => start());
 /** A well-behaved client gets its answers, whatever the others did. */
 async function expectOthersUnharmed(): Promise<void> {
   const { result } = await world.until(roles.ask('client-1', files, 10));
-  expect(result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 }, farStations: [{ name: 'There', trips: 2 }] });
+  expect(result).toMatchObject({
+    rainyTrips: { averageSeconds: 300, trips: 2 },
+    farStations: { stations: [{ name: 'There', trips: 2 }] },
+  });
 }
 
 const weather = encodeTable({ day: Int32Array.of(17_000), rainMm: Float64Array.of(40) });
@@ -60,9 +64,14 @@ const batch = (number: number, topic: 'weather' | 'stations' | 'trips' = 'weathe
   rows: 1,
 });
 
+const hello = (changes: Partial<Head<'hello'>>): Head<'hello'> => ({
+  ...{ kind: 'hello', session: session(1), acknowledged: {}, settings: defaultSettings, progress: false },
+  ...changes,
+});
+
 async function greet(id: string, entryPoint?: string): Promise<FramedSocket> {
   const socket = await world.until(roles.connect());
-  await socket.send(encode({ kind: 'hello', session: id, acknowledged: {}, ...(entryPoint !== undefined && { entryPoint }) }));
+  await socket.send(encode(hello({ session: id, ...(entryPoint !== undefined && { entryPoint }) })));
   return socket;
 }
 
@@ -125,13 +134,13 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
 
   it('one that was opened for another number of trips-solvers, which may begin again', async () => {
     const socket = await world.until(roles.connect());
-    await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { weather: 1 }, shards: 7 }));
+    await socket.send(encode(hello({ acknowledged: { weather: 1 }, shards: 7 })));
     expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
   });
 
   it('one that claims more batches than a session can have', async () => {
     const socket = await world.until(roles.connect());
-    await socket.send(encode({ kind: 'hello', session: session(1), acknowledged: { trips: 2_147_483_647 } }));
+    await socket.send(encode(hello({ acknowledged: { trips: 2_147_483_647 } })));
     expect(await refusal(socket)).toBe('a session cannot have had 2147483647 batches: 30000 are the most');
     await expectOthersUnharmed();
   });
@@ -268,7 +277,7 @@ describe('a session whose messages are lost with a queue', () => {
     const { promise, resolve } = Promise.withResolvers<string>();
     const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => resolve(reason));
     expect(await world.until(promise)).toMatch(
-      /nothing moved for \d+ s, with 0 batches under way and 2 answers: the session has to/,
+      /nothing moved for \d+ s, with 0 batches under way and 3 answers: the session has to/,
     );
     expect(world.clock.nowMs()).toBeGreaterThan(5 * config.sessionTimeout);
     expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });
@@ -293,12 +302,12 @@ describe('replicas', () => {
     const sharesOf = (role: string): number[] =>
       [...roles.rows].flatMap(([name, share]) => (name.startsWith(role) ? [share] : []));
     const sum = (shares: number[]): number => shares.reduce((total, share) => total + share, 0);
-    for (const query of [1, 2, 3]) {
+    for (const query of [1, 2, 3, 4]) {
       const shares = sharesOf(`trips-solver-${query}`);
       expect(sum(shares)).toBe(900);
       expect(Math.max(...shares)).toBeLessThanOrEqual(1.5 * 300);
     }
-    for (const role of ['entry-point', 'broker-trips', 'filter-trips-1', 'filter-trips-2', 'filter-trips-3'])
+    for (const role of ['entry-point', 'broker-trips', 'filter-trips-1', 'filter-trips-2', 'filter-trips-3', 'filter-trips-4'])
       expect(sum(sharesOf(role))).toBeGreaterThanOrEqual(900);
   });
 

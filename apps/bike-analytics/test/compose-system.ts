@@ -8,7 +8,7 @@ import { eventually } from '@lab/testing';
 import { ComposeSystem, queueDepths, testEnvironment } from '@lab/testing/containers';
 import { clientLimits } from '../src/config.ts';
 import { fileName, openDataSet, type DataSet } from '../src/client/data-files.ts';
-import type { Answers } from '../src/domain/answers.ts';
+import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, type City, type Topic } from '../src/domain/terms.ts';
 import { readBatches } from '../src/roles/file-batches.ts';
@@ -49,6 +49,7 @@ export class BikeComposeSystem extends ComposeSystem {
       },
       connect: () => this.connect(),
       newSessionId: randomUUID,
+      settings: defaultSettings,
     });
     return outcome.result as Answers;
   }

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
-import type { Results } from '../src/domain/answers.ts';
+import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { generateDataset } from '../data/generate.ts';
 import { encode, type Head } from '../src/messages.ts';
 import { answerStraight } from '../data/straight-loop.ts';
@@ -35,8 +35,8 @@ it('answers the file-reader as the straight loop does', async () => {
   const output = join(directory, 'results.json');
   const args = ['file-reader', '--data', join(app, 'data'), '--entry-point', `127.0.0.1:${system.port}`, '--output', output];
   const { stdout } = await execute(process.execPath, [join(app, 'src/main.ts'), ...args]);
-  expect(stdout).toContain('3. Montreal stations reached from more than 6 km away on average:');
-  const results = JSON.parse(await readFile(output, 'utf8')) as Results;
+  expect(stdout).toContain('3. Stations of montreal reached from more than 6 km away on average:');
+  const results = JSON.parse(await readFile(output, 'utf8')) as Answers;
   expect(compareAnswers(await answerStraight(join(app, 'data')), results)).toEqual([]);
 });
 
@@ -53,7 +53,9 @@ it('answers several clients at once, each its own, and then has nothing left of 
 
 it('erases the session of a client that went away everywhere, after the session timeout', async () => {
   const socket = await system.connect();
-  await socket.send(encode({ kind: 'hello', session: '12345678-0000-4000-8000-000000000000', acknowledged: {} }));
+  const session = '12345678-0000-4000-8000-000000000000';
+  const asked = { settings: defaultSettings, progress: false };
+  await socket.send(encode({ kind: 'hello', session, acknowledged: {}, ...asked }));
   for (let number = 0; number < 20; number++) {
     const batch: Head<'batch'> = { kind: 'batch', topic: 'weather', eof: 0, number, city: 'toronto', rows: 1 };
     await socket.send(encode(batch, encodeTable({ day: Int32Array.of(number), rainMm: Float64Array.of(40) })));

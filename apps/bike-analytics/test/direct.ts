@@ -1,45 +1,49 @@
 /** The domain without the system around it: the same batches, filters, shards and merges, with nothing in between. */
 import type { Table } from '@lab/columns';
 import { createReadStream } from 'node:fs';
-import { columnsOf, filterRows } from '../src/domain/filters.ts';
-import { joinAnswers, type Answers } from '../src/domain/answers.ts';
+import { defaultSettings, filtersOf, queries, type Answers, type Filter } from '../src/domain/queries.ts';
+import type { Values } from '../src/domain/query.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
-import { mergePartials, newSolverState } from '../src/domain/solvers.ts';
-import { cities, filtersOf, queries, queryOf, topics, type City, type FilterName, type Topic } from '../src/domain/terms.ts';
+import { cities, topics, type City, type Topic } from '../src/domain/terms.ts';
 import { fileName, openDataSet } from '../src/client/data-files.ts';
 
 export interface DirectOptions {
   shards: number;
   batchRows: number;
   weatherOffsetDays: number;
+  settings?: Values;
   /** Puts deliveries, and later partials, in the order in which they arrive. */
   shuffle<T>(items: readonly T[]): T[];
 }
 
 interface Delivery {
-  filter: FilterName;
+  filter: Filter;
   topic: Topic;
   number: number;
   city: City;
   table: Table;
 }
 
-/** Answers the three queries from `<directory>/<city>/<topic>.csv`. */
+/** Answers the queries from `<directory>/<city>/<topic>.csv`. */
 export async function answerDirectly(directory: string, options: DirectOptions): Promise<Answers> {
+  const { settings = defaultSettings } = options;
   const deliveries = options.shuffle(await readDeliveries(directory, options));
   const answers = queries.map((query) => {
-    const shards = Array.from({ length: options.shards }, () => newSolverState[query]());
-    for (const { topic, number, city, table } of deliveries.filter(({ filter }) => queryOf(filter) === query)) {
+    const shards = Array.from({ length: options.shards }, () => query.state(settings));
+    for (const { topic, number, city, table } of deliveries.filter(({ filter }) => filter.query === query)) {
       if (topic === 'trips') shards[number % options.shards]!.addTrips(number, city, table);
       else for (const shard of shards) shard.addStatic(number, city, table);
     }
-    const partials = shards.map((shard): unknown => JSON.parse(JSON.stringify(shard.partial())));
-    return mergePartials[query](options.shuffle(partials));
+    const parts = shards.map((shard): unknown => JSON.parse(JSON.stringify(shard.part())));
+    return [query.name, query.merge(options.shuffle(parts), settings)];
   });
-  return joinAnswers({ 1: answers[0], 2: answers[1], 3: answers[2] } as Parameters<typeof joinAnswers>[0]);
+  return Object.fromEntries(answers) as Answers;
 }
 
-async function readDeliveries(directory: string, { batchRows, weatherOffsetDays }: DirectOptions): Promise<Delivery[]> {
+async function readDeliveries(
+  directory: string,
+  { batchRows, weatherOffsetDays, settings = defaultSettings }: DirectOptions,
+): Promise<Delivery[]> {
   const data = await openDataSet(directory);
   const deliveries: Delivery[] = [];
   for (const topic of topics) {
@@ -52,7 +56,7 @@ async function readDeliveries(directory: string, { batchRows, weatherOffsetDays 
       batches.push(...reader.end());
       for (const { table } of batches) {
         deliveries.push(
-          ...filtersOf[topic].map((filter) => ({ filter, topic, number, city, table: filtered(filter, city, table) })),
+          ...filtersOf[topic].map((filter) => ({ filter, topic, number, city, table: filtered(filter, city, table, settings) })),
         );
         number += 1;
       }
@@ -61,6 +65,6 @@ async function readDeliveries(directory: string, { batchRows, weatherOffsetDays 
   return deliveries;
 }
 
-function filtered(filter: FilterName, city: City, table: Table): Table {
-  return filterRows[filter](city, Object.fromEntries(columnsOf[filter].map((name) => [name, table[name]!])));
+function filtered(kind: Filter, city: City, table: Table, settings: Values): Table {
+  return kind.filter(city, Object.fromEntries(kind.columns.map((name) => [name, table[name]!])), settings);
 }

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
-import type { Answers } from '../src/domain/answers.ts';
+import type { Answers } from '../src/domain/queries.ts';
 import { topics, type Topic } from '../src/domain/terms.ts';
 import { generateDataset } from '../data/generate.ts';
 import { answerStraight } from '../data/straight-loop.ts';

@@ -4,6 +4,7 @@ import { silentLogger } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, expect, it } from 'vitest';
+import { defaultSettings } from '../src/domain/queries.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { RefusedError } from '../src/roles/client-session.ts';
 import { readFiles, type Outcome } from '../src/roles/file-reader.ts';
@@ -20,7 +21,8 @@ beforeEach(() => {
   let sessions = 0;
   client = readFiles({
     ...{ clock, log: silentLogger },
-    open: () => ({ bytes: 0, batches: (async function* () {})(), rejections: () => ({ first: [], count: 0 }) }),
+    open: () => ({ bytes: 0, batches: (async function* () {})(), rejections: () => ({ count: 0, kinds: {}, first: [] }) }),
+    settings: defaultSettings,
     async connect() {
       const [near, far] = duplexPair();
       sockets.push(new FramedSocket(far, {}, clock));

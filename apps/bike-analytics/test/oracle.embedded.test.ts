@@ -9,7 +9,8 @@ import { seededRandom, type Random } from '@lab/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
-import type { Answers } from '../src/domain/answers.ts';
+import { defaultSettings, type Answers } from '../src/domain/queries.ts';
+import type { Values } from '../src/domain/query.ts';
 import { generateDataset } from '../data/generate.ts';
 import { answerStraight } from '../data/straight-loop.ts';
 import { answerDirectly } from './direct.ts';
@@ -26,28 +27,37 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true }));
 
 /** In one shard with files in their order, and in several with everything in another order: they may not differ by a bit. */
-async function answerInAnyOrder(directory: string, random: Random, weatherOffsetDays = -1): Promise<Answers> {
+interface Asked {
+  settings?: Values;
+  weatherOffsetDays?: number;
+}
+
+async function answerInAnyOrder(
+  directory: string,
+  random: Random,
+  { settings = defaultSettings, weatherOffsetDays = -1 }: Asked = {},
+): Promise<Answers> {
   const inOrder = await answerDirectly(directory, {
     shards: 1,
     batchRows: 5000,
-    weatherOffsetDays,
+    ...{ settings, weatherOffsetDays },
     shuffle: (items) => [...items],
   });
   const shards = random.integer(2, 5);
   const mixed = await answerDirectly(directory, {
     shards,
     batchRows: random.integer(50, 1000),
-    weatherOffsetDays,
+    ...{ settings, weatherOffsetDays },
     shuffle: (items) => random.shuffle(items),
   });
   expect(mixed).toEqual(inOrder);
   return inOrder;
 }
 
-async function expectThreeAlike(directory: string, random: Random, weatherOffsetDays = -1): Promise<Answers> {
-  const answers = await answerInAnyOrder(directory, random, weatherOffsetDays);
-  expect(compareAnswers(await answerWithDuckdb(directory, { weatherOffsetDays }), answers)).toEqual([]);
-  expect(compareAnswers(await answerStraight(directory, { weatherOffsetDays }), answers)).toEqual([]);
+async function expectThreeAlike(directory: string, random: Random, asked: Asked = {}): Promise<Answers> {
+  const answers = await answerInAnyOrder(directory, random, asked);
+  expect(compareAnswers(await answerWithDuckdb(directory, asked), answers)).toEqual([]);
+  expect(compareAnswers(await answerStraight(directory, asked.settings, asked.weatherOffsetDays), answers)).toEqual([]);
   return answers;
 }
 
@@ -60,8 +70,9 @@ describe.each(dataSets)('the data set in %s', (directory) => {
   test('has the same answers by the domain, the straight loop and DuckDB, and each query finds something', async () => {
     const answers = await expectThreeAlike(directory, seededRandom(1));
     expect(answers.rainyTrips.days.length).toBeGreaterThan(0);
-    expect(answers.doubledStations.length).toBeGreaterThan(0);
-    expect(answers.farStations.length).toBeGreaterThan(0);
+    expect(answers.doubledStations.stations.length).toBeGreaterThan(0);
+    expect(answers.farStations.stations.length).toBeGreaterThan(0);
+    expect(answers.busiestStations.stations.length).toBe(30);
   }, 60_000);
 });
 
@@ -74,17 +85,27 @@ describe.each([2, 3])('a generated data set of seed %i', (seed) => {
 });
 
 test('random data sets, most of which is rare in real ones, have the same answers by the domain, the straight loop and DuckDB', async () => {
-  const found = { rainyTrips: 0, doubledStations: 0, farStations: 0, unknownStation: 0, noCoordinates: 0 };
+  const found = { rainyTrips: 0, doubled: 0, far: 0, busiest: 0, unknownStation: 0, noCoordinates: 0 };
   for (let seed = 1; seed <= 8; seed++) {
     const random = seededRandom(seed);
     const directory = join(scratch, `random-${seed}`);
     await writeFiles(directory, randomFiles(random));
-    const answers = await expectThreeAlike(directory, random, random.integer(-2, 1));
+    const settings = {
+      ...{ rainAboveMm: random.pick([0, 30, 31]), yearBefore: 2016, yearAfter: random.integer(2015, 2018) },
+      ...{
+        growth: random.pick([0.5, 1, 2]),
+        farCity: 'montreal',
+        farAboveKm: random.pick([1, 6]),
+        busiest: random.integer(1, 12),
+      },
+    };
+    const answers = await expectThreeAlike(directory, random, { settings, weatherOffsetDays: random.integer(-2, 1) });
     found.rainyTrips += answers.rainyTrips.trips;
-    found.doubledStations += answers.doubledStations.length;
-    found.farStations += answers.farStations.length;
-    found.unknownStation += answers.leftOut.unknownStation;
-    found.noCoordinates += answers.leftOut.noCoordinates;
+    found.doubled += answers.doubledStations.stations.length;
+    found.far += answers.farStations.stations.length;
+    found.busiest += answers.busiestStations.stations.length;
+    found.unknownStation += answers.farStations.unknownStation;
+    found.noCoordinates += answers.farStations.noCoordinates;
   }
   for (const count of Object.values(found)) expect(count).toBeGreaterThan(0);
 }, 60_000);

@@ -3,6 +3,7 @@ import { makeMemoryServer, TopologyError } from '@lab/middleware';
 import { silentLogger, type Role } from '@lab/process';
 import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
+import { defaultSettings } from '../src/domain/queries.ts';
 import { encode } from '../src/messages.ts';
 import { queueOf } from '../src/topology.ts';
 import { roles, wire } from '../src/wiring.ts';
@@ -32,7 +33,7 @@ function makeSystem() {
 
 const names = [...roles.keys()];
 const many = { ...config, brokers: 2, filters: 2, tripsSolvers: 2 };
-const single = names.filter((name) => roles.get(name)!.replicas(many) === 1);
+const single = names.filter((name) => many[roles.get(name)!.replicas] === 1);
 
 describe('a role that runs once', () => {
   it.each(single)('%s is refused where another instance has its queues', async (name) => {
@@ -75,7 +76,10 @@ it('a solver holds the part of a shard until it has all', async () => {
   const queue = queueOf.solver(1);
   for (const digit of [1, 2, 3]) {
     const session = `0000000${digit}-0000-4000-8000-000000000000`;
-    const body = encode({ kind: 'partial', session, shards: 2, query: 1, shard: 0 }, Buffer.from('{}'));
+    const body = encode(
+      { kind: 'partial', session, shards: 2, settings: defaultSettings, query: 1, shard: 0 },
+      Buffer.from('{}'),
+    );
     await server.connect().publish({ routingKey: queue, body });
     await eventually(() => handled.length === digit, { intervalMs: 1 });
   }

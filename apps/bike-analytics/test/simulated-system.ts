@@ -18,7 +18,7 @@ import { seededRandom } from '@lab/testing';
 import { answerStraight } from '../data/straight-loop.ts';
 import { clientLimits, entryPointLimits, type SystemConfig } from '../src/config.ts';
 import { compareAnswers } from '../src/demo.ts';
-import type { Answers } from '../src/domain/answers.ts';
+import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, topics, type Topic } from '../src/domain/terms.ts';
 import { decode } from '../src/messages.ts';
@@ -187,7 +187,7 @@ export class SimulatedRoles {
     this.#config = { ...config, ...changes };
     this.#source = source;
     for (const [role, { replicas }] of roles) {
-      const count = replicas(this.#config);
+      const count = this.#config[replicas];
       for (let replica = 1; replica <= count; replica++)
         world.start(count === 1 ? role : `${role}-${replica}`, (life) => this.#start(role, life));
     }
@@ -247,6 +247,7 @@ export class SimulatedRoles {
         },
         connect: () => this.#connectUntilCut(life),
         newSessionId: () => sessionId(name, ++sessions),
+        settings: defaultSettings,
       };
       this.#source.readFiles(parts).then(resolve, reject);
     });

@@ -22,7 +22,7 @@ describe('synthetic data', () => {
     for (const { city, topic, pieces } of syntheticFiles({ trips, seed: 3 })) {
       const reader = newTopicReader(topic, { file: city, batchRows: 4096, weatherOffsetDays: -1 });
       const batches = [...[...pieces()].flatMap((piece) => reader.push(new TextEncoder().encode(piece))), ...reader.end()];
-      expect(reader.rejections).toEqual({ first: [], count: 0 });
+      expect(reader.rejections).toMatchObject({ count: 0 });
       if (topic === 'trips') rows += batches.reduce((sum, batch) => sum + batch.rows, 0);
     }
     expect(rows).toBe(trips);

@@ -18,6 +18,8 @@ export function tableText(head: readonly string[], rows: readonly (readonly (str
 export interface Bar {
   /** So many bytes are done by now, of that total if it is known better by now. */
   to(done: number, total?: number): void;
+  /** Writes a line, above the bar where there is one. */
+  say(line: string): void;
   stop(): void;
 }
 
@@ -46,6 +48,10 @@ function drawnBar(what: string, total: number, stream: NodeJS.WriteStream): Bar 
       bar.setTotal(Math.max(1, all));
       bar.update(done, texts(done, all));
     },
+    say(line) {
+      stream.write(`\r\u001b[K${line}\n`);
+      bar.render();
+    },
     stop: () => bar.stop(),
   };
 }
@@ -58,6 +64,7 @@ function lines(what: string, total: number, stream: Pick<NodeJS.WriteStream, 'wr
       nextMs = clock.nowMs() + lineMs;
       stream.write(`${what}: ${bytesText(done)} of ${bytesText(all)}\n`);
     },
+    say: (line) => void stream.write(`${line}\n`),
     stop() {},
   };
 }

@@ -24,7 +24,7 @@ type FromThread = { batch: SentBatch } | { rejections: Rejections };
 
 /** The file's batches, read by a thread that starts when they are asked for and ends with them. */
 export function readInThread(file: FileToRead): FileBatches {
-  let rejections: Rejections = { first: [], count: 0 };
+  let rejections: Rejections = { count: 0, kinds: {}, first: [] };
   async function* batches(): AsyncGenerator<SentBatch> {
     const thread = new Worker(new URL(import.meta.url), { workerData: file });
     const ready: FromThread[] = [];

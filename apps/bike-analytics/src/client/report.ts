@@ -1,48 +1,63 @@
 /** The answers as tables, for people. */
 import { tableText } from '@lab/process/terminal';
-import type { RejectedRow, Results } from '../domain/answers.ts';
+import { queries, type Answers } from '../domain/queries.ts';
+import { count, type AnyQuery, type Values } from '../domain/query.ts';
+import type { Rejection, Rejections } from '../domain/reader.ts';
+import { looksLike } from './file-checks.ts';
+
+/** What a run gives: the answers, and what was wrong with the input. */
+export interface Results {
+  answers: Answers;
+  /** Of each file that has some. */
+  rejected: Readonly<Record<string, Rejections>>;
+}
 
 /** Longer lists are cut; the file has all. */
 const rowsShown = 10;
 
-export function reportText({ rainyTrips, doubledStations, farStations, leftOut, rejected, rejectedRows }: Results): string {
-  const average = rainyTrips.averageSeconds === null ? 'none' : `${rainyTrips.averageSeconds.toFixed(1)} s`;
+export function reportText({ answers, rejected }: Results, settings: Values): string {
+  const rows = Object.values(rejected).reduce((sum, each) => sum + each.count, 0);
   return [
-    `1. Trips that started on days with more than 30 mm of rain: ${count(rainyTrips.trips, 'trip')} on ${count(rainyTrips.days.length, 'day')}, ${average} on average`,
-    table(
-      ['city', 'date', 'average s', 'trips'],
-      rainyTrips.days.map((day) => [day.city, day.date, day.averageSeconds.toFixed(1), day.trips]),
-    ),
-    `2. Stations whose started trips at least doubled from 2016 to 2017: ${doubledStations.length}`,
-    table(
-      ['city', 'station', '2016', '2017'],
-      doubledStations.map((station) => [station.city, station.name, station.trips2016, station.trips2017]),
-    ),
-    `3. Montreal stations reached from more than 6 km away on average: ${farStations.length}`,
-    table(
-      ['station', 'average km', 'trips'],
-      farStations.map((station) => [station.name, station.averageKm.toFixed(3), station.trips]),
-    ),
-    `Left out: ${count(leftOut.unknownStation, 'trip')} of an unknown station, ${count(leftOut.noCoordinates, 'trip')} of a station without coordinates`,
-    `Rejected: ${count(
-      Object.values(rejectedRows).reduce((sum, rows) => sum + rows, 0),
-      'row',
-    )}`,
-    ...Object.entries(rejectedRows).flatMap(([file, rows]) => rejectedOf(file, rows, rejected)),
+    ...queries.map((query) => answerText(query, answers[query.name as keyof Answers], settings)),
+    `Rejected: ${count(rows, 'row')}`,
+    ...Object.entries(rejected).flatMap(([file, rejections]) => rejectedOf(file, rejections)),
   ].join('\n');
 }
 
-function rejectedOf(name: string, rows: number, rejected: readonly RejectedRow[]): string[] {
-  const shown = rejected.filter(({ file }) => file === name).slice(0, rowsShown);
-  const more = rows > shown.length ? [`    ... and ${rows - shown.length} more (--output FILE has the first 100)`] : [];
-  return [`  ${name}: ${count(rows, 'row')}`, ...shown.map(({ line, reason }) => `    line ${line}: ${reason}`), ...more];
+function answerText(query: AnyQuery, answer: unknown, settings: Values): string {
+  const { title, columns, rows, leftOut = {}, hints = [] } = query.show(answer, settings);
+  const more = rows.length > rowsShown ? [`  ... and ${rows.length - rowsShown} more (--output FILE has them all)`] : [];
+  const without = Object.entries(leftOut).map(([why, trips]) => `${count(trips, 'trip')} ${why}`);
+  return [
+    `${query.number}. ${title}`,
+    tableText(
+      [...columns],
+      rows.slice(0, rowsShown).map((row) => [...row]),
+    ),
+    ...more,
+    ...(without.length === 0 ? [] : [`  left out: ${without.join(', ')}`]),
+    ...hints.map((hint) => `  ${hint}`),
+  ].join('\n');
 }
 
-function count(number: number, noun: string): string {
-  return `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;
+function rejectedOf(file: string, { count: rows, kinds, first }: Rejections): string[] {
+  return [
+    `  ${file}: ${count(rows, 'row')}`,
+    ...Object.entries(kinds).flatMap(([kind, ofKind]) =>
+      kindText(
+        kind,
+        ofKind,
+        first.filter((each) => each.kind === kind),
+      ),
+    ),
+  ];
 }
 
-function table(head: string[], rows: (string | number)[][]): string {
-  const more = rows.length > rowsShown ? `\n  ... and ${rows.length - rowsShown} more (--output FILE has them all)` : '';
-  return tableText(head, rows.slice(0, rowsShown)) + more;
+function kindText(kind: string, rows: number, first: readonly Rejection[]): string[] {
+  const hint = looksLike(first[0]?.reason ?? '');
+  return [
+    `    ${kind}: ${count(rows, 'row')}${hint === undefined ? '' : `; ${hint}`}`,
+    ...first.map(({ line, reason }) => `      line ${line}: ${reason}`),
+    ...(rows > first.length ? [`      ... and ${rows - first.length} more`] : []),
+  ];
 }

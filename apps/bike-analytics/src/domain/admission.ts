@@ -7,7 +7,8 @@
  *   65,535. One session may have `batchesMax / 2`; beyond `batchesMax / 2` in all only the oldest session goes on. So the total stays below
  *   `batchesMax`, and the oldest can always finish: no two sessions wait for each other.
  */
-import { filtersOf, type FilterName, type Topic } from './terms.ts';
+import { filtersOf } from './queries.ts';
+import type { FilterName, Topic } from './terms.ts';
 
 export interface AdmissionLimits {
   windowBytes: number;
@@ -100,7 +101,7 @@ export class Admission {
     }
     const key = `${topic} ${number}`;
     this.#bytes += bytes - (count.underway.get(key)?.bytes ?? 0);
-    count.underway.set(key, { bytes, missing: new Set(filtersOf[topic]) });
+    count.underway.set(key, { bytes, missing: new Set(filtersOf[topic].map(({ name }) => name)) });
   }
 
   #fits(session: string, bytes: number): boolean {

@@ -337,13 +337,14 @@ describe('trips', () => {
 
 describe('a file', () => {
   test('with a header only has no rows, and nothing is rejected', () => {
-    expect(read('trips', `${trips()}\n`)).toEqual({ batches: [], rejections: { first: [], count: 0 } });
+    expect(read('trips', `${trips()}\n`)).toEqual({ batches: [], rejections: { count: 0, kinds: {}, first: [] } });
   });
 
   test('without a byte is one rejection', () => {
+    const reason = 'the file is empty: it has no header';
     expect(read('weather', '')).toEqual({
       batches: [],
-      rejections: { first: [{ file: 'test.csv', line: 1, reason: 'the file is empty: it has no header' }], count: 1 },
+      rejections: { count: 1, kinds: { [reason]: 1 }, first: [{ file: 'test.csv', line: 1, reason, kind: reason }] },
     });
   });
 
@@ -356,14 +357,21 @@ describe('a file', () => {
     );
   });
 
-  test('full of bad rows is counted to the end, and its first thousand are shown', () => {
-    const { rejections } = read('trips', trips(...Array.from({ length: 1500 }, () => 'x,y')));
-    expect(rejections.count).toBe(1500);
-    expect(rejections.first).toHaveLength(1000);
-    expect(rejections.first.at(-1)).toEqual({
-      file: 'test.csv',
-      line: 1001,
-      reason: 'the row has 2 fields, not 7 as the header',
-    });
+  test('full of bad rows is counted to the end by kind, and the first ten of each kind are shown', () => {
+    const row = '2016-06-17 10:00:00,1,2016-06-17 10:10:00,2,600.0,1,';
+    const [short, years] = [Array.from({ length: 1500 }, () => 'x,y'), Array.from({ length: 20 }, (_, at) => `${row}"${at}"`)];
+    const { rejections } = read('trips', trips(...short, ...years));
+    const [tooShort, noYear] = ['the row has 2 fields, not 7 as the header', 'yearid is no year'];
+    expect(rejections.count).toBe(1520);
+    expect(rejections.kinds).toEqual({ [tooShort]: 1500, [noYear]: 20 });
+    expect(rejections.first).toHaveLength(20);
+    expect(rejections.first.at(-1)).toEqual({ file: 'test.csv', line: 1511, reason: 'yearid "9" is no year', kind: noYear });
+  });
+
+  test('whose rows are bad in a thousand ways has a hundred kinds, and the rest is one', () => {
+    const rows = Array.from({ length: 1000 }, (_, fields) => 'x,'.repeat(fields + 7));
+    const { kinds } = read('trips', trips(...rows)).rejections;
+    expect(Object.keys(kinds)).toHaveLength(101);
+    expect(kinds['other reasons']).toBe(900);
   });
 });

@@ -10,13 +10,21 @@
  * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
  */
 import { CsvScanner, type Table, Texts } from '@lab/columns';
-import type { RejectedRow } from './answers.ts';
 import { codeProblem } from './code-numbers.ts';
 import { DateReader, readNumber, readYear } from './fields.ts';
 import type { Topic } from './terms.ts';
 import { TripRows } from './trip-rows.ts';
 
-export type Rejection = RejectedRow;
+/** A row of the input that was not taken. */
+export interface Rejection {
+  file: string;
+  /** Of the first line of the row; the header is line 1. */
+  line: number;
+  /** With the value that is wrong. */
+  reason: string;
+  /** The reason without what differs from row to row. */
+  kind: string;
+}
 
 /** Rows as columns. */
 export interface Batch {
@@ -24,10 +32,11 @@ export interface Batch {
   table: Table;
 }
 
-/** What was not taken of a file: the first so many of it, and how many in all. */
+/** What was not taken of a file: how many rows in all and of each kind, and the first ten of each kind. */
 export interface Rejections {
-  first: readonly Rejection[];
   count: number;
+  kinds: Readonly<Record<string, number>>;
+  first: readonly Rejection[];
 }
 
 /**
@@ -74,11 +83,13 @@ interface Rows {
   table(): Table;
 }
 
-/** All are counted; more than these nobody reads. */
-const rejectionsKept = 1000;
+/** All are counted; more of a kind nobody reads. */
+const firstOfKind = 10;
+/** Further kinds are one. */
+const kindsMax = 100;
 
 class FileReading implements TopicReader {
-  readonly rejections = { first: [] as Rejection[], count: 0 };
+  readonly rejections = { count: 0, kinds: {} as Record<string, number>, first: [] as Rejection[] };
   readonly #file: string;
   readonly #rows: Rows;
   readonly #batchRows: number;
@@ -131,10 +142,17 @@ class FileReading implements TopicReader {
   }
 
   #reject(line: number, reason: string): void {
+    const { kinds, first } = this.rejections;
     this.rejections.count += 1;
-    if (this.rejections.first.length < rejectionsKept) this.rejections.first.push({ file: this.#file, line, reason });
+    const own = kindOf(reason);
+    const kind = own in kinds || Object.keys(kinds).length < kindsMax ? own : 'other reasons';
+    kinds[kind] = (kinds[kind] ?? 0) + 1;
+    if (kinds[kind] <= firstOfKind) first.push({ file: this.#file, line, reason, kind });
   }
 }
+
+/** Without the value, which is in quotes, and the number of another line. */
+const kindOf = (reason: string): string => reason.replace(/ ".*"…?/s, '').replace(/line \d+/, 'another line');
 
 /** Lines of the keys of one file. */
 class Keys<K> {

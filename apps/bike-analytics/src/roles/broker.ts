@@ -1,8 +1,8 @@
 /** Broker of one topic: takes its batches and gives each filter the columns that it needs. Stateless; any number of replicas share the queue. */
 import { pickColumns } from '@lab/columns';
 import type { Role } from '@lab/process';
-import { columnsOf } from '../domain/filters.ts';
-import { filtersOf, type Topic } from '../domain/terms.ts';
+import { filtersOf } from '../domain/queries.ts';
+import type { Topic } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { queueOf } from '../topology.ts';
 import { type RoleParts, sharedStage } from './stages.ts';
@@ -14,8 +14,8 @@ export function brokerRole(parts: RoleParts, topic: Topic): Role {
 
   async function cut(head: Head<'rows'>, table: Buffer): Promise<void> {
     parts.countRows(head.rows);
-    const cuts = filtersOf[topic].map((filter) =>
-      broker.publish({ routingKey: queueOf.filter(filter), body: encode(head, pickColumns(table, columnsOf[filter])) }),
+    const cuts = filtersOf[topic].map(({ name, columns }) =>
+      broker.publish({ routingKey: queueOf.filter(name), body: encode(head, pickColumns(table, columns)) }),
     );
     await Promise.all(cuts);
   }

@@ -1,5 +1,7 @@
 import type { FramedSocket } from '@lab/protocol';
-import { queries, topics, type Query, type Topic } from '../domain/terms.ts';
+import { defaultSettings, queries } from '../domain/queries.ts';
+import type { Values } from '../domain/query.ts';
+import { topics, type Topic } from '../domain/terms.ts';
 import { encodeParts, type Head } from '../messages.ts';
 
 /** The client did what the protocol does not allow; the reason is for its user. */
@@ -20,7 +22,9 @@ export class ClientSession {
   readonly acknowledged = new Map<Topic, number>();
   /** Batches of each topic that were taken, without a gap. */
   readonly received = new Map<Topic, number>();
-  readonly answers = new Map<Query, unknown>();
+  readonly answers = new Map<number, unknown>();
+  /** What its client asked for. */
+  asked: { settings: Values; progress: boolean } = { settings: defaultSettings, progress: false };
   /** Resolves when the session has ended here, for whatever reason: its answers need not be held any longer. */
   readonly over: Promise<void>;
   /** Resolves when nothing of the session is known here any more, its failure included: its dead letters need not be held any longer. */
@@ -101,7 +105,7 @@ export class ClientSession {
   }
 
   get complete(): boolean {
-    return queries.every((query) => this.answers.has(query));
+    return queries.every(({ number }) => this.answers.has(number));
   }
 
   /** Sends if a client is there; one that has gone comes back and asks. */

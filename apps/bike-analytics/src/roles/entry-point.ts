@@ -11,7 +11,7 @@ import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { MalformedMessageError } from '@lab/protocol/messages';
 import { Admission, type AdmissionLimits } from '../domain/admission.ts';
-import { joinAnswers, type AnswerOf } from '../domain/answers.ts';
+import { queries } from '../domain/queries.ts';
 import { topics, type FilterName } from '../domain/terms.ts';
 import { decode, encode, encodeParts, type Head, type Message } from '../messages.ts';
 import { deadLetterLog, failureLimit, queueOf, sessionExchange } from '../topology.ts';
@@ -137,6 +137,7 @@ export class EntryPointRole implements Role {
       throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
     }
     const session = known ?? this.#open(hello.session);
+    session.asked = hello;
     for (const topic of topics) {
       const batches = hello.acknowledged[topic];
       if (batches !== undefined && !session.acknowledged.has(topic)) session.acknowledged.set(topic, batches);
@@ -185,7 +186,9 @@ export class EntryPointRole implements Role {
     const batchesMax = this.#parts.limits.batchesMax / 2;
     if (number >= batchesMax)
       throw new RefusedError(`${topic} has more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
-    const message = encode({ kind: 'rows', session: session.id, shards: this.#parts.shards, topic, number, city, rows }, table);
+    const { settings, progress } = session.asked;
+    const run = { session: session.id, shards: this.#parts.shards, settings, progress };
+    const message = encode({ kind: 'rows', ...run, topic, number, city, rows }, table);
     await this.#admission.admit(session.id, topic, number, message.byteLength);
     this.#parts.countRows(rows);
     session.received.set(topic, number + 1);
@@ -199,7 +202,7 @@ export class EntryPointRole implements Role {
   async #takeEnd(session: ClientSession, { topic, batches }: Head<'eof'>, shards = this.#parts.shards): Promise<void> {
     if (!session.checkEnd({ kind: 'eof', topic, eof: 1, batches })) {
       await session.published();
-      const body = encode({ kind: 'end', session: session.id, shards, topic, batches });
+      const body = encode({ kind: 'end', session: session.id, shards, settings: session.asked.settings, topic, batches });
       await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body });
       session.acknowledged.set(topic, batches);
       session.movedMs = this.#parts.clock.nowMs();
@@ -219,6 +222,7 @@ export class EntryPointRole implements Role {
 
   async #onAnswer({ body: bytes }: Delivery): Promise<void> {
     const { head, body } = decode(bytes, 'answer');
+    if (head.soFar === true) return this.#sessions.get(head.session)?.send({ kind: 'progress', query: head.query }, body);
     const session = this.#sessions.get(head.session) ?? this.#open(head.session);
     if (session.failure !== undefined) return;
     session.answers.set(head.query, JSON.parse(body.toString()));
@@ -228,7 +232,7 @@ export class EntryPointRole implements Role {
   }
 
   async #sendResult(session: ClientSession): Promise<void> {
-    const result = joinAnswers(Object.fromEntries(session.answers) as unknown as AnswerOf);
+    const result = Object.fromEntries(queries.map(({ name, number }) => [name, session.answers.get(number)]));
     await session.send({ kind: 'result' }, Buffer.from(JSON.stringify(result)));
   }
 

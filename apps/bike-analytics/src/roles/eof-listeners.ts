@@ -8,7 +8,8 @@
  */
 import { Barrier, isSpareCopy, type Delivery, type Publication } from '@lab/middleware';
 import type { Role } from '@lab/process';
-import { filtersOf, queries, type Topic } from '../domain/terms.ts';
+import { filtersOf, queries } from '../domain/queries.ts';
+import type { Topic } from '../domain/terms.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { everyShard, queueOf, shardExchange } from '../topology.ts';
 import { holdingStage, type SessionParts, Sessions } from './stages.ts';
@@ -20,12 +21,12 @@ export interface Gate {
 }
 
 export const eofListenerGates: readonly Gate[] = [
-  { queue: queueOf.eofListener, next: (topic) => filtersOf[topic].map((filter) => ({ routingKey: queueOf.filter(filter) })) },
+  { queue: queueOf.eofListener, next: (topic) => filtersOf[topic].map(({ name }) => ({ routingKey: queueOf.filter(name) })) },
 ];
 
-export const eofTripsListenerGates: readonly Gate[] = queries.map((query) => ({
-  queue: queueOf.eofTripsListener(query),
-  next: () => [{ exchange: shardExchange(query), routingKey: everyShard }],
+export const eofTripsListenerGates: readonly Gate[] = queries.map(({ number }) => ({
+  queue: queueOf.eofTripsListener(number),
+  next: () => [{ exchange: shardExchange(number), routingKey: everyShard }],
 }));
 
 interface TopicCount {

@@ -8,6 +8,7 @@
 import type { Clock, Logger } from '@lab/process';
 import { ConnectionClosedError, FramingError, type FramedSocket } from '@lab/protocol';
 import type { Rejections } from '../domain/reader.ts';
+import type { Values } from '../domain/query.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { decode, encodeParts, type Head, type Message } from '../messages.ts';
 import { RefusedError } from './client-session.ts';
@@ -22,7 +23,11 @@ export interface FileReaderParts {
   /** Connects to the entry point; waits for it within its own limits. */
   connect(): Promise<FramedSocket>;
   newSessionId(): string;
+  /** Of the queries. */
+  settings: Values;
   onProgress?: (progress: { topic: Topic; city: City; bytes: number }) => void;
+  /** Hears of what there is of each query's answer while the system is at work. */
+  onAnswerSoFar?: ((query: number, answer: unknown) => void) | undefined;
 }
 
 /** What the file-reader has in the end: the system's answers, and what it could not use itself. */
@@ -95,7 +100,8 @@ function newSession(parts: FileReaderParts): SessionState {
   };
 }
 
-type ServerKind = 'welcome' | 'acknowledged' | 'alive' | 'result' | 'refused';
+const serverKinds = ['welcome', 'acknowledged', 'alive', 'progress', 'result', 'refused'] as const;
+type ServerKind = (typeof serverKinds)[number];
 
 /** One connection's worth of a session. */
 class Conversation {
@@ -130,6 +136,8 @@ class Conversation {
       acknowledged: Object.fromEntries(acknowledged),
       ...(shards !== undefined && { shards }),
       ...(entryPoint !== undefined && { entryPoint }),
+      settings: this.#parts.settings,
+      progress: this.#parts.onAnswerSoFar !== undefined,
     });
     const welcome = await this.#welcome.promise;
     Object.assign(this.#session, { shards: welcome.shards, entryPoint: welcome.entryPoint });
@@ -183,7 +191,7 @@ class Conversation {
   /** Ends only with the connection; before the result that is an error. */
   async #listen(): Promise<void> {
     for await (const frame of this.#socket) {
-      this.#hear(decode<ServerKind>(frame, 'welcome', 'acknowledged', 'alive', 'result', 'refused'));
+      this.#hear(decode(frame, ...serverKinds));
       // The system renews a session every beat and keeps it for a timeout: two beats less than that we may come back.
       this.#session.safeUntilMs = this.#parts.clock.nowMs() + this.#sessionTimeoutMs * (1 - 2 / beatsPerTimeout);
     }
@@ -198,6 +206,8 @@ class Conversation {
         return this.#welcome.resolve(head);
       case 'acknowledged':
         return this.#acknowledged.get(head.topic)?.resolve();
+      case 'progress':
+        return this.#parts.onAnswerSoFar?.(head.query, JSON.parse(body.toString()));
       case 'result':
         return this.#result.resolve(JSON.parse(body.toString()));
       case 'refused':

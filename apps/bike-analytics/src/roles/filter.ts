@@ -4,32 +4,32 @@
  */
 import { decodeTable, encodeTable } from '@lab/columns';
 import type { Role } from '@lab/process';
-import { columnsOf, filterRows } from '../domain/filters.ts';
-import { queryOf, type FilterName } from '../domain/terms.ts';
+import type { Filter } from '../domain/queries.ts';
 import { decode, encode, type Head } from '../messages.ts';
 import { everyShard, passedExchange, queueOf, shardExchange } from '../topology.ts';
 import { type RoleParts, sharedStage } from './stages.ts';
 
-export function filterRole(parts: RoleParts, filter: FilterName): Role {
+export function filterRole(parts: RoleParts, kind: Filter): Role {
   const { broker } = parts;
+  const { name, query, columns } = kind;
   const toSolvers = (routingKey: string, body: Uint8Array): Promise<void> =>
-    broker.publish({ exchange: shardExchange(queryOf(filter)), routingKey, body });
+    broker.publish({ exchange: shardExchange(query.number), routingKey, body });
 
   /** The end of weather and stations goes straight on; that of trips waits for all filters at the eof-trips-listener. */
   const passEnd = (head: Head<'end'>): Promise<void> =>
     head.topic === 'trips'
-      ? broker.publish({ routingKey: queueOf.eofTripsListener(queryOf(filter)), body: encode(head) })
+      ? broker.publish({ routingKey: queueOf.eofTripsListener(query.number), body: encode(head) })
       : toSolvers(everyShard, encode(head));
 
   /** What is passed on is confirmed before it is reported, and reported before the batch is acknowledged. */
-  return sharedStage(parts, queueOf.filter(filter), async ({ body: bytes }) => {
+  return sharedStage(parts, queueOf.filter(name), async ({ body: bytes }) => {
     const { head, body } = decode(bytes, 'rows', 'end');
     if (head.kind === 'end') return passEnd(head);
-    const { session, topic, number, city, shards, rows } = head;
+    const { session, topic, number, city, shards, settings, rows } = head;
     parts.countRows(rows);
-    const kept = filterRows[filter](city, decodeTable(body, columnsOf[filter]));
+    const kept = kind.filter(city, decodeTable(body, columns), settings);
     await toSolvers(topic === 'trips' ? String(number % shards) : everyShard, encode(head, encodeTable(kept)));
-    const report = encode({ kind: 'passed', session, topic, number, by: filter });
-    await broker.publish({ exchange: passedExchange, routingKey: filter, body: report });
+    const report = encode({ kind: 'passed', session, topic, number, by: name });
+    await broker.publish({ exchange: passedExchange, routingKey: name, body: report });
   });
 }

@@ -6,8 +6,8 @@
 import { decodeTable } from '@lab/columns';
 import { Barrier, followLeases, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
 import type { Role } from '@lab/process';
-import { newSolverState, type SolverState } from '../domain/solvers.ts';
-import { filterNames, queryOf, type Query, type Topic } from '../domain/terms.ts';
+import type { AnyQuery, State } from '../domain/query.ts';
+import { topics, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head, type Message } from '../messages.ts';
 import { failureLimit, queueOf, seatExchange, sessionExchange } from '../topology.ts';
 import { Sessions, type SessionParts } from './stages.ts';
@@ -16,27 +16,33 @@ import { Sessions, type SessionParts } from './stages.ts';
 interface ShardState {
   barriers: Map<Topic, Barrier>;
   ends: Set<Topic>;
-  rows: SolverState;
+  /** Made with the first message, which has the session's settings. */
+  rows: State<unknown> | undefined;
+  /** When those who watch were last shown it. */
+  shownMs: number;
 }
+
+/** Those who watch see a shard's part so far no more often than this: to join it takes a while. */
+const showEveryMs = 2_000;
 
 export class TripsSolverRole implements Role {
   readonly failed: Promise<never>;
   readonly #fail: (reason: unknown) => void;
   readonly #parts: SessionParts;
-  readonly #query: Query;
+  readonly #query: AnyQuery;
   readonly #seats: Seats;
   /** What is held for each seat, by queue. */
   readonly #held = new Map<string, Sessions<ShardState>>();
   #unfollow: (() => Promise<void>) | undefined;
 
-  constructor(parts: SessionParts, query: Query, shards: number) {
+  constructor(parts: SessionParts, query: AnyQuery, shards: number) {
     this.#parts = parts;
     this.#query = query;
     ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());
-    const shardOf = new Map(Array.from({ length: shards }, (_, shard) => [queueOf.shard(query, shard), shard]));
+    const shardOf = new Map(Array.from({ length: shards }, (_, shard) => [queueOf.shard(query.number, shard), shard]));
     this.#seats = new Seats({
       ...parts,
-      exchange: seatExchange(query),
+      exchange: seatExchange(query.number),
       queues: [...shardOf.keys()],
       sit: (queue) => this.#sit(queue, shardOf.get(queue)!),
       left: (queue) => void this.#held.delete(queue),
@@ -63,15 +69,16 @@ export class TripsSolverRole implements Role {
   }
 
   #newShardState(shard: number, shards: number): ShardState {
-    const wanted = filterNames.filter((filter) => queryOf(filter) === this.#query).map((filter) => filter.slice(0, -2) as Topic);
+    const wanted = topics.filter((topic) => this.#query.topics[topic] !== undefined);
     const barriers = new Map(wanted.map((topic) => [topic, topic === 'trips' ? new Barrier(shard, shards) : new Barrier()]));
-    return { barriers, ends: new Set(), rows: newSolverState[this.#query]() };
+    return { barriers, ends: new Set(), rows: undefined, shownMs: this.#parts.clock.nowMs() };
   }
 
   async #take(sessions: Sessions<ShardState>, shard: number, delivery: Delivery): Promise<void> {
     const message = decode(delivery.body, 'rows', 'end');
     const part = sessions.part(message.head.session, String(message.head.shards));
     if (part.done || !this.#add(part.state, delivery, message)) return;
+    this.#show(message.head, shard, part.state);
     if ([...part.state.barriers.values()].every((barrier) => barrier.open)) {
       await part.settleAfter(() => this.#publishPartial(message.head, shard, part.state));
     }
@@ -81,7 +88,7 @@ export class TripsSolverRole implements Role {
   /** Says whether the delivery is to be held. A batch counts only once its rows are in the state: one that fails may be tried again. */
   #add(state: ShardState, delivery: Delivery, { head, body }: Message<'rows' | 'end'>): boolean {
     const barrier = state.barriers.get(head.topic);
-    if (barrier === undefined) throw new RangeError(`query ${this.#query} has no use for ${head.topic}`);
+    if (barrier === undefined) throw new RangeError(`query ${this.#query.number} has no use for ${head.topic}`);
     if (head.kind === 'end') {
       if (isSpareCopy(delivery, state.ends.has(head.topic))) return false;
       barrier.close(head.batches);
@@ -90,20 +97,40 @@ export class TripsSolverRole implements Role {
     }
     if (barrier.has(head.number)) return delivery.redelivered;
     const table = decodeTable(body);
+    const rows = (state.rows ??= this.#query.state(head.settings));
     if (head.topic === 'trips') {
-      state.rows.addTrips(head.number, head.city, table);
+      rows.addTrips(head.number, head.city, table);
       this.#parts.countRows(head.rows);
-    } else state.rows.addStatic(head.number, head.city, table);
+    } else rows.addStatic(head.number, head.city, table);
     barrier.add(head.number);
     return true;
   }
 
-  async #publishPartial({ session, shards }: Head<'rows' | 'end'>, shard: number, state: ShardState): Promise<void> {
-    const body = encode(
-      { kind: 'partial', session, shards, query: this.#query, shard },
-      Buffer.from(JSON.stringify(state.rows.partial())),
+  /** Shows what there is so far, if the client wants to see it. A lost one does no harm: the next follows. */
+  #show(head: Head<'rows' | 'end'>, shard: number, state: ShardState): void {
+    const nowMs = this.#parts.clock.nowMs();
+    if (head.kind === 'end' || !head.progress || nowMs - state.shownMs < showEveryMs) return;
+    state.shownMs = nowMs;
+    this.#publishPart(head, shard, state, true).catch((error: unknown) =>
+      this.#parts.log.debug({ session: head.session, err: error }, 'showing progress failed'),
     );
-    await this.#parts.broker.publish({ routingKey: queueOf.solver(this.#query), body });
-    this.#parts.log.info({ session, query: this.#query, shard }, 'partial answer');
+  }
+
+  async #publishPartial(head: Head<'rows' | 'end'>, shard: number, state: ShardState): Promise<void> {
+    await this.#publishPart(head, shard, state);
+    this.#parts.log.info({ session: head.session, query: this.#query.number, shard }, 'partial answer');
+  }
+
+  async #publishPart(
+    { session, shards, settings }: Head<'rows' | 'end'>,
+    shard: number,
+    state: ShardState,
+    soFar?: true,
+  ): Promise<void> {
+    const query = this.#query.number;
+    const part = (state.rows ?? this.#query.state(settings)).part();
+    const head = { kind: 'partial', session, shards, settings, query, shard, soFar } as const;
+    const body = encode(head, Buffer.from(JSON.stringify(part)));
+    await this.#parts.broker.publish({ routingKey: queueOf.solver(query), body });
   }
 }

@@ -1,6 +1,12 @@
 import { type Table, Texts } from '@lab/columns';
 import { expect, test } from 'vitest';
-import { FarStations, keepStationsOfFarCity, keepTripsOfFarCity, mergeFarStations } from './far-stations.ts';
+import { farStations } from './far-stations.ts';
+
+const settings = { farCity: 'montreal' as const, farAboveKm: 6 };
+const { stations: stationsUse, trips: tripsUse } = farStations.topics;
+const newState = () => farStations.state(settings);
+type Part = ReturnType<ReturnType<typeof newState>['part']>;
+const merge = (parts: readonly Part[]) => farStations.merge(parts, settings);
 
 /** Degrees of latitude. */
 const kmPerDegree = (Math.PI * 6371) / 180;
@@ -26,19 +32,19 @@ function trips(...rows: TripRow[]): Table {
   };
 }
 
-function stateOf(stationRows: StationRow[], tripRows: TripRow[]): FarStations {
-  const state = new FarStations();
+function stateOf(stationRows: StationRow[], tripRows: TripRow[]): ReturnType<typeof newState> {
+  const state = newState();
   state.addTrips(0, 'montreal', trips(...tripRows));
   state.addStatic(0, 'montreal', stations(...stationRows));
   return state;
 }
 
-test('only Montreal is kept', () => {
+test('only the city is kept', () => {
   const [stationTable, tripTable] = [stations(['1', 'A', 0]), trips(['1', '1'])];
-  expect(keepStationsOfFarCity('montreal', stationTable)).toBe(stationTable);
-  expect(keepTripsOfFarCity('montreal', tripTable)).toBe(tripTable);
-  expect(keepStationsOfFarCity('toronto', stationTable).code).toHaveLength(0);
-  expect(keepTripsOfFarCity('washington', tripTable).start).toHaveLength(0);
+  expect(stationsUse!.filter('montreal', stationTable, settings)).toBe(stationTable);
+  expect(tripsUse.filter('montreal', tripTable, settings)).toBe(tripTable);
+  expect(stationsUse!.filter('toronto', stationTable, settings).code).toHaveLength(0);
+  expect(tripsUse.filter('washington', tripTable, settings).start).toHaveLength(0);
 });
 
 test('a station is far if the trips that end there come from more than 6 km away on average', () => {
@@ -60,7 +66,7 @@ test('a station is far if the trips that end there come from more than 6 km away
       ['1', '0'],
     ],
   );
-  const { stations: found } = mergeFarStations([state.partial()]);
+  const { stations: found } = merge([state.part()]);
   expect(found.map(({ name, trips }) => [name, trips])).toEqual([['twice', 2]]);
   // Two codes of one name, 4 and 10 km away. To "far" two rode 9 km and one nothing: that is 6 km, and not more.
   expect(found[0]!.averageKm).toBeCloseTo(7, 8);
@@ -73,10 +79,10 @@ test('the same trips in any order and number of shards give the same bits', () =
     (code * 7.123456789) % 31,
   ]);
   const rows = Array.from({ length: 3000 }, (_, trip): TripRow => [String((trip * 17) % 40), String((trip * trip) % 40)]);
-  const whole = mergeFarStations([stateOf(stationRows, rows).partial()]);
-  const shards = [0, 1, 2].map((shard) => stateOf(stationRows, rows.filter((_, trip) => trip % 3 === shard).reverse()).partial());
+  const whole = merge([stateOf(stationRows, rows).part()]);
+  const shards = [0, 1, 2].map((shard) => stateOf(stationRows, rows.filter((_, trip) => trip % 3 === shard).reverse()).part());
   expect(whole.stations.length).toBeGreaterThan(3);
-  expect(mergeFarStations(shards.reverse())).toEqual(whole);
+  expect(merge(shards.reverse())).toEqual(whole);
 });
 
 test('trips of an unknown station or without coordinates are left out and counted, each once', () => {
@@ -100,7 +106,7 @@ test('trips of an unknown station or without coordinates are left out and counte
       ['3', '9'],
     ],
   );
-  expect(mergeFarStations([state.partial(), new FarStations().partial()])).toEqual({
+  expect(merge([state.part(), newState().part()])).toEqual({
     stations: [{ name: 'far', averageKm: expect.closeTo(9, 8) as number, trips: 1 }],
     unknownStation: 6,
     noCoordinates: 3,
@@ -111,5 +117,5 @@ test('of a repeated station the first row wins by batch and row, not by arrival'
   const state = stateOf([], [['0', '1']]);
   state.addStatic(7, 'montreal', stations(['1', 'last', 50], ['0', 'origin', 0]));
   state.addStatic(3, 'montreal', stations(['1', 'first', 20], ['1', 'second', 30]));
-  expect(state.partial().stations).toMatchObject([{ name: 'first', metres: 19_999, trips: 1 }]);
+  expect(state.part().stations).toMatchObject([{ name: 'first', metres: 19_999, trips: 1 }]);
 });

@@ -1,7 +1,11 @@
 import { type Table, Texts } from '@lab/columns';
 import { expect, test } from 'vitest';
-import { countStarts, DoubledStations, keepComparedYears, mergeDoubledStations } from './doubled-stations.ts';
-import type { City } from './terms.ts';
+import type { City } from '../terms.ts';
+import { doubledStations } from './doubled-stations.ts';
+
+const settings = { yearBefore: 2016, yearAfter: 2017, growth: 2 };
+const { stations: stationsUse, trips: tripsUse } = doubledStations.topics;
+const merge = (parts: Parameters<typeof doubledStations.merge>[0]) => doubledStations.merge(parts, settings);
 
 const ints = (...values: number[]) => Int32Array.from(values);
 
@@ -12,19 +16,19 @@ const stations = (...rows: StationRow[]): Table => ({
   year: Int32Array.from(rows, ([, , year]) => year),
 });
 
-type StartsRow = [code: string, trips2016: number, trips2017: number];
+type StartsRow = [code: string, tripsBefore: number, tripsAfter: number];
 const starts = (...rows: StartsRow[]): Table => ({
   codes: Texts.from(rows.map(([code]) => code)),
-  trips2016: Int32Array.from(rows, ([, trips]) => trips),
-  trips2017: Int32Array.from(rows, ([, , trips]) => trips),
+  tripsBefore: Int32Array.from(rows, ([, trips]) => trips),
+  tripsAfter: Int32Array.from(rows, ([, , trips]) => trips),
 });
 
 /** One shard with these stations, and these trips, of one city. */
 function partialOf(city: City, stationRows: StationRow[], startsRows: StartsRow[]) {
-  const state = new DoubledStations();
+  const state = doubledStations.state(settings);
   state.addTrips(0, city, starts(...startsRows));
   state.addStatic(0, city, stations(...stationRows));
-  return state.partial();
+  return state.part();
 }
 
 const bothYears = (code: string, name: string): StationRow[] => [
@@ -33,7 +37,11 @@ const bothYears = (code: string, name: string): StationRow[] => [
 ];
 
 test('of stations only those of 2016 and 2017 are kept', () => {
-  const table = keepComparedYears('toronto', stations(['1', 'A', 2015], ['2', 'B', 2016], ['3', 'C', 2017], ['4', 'D', 2018]));
+  const table = stationsUse!.filter(
+    'toronto',
+    stations(['1', 'A', 2015], ['2', 'B', 2016], ['3', 'C', 2017], ['4', 'D', 2018]),
+    settings,
+  );
   expect((table.code as Texts).toArray()).toEqual(['2', '3']);
   expect((table.name as Texts).toArray()).toEqual(['B', 'C']);
   expect(table.year).toEqual(ints(2016, 2017));
@@ -41,8 +49,12 @@ test('of stations only those of 2016 and 2017 are kept', () => {
 
 test('trips are counted by the code where they start and by year', () => {
   const codes = Texts.from(['7', '007', 'x']);
-  const table = countStarts('toronto', { start: ints(0, 1, 1, 0, 1, 2), year: ints(2016, 2017, 2017, 2016, 2016, 2015), codes });
-  expect(table).toEqual({ codes, trips2016: ints(2, 1, 0), trips2017: ints(0, 2, 0) });
+  const table = tripsUse.filter(
+    'toronto',
+    { start: ints(0, 1, 1, 0, 1, 2), year: ints(2016, 2017, 2017, 2016, 2016, 2015), codes },
+    settings,
+  );
+  expect(table).toEqual({ codes, tripsBefore: ints(2, 1, 0), tripsAfter: ints(0, 2, 0) });
 });
 
 test('a station doubled with twice the trips, and at least one in 2016', () => {
@@ -54,9 +66,9 @@ test('a station doubled with twice the trips, and at least one in 2016', () => {
     ['2', 0, 5],
     ['3', 1, 3],
   ]);
-  expect(mergeDoubledStations([partial]).stations).toEqual([
-    { city: 'toronto', name: 'more', trips2016: 1, trips2017: 3 },
-    { city: 'toronto', name: 'twice', trips2016: 10, trips2017: 20 },
+  expect(merge([partial]).stations).toEqual([
+    { city: 'toronto', name: 'more', tripsBefore: 1, tripsAfter: 3 },
+    { city: 'toronto', name: 'twice', tripsBefore: 10, tripsAfter: 20 },
   ]);
 });
 
@@ -70,8 +82,8 @@ test('the codes of one name and the shards are added up before the years are com
       ['1', 0, 0],
     ]),
   ];
-  expect(mergeDoubledStations(partials).stations).toEqual([{ city: 'toronto', name: 'A', trips2016: 11, trips2017: 22 }]);
-  expect(mergeDoubledStations(partials.slice(0, 1)).stations).toEqual([]);
+  expect(merge(partials).stations).toEqual([{ city: 'toronto', name: 'A', tripsBefore: 11, tripsAfter: 22 }]);
+  expect(merge(partials.slice(0, 1)).stations).toEqual([]);
 });
 
 test('a trip joins the station of its own city, code and year', () => {
@@ -85,29 +97,26 @@ test('a trip joins the station of its own city, code and year', () => {
     ],
   );
   const elsewhere = partialOf('washington', bothYears('6', 'new'), [['6', 1, 2]]);
-  expect(mergeDoubledStations([moved, elsewhere]).stations).toEqual([
-    { city: 'toronto', name: 'new', trips2016: 5, trips2017: 10 },
-    { city: 'washington', name: 'new', trips2016: 1, trips2017: 2 },
+  expect(merge([moved, elsewhere]).stations).toEqual([
+    { city: 'toronto', name: 'new', tripsBefore: 5, tripsAfter: 10 },
+    { city: 'washington', name: 'new', tripsBefore: 1, tripsAfter: 2 },
   ]);
 });
 
-test('trips that join no station are counted, but those of Montreal by query 3', () => {
+test('trips that join no station are counted', () => {
   const rows: StationRow[] = [['1', 'A', 2016]];
   const trips: StartsRow[] = [
     ['1', 3, 4],
     ['01', 5, 0],
     ['9', 1, 1],
   ];
-  expect(mergeDoubledStations([partialOf('toronto', rows, trips), partialOf('washington', rows, trips)]).unknownStation).toBe(
-    2 * (4 + 5 + 2),
-  );
-  expect(mergeDoubledStations([partialOf('montreal', rows, trips)]).unknownStation).toBe(0);
+  expect(merge([partialOf('toronto', rows, trips), partialOf('washington', rows, trips)]).unknownStation).toBe(2 * (4 + 5 + 2));
 });
 
 test('of a repeated station the first row wins by batch and row, not by arrival', () => {
-  const state = new DoubledStations();
+  const state = doubledStations.state(settings);
   state.addStatic(8, 'toronto', stations(['1', 'third', 2016]));
   state.addStatic(5, 'toronto', stations(['1', 'first', 2016], ['1', 'second', 2016]));
   state.addTrips(0, 'toronto', starts(['1', 2, 0]));
-  expect(state.partial().stations).toEqual([{ city: 'toronto', name: 'first', trips2016: 2, trips2017: 0 }]);
+  expect(state.part().stations).toEqual([{ city: 'toronto', name: 'first', tripsBefore: 2, tripsAfter: 0 }]);
 });

@@ -1,28 +1,43 @@
 /**
- * Query 1: average duration of the trips that started on days with more than 30 mm of rain in their city.
+ * Query 1: average duration of the trips that started on days with much rain in their city.
  *
  * Durations are summed as whole seconds and millionths, each exactly (up to 2^53: 285 million years of riding), and divided once
  * at the end: sums add up in any order and over any number of shards to the same bits.
  */
 import { floats, ints, type Table } from '@lab/columns';
-import { compareTexts, type RainyDay, type RainyTripsAnswer } from './answers.ts';
-import type { City } from './terms.ts';
+import { count, defineQuery, type State, type Straight } from '../query.ts';
+import { compareTexts, type City } from '../terms.ts';
 
-/** Strictly more than this is a rainy day. */
-const rainyAboveMm = 30;
+/** The trips that started on one rainy day in one city. */
+export interface RainyDay {
+  city: City;
+  /** YYYY-MM-DD */
+  date: string;
+  averageSeconds: number;
+  trips: number;
+}
+
+export interface RainyTripsAnswer {
+  /** Null when there was no such trip. */
+  averageSeconds: number | null;
+  trips: number;
+  /** Days with trips only, by city and date. */
+  days: RainyDay[];
+}
+
 const msPerDay = 86_400_000;
 /** A batch spans at most the years 0 to 9999: more days are an error, and not an array of any size. */
 const daysMax = 3_660_000;
 
 /** Weather to `{day}`: the rainy days. */
-export function keepRainyDays(_city: City, table: Table): Table {
+function keepRainyDays(_city: City, table: Table, { rainAboveMm }: { rainAboveMm: number }): Table {
   const day = ints(table, 'day');
   const rainMm = floats(table, 'rainMm', day.length);
-  return { day: day.filter((_, row) => rainMm[row]! > rainyAboveMm) };
+  return { day: day.filter((_, row) => rainMm[row]! > rainAboveMm) };
 }
 
 /** Trips to `{day, seconds, micros, trips}`: one row per day, in order of appearance. A negative duration adds nothing but its trip. */
-export function sumByDay(_city: City, table: Table): Table {
+function sumByDay(_city: City, table: Table): Table {
   const day = ints(table, 'day');
   const seconds = ints(table, 'seconds', day.length);
   const micros = ints(table, 'micros', day.length);
@@ -76,22 +91,15 @@ interface DaySum {
   trips: number;
 }
 
-/** A shard's part of the answer: its trips on rainy days, one entry per city and day. */
-export interface RainyTripsPartial {
-  days: DaySum[];
-}
-
-/** What a trips-solver keeps for query 1: a sum per city and day. Batches may come in any order, each once. */
-export class RainyTrips {
+/** A sum per city and day. */
+class RainyTrips implements State<DaySum[]> {
   readonly #rainy = new Set<string>();
   readonly #sums = new Map<string, DaySum>();
 
-  /** Adds rainy days, as `keepRainyDays` gives them. */
   addStatic(_number: number, city: City, table: Table): void {
     for (const day of ints(table, 'day')) this.#rainy.add(`${city} ${day}`);
   }
 
-  /** Adds sums by day, as `sumByDay` gives them. */
   addTrips(_number: number, city: City, table: Table): void {
     const day = ints(table, 'day');
     const seconds = floats(table, 'seconds', day.length);
@@ -102,8 +110,8 @@ export class RainyTrips {
     }
   }
 
-  partial(): RainyTripsPartial {
-    return { days: [...this.#sums].filter(([key]) => this.#rainy.has(key)).map(([, sum]) => sum) };
+  part(): DaySum[] {
+    return [...this.#sums].filter(([key]) => this.#rainy.has(key)).map(([, sum]) => sum);
   }
 }
 
@@ -119,11 +127,10 @@ function addDay(sums: Map<string, DaySum>, { city, day, seconds, micros, trips }
   sum.trips += trips;
 }
 
-/** The answer, from the parts of all shards in any order. */
-export function mergeRainyTrips(partials: readonly RainyTripsPartial[]): RainyTripsAnswer {
+function merge(parts: readonly DaySum[][]): RainyTripsAnswer {
   const sums = new Map<string, DaySum>();
   const total = { seconds: 0, micros: 0, trips: 0 };
-  for (const sum of partials.flatMap((partial) => partial.days)) {
+  for (const sum of parts.flat()) {
     addDay(sums, sum);
     total.seconds += sum.seconds;
     total.micros += sum.micros;
@@ -148,3 +155,46 @@ function dateOf(day: number): string {
   const iso = new Date(day * msPerDay).toISOString();
   return iso.slice(0, iso.indexOf('T'));
 }
+
+function straight(rainAboveMm: number): Straight<RainyTripsAnswer> {
+  const rides: { key: string; seconds: number }[] = [];
+  return {
+    add({ city, date, rainMm = 0, seconds }) {
+      if (rainMm > rainAboveMm) rides.push({ key: `${city} ${date}`, seconds: Math.max(0, seconds) });
+    },
+    answer() {
+      const mean = (all: typeof rides): number => all.reduce((sum, { seconds }) => sum + seconds, 0) / all.length;
+      const days = Map.groupBy(rides, ({ key }) => key);
+      return {
+        averageSeconds: rides.length === 0 ? null : mean(rides),
+        trips: rides.length,
+        days: [...days.keys()].sort().map((key) => {
+          const [city, date] = key.split(' ') as [City, string];
+          return { city, date, averageSeconds: mean(days.get(key)!), trips: days.get(key)!.length };
+        }),
+      };
+    },
+  };
+}
+
+export const rainyTrips = defineQuery({
+  number: 1,
+  name: 'rainyTrips',
+  settings: {
+    rainAboveMm: { default: 30, min: 0, max: 10_000, about: 'a day with more mm of rain is a rainy one' },
+  },
+  topics: {
+    weather: { columns: ['day', 'rainMm'], filter: keepRainyDays },
+    trips: { columns: ['day', 'seconds', 'micros'], filter: sumByDay },
+  },
+  state: () => new RainyTrips(),
+  merge,
+  show: ({ averageSeconds, trips, days }, { rainAboveMm }) => ({
+    title:
+      `Trips that started on days with more than ${rainAboveMm} mm of rain: ${count(trips, 'trip')} on ` +
+      `${count(days.length, 'day')}, ${averageSeconds === null ? 'none' : `${averageSeconds.toFixed(1)} s`} on average`,
+    columns: ['city', 'date', 'average s', 'trips'],
+    rows: days.map((day) => [day.city, day.date, day.averageSeconds.toFixed(1), day.trips]),
+  }),
+  straight: ({ rainAboveMm }) => straight(rainAboveMm),
+});

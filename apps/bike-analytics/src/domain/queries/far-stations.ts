@@ -1,22 +1,37 @@
 /**
- * Query 3: stations of Montreal that riders reach from more than 6 km away on average.
+ * Query 3: stations of a city that riders reach from far away on average; in the public data set only those of Montreal have coordinates.
  *
  * Trips are counted by route; stations are joined, and distances computed, once per route and at the end. Distances are rounded to
  * micrometres and summed as whole metres and micrometres, each exactly (up to 2^53): sums of floats would depend on the
  * order in which routes were first seen, and on the number of shards.
  */
 import { checkIndices, floats, ints, type Table, Texts, texts } from '@lab/columns';
-import { compareTexts, type FarStation, type FarStationsAnswer } from './answers.ts';
-import { haversineKm, type Point } from './haversine.ts';
-import { RouteCounts } from './route-counts.ts';
-import { StationBatches, stationKey } from './stations.ts';
-import { farCity, type City } from './terms.ts';
+import { haversineKm, type Point } from '../haversine.ts';
+import { count, defineQuery, type State, type Straight } from '../query.ts';
+import { RouteCounts } from '../route-counts.ts';
+import { StationBatches, stationKey } from '../stations.ts';
+import { cities, compareTexts, type City } from '../terms.ts';
 
-/** Strictly more than this is far. */
-const farAboveKm = 6;
+type Settings = { farCity: City; farAboveKm: number };
 
-/** Stations to the same columns: all of Montreal, none of another city. */
-export function keepStationsOfFarCity(city: City, table: Table): Table {
+/** A station that riders reach from far away. */
+export interface FarStation {
+  name: string;
+  averageKm: number;
+  trips: number;
+}
+
+export interface FarStationsAnswer {
+  /** By name. */
+  stations: FarStation[];
+  /** Trips of the city whose start or end joins no station. */
+  unknownStation: number;
+  /** Trips of the city that join both stations, one of them without coordinates. */
+  noCoordinates: number;
+}
+
+/** Stations to the same columns: all of the city, none of another. */
+function keepStations(city: City, table: Table, { farCity }: Settings): Table {
   const none = {
     code: Texts.from([]),
     name: Texts.from([]),
@@ -27,8 +42,8 @@ export function keepStationsOfFarCity(city: City, table: Table): Table {
   return city === farCity ? table : none;
 }
 
-/** Trips to the same columns: all of Montreal, none of another city. Routes of a batch rarely repeat: counting them here would save nothing. */
-export function keepTripsOfFarCity(city: City, table: Table): Table {
+/** Trips to the same columns: all of the city, none of another. Routes of a batch rarely repeat: counting them here would save nothing. */
+function keepTrips(city: City, table: Table, { farCity }: Settings): Table {
   const none = { start: new Int32Array(), end: new Int32Array(), year: new Int32Array(), codes: Texts.from([]) };
   if (city !== farCity) return none;
   readRoutes(table);
@@ -61,7 +76,7 @@ interface Arrivals {
 }
 
 /** A shard's part of the answer: the trips that reached each name, nothing compared yet. */
-export interface FarStationsPartial {
+interface Part {
   stations: Arrivals[];
   unknownStation: number;
   noCoordinates: number;
@@ -72,15 +87,19 @@ interface Station extends Point {
   arrivals: Arrivals;
 }
 
-/** What a trips-solver keeps for query 3: a count per route. Batches may come in any order, each once. */
-export class FarStations {
+/** A count per route. */
+class FarStations implements State<Part> {
+  readonly #city: City;
   readonly #stations = new StationBatches();
   readonly #routes = new RouteCounts();
   /** Codes by number, and numbers by code: a route is three numbers. */
   readonly #codes: string[] = [];
   readonly #codeNumbers = new Map<string, number>();
 
-  /** Adds stations, as `keepStationsOfFarCity` gives them. */
+  constructor(city: City) {
+    this.#city = city;
+  }
+
   addStatic(number: number, city: City, table: Table): void {
     const { length } = texts(table, 'code');
     floats(table, 'latitude', length);
@@ -88,7 +107,6 @@ export class FarStations {
     this.#stations.add(number, city, table);
   }
 
-  /** Adds trips, as `keepTripsOfFarCity` gives them. */
   addTrips(_number: number, _city: City, table: Table): void {
     const { codes, start, end, year } = readRoutes(table);
     const codeNumbers = Int32Array.from(codes.toArray(), (code) => this.#codeNumber(code));
@@ -104,7 +122,7 @@ export class FarStations {
     return this.#codes.push(code) - 1;
   }
 
-  partial(): FarStationsPartial {
+  part(): Part {
     const arrivals = new Map<string, Arrivals>();
     const stationsOfYear = this.#stationsByYear(arrivals);
     let unknownStation = 0;
@@ -131,7 +149,7 @@ export class FarStations {
     return (year) => {
       const known = years.get(year);
       if (known !== undefined) return known;
-      const ofYear = this.#codes.map((code) => stations.get(stationKey(farCity, code, year)));
+      const ofYear = this.#codes.map((code) => stations.get(stationKey(this.#city, code, year)));
       years.set(year, ofYear);
       return ofYear;
     };
@@ -155,10 +173,9 @@ function arrivalsOf(byName: Map<string, Arrivals>, name: string): Arrivals {
   return known;
 }
 
-/** The answer, from the parts of all shards in any order. */
-export function mergeFarStations(partials: readonly FarStationsPartial[]): FarStationsAnswer {
+function merge(parts: readonly Part[], { farAboveKm }: Settings): FarStationsAnswer {
   const byName = new Map<string, Arrivals>();
-  for (const { name, metres, micrometres, trips } of partials.flatMap((partial) => partial.stations)) {
+  for (const { name, metres, micrometres, trips } of parts.flatMap(({ stations }) => stations)) {
     const sum = arrivalsOf(byName, name);
     sum.metres += metres;
     sum.micrometres += micrometres;
@@ -169,11 +186,63 @@ export function mergeFarStations(partials: readonly FarStationsPartial[]): FarSt
       .map(farStation)
       .filter(({ averageKm }) => averageKm > farAboveKm)
       .sort((a, b) => compareTexts([a.name], [b.name])),
-    unknownStation: partials.reduce((sum, partial) => sum + partial.unknownStation, 0),
-    noCoordinates: partials.reduce((sum, partial) => sum + partial.noCoordinates, 0),
+    unknownStation: parts.reduce((sum, part) => sum + part.unknownStation, 0),
+    noCoordinates: parts.reduce((sum, part) => sum + part.noCoordinates, 0),
   };
 }
 
 function farStation({ name, metres, micrometres, trips }: Arrivals): FarStation {
   return { name, averageKm: (metres + micrometres / 1e6) / 1e3 / trips, trips };
 }
+
+/** Along the surface, from the straight line through the Earth: the haversine formula in other words. */
+function kmBetween(a: Point, b: Point): number {
+  const at = ({ latitude, longitude }: Point): [number, number, number] => {
+    const [north, east] = [(latitude * Math.PI) / 180, (longitude * Math.PI) / 180];
+    return [Math.cos(north) * Math.cos(east), Math.cos(north) * Math.sin(east), Math.sin(north)];
+  };
+  const [[x, y, z], [u, v, w]] = [at(a), at(b)];
+  return 2 * 6371 * Math.asin(Math.min(1, Math.hypot(x - u, y - v, z - w) / 2));
+}
+
+function straight({ farCity, farAboveKm }: Settings): Straight<FarStationsAnswer> {
+  const sums = new Map<string, { km: number; trips: number }>();
+  const leftOut = { unknownStation: 0, noCoordinates: 0 };
+  return {
+    add({ city, start, end }) {
+      if (city !== farCity) return;
+      if (start === undefined || end === undefined) return void leftOut.unknownStation++;
+      const km = kmBetween(start, end);
+      if (Number.isNaN(km)) return void leftOut.noCoordinates++;
+      const sum = sums.get(end.name) ?? { km: 0, trips: 0 };
+      sums.set(end.name, { km: sum.km + km, trips: sum.trips + 1 });
+    },
+    answer() {
+      const stations = [...sums].map(([name, { km, trips }]) => ({ name, averageKm: km / trips, trips }));
+      stations.sort((a, b) => (a.name < b.name ? -1 : 1));
+      return { stations: stations.filter(({ averageKm }) => averageKm > farAboveKm), ...leftOut };
+    },
+  };
+}
+
+export const farStations = defineQuery({
+  number: 3,
+  name: 'farStations',
+  settings: {
+    farCity: { default: 'montreal', oneOf: cities, about: 'the city whose stations are asked for' },
+    farAboveKm: { default: 6, min: 0, max: 20_100, about: 'more km than this, on average, are far' },
+  },
+  topics: {
+    stations: { columns: ['code', 'name', 'latitude', 'longitude', 'year'], filter: keepStations },
+    trips: { columns: ['start', 'end', 'year', 'codes'], filter: keepTrips },
+  },
+  state: ({ farCity }) => new FarStations(farCity),
+  merge,
+  show: ({ stations, unknownStation, noCoordinates }, { farCity, farAboveKm }) => ({
+    title: `Stations of ${farCity} reached from more than ${farAboveKm} km away on average: ${count(stations.length, 'station')}`,
+    columns: ['station', 'average km', 'trips'],
+    rows: stations.map(({ name, averageKm, trips }) => [name, averageKm.toFixed(3), trips]),
+    leftOut: { 'of an unknown station': unknownStation, 'of a station without coordinates': noCoordinates },
+  }),
+  straight,
+});

@@ -1,0 +1,81 @@
+/** What is wrong with a file as a whole, and what it looks like. */
+import { open } from 'node:fs/promises';
+import { HeaderError } from '@lab/columns';
+import { ExitError, exitCodes } from '@lab/process';
+import { newTopicReader, type ReaderOptions, type Rejections } from '../domain/reader.ts';
+import { cities, topics, type City, type Topic } from '../domain/terms.ts';
+import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
+import type { DataSet } from './data-files.ts';
+
+/** More than any header has. */
+const beginningBytes = 64 * 1024;
+
+/** A file with the wrong columns is found before anything is sent, and a short one without a row that can be used, too. */
+export async function checkBeginnings(
+  data: DataSet,
+  options: (city: City, topic: Topic) => ReaderOptions,
+  allowEmpty: boolean,
+): Promise<void> {
+  for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
+    await using file = await open(data.path(city, topic));
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(beginningBytes), 0, beginningBytes);
+    const bytes = buffer.subarray(0, bytesRead);
+    const reader = newTopicReader(topic, options(city, topic));
+    try {
+      const batches = reader.push(bytes);
+      if (bytesRead === beginningBytes) continue;
+      const rows = [...batches, ...reader.end()].reduce((sum, batch) => sum + batch.rows, 0);
+      if (!allowEmpty) requireRows(rows, reader.rejections);
+    } catch (error) {
+      const hint = formatOf(bytes);
+      const what = hint === undefined ? '' : `; the file ${hint}`;
+      throw error instanceof HeaderError ? new ExitError(`${error.message}${what}`, exitCodes.usage) : error;
+    }
+  }
+}
+
+/** The same batches; at their end a file that had none is judged. */
+export function withRows(file: FileBatches): FileBatches {
+  async function* batches(): AsyncGenerator<SentBatch> {
+    let rows = 0;
+    for await (const batch of file.batches) {
+      rows += batch.rows;
+      yield batch;
+    }
+    requireRows(rows, file.rejections());
+  }
+  return { ...file, batches: batches() };
+}
+
+function requireRows(rows: number, { first, count }: Rejections): void {
+  if (rows > 0 || count === 0) return;
+  const { file, line, reason } = first[0]!;
+  const hint = looksLike(reason);
+  throw new ExitError(
+    `${file}: none of its rows can be used (${count} rejected); line ${line}: ${reason}${hint === undefined ? '' : `, ${hint}`}. ` +
+      '--allow-empty takes it for a file without rows',
+    exitCodes.usage,
+  );
+}
+
+/** What a file looks like whose header cannot be read. */
+function formatOf(bytes: Buffer): string | undefined {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'is compressed by gzip: unpack it';
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) return 'is UTF-16: save it as UTF-8';
+  if (bytes.includes('\r') && !bytes.includes('\n'))
+    return 'has lines that end with CR alone, as old Macs wrote them: convert them';
+  return undefined;
+}
+
+/** What the value of a rejected row looks like, and what was expected. */
+export function looksLike(reason: string): string | undefined {
+  return likenesses.find(([pattern]) => pattern.test(reason))?.[1];
+}
+
+const likenesses: readonly [RegExp, string][] = [
+  [/date "\d{1,2}\/\d{1,2}\/\d{4}/, 'it looks like a date in US order: 2016-06-17 10:03:00 is expected'],
+  [/date "[^"]*(Z|[+-]\d\d:?\d\d)" is no date/, 'it looks like a time with a zone: 2016-06-17 10:03:00 is expected, local time'],
+  [/yearid "\d{4}\.0*"/, 'it looks like a year as a float: 2016 is expected'],
+  [/is not valid UTF-8/, 'it looks like Windows-1252 or Latin-1: save the file as UTF-8'],
+  [/has 1 fields/, 'it looks like a file with another separator: a comma is expected'],
+];
