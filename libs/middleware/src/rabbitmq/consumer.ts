@@ -81,8 +81,9 @@ export class RabbitmqConsumer implements Consumer {
     const { queue, exclusive, own } = this.#options;
     if (own) return;
     const lock = lockOf(queue);
+    // In a cluster a durable one would be out of reach for as long as its node is dead; this one is made anew on another node.
     await attachment.channel.assertQueue(lock, {
-      durable: true,
+      durable: false,
       expires: lockExpiresMs,
       arguments: { 'x-queue-type': 'classic' },
     });
