@@ -8,6 +8,7 @@ export function watchedBroker(broker: Broker, fail: (broken: PromiseBroken) => v
   const confirmed = new Set<string>();
   return {
     features: broker.features,
+    lost: broker.lost,
     declare: (topology) => broker.declare(topology),
     append: (log, body) => broker.append(log, body),
     read: (log, from) => broker.read(log, from),

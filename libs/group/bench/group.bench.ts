@@ -108,7 +108,8 @@ function countingReads(broker: Broker, read: { bytes: number }): Broker {
     return { next, return: () => entries.return!(), [Symbol.asyncIterator]: () => counting(entries) };
   };
   return {
-    ...{ features: broker.features, publish: broker.publish.bind(broker), consume: broker.consume.bind(broker) },
+    ...{ features: broker.features, lost: broker.lost },
+    ...{ publish: broker.publish.bind(broker), consume: broker.consume.bind(broker) },
     declare: (topology) => broker.declare(topology),
     append: (log, body) => broker.append(log, body),
     read: async (log, from) => counting(await broker.read(log, from)),

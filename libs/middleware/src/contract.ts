@@ -6,7 +6,7 @@
  */
 import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { PoisonError, QueueLockedError, TopologyError, UnavailableError, UnroutableError } from './errors.ts';
+import { BrokerLostError, PoisonError, QueueLockedError, TopologyError, UnavailableError, UnroutableError } from './errors.ts';
 import type { Broker, Consumer, Delivery, Headers, LogEntry, Queue } from './port.ts';
 
 export interface Fixture {
@@ -751,20 +751,29 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
 
 /** What remains of a broker that `loseDisk` makes lose its disk, and all connections for a moment. */
 export function lostDiskContract(name: string, makeFixture: () => Promise<Fixture>, loseDisk: () => Promise<void>): void {
-  describe(`a broker that has lost its disk: ${name}`, { timeout: 120_000 }, () => {
+  describe(`a broker that has lost its disk: ${name}`, { timeout: 240_000 }, () => {
     const { connect } = connections(makeFixture);
+    const body = Buffer.from('x');
+    const isRouted = (broker: Broker, queue: string): Promise<boolean> =>
+      broker.publish({ routingKey: queue, body }).then(
+        () => true,
+        () => false,
+      );
 
     test('who consumed or read learns of it, and whoever begins again begins with nothing', async () => {
       const [broker, other] = [await connect(), await connect()];
-      const [queue, log] = [fresh('queue'), fresh('log')];
-      await broker.declare({ queues: [{ name: queue }], logs: [{ name: log }] });
-      await broker.append(log, Buffer.from('x'));
+      const [queue, own, log] = [fresh('queue'), fresh('own'), fresh('log')];
+      const topology = { queues: [{ name: queue }], logs: [{ name: log }] };
+      await broker.declare(topology);
+      await broker.append(log, body);
       await broker.publish({ routingKey: queue, body: Buffer.from('lost') });
       const hold = (): Promise<void> => new Promise(() => {});
       const consumers = await Promise.all([broker, other].map((each) => each.consume(queue, hold, { prefetch: 1 })));
+      await other.declare({ queues: [{ name: own, type: 'classic', exclusive: true }] });
+      consumers.push(await other.consume(own, hold, { prefetch: 1 }));
       const entries = await other.read(log, 'next');
       await loseDisk();
-      for (const consumer of consumers) await expect(consumer.closed).rejects.toThrow(TopologyError);
+      for (const consumer of consumers) await expect(consumer.closed).rejects.toThrow(BrokerLostError);
       expect(await entries.next()).toMatchObject({ done: true });
       await expect(other.read(log, 'first')).rejects.toThrow(TopologyError);
       await other.declare({ queues: [{ name: queue }] });
@@ -773,6 +782,27 @@ export function lostDiskContract(name: string, makeFixture: () => Promise<Fixtur
       await other.publish({ routingKey: queue, body: Buffer.from('new') });
       await eventually(() => seen.length > 0, patience);
       expect(seen).toEqual(['new']);
+    });
+
+    test('who only publishes learns of it too, each time, and nothing comes back by itself', async () => {
+      const [one, other] = [await connect(), await connect()];
+      const queue = fresh('queue');
+      for (const strike of [1, 2]) {
+        await one.declare({ queues: [{ name: queue }] });
+        await other.publish({ routingKey: queue, body });
+        const told = [one, other].map((broker) => broker.lost.catch((error: unknown) => error));
+        await loseDisk();
+        for (const error of await Promise.all(told)) {
+          expect(error, `strike ${strike}`).toBeInstanceOf(BrokerLostError);
+          expect((error as Error).message).toMatch(/its incarnation was \S+, now it is \S+\./);
+        }
+        expect([await isRouted(one, queue), await isRouted(other, queue)]).toEqual([false, false]);
+      }
+      const newcomer = await connect();
+      await newcomer.declare({ queues: [{ name: queue }] });
+      expect(await Promise.race([newcomer.lost.catch(() => 'lost'), newcomer.publish({ routingKey: queue, body })])).toBe(
+        undefined,
+      );
     });
   });
 }

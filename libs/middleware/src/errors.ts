@@ -27,6 +27,15 @@ export class TopologyError extends BrokerError {
   }
 }
 
+/** The broker has come back as another incarnation: what was declared, published and appended is gone. Whoever begins again begins with nothing. */
+export class BrokerLostError extends TopologyError {
+  constructor(before: string, now: string) {
+    super(
+      `the broker has lost its disk, or is another one: its incarnation was ${before}, now it is ${now}. What was declared and published is gone`,
+    );
+  }
+}
+
 /** Another connection owns the exclusive queue, or another consumer consumes it alone. */
 export class QueueLockedError extends BrokerError {
   constructor(queue: string, cause?: unknown) {

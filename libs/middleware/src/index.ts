@@ -1,5 +1,6 @@
 export * from './port.ts';
 export * from './errors.ts';
+export { Loss } from './loss.ts';
 export { deathQueueHeader, deathReasonHeader } from './failures.ts';
 export { makeMemoryBroker, makeMemoryServer, type MemoryServer, type MemoryServerOptions } from './memory/server.ts';
 export { beginRabbitmq, connectRabbitmq } from './rabbitmq/broker.ts';

@@ -106,7 +106,8 @@ export interface Consumer {
   stop(options?: { drainMs?: number }): Promise<void>;
   /**
    * Resolves after `stop`; rejects when the consumer is lost for good: with a `QueueLockedError` where another took over from an exclusive one, with a
-   * `TopologyError` where its queue is gone with all in it, removed by whomever. Whoever declares and consumes again begins with nothing.
+   * `TopologyError` where its queue is gone with all in it, removed by whomever, also while the connection was away; a `BrokerLostError`, which is one
+   * too, where the whole broker is. Whoever declares and consumes again begins with nothing.
    */
   readonly closed: Promise<void>;
 }
@@ -120,7 +121,17 @@ export interface LogEntry {
 export interface Broker {
   /** What this adapter promises beyond the port; the contract suite tests what is claimed, and nothing else. */
   readonly features: Features;
-  /** Makes what is missing, now and whenever the connection comes back, but for logs. An existing queue with other options is a `TopologyError` that names it. */
+  /**
+   * Rejects with a `BrokerLostError` when the broker comes back as another *incarnation*: without its disk, or because another one has its address. The
+   * broker itself keeps which one it is, a random id; the error names both. All that this process had there is over: consumers are lost and readers
+   * end, publishes under way fail as indefinite, and nothing is declared again. Calls go on, for whoever begins again with nothing. A later loss
+   * rejects the promise that is here by then.
+   */
+  readonly lost: Promise<never>;
+  /**
+   * Makes what is missing, now and whenever the connection comes back to the same incarnation, but for logs. An existing queue with other options is a
+   * `TopologyError` that names it, and the way out.
+   */
   declare(topology: Topology): Promise<void>;
   /** Resolves when the message is safe in every queue that it was routed to. What no queue takes is an `UnroutableError`. */
   publish(message: Publication): Promise<void>;
@@ -128,7 +139,7 @@ export interface Broker {
   /** Resolves when the entry is safe. A lost connection may append it twice. */
   append(log: string, body: Uint8Array): Promise<void>;
   /**
-   * The log's entries from a place on, without end, or until the log is removed. An offset that was dropped means the oldest entry left. `next`
+   * The log's entries from a place on, without end, or until the log is gone. An offset that was dropped means the oldest entry left. `next`
    * begins with an entry appended after the call began, at the latest with the first one appended after it resolved.
    */
   read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>>;

@@ -2,7 +2,7 @@
 import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connect } from 'amqplib';
-import { brokerContract } from '../src/contract.ts';
+import { brokerContract, lostDiskContract } from '../src/contract.ts';
 import { patternsContract } from '../src/patterns/contract.ts';
 import { cutAll, rabbitmqFixture } from './rabbitmq-fixture.ts';
 
@@ -18,5 +18,11 @@ it('is RabbitMQ 4', async () => {
 
 brokerContract('rabbitmq 4', () => rabbitmqFixture(server));
 patternsContract('rabbitmq 4', () => rabbitmqFixture(server));
+
+lostDiskContract(
+  'rabbitmq 4',
+  () => rabbitmqFixture(server),
+  () => server.loseDisk(),
+);
 
 brokerContract('rabbitmq 4, while its connections are cut', () => rabbitmqFixture(server, cutAll));

@@ -1,7 +1,7 @@
 import { eventually, type TcpProxy } from '@lab/testing';
 import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { brokerContract, type Fixture } from '../src/contract.ts';
+import { brokerContract, lostDiskContract, type Fixture } from '../src/contract.ts';
 import {
   beginRabbitmq,
   connectRabbitmq,
@@ -33,6 +33,12 @@ brokerContract('rabbitmq, while it is restarted and its connections are cut', ()
   // A restart takes some 10 s, a cut none: one in eight keeps the suite short.
   return makeFixture((proxies) => (strikes++ % 8 === 0 ? server.restart() : cutAll(proxies)));
 });
+
+lostDiskContract(
+  'rabbitmq',
+  () => makeFixture(),
+  () => server.loseDisk(),
+);
 
 describe('the rabbitmq adapter', () => {
   const open: { broker: Broker; proxy: TcpProxy }[] = [];
@@ -101,6 +107,30 @@ describe('the rabbitmq adapter', () => {
     // The queue comes back, which shows that the topology was declared again.
     await eventually(() => one.broker.publish({ routingKey: queue, body }).then(() => true));
     await expect(one.broker.append(log, body)).rejects.toThrow(TopologyError);
+  });
+
+  test('a consumer hears that its queue was removed while it was away, though it declares it again', async () => {
+    const [away, other] = [await connectVia(), await connectVia()];
+    const queue = fresh();
+    await away.broker.declare({ queues: [{ name: queue }] });
+    const consumer = await away.broker.consume(queue, () => {}, { prefetch: 1 });
+    away.proxy.cut();
+    away.proxy.reset();
+    await other.broker.remove({ queue });
+    away.proxy.heal();
+    await expect(consumer.closed).rejects.toThrow(TopologyError);
+    await eventually(() => other.broker.publish({ routingKey: queue, body }).then(() => true));
+  });
+
+  test('who comes at the same time as others to a new broker finds the incarnation that they find', async () => {
+    await server.loseDisk();
+    const brokers = await Promise.all(Array.from({ length: 8 }, () => connectVia()));
+    const lost = brokers.map(({ broker }) => broker.lost.catch(() => 'lost'));
+    await server.restart();
+    const queue = fresh();
+    for (const { broker } of brokers) await broker.declare({ queues: [{ name: queue }] });
+    for (const { broker } of brokers) await broker.publish({ routingKey: queue, body });
+    expect(await Promise.race([...lost, Promise.resolve('known')])).toBe('known');
   });
 
   test('a confirm that is late is not lost: of all that waits one message comes twice', async () => {

@@ -3,6 +3,8 @@
  * whose contract is that of the real one.
  */
 import {
+  BrokerLostError,
+  Loss,
   makeMemoryServer,
   QueueLockedError,
   SimulatedCrash,
@@ -106,6 +108,7 @@ class Connection implements Broker {
   /** The exclusive queues: they are new ones on each connection. */
   readonly #own = new Set<string>();
   readonly #subscriptions = new Set<Subscription>();
+  readonly #loss = new Loss();
 
   constructor(life: Life, host: SimulatedBroker) {
     this.life = life;
@@ -113,6 +116,10 @@ class Connection implements Broker {
     this.#disks = host.disks;
     this.inner = host.server.connect();
     life.onEnd(() => host.server.kill(this.inner));
+  }
+
+  get lost(): Promise<never> {
+    return this.#loss.lost;
   }
 
   /** The connection is gone; the process lives, and has another one after a while. */
@@ -135,12 +142,12 @@ class Connection implements Broker {
     const inner = server.connect();
     this.inner = inner;
     life.onEnd(() => server.kill(inner));
+    if (this.#disks !== host.disks) this.#loseAll(new BrokerLostError(`disk ${this.#disks}`, `disk ${host.disks}`));
     for (const subscription of [...this.#subscriptions]) {
       const { queue } = subscription;
-      if (this.#own.has(queue) || (this.#disks === host.disks && server.exists(queue))) continue;
+      if (this.#own.has(queue) || server.exists(queue)) continue;
       subscription.lose(new TopologyError(`queue "${queue}" is gone since the connection was lost, with all that was in it`));
     }
-    this.#disks = host.disks;
     for (const topology of this.#topologies) {
       // Who has lost a queue may end of it.
       if (life.isDead) return;
@@ -150,6 +157,13 @@ class Connection implements Broker {
     this.#away?.resolve();
     this.#away = undefined;
     world.touch();
+  }
+
+  #loseAll(error: BrokerLostError): void {
+    this.#disks = this.host.disks;
+    this.#topologies = [];
+    for (const subscription of this.#subscriptions) subscription.lose(error);
+    this.#loss.happen(error);
   }
 
   async connected(): Promise<void> {
@@ -202,11 +216,16 @@ class Connection implements Broker {
 
   #say(operation: string, to: string, body: Uint8Array, run: (broker: Broker) => Promise<void>): Promise<void> {
     const { life, host } = this;
+    const disks = this.#disks;
+    const say = async (broker: Broker): Promise<void> => {
+      if (this.#disks !== disks) throw new UnavailableError(`${operation}: the broker has lost its disk`);
+      await run(broker);
+    };
     return life.call(
       operation,
       to,
       () => host.describe(body),
-      (place) => this.#send(place, '', run),
+      (place) => this.#send(place, '', say),
       () => host.carry(run),
     );
   }

@@ -70,10 +70,20 @@ async function startServer<S extends Server>(
   return new Kind((await place(container).start()).getId(), port);
 }
 
+/** Where a RabbitMQ keeps everything. */
+export const rabbitmqFolder = '/var/lib/rabbitmq';
+
 export class RabbitmqServer extends Server {
   /** For amqplib, with an account that may do everything. */
   get url(): string {
     return `amqp://lab:lab@127.0.0.1:${this.port}`;
+  }
+
+  /** It dies, and comes back with an empty disk. */
+  async loseDisk(): Promise<void> {
+    await this.kill();
+    await this.empty(rabbitmqFolder);
+    await this.start();
   }
 }
 

@@ -59,6 +59,12 @@ export class Container {
     await docker('stop', '--time', '10', this.id);
   }
 
+  /** After `kill` or `stop`: a folder of one of its volumes has nothing in it any more. */
+  async empty(folder: string): Promise<void> {
+    const image = await serviceImage('faults');
+    await docker('run', '--rm', '--volumes-from', this.id, image, 'find', folder, '-mindepth', '1', '-delete');
+  }
+
   /** Starts it again after `kill` or `stop`, with its files, address and ports; resolves when it is healthy. */
   async start(): Promise<void> {
     await docker('start', this.id);

@@ -1,4 +1,5 @@
-import { TopologyError, UnavailableError, UnroutableError } from '../errors.ts';
+import { TopologyError, UnavailableError, UnroutableError, type BrokerLostError } from '../errors.ts';
+import { Loss } from '../loss.ts';
 import type { Broker, ConsumeOptions, Consumer, Handler, LogEntry, Publication, Topology } from '../port.ts';
 import { validateConsume } from '../validate.ts';
 import type { MemoryLogReader } from './log.ts';
@@ -13,10 +14,22 @@ export class MemoryConnection implements Broker {
   readonly #readers = new Set<MemoryLogReader>();
   /** The dead-letter queue of each queue that was declared here: what a client of a real broker can know. */
   readonly #deadLetterQueues = new Map<string, string | undefined>();
+  readonly #loss = new Loss();
   #closed = false;
 
   constructor(server: ServerState) {
     this.#server = server;
+    server.connections.add(this);
+  }
+
+  get lost(): Promise<never> {
+    return this.#loss.lost;
+  }
+
+  /** The server has lost its disk. */
+  lose(error: BrokerLostError): void {
+    this.#deadLetterQueues.clear();
+    this.#loss.happen(error);
   }
 
   async declare(topology: Topology): Promise<void> {
@@ -85,6 +98,7 @@ export class MemoryConnection implements Broker {
 
   #disconnect(): void {
     this.#closed = true;
+    this.#server.connections.delete(this);
     this.#subscriptions.clear();
     for (const reader of this.#readers) reader.end();
     this.#server.removeQueuesOf(this);

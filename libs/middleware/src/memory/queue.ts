@@ -86,9 +86,9 @@ export class MemoryQueue {
   }
 
   /** The queue is gone: so is what it holds, and its consumers. */
-  destroy(): void {
+  destroy(why = new TopologyError(`queue "${this.options.name}" was removed`)): void {
     this.#removed = true;
-    for (const consumer of this.#consumers) consumer.lose(new TopologyError(`queue "${this.options.name}" was removed`));
+    for (const consumer of this.#consumers) consumer.lose(why);
     for (const entry of [...this.#ready.drain(), ...this.#returned.drain()]) this.#release(entry);
   }
 

@@ -5,7 +5,7 @@
  */
 import { systemClock, type Clock } from '@lab/process/time';
 import { Broker as Smqp } from 'smqp';
-import { QueueLockedError, TopologyError } from '../errors.ts';
+import { BrokerLostError, QueueLockedError, TopologyError } from '../errors.ts';
 import type { Binding, Broker, Exchange, Log, Queue, Topology } from '../port.ts';
 import { validateTopology } from '../validate.ts';
 import { MemoryConnection } from './connection.ts';
@@ -29,7 +29,7 @@ export interface MemoryServer {
    */
   kill(broker: Broker): void;
   /**
-   * What the loss of its disk is to a broker: queues, exchanges and logs are gone with all in them. Consumers and readers are told.
+   * What the loss of its disk is to a broker: queues, exchanges and logs are gone with all in them, and every connection hears of it.
    */
   loseDisk(): void;
   /** Whether there is such a queue. */
@@ -76,6 +76,9 @@ export class ServerState {
   #router = new Smqp();
   readonly #queues = new Map<string, MemoryQueue>();
   readonly #logs = new Map<string, MemoryLog>();
+  /** Those that live. */
+  readonly connections = new Set<MemoryConnection>();
+  #incarnation = 1;
   /** Queues that may have something to deliver, the next one first. */
   readonly #awake = new Set<MemoryQueue>();
   #pumping = false;
@@ -138,8 +141,8 @@ export class ServerState {
   }
 
   /** Removes a queue with all in it; its consumers are lost. */
-  removeQueue(name: string): void {
-    this.#queues.get(name)?.destroy();
+  removeQueue(name: string, why?: TopologyError): void {
+    this.#queues.get(name)?.destroy(why);
     this.#queues.delete(name);
     this.#router.deleteQueue(name);
   }
@@ -150,9 +153,11 @@ export class ServerState {
   }
 
   clear(): void {
-    for (const name of this.#queues.keys()) this.removeQueue(name);
+    const error = new BrokerLostError(`memory-${this.#incarnation}`, `memory-${++this.#incarnation}`);
+    for (const name of this.#queues.keys()) this.removeQueue(name, error);
     for (const name of this.#logs.keys()) this.removeLog(name);
     this.#router = new Smqp();
+    for (const connection of this.connections) connection.lose(error);
   }
 
   /** Removes the exclusive queues of a connection, which go with it. */

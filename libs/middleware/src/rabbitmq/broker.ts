@@ -1,11 +1,13 @@
 /** The port on RabbitMQ: one connection publishes, one consumes and declares. A broker that holds back publishers must not hold back acknowledgements. */
 import { retry, systemClock } from '@lab/process/time';
 import type { ChannelModel } from 'amqplib';
-import { BrokerError, TopologyError, UnavailableError, UnroutableError } from '../errors.ts';
+import { BrokerError, BrokerLostError, TopologyError, UnavailableError, UnroutableError } from '../errors.ts';
+import { Loss } from '../loss.ts';
 import type { Broker, ConsumeOptions, Consumer, Handler, LogEntry, Publication, Topology } from '../port.ts';
 import { validateConsume, validateTopology } from '../validate.ts';
 import { lockOf, RabbitmqConsumer } from './consumer.ts';
 import { DeclaredTopology, declareTopology } from './declare.ts';
+import { incarnationOf } from './incarnation.ts';
 import { Link } from './link.ts';
 import { LogReader } from './log-reader.ts';
 import { normalizeOptions, type RabbitmqOptions } from './options.ts';
@@ -39,6 +41,8 @@ class RabbitmqBroker implements Broker {
   readonly #declared = new DeclaredTopology();
   readonly #consumers = new Set<RabbitmqConsumer>();
   readonly #readers = new Set<LogReader>();
+  readonly #loss = new Loss();
+  #incarnation: string | undefined;
   /** The connection that consumers and readers were last put on. */
   #carrier: ChannelModel | undefined;
   #closed = false;
@@ -48,7 +52,11 @@ class RabbitmqBroker implements Broker {
     const { url, name, heartbeatSeconds, random, log, confirmTimeoutMs, unconfirmedBytesMax } = options;
     const shared = { url, heartbeatSeconds, random, log };
     this.#consuming = new Link({ ...shared, purpose: `${name}: consuming`, restore: (connection) => this.#restore(connection) });
-    const ready = () => this.#consuming.connected();
+    const ready = async (connection: ChannelModel): Promise<void> => {
+      await this.#consuming.connected();
+      // The other connection may not have noticed yet that it is gone.
+      await this.#identify(connection);
+    };
     this.#publisher = new Publisher({ confirmTimeoutMs, unconfirmedBytesMax, random, log, ready });
     this.#publishing = new Link({
       ...shared,
@@ -73,7 +81,29 @@ class RabbitmqBroker implements Broker {
     }
   }
 
+  get lost(): Promise<never> {
+    return this.#loss.lost;
+  }
+
+  /** Finds out whether it is the broker that it was. */
+  async #identify(connection: ChannelModel): Promise<void> {
+    const now = await incarnationOf(connection);
+    const before = this.#incarnation;
+    this.#incarnation = now;
+    if (before === undefined || before === now) return;
+    const error = new BrokerLostError(before, now);
+    this.#options.log.error({ err: error }, 'RabbitMQ has lost everything');
+    this.#declared.clear();
+    for (const consumer of this.#consumers) consumer.lose(error);
+    for (const reader of this.#readers) reader.end();
+    this.#publisher.lose(error);
+    this.#loss.happen(error);
+  }
+
   async #restore(connection: ChannelModel): Promise<void> {
+    await this.#identify(connection);
+    // Before it is made anew, so that its consumer hears that what was in it is gone.
+    for (const consumer of this.#consumers) await consumer.loseIfGone(connection);
     await this.#declared.restore(connection);
     this.#carrier = connection;
     for (const each of [...this.#consumers, ...this.#readers]) each.resume(connection);

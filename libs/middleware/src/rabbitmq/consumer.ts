@@ -90,6 +90,22 @@ export class RabbitmqConsumer implements Consumer {
     await attachment.channel.consume(lock, () => this.#onCancelled(attachment), { exclusive });
   }
 
+  /** Looks whether the queue is still there, as it may have been removed while there was no connection. */
+  async loseIfGone(connection: ChannelModel): Promise<void> {
+    const { queue, own } = this.#options;
+    if (own) return;
+    const channel = await connection.createChannel();
+    channel.on('error', () => {});
+    try {
+      await channel.checkQueue(queue);
+    } catch (error) {
+      // Anything else is found out by whoever consumes.
+      if (isGone(error)) this.lose(refusal(`consume "${queue}"`, queue, error));
+    } finally {
+      channel.close().catch(() => {});
+    }
+  }
+
   /** Consumes on a new connection, however often it takes; `closed` tells if it is lost for good. */
   resume(connection: ChannelModel): void {
     this.#connection = connection;
@@ -103,7 +119,7 @@ export class RabbitmqConsumer implements Consumer {
       (error: unknown) => {
         if (this.#connection !== connection) return;
         const taken = error instanceof QueueLockedError && performance.now() > reclaimUntilMs;
-        if (taken || (error instanceof Error && isGone(error.cause))) return this.#lose(error);
+        if (taken || (error instanceof Error && isGone(error.cause))) return this.lose(error);
         setTimeout(() => this.#retry(connection, reclaimUntilMs), this.#backOff.nextMs()).unref();
       },
     );
@@ -126,8 +142,12 @@ export class RabbitmqConsumer implements Consumer {
     setTimeout(() => this.#retry(connection, performance.now() + this.#options.reclaimMs), this.#backOff.nextMs()).unref();
   }
 
-  #lose(error: Error): void {
+  /** For good. */
+  lose(error: Error): void {
+    if (this.#stopped) return;
     this.#stopped = true;
+    if (this.#attachment !== undefined) this.#onCancelled(this.#attachment);
+    this.#attachment = undefined;
     this.#options.log.error({ queue: this.#options.queue, err: error }, 'consumer lost');
     this.#end.reject(error);
     this.#options.onEnd(this);

@@ -84,6 +84,10 @@ export class DeclaredTopology {
     });
   }
 
+  clear(): void {
+    this.#parts.length = 0;
+  }
+
   queue(name: string): Queue | undefined {
     return this.#parts.flatMap(({ queues = [] }) => queues).find((queue) => queue.name === name);
   }

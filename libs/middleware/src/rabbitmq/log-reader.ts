@@ -76,7 +76,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     this.attach(connection).then(
       () => this.#backOff.reset(),
       (error: unknown) => {
-        if (error instanceof Error && isGone(error.cause)) return this.#finish();
+        if (error instanceof Error && isGone(error.cause)) return this.end();
         setTimeout(() => this.#retry(connection), this.#backOff.nextMs()).unref();
       },
     );
@@ -137,11 +137,12 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
 
   async stop(): Promise<void> {
     const channel = this.#channel;
-    this.#finish();
+    this.end();
     await channel?.close().catch(() => {});
   }
 
-  #finish(): void {
+  /** There is nothing more to read, or nobody who reads. */
+  end(): void {
     this.#ended = true;
     this.#channel = undefined;
     this.#buffer.drain();

@@ -17,8 +17,8 @@ export interface PublisherOptions {
   unconfirmedBytesMax: number;
   random: () => number;
   log: PlainLogger;
-  /** Resolves when queues that this process owns are declared again, so that nothing is published past them. */
-  ready(): Promise<unknown>;
+  /** Resolves when queues that this process owns are declared again, so that nothing is published past them, and it is known which broker this is. */
+  ready(connection: ChannelModel): Promise<void>;
 }
 
 interface Pending {
@@ -159,7 +159,7 @@ export class Publisher {
       this.#options.log.warn({ reason }, 'RabbitMQ has no room: publishing waits until its consumers caught up');
     });
     connection.on('unblocked', () => (this.#blocked = false));
-    await this.#options.ready();
+    await this.#options.ready(connection);
     await this.#openChannel(connection);
   }
 
@@ -264,6 +264,13 @@ export class Publisher {
       probe.isConfirmed = true;
       if (pending.channel !== undefined) this.#onConfirm(pending, pending.channel, null);
     });
+  }
+
+  /** Queues that these were for are gone; what some of them led to may have come before. */
+  lose(cause: Error): void {
+    const error = new UnavailableError(`publish: ${cause.message}`, cause);
+    for (const { reject } of this.#waiting.drain()) reject(error);
+    for (const pending of [...this.#pending]) this.#fail(pending, error);
   }
 
   #endProbe(kept?: ConfirmChannel): void {
