@@ -50,6 +50,7 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
       stack.defer(() => store.close());
       for (const name of names) {
         const broker = await connect();
+        broker.lost.catch(fail);
         stack.defer(() => broker.close());
         const host = makeHost({ ...parts, fail, log: parts.log.child({ role: name }), broker, store }, settings);
         const listen: Host['listen'] = async (serve) => (server = await host.listen(serve));

@@ -3,7 +3,7 @@
  * backup succeeds, and every version that is listed restores to what the node had when it was made.
  */
 import { eventually } from '@lab/testing';
-import type { Container } from '@lab/testing/containers';
+import { rabbitmqFolder, type Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { queueOf } from '../src/topology.ts';
 import { BackupComposeSystem } from './compose-system.ts';
@@ -124,6 +124,17 @@ describe('in the middle of a transfer', () => {
         await expectRefused();
       },
       async () => void (await rabbitmqctl('set_vm_memory_high_watermark', '0.4')),
+    );
+  });
+
+  it('RabbitMQ is killed, and its disk is empty when it is back', async () => {
+    const container = one('rabbitmq');
+    await expectAllVersionsWhole(
+      () => container.kill(),
+      async () => {
+        await container.empty(rabbitmqFolder);
+        await container.start();
+      },
     );
   });
 

@@ -9,6 +9,7 @@ export function watchedBroker(broker: Broker, fail: (broken: PromiseBroken) => v
   return {
     features: broker.features,
     lost: broker.lost,
+    incarnation: () => broker.incarnation(),
     declare: (topology) => broker.declare(topology),
     append: (log, body) => broker.append(log, body),
     read: (log, from) => broker.read(log, from),

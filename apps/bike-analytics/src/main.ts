@@ -29,6 +29,7 @@ function runOne(name: string, settings: config.RoleConfig): Promise<number> {
   return runRole({ name, ...settings }, async (host) => {
     const { log, clock, registry } = host;
     const broker = await host.open(connectRabbitmq({ url: settings.rabbitmqUrl, log }));
+    broker.lost.catch(host.fail);
     const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
     const parts = { broker, clock, log, countRows: (count: number) => rows.inc(count), newInstance: () => host.newId() };
     return wire(name, { ...parts, listen: (serve) => listenFramed(door, serve) }, settings);

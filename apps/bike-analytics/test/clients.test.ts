@@ -284,6 +284,17 @@ describe('a session whose messages are lost with a queue', () => {
   });
 });
 
+describe('a session whose messages are lost with the disk of RabbitMQ', () => {
+  it('begins again as soon as RabbitMQ is back, and its client gets its answers', async () => {
+    start([{ key: 'solver-1.1 publish #1 bike.entry-point.answers broker loses disk', arg: 1_000 }]);
+    const reasons: string[] = [];
+    const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => void reasons.push(reason));
+    expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });
+    expect(reasons).toContain('RefusedError: RabbitMQ has lost what was sent: the session has to begin again');
+    expect(world.clock.nowMs()).toBeLessThan(config.sessionTimeout);
+  });
+});
+
 /** Lets time pass, with all that happens in it. */
 const pass = (ms: number): Promise<void> => world.until(new Promise((resolve) => void world.clock.after(ms, resolve)));
 

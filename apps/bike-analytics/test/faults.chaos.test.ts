@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Container } from '@lab/testing/containers';
+import { rabbitmqFolder, type Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
 import type { Answers } from '../src/domain/queries.ts';
@@ -109,6 +109,18 @@ describe('RabbitMQ goes in the middle of a run: the answers are the same', () =>
       'trips',
       () => container.kill(),
       () => container.start(),
+    );
+  });
+
+  it('killed, and its disk is empty when it is back: the client begins again', async () => {
+    const container = one('rabbitmq');
+    await expectSameAnswers(
+      'trips',
+      () => container.kill(),
+      async () => {
+        await container.empty(rabbitmqFolder);
+        await container.start();
+      },
     );
   });
 

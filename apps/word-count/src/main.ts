@@ -32,8 +32,9 @@ const commands = {
     summary: 'counts words; start several, and one works while the others stand by',
     settings: z.object({ rabbitmqUrl, ...roleSettings }),
     run: ({ rabbitmqUrl: url, ...settings }) =>
-      lab.runRole({ name: 'counter', ...settings }, async ({ log, open }) => {
+      lab.runRole({ name: 'counter', ...settings }, async ({ log, open, fail }) => {
         const broker = await open(connectRabbitmq({ url, log }));
+        broker.lost.catch(fail);
         return new Counter({ broker, log });
       }),
   }),

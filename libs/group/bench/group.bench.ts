@@ -108,7 +108,7 @@ function countingReads(broker: Broker, read: { bytes: number }): Broker {
     return { next, return: () => entries.return!(), [Symbol.asyncIterator]: () => counting(entries) };
   };
   return {
-    ...{ features: broker.features, lost: broker.lost },
+    ...{ features: broker.features, lost: broker.lost, incarnation: broker.incarnation.bind(broker) },
     ...{ publish: broker.publish.bind(broker), consume: broker.consume.bind(broker) },
     declare: (topology) => broker.declare(topology),
     append: (log, body) => broker.append(log, body),

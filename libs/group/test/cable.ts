@@ -17,7 +17,7 @@ export class Cable {
   /** What a group uses of a broker, through this cable. */
   wrap(broker: Broker): Broker {
     return {
-      ...{ features: broker.features, lost: broker.lost },
+      ...{ features: broker.features, lost: broker.lost, incarnation: broker.incarnation.bind(broker) },
       ...{ consume: broker.consume.bind(broker), publish: broker.publish.bind(broker) },
       declare: async (topology) => (await this.#through(), broker.declare(topology)),
       append: async (log, body) => (await this.#through(), broker.append(log, body)),

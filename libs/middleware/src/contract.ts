@@ -788,14 +788,17 @@ export function lostDiskContract(name: string, makeFixture: () => Promise<Fixtur
       const [one, other] = [await connect(), await connect()];
       const queue = fresh('queue');
       for (const strike of [1, 2]) {
+        const before = await one.incarnation();
+        expect(await other.incarnation()).toBe(before);
         await one.declare({ queues: [{ name: queue }] });
         await other.publish({ routingKey: queue, body });
         const told = [one, other].map((broker) => broker.lost.catch((error: unknown) => error));
         await loseDisk();
         for (const error of await Promise.all(told)) {
           expect(error, `strike ${strike}`).toBeInstanceOf(BrokerLostError);
-          expect((error as Error).message).toMatch(/its incarnation was \S+, now it is \S+\./);
+          expect((error as Error).message).toContain(`was ${before}, now it is ${await other.incarnation()}`);
         }
+        expect(await one.incarnation()).not.toBe(before);
         expect([await isRouted(one, queue), await isRouted(other, queue)]).toEqual([false, false]);
       }
       const newcomer = await connect();

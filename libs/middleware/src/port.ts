@@ -121,9 +121,10 @@ export interface LogEntry {
 export interface Broker {
   /** What this adapter promises beyond the port; the contract suite tests what is claimed, and nothing else. */
   readonly features: Features;
+  /** Which life of the broker's disk this is: a random id that it keeps there itself, the same for all its clients. */
+  incarnation(): Promise<string>;
   /**
-   * Rejects with a `BrokerLostError` when the broker comes back as another *incarnation*: without its disk, or because another one has its address. The
-   * broker itself keeps which one it is, a random id; the error names both. All that this process had there is over: consumers are lost and readers
+   * Rejects with a `BrokerLostError` when the broker comes back as another incarnation: without its disk, or because another one has its address. All that this process had there is over: consumers are lost and readers
    * end, publishes under way fail as indefinite, and nothing is declared again. Calls go on, for whoever begins again with nothing. A later loss
    * rejects the promise that is here by then.
    */

@@ -107,3 +107,13 @@ it('gives up at once on a signal while it waits for what a role needs, and close
   // Or what it waited for would keep the process alive.
   expect(story.os.exited).toBe(exitCodes.ok);
 });
+
+it('ends with an error when something is lost that the role cannot do without', async () => {
+  const story = new Story();
+  const make = async ({ open, fail }: RoleHost) => {
+    await open(story.opened('broker'));
+    return { start: async () => fail(unavailable()), stop: () => story.tell('stopped') };
+  };
+  expect(await story.run(make)).toBe(exitCodes.unavailable);
+  expect(story.told).toEqual(['broker opened', 'stopped', 'broker closed']);
+});

@@ -21,6 +21,8 @@ export interface RoleHost {
    * is closed first.
    */
   open<T extends { close(): Promise<unknown> }>(this: void, opening: T | Promise<T>): Promise<T>;
+  /** Something that the role cannot do without is lost for good: the role has failed. */
+  fail(this: void, reason: unknown): void;
 }
 
 export interface RoleOptions extends Pick<RunOptions, 'drainMs' | 'os'> {
@@ -61,7 +63,8 @@ class OpeningRole implements Role {
   }
 
   async start(): Promise<void> {
-    const host = { ...this.#parts, clock: systemClock, nowMs: Date.now, newId: randomUUID, open: this.#open };
+    const time = { clock: systemClock, nowMs: Date.now };
+    const host = { ...this.#parts, ...time, newId: randomUUID, open: this.#open, fail: this.#fail };
     const role = await Promise.race([this.#make(host), this.#givenUp.promise]);
     this.#role = role;
     role.failed?.catch(this.#fail);

@@ -96,6 +96,8 @@ const reclaimPauseMs = 500;
 /** Deliveries are very many: one in so many is a place where the queue may be deleted. */
 const deliveryShare = 0.1;
 
+const incarnationOf = (disks: number): string => `disk-${disks}`;
+
 class Connection implements Broker {
   readonly features = { durable: false, shared: false };
   readonly life: Life;
@@ -116,6 +118,11 @@ class Connection implements Broker {
     this.#disks = host.disks;
     this.inner = host.server.connect();
     life.onEnd(() => host.server.kill(this.inner));
+  }
+
+  async incarnation(): Promise<string> {
+    await this.connected();
+    return incarnationOf(this.#disks);
   }
 
   get lost(): Promise<never> {
@@ -142,7 +149,7 @@ class Connection implements Broker {
     const inner = server.connect();
     this.inner = inner;
     life.onEnd(() => server.kill(inner));
-    if (this.#disks !== host.disks) this.#loseAll(new BrokerLostError(`disk ${this.#disks}`, `disk ${host.disks}`));
+    if (this.#disks !== host.disks) this.#loseAll();
     for (const subscription of [...this.#subscriptions]) {
       const { queue } = subscription;
       if (this.#own.has(queue) || server.exists(queue)) continue;
@@ -159,7 +166,8 @@ class Connection implements Broker {
     world.touch();
   }
 
-  #loseAll(error: BrokerLostError): void {
+  #loseAll(): void {
+    const error = new BrokerLostError(incarnationOf(this.#disks), incarnationOf(this.host.disks));
     this.#disks = this.host.disks;
     this.#topologies = [];
     for (const subscription of this.#subscriptions) subscription.lose(error);

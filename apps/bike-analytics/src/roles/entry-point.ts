@@ -19,7 +19,7 @@ import { ClientSession, RefusedError } from './client-session.ts';
 import type { RoleParts } from './stages.ts';
 
 export interface EntryPointParts extends RoleParts {
-  /** Names this life of the entry point; new at every start. */
+  /** Names this life of the entry point, beside the broker's incarnation; new at every start. */
   instance: string;
   /** Number of trips-solvers of each query. */
   shards: number;
@@ -47,6 +47,8 @@ export class EntryPointRole implements Role {
   readonly #fail: (reason: unknown) => void;
   readonly #consumers: Consumer[] = [];
   readonly #madeMs: number;
+  /** Of the broker: what was sent to another one is gone. */
+  #incarnation = '';
   #server: { close(): Promise<void> } | undefined;
   #stopBeat: (() => void) | undefined;
   #beating = false;
@@ -60,6 +62,7 @@ export class EntryPointRole implements Role {
 
   async start(): Promise<void> {
     const { broker, clock, sessionTimeoutMs } = this.#parts;
+    this.#incarnation = await broker.incarnation();
     await broker.declare({ logs: [{ name: deadLetterLog, retentionBytes: 64 * 1024 * 1024 }] });
     await this.#consume(queueOf.passed, (delivery) => this.#onPassed(delivery));
     await this.#consume(queueOf.answers, (delivery) => this.#onAnswer(delivery));
@@ -132,6 +135,8 @@ export class EntryPointRole implements Role {
     if (known?.failure !== undefined) throw known.failure;
     if (known === undefined && this.#isOver(hello))
       throw new RefusedError(`nobody asked for the session for ${sessionTimeoutMs / 1000} s: it has to begin again`, true);
+    if (hello.entryPoint !== undefined && !hello.entryPoint.startsWith(`${this.#incarnation}/`))
+      throw new RefusedError('RabbitMQ has lost what was sent: the session has to begin again', true);
     const busy = [...this.#sessions.values()].filter((session) => session.failure === undefined).length;
     if (known === undefined && busy >= limits.sessionsMax) {
       throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
@@ -148,8 +153,12 @@ export class EntryPointRole implements Role {
 
   /** A session that was taken in, and is not known: this entry point has ended it, or has been there for longer than its predecessor's renewals last. */
   #isOver({ entryPoint }: Head<'hello'>): boolean {
-    const { instance, clock, sessionTimeoutMs } = this.#parts;
-    return entryPoint === instance || (entryPoint !== undefined && clock.nowMs() - this.#madeMs >= sessionTimeoutMs);
+    const { clock, sessionTimeoutMs } = this.#parts;
+    return entryPoint === this.#life || (entryPoint !== undefined && clock.nowMs() - this.#madeMs >= sessionTimeoutMs);
+  }
+
+  get #life(): string {
+    return `${this.#incarnation}/${this.#parts.instance}`;
   }
 
   #open(id: string): ClientSession {
@@ -160,10 +169,10 @@ export class EntryPointRole implements Role {
   }
 
   async #welcome(session: ClientSession): Promise<void> {
-    const { sessionTimeoutMs, shards, instance: entryPoint } = this.#parts;
+    const { sessionTimeoutMs, shards } = this.#parts;
     await this.#renew(session);
     const received = Object.fromEntries(session.received);
-    await session.send({ kind: 'welcome', received, sessionTimeoutMs, shards, entryPoint });
+    await session.send({ kind: 'welcome', received, sessionTimeoutMs, shards, entryPoint: this.#life });
     if (session.complete) await this.#sendResult(session);
   }
 

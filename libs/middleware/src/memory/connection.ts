@@ -26,6 +26,11 @@ export class MemoryConnection implements Broker {
     return this.#loss.lost;
   }
 
+  async incarnation(): Promise<string> {
+    this.#refuseIfClosed('incarnation');
+    return this.#server.incarnation;
+  }
+
   /** The server has lost its disk. */
   lose(error: BrokerLostError): void {
     this.#deadLetterQueues.clear();

@@ -78,7 +78,7 @@ export class ServerState {
   readonly #logs = new Map<string, MemoryLog>();
   /** Those that live. */
   readonly connections = new Set<MemoryConnection>();
-  #incarnation = 1;
+  #lives = 1;
   /** Queues that may have something to deliver, the next one first. */
   readonly #awake = new Set<MemoryQueue>();
   #pumping = false;
@@ -152,8 +152,14 @@ export class ServerState {
     this.#logs.delete(name);
   }
 
+  get incarnation(): string {
+    return `memory-${this.#lives}`;
+  }
+
   clear(): void {
-    const error = new BrokerLostError(`memory-${this.#incarnation}`, `memory-${++this.#incarnation}`);
+    const before = this.incarnation;
+    this.#lives++;
+    const error = new BrokerLostError(before, this.incarnation);
     for (const name of this.#queues.keys()) this.removeQueue(name, error);
     for (const name of this.#logs.keys()) this.removeLog(name);
     this.#router = new Smqp();

@@ -81,6 +81,11 @@ class RabbitmqBroker implements Broker {
     }
   }
 
+  async incarnation(): Promise<string> {
+    await this.#call('incarnation', () => Promise.resolve());
+    return this.#incarnation!;
+  }
+
   get lost(): Promise<never> {
     return this.#loss.lost;
   }

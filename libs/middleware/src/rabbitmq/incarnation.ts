@@ -3,7 +3,7 @@
  * silent appends an id of its own, and where several do at once the first one counts, for all alike. (An exchange would be simpler, but its arguments can be
  * read only from the text of a refusal; a queue's message is hidden while somebody else looks at it.)
  */
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { ChannelModel } from 'amqplib';
 
 const stream = 'lab.incarnation';
@@ -22,7 +22,7 @@ export async function incarnationOf(connection: ChannelModel): Promise<string> {
   await channel.consume(stream, (first) => first && resolve(first.content.toString()), {
     arguments: { 'x-stream-offset': 'first' },
   });
-  const timer = setTimeout(() => channel.sendToQueue(stream, Buffer.from(randomUUID())), silentMs);
+  const timer = setTimeout(() => channel.sendToQueue(stream, Buffer.from(randomBytes(8).toString('hex'))), silentMs);
   try {
     return await promise;
   } finally {
