@@ -2,7 +2,7 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
-import { docker } from '@lab/testing/containers';
+import { docker, rabbitmqFolder } from '@lab/testing/containers';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makePicture } from '../data/make.ts';
@@ -145,6 +145,18 @@ it('keeps all pictures over a restart of all roles', async () => {
 it('keeps all pictures when all containers are removed and made anew', async () => {
   await system.down();
   await system.up();
+  await expectAllWhole();
+});
+
+it('goes on with what its members know when RabbitMQ loses its disk under their hands', async () => {
+  const pending = await uploadMade(4);
+  const rabbitmq = system.container('rabbitmq');
+  await rabbitmq.kill();
+  await rabbitmq.empty(rabbitmqFolder);
+  await rabbitmq.start();
+  expect(await system.status(pending)).toMatchObject({ id: pending });
+  await system.compose('run', '--rm', '--no-deps', 'configurator');
+  await eventually(() => uploadMade(5), patience);
   await expectAllWhole();
 });
 

@@ -6,7 +6,15 @@
  * It runs once. It holds answers unacknowledged until the client has them; all else that it knows of a session the client knows too, and
  * tells when it comes back.
  */
-import { consumeAlone, heldMax, tellHolders, TopologyError, type Consumer, type Delivery } from '@lab/middleware';
+import {
+  consumeAlone,
+  heldMax,
+  tellHolders,
+  TopologyError,
+  UnavailableError,
+  type Consumer,
+  type Delivery,
+} from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
 import { MalformedMessageError } from '@lab/protocol/messages';
@@ -203,9 +211,11 @@ export class EntryPointRole implements Role {
     session.received.set(topic, number + 1);
     session.movedMs = this.#parts.clock.nowMs();
     const published = this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body: message });
-    session.track(published, (error) =>
-      this.#abort(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`),
-    );
+    session.track(published, (error) => {
+      // Not for the batch's sake: RabbitMQ has lost its disk, for one.
+      const again = error instanceof UnavailableError;
+      this.#abort(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`, again);
+    });
   }
 
   async #takeEnd(session: ClientSession, { topic, batches }: Head<'eof'>, shards = this.#parts.shards): Promise<void> {

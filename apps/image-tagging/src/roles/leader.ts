@@ -56,6 +56,12 @@ export class Leader {
     if (isNew) this.#parts.log.info({ epoch }, 'leads the group');
     this.#epoch = epoch;
     // A server that is gone may have told the group of a picture, and not published its job yet.
+    this.beginAgain();
+  }
+
+  /** Does again what a leader begins with, if this server leads: jobs may be lost. */
+  beginAgain(): void {
+    if (this.#epoch === undefined) return;
     const { signal } = this.#reign;
     this.#work = this.#work.then(() => this.#begin(signal));
   }

@@ -2,7 +2,7 @@
  * Takes pictures and gives them back. An upload is answered when it is stored, in the group's order, and its job is safe with the broker: whatever dies then, nothing is lost, and
  * whatever died before, the client tries again with the same key.
  */
-import { UnroutableError, type Broker } from '@lab/middleware';
+import { UnavailableError, UnroutableError, type Broker } from '@lab/middleware';
 import { inTime, type Role } from '@lab/process';
 import type { Picture, Upload } from '../domain/catalog.ts';
 import { idProblem } from '../domain/limits.ts';
@@ -52,9 +52,18 @@ export class ServerRole implements Role {
     const { members } = this.#parts;
     this.#stopListening = members.onChange(() => this.#onChange());
     this.#leader.start();
+    this.#watchBroker();
     this.#stopOwed = this.#parts.clock.every(owedMs, () => void this.#publishOwed().catch(() => undefined));
     await members.start();
     this.#onChange();
+  }
+
+  /** With its disk, jobs are gone. */
+  #watchBroker(): void {
+    this.#parts.broker.lost.catch(() => {
+      this.#leader.beginAgain();
+      this.#watchBroker();
+    });
   }
 
   get failed(): Promise<never> {
@@ -110,6 +119,7 @@ export class ServerRole implements Role {
       await inTime(clock, publishMs, publishing, late);
       this.#owed.delete(id);
     } catch (error) {
+      if (error instanceof UnavailableError) throw new Refusal('unavailable', error.message, { cause: error });
       if (!(error instanceof UnroutableError)) throw error;
       this.#owed.set(id, keywords);
       const what = `exchange "${exchange}" leads nowhere with routing key "${routingKey}": run the configurator`;
