@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ensureEngine, run, say } from './engine.ts';
-import { appImage, debianRelease, newerRelease, serviceImage } from './images.ts';
+import { appImage, debianRelease, rabbitmqRelease, serviceImage } from './images.ts';
 import { mergeLogs } from './logs.ts';
 
 /** Ports that no kernel hands out by itself: below 32,768. */
@@ -20,13 +20,12 @@ export function portOf(app: string): number {
 }
 
 /**
- * What an app's compose file is given: its project, its port, and the images that it names, which are made when they are missing. With `RABBITMQ=4` in the
- * environment RabbitMQ is that of the newer Debian.
+ * What an app's compose file is given: its project, its port, and the images that it names, which are made when they are missing.
  */
 export async function composeEnvironment(directory: string): Promise<Record<string, string>> {
   return environmentWith(directory, (service) => {
     if (service === undefined) return appImage(basename(directory));
-    return serviceImage(service, service === 'rabbitmq' && process.env['RABBITMQ'] === '4' ? newerRelease : debianRelease);
+    return serviceImage(service, service === 'rabbitmq' ? rabbitmqRelease() : debianRelease);
   });
 }
 

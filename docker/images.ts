@@ -17,6 +17,8 @@ export const debianRelease = 'bookworm';
 /** Of which services are made, too: RabbitMQ 4, where bookworm has 3.10. */
 export const newerRelease = 'trixie';
 export type DebianRelease = typeof debianRelease | typeof newerRelease;
+/** Of the RabbitMQ that is asked for: with `RABBITMQ=4` in the environment it is the newer one. */
+export const rabbitmqRelease = (): DebianRelease => (process.env['RABBITMQ'] === '4' ? newerRelease : debianRelease);
 const baseImage = (release: DebianRelease): string => `debian:${release}-slim`;
 /** Where npm installs no Node for Linux: on macOS and Windows, whose engine runs Linux in a machine of its own. */
 const publicNodeImage = `node:24-${debianRelease}-slim`;

@@ -413,6 +413,26 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         if (calm()) expect(tries).toBe(1);
       });
 
+      test('a dead letter that has nowhere to go comes again, until its queue is there again', async () => {
+        const broker = await connect();
+        const dead = fresh('dead');
+        const queue = await declareQueue(broker, { deadLetterQueue: dead });
+        await broker.remove({ queue: dead });
+        let tries = 0;
+        const handler = (): void => {
+          tries++;
+          throw new PoisonError('cannot be decoded');
+        };
+        await broker.consume(queue, handler, { prefetch: 1 });
+        await send(broker, queue, 'poison');
+        await eventually(() => tries > 1, patience);
+        await disturb();
+        await broker.declare({ queues: [{ name: dead }] });
+        const letters = await collect(broker, dead);
+        await eventually(() => letters.length > 0, patience);
+        expect(letters[0]?.headers['x-death-reason']).toBe('cannot be decoded');
+      });
+
       test('a message that sees ten consumers die is no dead letter, and gets processed', async () => {
         const witness = await connect();
         const dead = fresh('dead');
@@ -565,7 +585,8 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await send(broker, queue, 'kept');
         await disturb();
         await broker.declare(topology);
-        await expect(broker.declare({ queues: [{ name: queue, singleActiveConsumer: true }] })).rejects.toThrow(queue);
+        const otherwise = broker.declare({ queues: [{ name: queue, singleActiveConsumer: true }] });
+        await expect(otherwise).rejects.toThrow(new RegExp(`"${queue}".*remove it`));
         await expect(broker.declare({ queues: [{ name: queue, type: 'classic' }] })).rejects.toThrow(TopologyError);
         await expect(broker.declare({ exchanges: [{ name: exchange, type: 'fanout' }] })).rejects.toThrow(TopologyError);
         await expect(broker.declare({ queues: [{ name: log }] })).rejects.toThrow(TopologyError);

@@ -27,12 +27,12 @@ export interface Queue {
   exclusive?: boolean;
   /** One consumer at a time gets deliveries, the others stand by in the order in which they came. */
   singleActiveConsumer?: boolean;
-  /** The queue that receives what this queue gives up. It must be declared in the same topology. */
+  /** The queue that receives what this queue gives up. It must be declared in the same topology. While it is gone, nothing is given up: a message whose handler has failed comes again. */
   deadLetterQueue?: string;
   /**
    * Only for `quorum`: after so many returns to the queue, whatever their cause, the broker itself dead-letters the
-   * message. The deaths of consumers count too, so it does not belong on a queue whose messages must survive
-   * crashes: use `failureLimit` of `consume` there.
+   * message. The deaths of consumers count too, and so does what was held for too long (`Handler`), so it does not belong
+   * on a queue whose messages must survive crashes, or are acknowledged late: use `failureLimit` of `consume` there.
    */
   deliveryLimit?: number;
 }
@@ -81,6 +81,10 @@ export interface Delivery {
  * Returning (or resolving) acknowledges, throwing (or rejecting) gives the message back. A handler may take as long as it likes
  * to resolve: holding the promise is how a consumer acknowledges late. Handlers of one consumer run concurrently, up to `prefetch`;
  * they are called in the order of the queue.
+ *
+ * What is held for longer than the broker allows (RabbitMQ's `consumer_timeout`: 30 minutes, in the kit's image 12 hours) is taken back with all else that the consumer
+ * holds, and comes again, `redelivered`, to whoever consumes, this consumer too: nothing is lost, the outcome of the first handler is ignored, and a warning names
+ * the setting. Who acknowledges late has it set to more than the longest wait.
  */
 export type Handler = (delivery: Delivery) => void | Promise<void>;
 

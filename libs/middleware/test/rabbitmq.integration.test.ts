@@ -1,5 +1,5 @@
 import { eventually, type TcpProxy } from '@lab/testing';
-import { startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
+import { docker, startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { brokerContract, lostDiskContract, type Fixture } from '../src/contract.ts';
 import {
@@ -9,6 +9,7 @@ import {
   TopologyError,
   UnavailableError,
   type Broker,
+  type Delivery,
   type RabbitmqOptions,
 } from '../src/index.ts';
 import { patternsContract } from '../src/patterns/contract.ts';
@@ -210,6 +211,63 @@ describe('the rabbitmq adapter', () => {
     await eventually(failAll, { timeoutMs: 60_000 });
     expect(tries).toBe(80);
     expect(new Set(letters)).toEqual(new Set(['held for nothing']));
+  });
+
+  /** Settings that RabbitMQ reads for each channel and worker anew. */
+  const set = (settings: Record<string, number>): Promise<string> => {
+    const calls = Object.entries(settings).map(([name, value]) => `application:set_env(rabbit, ${name}, ${value})`);
+    return docker('exec', server.id, 'rabbitmqctl', 'eval', `${calls.join(', ')}.`);
+  };
+
+  test('what is held for longer than RabbitMQ allows comes again, nothing is lost, and the log names the setting', async () => {
+    await set({ consumer_timeout: 1_000, channel_tick_interval: 300 });
+    const told: string[] = [];
+    const log = { info: () => {}, warn: (_: object, message: string) => void told.push(message), error: () => {} };
+    const { broker } = await connectVia({ log });
+    const queue = fresh();
+    await broker.declare({ queues: [{ name: queue }] });
+    const [held, again]: string[][] = [[], []];
+    const hold = ({ body, redelivered }: Delivery): void | Promise<void> => {
+      if (redelivered) return void again!.push(body.toString());
+      held!.push(body.toString());
+      return new Promise(() => {});
+    };
+    const consumer = await broker.consume(queue, hold, { prefetch: 10 });
+    for (const each of ['1', '2', '3']) await broker.publish({ routingKey: queue, body: Buffer.from(each) });
+    await eventually(() => again!.length === 3);
+    await set({ consumer_timeout: 43_200_000, channel_tick_interval: 60_000 });
+    expect([held, again]).toEqual([
+      ['1', '2', '3'],
+      ['1', '2', '3'],
+    ]);
+    expect(told.join()).toContain('consumer_timeout');
+    await consumer.stop({ drainMs: 10_000 });
+    const left: string[] = [];
+    await broker.consume(queue, (delivery) => void left.push(delivery.body.toString()), { prefetch: 1 });
+    await broker.publish({ routingKey: queue, body: Buffer.from('last') });
+    await eventually(() => left.length > 0);
+    expect(left).toEqual(['last']);
+  });
+
+  test('what a delivery limit gives up waits where its dead-letter queue is gone', async () => {
+    await set({ dead_letter_worker_publisher_confirm_timeout: 1_000 });
+    const { broker } = await connectVia();
+    const [queue, dead] = [fresh(), fresh()];
+    await broker.declare({ queues: [{ name: dead }, { name: queue, deadLetterQueue: dead, deliveryLimit: 1 }] });
+    await broker.remove({ queue: dead });
+    let tries = 0;
+    const fail = (): never => {
+      tries++;
+      throw new Error('not yet');
+    };
+    await broker.consume(queue, fail, { prefetch: 1 });
+    await broker.publish({ routingKey: queue, body });
+    await eventually(() => tries === 2);
+    await broker.declare({ queues: [{ name: dead }] });
+    const letters: unknown[] = [];
+    await broker.consume(dead, ({ headers }) => void letters.push(headers['x-death-reason']), { prefetch: 1 });
+    await eventually(() => letters.length > 0, { timeoutMs: 60_000 });
+    expect(letters).toEqual(['delivery_limit']);
   });
 });
 

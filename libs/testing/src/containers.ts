@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { GenericContainer, Wait } from 'testcontainers';
-import { serviceImage, type DebianRelease } from '../../../docker/images.ts';
+import { rabbitmqRelease, serviceImage, type DebianRelease } from '../../../docker/images.ts';
 import { Container, docker } from './faults.ts';
 import { freePort } from './free-port.ts';
 
@@ -88,10 +88,10 @@ export class RabbitmqServer extends Server {
 }
 
 /** Starts a RabbitMQ, of another Debian release another version; resolves when it takes connections. */
-export async function startRabbitmq(release?: DebianRelease): Promise<RabbitmqServer> {
+export async function startRabbitmq(release = rabbitmqRelease()): Promise<RabbitmqServer> {
   await removeLeftovers();
   const env = { RABBITMQ_DEFAULT_USER: 'lab', RABBITMQ_DEFAULT_PASS: 'lab' };
-  return startServer(RabbitmqServer, { name: 'rabbitmq', port: 5672, env, ...(release && { release }) });
+  return startServer(RabbitmqServer, { name: 'rabbitmq', port: 5672, env, release });
 }
 
 /** Messages in the queues of a RabbitMQ in a container, those that consumers hold included, by queue. */

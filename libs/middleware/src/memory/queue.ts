@@ -5,6 +5,7 @@
  * 60,000 that a late-acknowledging consumer holds, each further publish and each ack would walk over 60,000.
  */
 import { Fifo } from '@lab/process/fifo';
+import type { Clock } from '@lab/process/time';
 import { QueueLockedError, TopologyError } from '../errors.ts';
 import { deathHeaders, judge, originOf, type Origin, type Verdict } from '../failures.ts';
 import type { ConsumeOptions, Handler, Headers, Queue } from '../port.ts';
@@ -33,7 +34,11 @@ export interface QueueHost {
   account(bytes: number): void;
   /** Puts a message into a queue; false where the queue does not exist. */
   put(queue: string, message: Message): boolean;
+  readonly clock: Pick<Clock, 'after'>;
 }
+
+/** Before a message is tried again whose dead letter had nowhere to go. */
+const nowhereMs = 1_000;
 
 /** What a message costs beside its body: objects and headers, so that empty messages are not free. */
 const messageOverheadBytes = 256;
@@ -121,7 +126,7 @@ export class MemoryQueue {
       this.#host.put(verdict.queue, { ...entry.message, headers: verdict.headers, routingKey: verdict.queue })
     ) {
       this.#release(entry);
-    } else this.giveBack([entry]);
+    } else this.#host.clock.after(nowhereMs, () => this.giveBack([entry]));
     this.#host.wake(this);
   }
 
@@ -138,6 +143,7 @@ export class MemoryQueue {
   }
 
   #giveUp(entry: Entry, deadLetterQueue: string | undefined): void {
+    if (this.#removed) return this.#release(entry);
     const { exchange, routingKey, headers, body } = entry.message;
     if (deadLetterQueue !== undefined) {
       const origin = originOf(exchange, routingKey, headers);
@@ -147,7 +153,8 @@ export class MemoryQueue {
         headers: deathHeaders(origin, this.options.name, 'delivery_limit'),
         body,
       };
-      if (!this.#host.put(deadLetterQueue, letter)) return this.#returned.push(entry);
+      if (!this.#host.put(deadLetterQueue, letter))
+        return void this.#host.clock.after(nowhereMs, () => this.#giveUp(entry, deadLetterQueue));
     }
     this.#release(entry);
   }

@@ -4,7 +4,7 @@ import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { QueueLockedError } from '../errors.ts';
 import type { Consumer } from '../port.ts';
 import { Intake, type IntakeOptions } from './intake.ts';
-import { isGone, refusal } from './reply.ts';
+import { isGone, isHeldTooLong, refusal } from './reply.ts';
 
 export interface ConsumerOptions extends Omit<IntakeOptions, 'owed'> {
   exclusive: boolean;
@@ -137,7 +137,10 @@ export class RabbitmqConsumer implements Consumer {
     this.#attachment = undefined;
     const { queue, log } = this.#options;
     if (this.#stopped || this.#connection !== attachment.connection) return;
-    log.warn({ queue, err: failure }, 'a consumer lost its channel: consuming again');
+    const why = isHeldTooLong(failure)
+      ? 'a delivery was held for longer than the consumer_timeout of RabbitMQ: acknowledge sooner, or set it to more; all that was held comes again'
+      : 'a consumer lost its channel: consuming again';
+    log.warn({ queue, err: failure }, why);
     const { connection } = attachment;
     setTimeout(() => this.#retry(connection, performance.now() + this.#options.reclaimMs), this.#backOff.nextMs()).unref();
   }

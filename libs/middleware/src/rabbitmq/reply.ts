@@ -48,6 +48,11 @@ export function isGone(error: unknown): boolean {
   return replyCode(error) === notFound && error instanceof Error && error.message.includes('no queue');
 }
 
+/** A delivery was held for longer than RabbitMQ allows. (From 4.3 on it cancels the consumer instead of closing the channel.) */
+export function isHeldTooLong(error: unknown): boolean {
+  return replyCode(error) === preconditionFailed && (error as Error).message.includes('delivery acknowledgement');
+}
+
 /** Sends on a channel, unless it is closing already: then nothing is sent, and its `close` is about to come. */
 export function ignoringClosed(send: () => void): boolean {
   try {
