@@ -3,6 +3,7 @@ import { BackOff } from '@lab/process/time';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { QueueLockedError } from '../errors.ts';
 import type { Consumer } from '../port.ts';
+import { majorOf } from './declare.ts';
 import { Intake, type IntakeOptions } from './intake.ts';
 import { isGone, isHeldTooLong, refusal } from './reply.ts';
 
@@ -81,9 +82,10 @@ export class RabbitmqConsumer implements Consumer {
     const { queue, exclusive, own } = this.#options;
     if (own) return;
     const lock = lockOf(queue);
-    // In a cluster a durable one would be out of reach for as long as its node is dead; this one is made anew on another node.
+    // In a cluster a durable one is out of reach for as long as its node is dead; a transient one is made anew on another node. 4.3 has no transient
+    // queues but exclusive ones.
     await attachment.channel.assertQueue(lock, {
-      durable: false,
+      durable: majorOf(attachment.connection) >= 4,
       expires: lockExpiresMs,
       arguments: { 'x-queue-type': 'classic' },
     });

@@ -33,7 +33,7 @@ export async function declareTopology(connection: ChannelModel, topology: Topolo
 }
 
 /** Of RabbitMQ's version. */
-const majorOf = ({ connection }: ChannelModel): number => Number.parseInt(connection.serverProperties.version, 10);
+export const majorOf = ({ connection }: ChannelModel): number => Number.parseInt(connection.serverProperties.version, 10);
 
 function assertQueue(channel: Channel, queue: Queue, major: number): Promise<unknown> {
   const { name, type = 'quorum', exclusive = false, singleActiveConsumer, deadLetterQueue, deliveryLimit } = queue;
