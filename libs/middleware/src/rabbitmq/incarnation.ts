@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import type { ChannelModel } from 'amqplib';
 
 const stream = 'lab.incarnation';
-/** A stream that has a first entry sends it within milliseconds. One entry too many does no harm. */
+/** A stream that has a first entry sends it within milliseconds. One entry too many does no harm, and one that is lost is appended again. */
 const silentMs = 500;
 
 /** Rejects while the stream cannot be read, as for a moment after RabbitMQ has started. */
@@ -22,11 +22,11 @@ export async function incarnationOf(connection: ChannelModel): Promise<string> {
   await channel.consume(stream, (first) => first && resolve(first.content.toString()), {
     arguments: { 'x-stream-offset': 'first' },
   });
-  const timer = setTimeout(() => channel.sendToQueue(stream, Buffer.from(randomBytes(8).toString('hex'))), silentMs);
+  const timer = setInterval(() => channel.sendToQueue(stream, Buffer.from(randomBytes(8).toString('hex'))), silentMs);
   try {
     return await promise;
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
     channel.close().catch(() => {});
   }
 }
