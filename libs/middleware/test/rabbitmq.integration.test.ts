@@ -213,6 +213,23 @@ describe('the rabbitmq adapter', () => {
     expect(new Set(letters)).toEqual(new Set(['held for nothing']));
   });
 
+  test('a broker that is closed while it connects leaves no connection behind', async () => {
+    const name = `early-${fresh()}`;
+    const connections = (): Promise<string> =>
+      docker('exec', server.id, 'rabbitmqctl', '--quiet', 'list_connections', 'client_properties');
+    const connected = Promise.withResolvers<void>();
+    const log = { info: () => connected.resolve(), warn: () => {}, error: () => {} };
+    const proxy = await startProxy();
+    // One of the two is there, the other one waits for its answers.
+    proxy.delayBy(50);
+    const broker = beginRabbitmq({ url: urlOf(proxy), name, log });
+    await connected.promise;
+    expect(await connections()).toContain(`${name}: publishing`);
+    await broker.close();
+    await eventually(async () => !(await connections()).includes(name));
+    await proxy[Symbol.asyncDispose]();
+  });
+
   /** Settings that RabbitMQ reads for each channel and worker anew. */
   const set = (settings: Record<string, number>): Promise<string> => {
     const calls = Object.entries(settings).map(([name, value]) => `application:set_env(rabbit, ${name}, ${value})`);

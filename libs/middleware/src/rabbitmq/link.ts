@@ -93,11 +93,13 @@ export class Link {
     const lost = Promise.withResolvers<Error | undefined>();
     connection.on('close', (error) => lost.resolve(error));
     try {
-      if (this.#closed) throw new Error('closed while connecting');
-      await Promise.race([
-        restore(connection),
-        lost.promise.then((error) => Promise.reject(error ?? new Error('connection closed'))),
-      ]);
+      const closed = this.#stopped.promise.then(() => Promise.reject(new Error('closed while connecting')));
+      const gone = lost.promise.then((error) => Promise.reject(error ?? new Error('connection closed')));
+      // An outcome that nobody waits for any more is none of the process'.
+      for (const each of [closed, gone]) each.catch(() => {});
+      // Whoever closes this leaves nothing behind, however far it had come.
+      await Promise.race([closed, gone, restore(connection).then(() => undefined)]);
+      if (this.#closed) await closed;
     } catch (error) {
       void this.#disconnect(connection);
       throw error;
