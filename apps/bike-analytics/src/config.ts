@@ -67,7 +67,9 @@ const readingSettings = {
 export const fileReaderConfig = z.object({
   ...readingSettings,
   entryPoint: address.describe('where the entry point is'),
-  connectTimeout: duration({ min: 0 }).prefault('60s').describe('how long to try to reach the entry point'),
+  connectTimeout: duration({ min: 0 })
+    .prefault('60s')
+    .describe('how long to try until the entry point takes it in, at first and again'),
 });
 export type FileReaderConfig = z.infer<typeof fileReaderConfig>;
 

@@ -1,19 +1,7 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
 import { connectRabbitmq } from '@lab/middleware';
-import {
-  command,
-  ExitError,
-  exitCodes,
-  makeLogger,
-  retry,
-  runProgram,
-  runRole,
-  splitAddress,
-  systemClock,
-  type Command,
-  type Logger,
-} from '@lab/process';
-import { connectFramed, ConnectError, listenFramed, type FramedSocket } from '@lab/protocol';
+import { command, makeLogger, runProgram, runRole, splitAddress, type Command } from '@lab/process';
+import { connectFramed, listenFramed } from '@lab/protocol';
 import { Counter } from 'prom-client';
 import { generateDataset } from '../data/generate.ts';
 import { runClient } from './client/program.ts';
@@ -38,26 +26,17 @@ function runOne(name: string, settings: config.RoleConfig): Promise<number> {
 
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
   const log = makeLogger({ name: 'file-reader' });
-  const connect = () => connectPatiently(settings.entryPoint, settings.connectTimeout, log);
+  const connect = () => connectFramed({ ...splitAddress(settings.entryPoint), limits: config.clientLimits });
   const asked = settingsOf(settings);
-  const { results, elapsedMs } = await runClient({ ...settings, settings: asked, log, connect });
+  const { results, elapsedMs } = await runClient({
+    ...settings,
+    settings: asked,
+    unwelcomeMaxMs: settings.connectTimeout,
+    log,
+    connect,
+  });
   console.log(reportText(results, asked));
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
-}
-
-/** Tries until the entry point is there: it may be starting, or being restarted. */
-async function connectPatiently(address: string, withinMs: number, log: Logger): Promise<FramedSocket> {
-  try {
-    return await retry(() => connectFramed({ ...splitAddress(address), limits: config.clientLimits }), {
-      ...{ clock: systemClock, withinMs, pauseMs: { first: 50, most: 1_000 } },
-      worthwhile: (error) => error instanceof ConnectError,
-      onRetry: (error) => log.info({ reason: (error as Error).message }, 'waiting for the entry point'),
-    });
-  } catch (cause) {
-    if (!(cause instanceof ConnectError)) throw cause;
-    const message = `${cause.message}; tried for ${withinMs / 1000} s. Is the system up?`;
-    throw new ExitError(message, exitCodes.unavailable, { cause });
-  }
 }
 
 async function generate({ output, trips, seed }: config.GenerateConfig): Promise<void> {

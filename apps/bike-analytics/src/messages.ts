@@ -89,7 +89,8 @@ const schemas = {
   }),
   /** Every batch of the topic, and its end, are safe. */
   acknowledged: z.object({ kind: z.literal('acknowledged'), topic }),
-  alive: z.object({ kind: z.literal('alive') }),
+  /** With the reason why its next batch is not taken yet, if it is not. */
+  alive: z.object({ kind: z.literal('alive'), waiting: z.string().optional() }),
   result: z.object({ kind: z.literal('result') }),
   /** What there is of a query's answer so far, if `hello` asked for it; the body is the answer. */
   progress: z.object({ kind: z.literal('progress'), query }),

@@ -233,6 +233,38 @@ describe('an entry point that RabbitMQ does not answer', () => {
   });
 });
 
+describe('a session that could not be renewed, whose client was away then', () => {
+  it('is told to begin again when it comes back', async () => {
+    start([{ key: 'entry-point.1 publish #2 bike.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
+    const socket = await greet(session(6));
+    await world.until(welcomeOf(socket));
+    await pass(0.9 * config.sessionTimeout);
+    socket.destroy();
+    await pass(0.4 * config.sessionTimeout);
+    expect(await refusal(await greet(session(6)))).toBe('the session could not be renewed for 60 s: it has to begin again');
+    await expectOthersUnharmed();
+  });
+});
+
+describe('a client whose batch has to wait', () => {
+  it('hears why with each sign of life', async () => {
+    start([{ key: 'broker-weather.1 delivery #1 bike.broker-weather.batches delivered late', arg: 20_000 }], { windowBytes: 1 });
+    const socket = await greet(session(7));
+    await socket.send(encode(batch(0), weather));
+    await socket.send(encode(batch(1), weather));
+    const waiting = await world.until(
+      (async () => {
+        for await (const frame of socket) {
+          const { head } = decode(frame, 'welcome', 'alive');
+          if (head.kind === 'alive' && head.waiting !== undefined) return head.waiting;
+        }
+        return undefined;
+      })(),
+    );
+    expect(waiting).toMatch(/^\d+ bytes of batches are under way, of 1$/);
+  });
+});
+
 describe('a client that sends nothing', () => {
   it('keeps its session as long as it says that it lives', async () => {
     const socket = await greet(session(7));
@@ -277,7 +309,7 @@ describe('a session whose messages are lost with a queue', () => {
     const { promise, resolve } = Promise.withResolvers<string>();
     const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => resolve(reason));
     expect(await world.until(promise)).toMatch(
-      /nothing moved for \d+ s, with 0 batches under way and 3 answers: the session has to/,
+      /nothing moved for \d+ s: no answer of query 1 \(0 of 3 batches under way\): the session has to begin again/,
     );
     expect(world.clock.nowMs()).toBeGreaterThan(5 * config.sessionTimeout);
     expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });

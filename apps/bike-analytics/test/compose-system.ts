@@ -49,7 +49,7 @@ export class BikeComposeSystem extends ComposeSystem {
       },
       connect: () => this.connect(),
       newSessionId: randomUUID,
-      settings: defaultSettings,
+      ...{ settings: defaultSettings, unwelcomeMaxMs: 180_000 },
     });
     return outcome.result as Answers;
   }

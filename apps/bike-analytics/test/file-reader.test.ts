@@ -1,12 +1,13 @@
 /** The client's side of a session, with an entry point that is played here. */
 import { duplexPair } from 'node:stream';
 import { silentLogger } from '@lab/process';
-import { FramedSocket } from '@lab/protocol';
+import { FramedSocket, FrameTooLargeError } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, expect, it } from 'vitest';
 import { defaultSettings } from '../src/domain/queries.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { RefusedError } from '../src/roles/client-session.ts';
+import type { SentBatch } from '../src/roles/file-batches.ts';
 import { readFiles, type Outcome } from '../src/roles/file-reader.ts';
 
 const sessionTimeoutMs = 60_000;
@@ -15,14 +16,18 @@ let clock: FakeClock;
 let sockets: FramedSocket[];
 let client: Promise<Outcome>;
 
+/** What each file has. */
+let batches: () => AsyncGenerator<SentBatch>;
+
 beforeEach(() => {
+  batches = async function* () {};
   clock = new FakeClock();
   sockets = [];
   let sessions = 0;
   client = readFiles({
     ...{ clock, log: silentLogger },
-    open: () => ({ bytes: 0, batches: (async function* () {})(), rejections: () => ({ count: 0, kinds: {}, first: [] }) }),
-    settings: defaultSettings,
+    open: () => ({ bytes: 0, batches: batches(), rejections: () => ({ count: 0, kinds: {}, first: [] }) }),
+    ...{ settings: defaultSettings, unwelcomeMaxMs: 60_000 },
     async connect() {
       const [near, far] = duplexPair();
       sockets.push(new FramedSocket(far, {}, clock));
@@ -70,6 +75,32 @@ it('begins a new session where it is told to begin again', async () => {
   const again = await serve(1);
   expect(sessionOf(again)).toBe(2);
   expect(again.acknowledged).toEqual({});
+});
+
+it('gives up when it was not taken in for too long, and says why', async () => {
+  await serve(0);
+  sockets[0]!.destroy();
+  for (let connection = 1; ; connection++) {
+    const ended = client.then(
+      () => 'answered',
+      () => 'given up',
+    );
+    const socket = await Promise.race([ended, eventually(() => (clock.advance(500), sockets[connection]), { intervalMs: 1 })]);
+    if (typeof socket === 'string') break;
+    socket!.destroy();
+  }
+  await expect(client).rejects.toThrow(/^not taken in by the entry point for 6\d s: /);
+  expect(clock.nowMs()).toBeGreaterThan(60_000);
+});
+
+it('ends at once with a frame that can never fit', async () => {
+  batches = async function* () {
+    yield { rows: 1, table: new Uint8Array(17 * 1024 * 1024), bytesRead: 1 };
+  };
+  const socket = await eventually(() => sockets[0]);
+  await socket!.send(encode({ kind: 'welcome', received: {}, sessionTimeoutMs, shards: 1, entryPoint: 'entry-point.1' }));
+  await expect(client).rejects.toThrow(FrameTooLargeError);
+  expect(sockets).toHaveLength(1);
 });
 
 it('ends where it is refused for good', async () => {

@@ -105,13 +105,13 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'lets a session lapse while its client waits',
     file: entryPoint,
-    right: "    await tellHolders(this.#parts.broker, sessionExchange, 'renew', session.id);",
+    right: "    await tellHolders(broker, sessionExchange, 'renew', session.id);",
     wrong: '',
   },
   {
     rule: 'says nothing of a dead letter',
     file: entryPoint,
-    right: '    await this.#end(session, reason);\n    return',
+    right: '    await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);\n    return',
     wrong: '    return',
   },
   { rule: 'forgets why a session failed', file: entryPoint, right: '    return session.forgotten;', wrong: '' },
@@ -143,8 +143,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes a session for lost while its client sends nothing',
     file: entryPoint,
-    right: 'const stillMs = isOurTurn ?',
-    wrong: 'const stillMs = underway >= 0 ?',
+    right: 'const stillMs = mustMove ?',
+    wrong: 'const stillMs = batches >= 0 ?',
   },
   {
     rule: 'ends a session again at each beat that has ended',

@@ -409,7 +409,9 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await disturb();
         const letters = await collect(broker, dead);
         await eventually(() => letters.length > 0, patience);
-        expect(letters[0]?.headers).toEqual({ 'x-death-reason': 'cannot be decoded', 'x-death-queue': queue });
+        expect(letters[0]?.headers).toEqual({
+          ...{ 'x-death-reason': 'cannot be decoded', 'x-death-error': 'PoisonError', 'x-death-queue': queue },
+        });
         if (calm()) expect(tries).toBe(1);
       });
 

@@ -9,6 +9,8 @@ import type { Headers } from './port.ts';
 
 /** Why a dead letter died: the message of the last error, or `delivery_limit` where the broker gave it up. */
 export const deathReasonHeader = 'x-death-reason';
+/** The name of that error, as `UnroutableError`. */
+export const deathErrorHeader = 'x-death-error';
 /** The queue that gave a dead letter up. */
 export const deathQueueHeader = 'x-death-queue';
 
@@ -52,11 +54,12 @@ export function originOf(exchange: string, routingKey: string, headers: Headers 
 }
 
 /** Headers for the copy that takes a dead letter's place. */
-export function deathHeaders(origin: Origin, queue: string, reason: string): Headers {
+export function deathHeaders(origin: Origin, queue: string, reason: string, error?: string): Headers {
   return {
     ...origin.headers,
     [deathReasonHeader]: reason.slice(0, reasonCharactersMax),
     [deathQueueHeader]: queue,
+    ...(error !== undefined && { [deathErrorHeader]: error }),
     [exchangeHeader]: origin.exchange,
     [routingKeyHeader]: origin.routingKey,
   };
@@ -92,7 +95,10 @@ export function judge(failure: Failure): Verdict {
   const reason = error instanceof Error ? error.message : String(error);
   const exhausted = failureLimit !== undefined && origin.failures + 1 >= failureLimit;
   if (deadLetterQueue !== undefined && (exhausted || error instanceof PoisonError)) {
-    return { queue: deadLetterQueue, headers: deathHeaders(origin, queue, reason) };
+    return {
+      queue: deadLetterQueue,
+      headers: deathHeaders(origin, queue, reason, error instanceof Error ? error.name : undefined),
+    };
   }
   if (failureLimit === undefined) return 'return';
   return { queue, headers: retryHeaders(origin, failure.deliveryCount) };

@@ -69,7 +69,7 @@ export interface Delivery {
   readonly routingKey: string;
   /** To read, not to write: in memory the other queues that the message went to, and later deliveries, share it. */
   readonly body: Buffer;
-  /** What the publisher gave; on a dead letter also `x-death-reason` and `x-death-queue`. */
+  /** What the publisher gave; on a dead letter also `x-death-reason`, `x-death-error` and `x-death-queue`. */
   readonly headers: Headers;
   /** It was delivered before, to this consumer or another: what it asks for may have been done already. */
   readonly redelivered: boolean;

@@ -97,6 +97,8 @@ const reclaimPauseMs = 500;
 const deliveryShare = 0.1;
 
 const incarnationOf = (disks: number): string => `disk-${disks}`;
+/** The broker gives up who stands still for so long. */
+const heartbeatMs = 20_000;
 
 class Connection implements Broker {
   readonly features = { durable: false, shared: false };
@@ -118,6 +120,9 @@ class Connection implements Broker {
     this.#disks = host.disks;
     this.inner = host.server.connect();
     life.onEnd(() => host.server.kill(this.inner));
+    life.onPause((forMs) => {
+      if (forMs > heartbeatMs) host.world.clock.after(heartbeatMs, () => this.lose(forMs - heartbeatMs));
+    });
   }
 
   async incarnation(): Promise<string> {

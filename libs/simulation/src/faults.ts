@@ -28,6 +28,10 @@ export const kinds = {
   'dies meanwhile': { chance: 0.01, arg: [1, 2_000] },
   /** The process stands still for `arg` ms; its connections stay. What comes to it meanwhile it sees when it thaws: answers, deliveries, timers. */
   pauses: { chance: 0.004, arg: [100, 20_000] },
+  /** The process stands still for `arg` ms, longer than the broker waits for it: its connection is lost meanwhile. */
+  hangs: { chance: 0.001, arg: [20_001, 200_000] },
+  /** So does its machine, as one whose lid is closed: the process's own clock stands still with it. */
+  sleeps: { chance: 0.001, arg: [1_000, 300_000] },
   /** The call takes `arg` ms before it has its effect. Who dies meanwhile has not done it. */
   late: { chance: 0.05, arg: [1, 2_000] },
   /** The call has its effect at once; its answer takes `arg` ms. */
@@ -114,6 +118,9 @@ export const brokerKinds = [
   ...processKinds,
   ...(['twice', 'delivered late', 'ack lost', 'connection lost'] as const),
 ] satisfies readonly KindName[];
+
+/** What stands still for longer than others wait for it. */
+export const standstillKinds = ['hangs', 'sleeps'] as const satisfies readonly KindName[];
 
 /** What happens to a broker itself. What it holds is lost by the last two. */
 export const outageKinds = ['broker away', 'broker loses disk', 'queue deleted'] as const satisfies readonly KindName[];

@@ -8,6 +8,7 @@ export {
   outageKinds,
   paceKinds,
   processKinds,
+  standstillKinds,
   timeKinds,
   type Fault,
   type KindName,

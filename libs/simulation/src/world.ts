@@ -224,6 +224,9 @@ export class Life {
   #pausedUntilMs = 0;
   /** Timers that fell due while it stood still. */
   #missed: (() => void)[] = [];
+  /** For how long its own clock has stood still, and since when it does. */
+  #sleptMs = 0;
+  #asleepSinceMs: number | undefined;
 
   constructor(world: World, name: string, number: number) {
     this.#world = world;
@@ -236,10 +239,23 @@ export class Life {
     const jitter = this.random.fork('jitter');
     this.clock = {
       random: () => jitter.next(),
-      nowMs: () => clock.nowMs() * pace,
-      after: (delayMs, run) => clock.after(delayMs / pace, () => this.#whenAwake(run)),
+      nowMs: () => ((this.#asleepSinceMs ?? clock.nowMs()) - this.#sleptMs) * pace,
+      after: (delayMs, run) => {
+        const dueMs = this.clock.nowMs() + delayMs;
+        let stop = (): void => {};
+        // Where its clock stood still meanwhile, it is not time yet.
+        const ring = (): void => {
+          const restMs = dueMs - this.clock.nowMs();
+          if (restMs > 1e-3) stop = clock.after(restMs / pace, () => this.#whenAwake(ring));
+          else run();
+        };
+        stop = clock.after(delayMs / pace, () => this.#whenAwake(ring));
+        return () => stop();
+      },
       every: (intervalMs, run) => {
-        const stop = clock.every(intervalMs / pace, () => this.#whenAwake(run));
+        const stop = clock.every(intervalMs / pace, () => {
+          if (this.#asleepSinceMs === undefined) this.#whenAwake(run);
+        });
         // Those of the dead would keep time from jumping.
         this.onEnd(stop);
         return stop;
@@ -288,10 +304,19 @@ export class Life {
     for (const run of this.#onPause) run(forMs);
   }
 
+  /** Stands still for so long, and its own clock with it. */
+  fallAsleep(forMs: number): void {
+    if (this.#isDead) return;
+    this.#asleepSinceMs ??= this.#world.clock.nowMs();
+    this.pause(forMs);
+  }
+
   #thaw(): void {
     if (this.#paused === undefined || this.#world.clock.nowMs() < this.#pausedUntilMs) return;
     const { resolve } = this.#paused;
     this.#paused = undefined;
+    if (this.#asleepSinceMs !== undefined) this.#sleptMs += this.#world.clock.nowMs() - this.#asleepSinceMs;
+    this.#asleepSinceMs = undefined;
     if (this.#isDead) return;
     this.#world.touch();
     for (const run of this.#missed.splice(0)) this.#whenAwake(run);
@@ -376,8 +401,10 @@ export class Life {
     world.emit(() => ({ type: 'call', role, life, call: operation, to: subject, message: text }));
     const endMs = strikes('dies after');
     if (endMs !== undefined) this.die(endMs);
-    const pauseMs = strikes('pauses');
+    const pauseMs = strikes('pauses') ?? strikes('hangs');
     if (pauseMs !== undefined) this.pause(pauseMs);
+    const sleepMs = strikes('sleeps');
+    if (sleepMs !== undefined) this.fallAsleep(sleepMs);
     const answerMs = strikes('answered late');
     if (answerMs !== undefined) await sleep(world.clock, answerMs);
     if (this.#paused !== undefined || this.#isDead) await this.awake();

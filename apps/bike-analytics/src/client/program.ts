@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ExitError, pathError, systemClock, type Logger } from '@lab/process';
+import { ExitError, exitCodes, pathError, systemClock, type Logger } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
-import type { FramedSocket } from '@lab/protocol';
+import { FramingError, type FramedSocket } from '@lab/protocol';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
 import { queries, type Answers } from '../domain/queries.ts';
 import type { Values } from '../domain/query.ts';
@@ -15,7 +15,7 @@ import { readInThread } from './reading-thread.ts';
 import type { Results } from './report.ts';
 import { RefusedError } from '../roles/client-session.ts';
 import type { FileBatches } from '../roles/file-batches.ts';
-import { readFiles } from '../roles/file-reader.ts';
+import { readFiles, UnwelcomeError } from '../roles/file-reader.ts';
 
 export interface ClientOptions {
   data: string;
@@ -29,13 +29,15 @@ export interface ClientOptions {
   settings: Values;
   /** Show the answers so far, on stderr. */
   progress: boolean;
+  /** So long it tries to be taken in; default a minute. */
+  unwelcomeMaxMs?: number;
   log: Logger;
   connect: () => Promise<FramedSocket>;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
 export async function runClient(client: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
-  const { allowEmpty, output, settings, progress, log, connect } = client;
+  const { allowEmpty, output, settings, progress, unwelcomeMaxMs = 60_000, log, connect } = client;
   const data = await openDataSet(client.data);
   const options = (city: City, topic: Topic): ReaderOptions => ({
     file: fileName(city, topic),
@@ -53,15 +55,21 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
   const bar = startBar('sending', data.totalBytes);
   const onProgress = (at: Parameters<typeof read>[0]): void => bar.to(read(at));
   const onAnswerSoFar = progress ? (query: number, answer: unknown) => bar.say(soFarText(query, answer, settings)) : undefined;
+  const onWaiting = (reason?: string): void => {
+    if (reason !== undefined) bar.say(`waiting for the system: ${reason}`);
+  };
   try {
-    const parts = { clock: systemClock, log, open, connect, newSessionId: randomUUID, settings, onProgress, onAnswerSoFar };
-    const { result, rejections, elapsedMs } = await readFiles(parts);
+    const host = { clock: systemClock, log, open, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
+    const { result, rejections, elapsedMs } = await readFiles({ ...host, onProgress, onWaiting, onAnswerSoFar });
     const rejected = Object.fromEntries(rejections.map((each) => [each.first[0]!.file, each]));
     const results: Results = { answers: result as Answers, rejected };
     if (output !== undefined) await writeResults(output, results);
     return { results, elapsedMs };
   } catch (error) {
     if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
+    if (error instanceof UnwelcomeError)
+      throw new ExitError(`${error.message}. Is the system up?`, exitCodes.unavailable, { cause: error });
+    if (error instanceof FramingError) throw new ExitError(error.message, exitCodes.failed, { cause: error });
     throw error;
   } finally {
     bar.stop();

@@ -108,10 +108,29 @@ describe('the bound on unfinished batches', () => {
     expect(await resolved(young)).toBe(true);
   });
 
+  it('leaves room for others, however many sessions stand still with all that they can get, and says who is waited for', async () => {
+    const admission = new Admission({ windowBytes: 1e9, batchesMax: 2_000 });
+    const fill = async (session: string): Promise<number> => {
+      admission.open(session);
+      for (let number = 0; ; number++) {
+        if (number === 1_000 || !(await resolved(admission.admit(session, 'trips', number, 1)))) return number;
+      }
+    };
+    expect(await fill('oldest')).toBe(1_000);
+    expect(admission.isWaitedFor('oldest')).toBe(false);
+    expect(await fill('second')).toBe(500);
+    expect(await fill('third')).toBe(250);
+    expect(await fill('fourth')).toBe(125);
+    expect(admission.waiting('fourth')).toBe('it has 125 batches, and 125 are free; 4 sessions share them');
+    expect(admission.isWaitedFor('oldest')).toBe(true);
+    admission.close('oldest');
+    expect(admission.waiting('second')).toBeUndefined();
+  });
+
   it('counts a batch that is sent again once, and what a predecessor let in', async () => {
     const admission = new Admission({ windowBytes: 1e9, batchesMax: 20 });
     admission.open('old');
-    admission.open('young', new Map([['weather', 8]]));
+    admission.open('young', new Map([['weather', 3]]));
     await admission.admit('young', 'trips', 0, 1);
     await admission.admit('young', 'trips', 0, 1);
     await admission.admit('young', 'trips', 1, 1);

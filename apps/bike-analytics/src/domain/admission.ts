@@ -4,8 +4,8 @@
  * - **Window**: the bytes of batches that not every filter has reported yet. It keeps the broker's queues short however large the input is
  *   and however slow a filter; a batch's bytes come back once, with the last report, so a repeated report gives nothing.
  * - **Unfinished batches**: barriers and solvers hold a session's messages unacknowledged until it is complete, and a consumer can hold
- *   65,535. One session may have `batchesMax / 2`; beyond `batchesMax / 2` in all only the oldest session goes on. So the total stays below
- *   `batchesMax`, and the oldest can always finish: no two sessions wait for each other.
+ *   65,535. One half of `batchesMax` is for the oldest session, which can always finish: no two sessions wait for each other. Of the other half
+ *   each of the others may have as much as it leaves free, so that however many stand still there is always room for one more.
  */
 import { filtersOf } from './queries.ts';
 import type { FilterName, Topic } from './terms.ts';
@@ -69,6 +69,13 @@ export class Admission {
     this.#wake();
   }
 
+  /** Others wait for batches that this session has: it may not stand still for ever. */
+  isWaitedFor(session: string): boolean {
+    return (
+      this.#batchesOf(session) > 0 && this.#waiting.some((each) => each.session !== session && !this.#hasBatches(each.session))
+    );
+  }
+
   /** Gives back everything that the session had, and refuses what it still waits for. */
   close(session: string): void {
     const count = this.#sessions.get(session);
@@ -82,9 +89,21 @@ export class Admission {
     this.#wake();
   }
 
-  /** Batches of the session that not every filter has passed on. */
-  underway(session: string): number {
-    return this.#sessions.get(session)?.underway.size ?? 0;
+  /** The batches of the session that not every filter has passed on: how many, and of the first of them what it is and whose report is missing. */
+  underway(session: string): { batches: number; first?: string } {
+    const underway = this.#sessions.get(session)?.underway ?? new Map<string, never>();
+    const [first] = underway;
+    if (first === undefined) return { batches: 0 };
+    return {
+      batches: underway.size,
+      first: `batch ${first[0].replace(/(\w+) (\d+)/, '$2 of $1')} has not passed filter-${[...first[1].missing].join(', filter-')}`,
+    };
+  }
+
+  /** Why the session's next batch waits, if it does. */
+  waiting(session: string): string | undefined {
+    const waiting = this.#waiting.find((each) => each.session === session);
+    return waiting && this.#reason(session, waiting.bytes);
   }
 
   /** Bytes under way now; never above the window but for one batch larger than it. */
@@ -105,9 +124,33 @@ export class Admission {
   }
 
   #fits(session: string, bytes: number): boolean {
-    const roomForBytes = this.#bytes === 0 || this.#bytes + bytes <= this.#limits.windowBytes;
-    const [oldest] = this.#sessions.keys();
-    return roomForBytes && (session === oldest || this.#batches < this.#limits.batchesMax / 2);
+    return this.#reason(session, bytes) === undefined;
+  }
+
+  /** Why a batch of this session has to wait. */
+  #reason(session: string, bytes: number): string | undefined {
+    const { windowBytes } = this.#limits;
+    if (this.#bytes > 0 && this.#bytes + bytes > windowBytes)
+      return `${this.#bytes} bytes of batches are under way, of ${windowBytes}`;
+    if (this.#hasBatches(session)) return undefined;
+    return `it has ${this.#batchesOf(session)} batches, and ${this.#free} are free; ${this.#sessions.size} sessions share them`;
+  }
+
+  #hasBatches(session: string): boolean {
+    return session === this.#oldest || this.#batchesOf(session) < this.#free;
+  }
+
+  get #oldest(): string | undefined {
+    return this.#sessions.keys().next().value;
+  }
+
+  /** Batches that all but the oldest session may still have. */
+  get #free(): number {
+    return this.#limits.batchesMax / 2 - this.#batches + this.#batchesOf(this.#oldest!);
+  }
+
+  #batchesOf(session: string): number {
+    return [...(this.#sessions.get(session)?.batches.values() ?? [])].reduce((sum, count) => sum + count, 0);
   }
 
   /** First come, first served, among those that may go on at all. */

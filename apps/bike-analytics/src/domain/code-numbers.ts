@@ -74,6 +74,11 @@ export class CodeNumbers {
     return texts;
   }
 
+  /** Of all codes of this batch so far. */
+  get bytes(): number {
+    return this.#size === 0 ? 0 : this.#ends[this.#size - 1]!;
+  }
+
   #numberOfLong(code: Uint8Array): number {
     const text = decoder.decode(code);
     const known = this.#long.get(text);

@@ -1,4 +1,4 @@
-import { HeaderError, type Table, Texts } from '@lab/columns';
+import { encodeTable, HeaderError, type Table, Texts } from '@lab/columns';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newTopicReader, type Batch, type ReaderOptions, type TopicReader } from './reader.ts';
@@ -366,6 +366,18 @@ describe('a file', () => {
     expect(rejections.kinds).toEqual({ [tooShort]: 1500, [noYear]: 20 });
     expect(rejections.first).toHaveLength(20);
     expect(rejections.first.at(-1)).toEqual({ file: 'test.csv', line: 1511, reason: 'yearid "9" is no year', kind: noYear });
+  });
+
+  test.each<[Topic, string, (row: number) => string]>([
+    ['stations', 'code,name,latitude,longitude,yearid', (row) => `${row},${'n'.repeat(900)},1,1,2016`],
+    ['trips', trips().trimEnd(), (row) => `2016-06-17 10:00:00,${row}${'s'.repeat(900)},x,${'e'.repeat(900)}${row},60,1,2016`],
+  ])('of %s with long texts has batches that fit into a frame, and each row once', (topic, header, row) => {
+    const rows = Array.from({ length: 20_000 }, (_, index) => row(index));
+    const reader = newReader(topic, { batchRows: 100_000 });
+    const batches = [...reader.push(bytesOf([header, ...rows, ''].join('\n'))), ...reader.end()];
+    expect(batches.length).toBeGreaterThan(2);
+    expect(batches.reduce((sum, batch) => sum + batch.rows, 0)).toBe(20_000);
+    for (const { table } of batches) expect(encodeTable(table).byteLength).toBeLessThan(8 * 1024 * 1024);
   });
 
   test('whose rows are bad in a thousand ways has a hundred kinds, and the rest is one', () => {

@@ -54,7 +54,7 @@ export interface TopicReader {
 export interface ReaderOptions {
   /** The file's name in rejections. */
   file: string;
-  /** Rows of a batch, 1 to 100,000; the last one of a file has what is left. */
+  /** Rows of a batch, 1 to 100,000; the last one of a file has what is left, and one with 4 MiB of texts has fewer. */
   batchRows: number;
   /** Days from the date of a weather row to the day that it describes. */
   weatherOffsetDays: number;
@@ -79,9 +79,14 @@ interface Rows {
   takeUsual?(csv: CsvScanner, rowsMax: number): number;
   /** Takes the row that the scanner is at; the reason if it cannot. */
   take(csv: CsvScanner): string | undefined;
+  /** Bytes of their texts, about. */
+  readonly textBytes: number;
   /** The columns of all rows taken since the last time. */
   table(): Table;
 }
+
+/** With more of texts a batch is full, however few its rows are: it has to fit into a frame of 16 MiB. */
+const textBytesMax = 4 * 1024 * 1024;
 
 /** All are counted; more of a kind nobody reads. */
 const firstOfKind = 10;
@@ -122,7 +127,7 @@ class FileReading implements TopicReader {
     const batches: Batch[] = [];
     for (;;) {
       this.#rowsTaken += rows.takeUsual?.(csv, this.#batchRows - this.#rowsTaken) ?? 0;
-      if (this.#rowsTaken === this.#batchRows) batches.push(this.#batch());
+      if (this.#rowsTaken === this.#batchRows || rows.textBytes >= textBytesMax) batches.push(this.#batch());
       else if (!csv.next()) return batches;
       else this.#takeNext();
     }
@@ -169,6 +174,7 @@ class Keys<K> {
 
 class WeatherRows implements Rows {
   readonly names = ['date', 'prectot'];
+  readonly textBytes = 0;
   readonly #offsetDays: number;
   readonly #dates = new DateReader();
   readonly #keys = new Keys<number>();
@@ -213,6 +219,7 @@ const missing = -999;
 class StationRows implements Rows {
   readonly names = ['code', 'name', 'latitude', 'longitude', 'yearid'];
   readonly #keys = new Keys<string>();
+  textBytes = 0;
   #stations: Station[] = [];
 
   take(csv: CsvScanner): string | undefined {
@@ -233,6 +240,7 @@ class StationRows implements Rows {
     if (problem !== undefined) return problem;
     // Where the data set of others has no station: nothing stands in the sea off Ghana.
     const isNowhere = latitude === 0 && longitude === 0;
+    this.textBytes += csv.to(0) - csv.from(0) + csv.to(1) - csv.from(1);
     this.#stations.push({ code, name, latitude: isNowhere ? NaN : latitude, longitude, year });
     return undefined;
   }
@@ -240,6 +248,7 @@ class StationRows implements Rows {
   table(): Table {
     const stations = this.#stations;
     this.#stations = [];
+    this.textBytes = 0;
     return {
       code: Texts.from(stations.map(({ code }) => code)),
       name: Texts.from(stations.map(({ name }) => name)),

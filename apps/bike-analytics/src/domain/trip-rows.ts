@@ -147,6 +147,10 @@ export class TripRows {
     return undefined;
   }
 
+  get textBytes(): number {
+    return this.#codes.bytes;
+  }
+
   /** The columns of all rows taken since the last time. */
   table(): Table {
     const rows = this.#rows;

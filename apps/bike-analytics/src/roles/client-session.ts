@@ -104,8 +104,18 @@ export class ClientSession {
     return `${topic} came where ${this.currentTopic ?? 'nothing more'} was due: topics are sent one after the other, ${topics.join(', ')}`;
   }
 
+  /** Queries without an answer yet, by number. */
+  get unanswered(): number[] {
+    return queries.map(({ number }) => number).filter((number) => !this.answers.has(number));
+  }
+
   get complete(): boolean {
-    return queries.every(({ number }) => this.answers.has(number));
+    return this.unanswered.length === 0;
+  }
+
+  /** Batches of all topics so far. */
+  get batches(): number {
+    return topics.reduce((sum, topic) => sum + (this.acknowledged.get(topic) ?? this.received.get(topic) ?? 0), 0);
   }
 
   /** Sends if a client is there; one that has gone comes back and asks. */
@@ -118,10 +128,10 @@ export class ClientSession {
     }
   }
 
-  /** Resolves `over`; a client that is still there is told why and cut off. */
+  /** Resolves `over`; a client that is still there is told why, once, and cut off. */
   async end(reason?: string, again = false): Promise<void> {
     this.#endWaiting();
-    if (reason === undefined) return;
+    if (reason === undefined || this.failure !== undefined) return;
     this.failure = new RefusedError(reason, again);
     await this.send({ kind: 'refused', reason, again });
     await this.#socket?.close().catch(() => {});

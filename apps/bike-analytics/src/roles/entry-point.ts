@@ -7,11 +7,13 @@
  * tells when it comes back.
  */
 import {
+  BrokerError,
   consumeAlone,
+  deathErrorHeader,
   heldMax,
   tellHolders,
   TopologyError,
-  UnavailableError,
+  UnroutableError,
   type Consumer,
   type Delivery,
 } from '@lab/middleware';
@@ -201,8 +203,8 @@ export class EntryPointRole implements Role {
     session.checkBatch(batch);
     const { topic, number, city, rows } = batch;
     const batchesMax = this.#parts.limits.batchesMax / 2;
-    if (number >= batchesMax)
-      throw new RefusedError(`${topic} has more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
+    if (session.batches >= batchesMax)
+      throw new RefusedError(`a session cannot have more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
     const { settings, progress } = session.asked;
     const run = { session: session.id, shards: this.#parts.shards, settings, progress };
     const message = encode({ kind: 'rows', ...run, topic, number, city, rows }, table);
@@ -212,9 +214,8 @@ export class EntryPointRole implements Role {
     session.movedMs = this.#parts.clock.nowMs();
     const published = this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body: message });
     session.track(published, (error) => {
-      // Not for the batch's sake: RabbitMQ has lost its disk, for one.
-      const again = error instanceof UnavailableError;
-      this.#abort(session, `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`, again);
+      const reason = `batch ${number} of ${topic} was not taken by the broker: ${String(error)}`;
+      this.#abort(session, reason, error instanceof BrokerError);
     });
   }
 
@@ -222,7 +223,11 @@ export class EntryPointRole implements Role {
     if (!session.checkEnd({ kind: 'eof', topic, eof: 1, batches })) {
       await session.published();
       const body = encode({ kind: 'end', session: session.id, shards, settings: session.asked.settings, topic, batches });
-      await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body });
+      await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body }).catch((error: unknown) => {
+        throw error instanceof BrokerError
+          ? new RefusedError(`the end of ${topic} was not taken by the broker: ${String(error)}`, true)
+          : error;
+      });
       session.acknowledged.set(topic, batches);
       session.movedMs = this.#parts.clock.nowMs();
       this.#parts.log.info({ session: session.id, topic, batches }, 'topic acknowledged');
@@ -255,7 +260,7 @@ export class EntryPointRole implements Role {
     await session.send({ kind: 'result' }, Buffer.from(JSON.stringify(result)));
   }
 
-  /** What ended as a dead letter would be missing in the answer: the session ends, and its client hears what it was. */
+  /** What ended as a dead letter would be missing in the answer: the session ends, and its client hears what it was; where only a queue was gone it begins again. */
   async #onDeadLetter(delivery: Delivery): Promise<void> {
     await this.#parts.broker.append(deadLetterLog, delivery.body).catch((error: unknown) => {
       // The log is gone with the broker's disk: the next start declares it.
@@ -268,7 +273,7 @@ export class EntryPointRole implements Role {
     if (id === undefined) return;
     // Its client may not be back yet, since this entry point was started: it is told when it comes, by a successor if this one dies before.
     const session = this.#sessions.get(id) ?? this.#open(id);
-    await this.#end(session, reason);
+    await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);
     return session.forgotten;
   }
 
@@ -313,31 +318,41 @@ export class EntryPointRole implements Role {
   #keepAlive(session: ClientSession): void {
     const { clock, sessionTimeoutMs } = this.#parts;
     const silentMs = clock.nowMs() - session.renewedMs;
-    const underway = this.#admission.underway(session.id);
-    const isOurTurn = underway > 0 || (session.currentTopic === undefined && !session.complete);
-    const stillMs = isOurTurn ? clock.nowMs() - session.movedMs : 0;
-    const { size } = session.answers;
+    const { batches, first } = this.#admission.underway(session.id);
+    const isOurTurn = batches > 0 || session.currentTopic === undefined;
+    const mustMove = (isOurTurn && !session.complete) || this.#admission.isWaitedFor(session.id);
+    const stillMs = mustMove ? clock.nowMs() - session.movedMs : 0;
+    const missing =
+      first ?? (isOurTurn ? `no answer of query ${session.unanswered.join(', ')}` : 'no batch came, and others wait');
     if (silentMs >= sessionTimeoutMs) this.#beginAgain(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s`);
     else if (stillMs >= stillTimeoutsMax * sessionTimeoutMs)
       this.#beginAgain(
         session,
-        `nothing moved for ${Math.round(stillMs / 1000)} s, with ${underway} batches under way and ${size} answers`,
+        `nothing moved for ${Math.round(stillMs / 1000)} s: ${missing} (${batches} of ${session.batches} batches under way)`,
       );
-    else void session.send({ kind: 'alive' });
+    else void session.send({ kind: 'alive', waiting: this.#admission.waiting(session.id) });
   }
 
   #beginAgain(session: ClientSession, reason: string): void {
     this.#abort(session, `${reason}: the session has to begin again`, true);
   }
 
+  /** Refuses a session that roles may have forgotten before they heard of it again. */
   async #renew(session: ClientSession): Promise<void> {
-    await tellHolders(this.#parts.broker, sessionExchange, 'renew', session.id);
-    session.renewedMs = this.#parts.clock.nowMs();
+    const { broker, clock, sessionTimeoutMs } = this.#parts;
+    await tellHolders(broker, sessionExchange, 'renew', session.id);
+    if (clock.nowMs() - session.renewedMs >= sessionTimeoutMs)
+      throw new RefusedError(`the session could not be renewed for ${sessionTimeoutMs / 1000} s: it has to begin again`, true);
+    session.renewedMs = clock.nowMs();
   }
 
   async #renewOrEnd(session: ClientSession): Promise<void> {
     if (session.connected) {
-      await this.#renew(session);
+      if (session.failure !== undefined) return;
+      await this.#renew(session).catch((error: unknown) => {
+        if (!(error instanceof RefusedError)) throw error;
+        this.#abort(session, error.message, error.again);
+      });
     } else if (this.#parts.clock.nowMs() - session.absentSinceMs >= this.#parts.sessionTimeoutMs) {
       this.#forget(session);
       if (session.failure === undefined) await this.#end(session);

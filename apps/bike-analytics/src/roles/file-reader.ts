@@ -6,7 +6,7 @@
  * not acknowledged. A repeat does no harm.
  */
 import type { Clock, Logger } from '@lab/process';
-import { ConnectionClosedError, FramingError, type FramedSocket } from '@lab/protocol';
+import { ConnectError, ConnectionClosedError, FrameTooLargeError, FramingError, type FramedSocket } from '@lab/protocol';
 import type { Rejections } from '../domain/reader.ts';
 import type { Values } from '../domain/query.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
@@ -20,12 +20,16 @@ export interface FileReaderParts {
   log: Logger;
   /** Where the rows come from. A file may have to be opened several times. */
   open(city: City, topic: Topic): FileBatches;
-  /** Connects to the entry point; waits for it within its own limits. */
+  /** Tries once to connect to the entry point; a `ConnectError` is tried again. */
   connect(): Promise<FramedSocket>;
+  /** So long after it was last taken in, or began, the client gives up. */
+  unwelcomeMaxMs: number;
   newSessionId(): string;
   /** Of the queries. */
   settings: Values;
   onProgress?: (progress: { topic: Topic; city: City; bytes: number }) => void;
+  /** Hears why the system takes no more batches for now, and with nothing when it does again. */
+  onWaiting?: (reason: string | undefined) => void;
   /** Hears of what there is of each query's answer while the system is at work. */
   onAnswerSoFar?: ((query: number, answer: unknown) => void) | undefined;
 }
@@ -50,43 +54,58 @@ interface SessionState {
   rejections: Map<string, Rejections>;
 }
 
-/** So many connections in a row may break before the entry point has said welcome: about a minute of tries. */
-const unwelcomeMax = 60;
-/** So many may break between two topics' acknowledgements, whatever they brought. */
+/** Nobody took us in for too long. */
+export class UnwelcomeError extends Error {
+  override readonly name = 'UnwelcomeError';
+}
+
+/** So many connections may break between two topics' acknowledgements, whatever they brought. */
 const brokenMax = 1000;
 /** Pause before the next try: none after a connection that was welcome, otherwise growing to this. */
 const pauseMsMax = 1_000;
 
 /**
- * Sends all and resolves with the result. Rejects with a `RefusedError` when the system will not have it, with the last connection's error when none
- * works, and with what reading the files throws.
+ * Sends all and resolves with the result. Rejects with a `RefusedError` when the system will not have it, with an `UnwelcomeError` when it is not taken in for
+ * `unwelcomeMaxMs`, with what reading the files throws, and at once with what no repeat can help, as a frame that never fits.
  */
 export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
   const { clock } = parts;
   let session = newSession(parts);
   let startMs: number | undefined;
+  let welcomeMs = clock.nowMs();
   let [unwelcome, broken] = [0, 0];
   for (;;) {
-    const socket = await parts.connect();
-    startMs ??= clock.nowMs();
-    if (clock.nowMs() > session.safeUntilMs) session = newSession(parts);
     const acknowledgedBefore = session.acknowledged.size;
-    const conversation = new Conversation(parts, session, socket);
+    let conversation: Conversation | undefined;
     try {
-      const result = await conversation.run();
+      const socket = await parts.connect();
+      startMs ??= clock.nowMs();
+      if (clock.nowMs() > session.safeUntilMs) session = newSession(parts);
+      conversation = new Conversation(parts, session, socket);
+      const result = await conversation.run().finally(() => socket.destroy());
       return { result, rejections: rejectionsOf(session), elapsedMs: clock.nowMs() - startMs };
     } catch (error) {
-      unwelcome = conversation.welcomed ? 0 : unwelcome + 1;
       broken = session.acknowledged.size > acknowledgedBefore ? 0 : broken + 1;
+      unwelcome = conversation?.welcomed === true ? 0 : unwelcome + 1;
+      if (unwelcome === 0) welcomeMs = clock.nowMs();
       if (error instanceof RefusedError && error.again) session = newSession(parts);
-      else if (!(error instanceof FramingError) || unwelcome === unwelcomeMax || broken === brokenMax) throw error;
+      else if (!isWorthAnotherTry(error) || broken === brokenMax) throw error;
+      const unwelcomeMs = clock.nowMs() - welcomeMs;
+      if (unwelcomeMs >= parts.unwelcomeMaxMs) throw unwelcomeFor(unwelcomeMs, error);
       parts.log.warn({ reason: String(error), session: session.id }, 'connection lost, going on over a new one');
-    } finally {
-      socket.destroy();
     }
     const pauseMs = unwelcome === 0 ? 0 : Math.min(pauseMsMax, 25 * 2 ** unwelcome);
     await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
   }
+}
+
+/** A frame that is too large now is so for ever. */
+const isWorthAnotherTry = (error: unknown): boolean =>
+  error instanceof ConnectError || (error instanceof FramingError && !(error instanceof FrameTooLargeError));
+
+function unwelcomeFor(ms: number, cause: unknown): UnwelcomeError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new UnwelcomeError(`not taken in by the entry point for ${Math.round(ms / 1000)} s: ${reason}`, { cause });
 }
 
 function newSession(parts: FileReaderParts): SessionState {
@@ -112,6 +131,8 @@ class Conversation {
   readonly #acknowledged = new Map(topics.map((topic) => [topic, Promise.withResolvers<void>()]));
   readonly #result = Promise.withResolvers<unknown>();
   #sessionTimeoutMs = Infinity;
+  /** Why the system takes no batch now. */
+  #waiting: string | undefined;
   /** The entry point took us in. */
   welcomed = false;
 
@@ -213,6 +234,8 @@ class Conversation {
       case 'refused':
         throw new RefusedError(head.reason, head.again);
       case 'alive':
+        if (head.waiting !== this.#waiting) this.#parts.onWaiting?.(head.waiting);
+        this.#waiting = head.waiting;
         return;
     }
   }

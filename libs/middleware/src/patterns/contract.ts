@@ -273,6 +273,30 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
         await unfollow();
       });
 
+      test('a holder that stood still for longer than a lease reads the renewals that wait before it lets go', async () => {
+        const clock = new FakeClock();
+        const holder = await connect();
+        const [exchange, instance] = [fresh('sessions'), fresh('instance')];
+        const ended: string[] = [];
+        const leases = new Leases(
+          { clock, leaseMs: 1_000, log },
+          (session) => session,
+          (session) => void ended.push(session),
+        );
+        const options = { broker: holder, clock, exchange, instance, leaseMs: 1_000, onLost: () => {} };
+        const unfollow = await followLeases(options, () => [leases]);
+        leases.of('renewed');
+        leases.of('forgotten');
+        const told = tellHolders(holder, exchange, 'renew', 'renewed');
+        // Its timers are the first that run when it goes on.
+        clock.advance(5_000);
+        expect(ended).toEqual([]);
+        await told;
+        await eventually(() => ended.length > 0, patience);
+        expect(ended).toEqual(['forgotten']);
+        await unfollow();
+      });
+
       test('a session that is renewed stays, one that is ended or that nobody renews lets go of what is held', async () => {
         const clock = new FakeClock();
         const [keeper, holder] = [await connect(), await connect()];

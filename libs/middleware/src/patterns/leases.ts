@@ -2,6 +2,9 @@
  * Sessions as leases: one role knows who is there (the *keeper*), others hold something for each of its sessions. The keeper renews a session
  * with all of them while it lasts and ends it once; what nobody renews lapses, so that a session whose keeper died for good costs nothing.
  *
+ * Nobody lets go by a timer of his own alone: a holder looks for what has lapsed when a note to itself has come back through its queue of notices,
+ * behind all renewals that waited there while it stood still. One whom the broker does not answer lets go of nothing.
+ *
  * Limits: a notice may be lost with the queue of a role that dies, so renew several times in a lease. A holder that was out of reach for a
  * whole lease has let go: the keeper must not take up a session that it could not renew for so long, but begin it again.
  */
@@ -103,17 +106,25 @@ export async function followLeases(
     queues: [{ name: queue, type: 'classic', exclusive: true }],
     bindings: [{ exchange, queue }],
   });
+  let notedMs = -Infinity;
   const onNotice = ({ headers: { notice, session } }: Delivery): void => {
+    if (notice === 'sweep') notedMs = -Infinity;
     for (const each of leases()) {
+      if (notice === 'sweep') each.endLapsed();
       if (notice === 'renew') each.renew(String(session));
       if (notice === 'end') each.end(String(session));
     }
   };
   const consumer = await broker.consume(queue, onNotice, { prefetch: 100 });
   consumer.closed.catch(onLost);
-  const stopSweeping = clock.every(leaseMs / sweepsPerLease, () => {
-    for (const each of leases()) each.endLapsed();
-  });
+  const sweep = (): void => {
+    // One is under way, or was lost with the queue.
+    if (clock.nowMs() - notedMs < leaseMs) return;
+    notedMs = clock.nowMs();
+    const note = { routingKey: queue, body: new Uint8Array(), headers: { notice: 'sweep' } };
+    broker.publish(note).catch(() => (notedMs = -Infinity));
+  };
+  const stopSweeping = clock.every(leaseMs / sweepsPerLease, sweep);
   return async () => {
     stopSweeping();
     await consumer.stop();
