@@ -112,6 +112,39 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         ]);
       });
 
+      test('bodies of all sizes arrive whole and in their order, whatever is between them', async () => {
+        const broker = await connect();
+        const queue = await declareQueue(broker);
+        // Around the sizes at which an adapter copies, splits or begins another buffer.
+        const around = [64, 4096, 65_536, 131_072].flatMap((size) => [-9, -8, -7, -1, 0, 1].map((more) => size + more));
+        const sizes = [...around, 0, 1, 400_000, ...around.toReversed(), 1_000_000, 3];
+        const bodyOf = (size: number, index: number): Buffer => Buffer.alloc(size, String(index));
+        const publish = (size: number, index: number): Promise<void> =>
+          broker.publish({
+            routingKey: queue,
+            body: bodyOf(size, index),
+            ...(index % 3 === 0 && { headers: { index, größer: 0.5 } }),
+          });
+        const published = sizes.map(publish);
+        await disturb();
+        await Promise.all(published);
+        const seen: Delivery[] = [];
+        await broker.consume(queue, (delivery) => void seen.push(delivery), { prefetch: 10 });
+        const whole = sizes.map((size, index) => `${index} ${size}`);
+        const arrived = (): string[] =>
+          firsts(
+            seen.map(({ body }) => {
+              const index = sizes.findIndex((size, at) => size === body.length && bodyOf(size, at).equals(body));
+              return `${index} ${body.length}`;
+            }),
+          );
+        await eventually(() => arrived().length === firsts(whole).length, patience);
+        expect(arrived().sort()).toEqual(firsts(whole).sort());
+        if (calm()) expect(seen.map(({ body }) => body.length)).toEqual(sizes);
+        for (const { headers } of seen.filter((each) => Object.keys(each.headers).length > 0))
+          expect(headers).toMatchObject({ größer: 0.5 });
+      });
+
       test('what no queue takes is an UnroutableError, and fails nothing else that is under way', async () => {
         const broker = await connect();
         const [exchange, queue] = [fresh('exchange'), await declareQueue(broker)];

@@ -8,6 +8,7 @@ import {
   QueueLockedError,
   TopologyError,
   UnavailableError,
+  UnroutableError,
   type Broker,
   type Delivery,
   type RabbitmqOptions,
@@ -211,6 +212,17 @@ describe('the rabbitmq adapter', () => {
     await eventually(failAll, { timeoutMs: 60_000 });
     expect(tries).toBe(80);
     expect(new Set(letters)).toEqual(new Set(['held for nothing']));
+  });
+
+  test('a name that is too long is refused, and fails nothing else that is under way', async () => {
+    const { broker } = await connectVia();
+    const queue = fresh();
+    await broker.declare({ queues: [{ name: queue }] });
+    const publish = (routingKey: string): Promise<void> => broker.publish({ routingKey, body });
+    const outcomes = await Promise.allSettled([queue, 'ü'.repeat(128), 'x'.repeat(255), queue].map(publish));
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);
+    expect(String((outcomes[1] as PromiseRejectedResult).reason)).toContain('has more than 255 bytes');
+    expect((outcomes[2] as PromiseRejectedResult).reason).toBeInstanceOf(UnroutableError);
   });
 
   test('a broker that is closed while it connects leaves no connection behind', async () => {

@@ -11,6 +11,7 @@ import { incarnationOf } from './incarnation.ts';
 import { Link } from './link.ts';
 import { LogReader } from './log-reader.ts';
 import { normalizeOptions, type RabbitmqOptions } from './options.ts';
+import { withOwnFrames } from './publish-frames.ts';
 import { Publisher } from './publisher.ts';
 import { refusal } from './reply.ts';
 
@@ -61,7 +62,7 @@ class RabbitmqBroker implements Broker {
     this.#publishing = new Link({
       ...shared,
       purpose: `${name}: publishing`,
-      restore: (connection) => this.#publisher.attach(connection),
+      restore: (connection) => this.#publisher.attach(withOwnFrames(connection)),
     });
   }
 
