@@ -89,6 +89,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (barrier.seen > 0) await',
   },
   { rule: 'acknowledges a part at once', file: solver, right: '    return part.settled;', wrong: '' },
+  {
+    rule: 'goes on with a session that RabbitMQ has lost',
+    file: entryPoint,
+    right: '!hello.entryPoint.startsWith(`${this.#incarnation}/`)',
+    wrong: 'false',
+  },
   { rule: 'lets go of an answer before its client has it', file: entryPoint, right: '    return session.over;', wrong: '' },
   {
     rule: 'ends a topic before its batches are confirmed',

@@ -68,6 +68,18 @@ export const mistakes: readonly Mistake[] = [
   },
   { rule: 'keeps the exclusive queues of a dead connection', file: server, right: 'queue.owner === connection', wrong: 'false' },
   {
+    rule: 'tells nobody that the disk is lost',
+    file: 'src/memory/connection.ts',
+    right: 'this.#loss.happen(error);',
+    wrong: '',
+  },
+  {
+    rule: 'drops a dead letter that has nowhere to go',
+    file: queue,
+    right: 'this.#host.clock.after(nowhereMs, () => this.giveBack([entry]));',
+    wrong: 'this.#release(entry);',
+  },
+  {
     rule: 'drops the newest entry of a log',
     file: log,
     right: 'dropped < this.#entries.length - 1',

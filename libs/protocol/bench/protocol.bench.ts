@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { Fifo } from '@lab/process/fifo';
 import { median, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess } from '@lab/testing/processes';
 import { connectFramed } from '../src/index.ts';
@@ -33,14 +34,8 @@ interface Contestant {
 
 async function framed(port: number): Promise<Contestant> {
   const socket = await connectFramed({ host: '127.0.0.1', port });
-  const exchange = async ({ payload, frames, inFlight }: Load): Promise<void> => {
-    let left = frames;
-    const lane = async (): Promise<void> => {
-      while (left-- > 0) await socket.request(payload, { timeoutMs: 30_000 });
-    };
-    await Promise.all(Array.from({ length: inFlight }, lane));
-  };
-  return { exchange, close: () => socket.destroy() };
+  const request = (payload: Buffer): Promise<Buffer> => socket.request(payload, { timeoutMs: 30_000 });
+  return { exchange: (load) => exchangeBy(request, load), close: () => socket.destroy() };
 }
 
 async function raw(port: number): Promise<Contestant> {
@@ -60,6 +55,28 @@ async function raw(port: number): Promise<Contestant> {
   return { exchange, close: () => socket.destroy() };
 }
 
+/** The same loop, with a promise for each reply, as ours has: what the promises alone cost. */
+async function rawPromises(port: number): Promise<Contestant> {
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+  await once(socket, 'connect');
+  const waiting = new Fifo<(frame: Buffer) => void>();
+  const loop = new RawFrames(socket, (frame) => waiting.shift()!(frame));
+  const request = (payload: Buffer): Promise<Buffer> => {
+    loop.send(payload);
+    return new Promise((resolve) => waiting.push(resolve));
+  };
+  return { exchange: (load) => exchangeBy(request, load), close: () => socket.destroy() };
+}
+
+/** Each lane has one request in flight. */
+async function exchangeBy(request: (payload: Buffer) => Promise<Buffer>, { payload, frames, inFlight }: Load): Promise<void> {
+  let left = frames;
+  const lane = async (): Promise<void> => {
+    while (left-- > 0) await request(payload);
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+}
+
 async function startPeer(kind: 'framed' | 'raw'): Promise<{ port: number; stop(): Promise<unknown> }> {
   const peer = startProcess([join(import.meta.dirname, 'peer.ts'), kind]);
   return { port: Number(await peer.line()), stop: () => peer.stop() };
@@ -72,9 +89,9 @@ async function timed(contestant: Contestant, load: Load): Promise<number> {
 }
 
 /** Frames per second of both, and how we compare: the medians of all rounds. */
-async function compare(load: Load): Promise<{ ours: number; theirs: number; ratio: number }> {
+async function compare(load: Load, connectRaw: typeof raw): Promise<{ ours: number; theirs: number; ratio: number }> {
   const peers = [await startPeer('framed'), await startPeer('raw')] as const;
-  const [ours, theirs] = [await framed(peers[0].port), await raw(peers[1].port)];
+  const [ours, theirs] = [await framed(peers[0].port), await connectRaw(peers[1].port)];
   const times: { oursMs: number; theirsMs: number }[] = [];
   for (let round = 0; round < warmUpRounds + rounds; round++) {
     times.push({ oursMs: await timed(ours, load), theirsMs: await timed(theirs, load) });
@@ -89,8 +106,8 @@ async function compare(load: Load): Promise<{ ours: number; theirs: number; rati
   };
 }
 
-async function rows(name: string, unit: string, unitsPerFrame: number, load: Load): Promise<BenchRow[]> {
-  const { ours, theirs, ratio } = await compare(load);
+async function rows(name: string, unit: string, unitsPerFrame: number, load: Load, connectRaw = raw): Promise<BenchRow[]> {
+  const { ours, theirs, ratio } = await compare(load, connectRaw);
   return [
     { name: `${name}, framed socket`, value: ours * unitsPerFrame, unit, target: null, holds: null },
     { name: `${name}, by hand`, value: theirs * unitsPerFrame, unit, target: null, holds: null },
@@ -102,6 +119,7 @@ await reportBench(
   [
     ...(await rows('64 KiB both ways', 'MiB/s', bulk.payload.length / 1024 / 1024, bulk)),
     ...(await rows('request-replies, 32 in flight', '1/s', 1, small)),
+    ...(await rows('the same, each with a promise', '1/s', 1, small, rawPromises)),
   ],
   process.argv.slice(2),
 );

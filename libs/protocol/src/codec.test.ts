@@ -11,10 +11,15 @@ function pushed(decoder: FrameDecoder, chunk: Buffer): Buffer[] {
   return frames;
 }
 
+/** In memory of its own, as a socket gives it. */
+const pieceOf = (bytes: Uint8Array): Buffer => Buffer.from(new Uint8Array(bytes).buffer);
+
 function decodeInPieces(bytes: Buffer, cuts: readonly number[], frameBytesMax = 100): Buffer[] {
-  const decoder = new FrameDecoder({ frameBytesMax });
+  const decoder = new FrameDecoder({ frameBytesMax, ownsPieces: true });
   const sorted = [...cuts].sort((a, b) => a - b);
-  const frames = [0, ...sorted].flatMap((from, index) => pushed(decoder, bytes.subarray(from, sorted[index] ?? bytes.length)));
+  const frames = [0, ...sorted].flatMap((from, index) =>
+    pushed(decoder, pieceOf(bytes.subarray(from, sorted[index] ?? bytes.length))),
+  );
   decoder.end();
   return frames;
 }
@@ -112,6 +117,17 @@ describe('the decoder', () => {
         }
       }),
     );
+  });
+
+  it('gives the memory of its own pieces back at once where no payload is a view of them', () => {
+    const [first, second] = ['first', 'second'].map((text) => encodeFrame(Buffer.from(text)));
+    const decoder = new FrameDecoder({ frameBytesMax: 100, ownsPieces: true });
+    const pieces = [first!.subarray(0, 6), first!.subarray(6), Buffer.concat([second!, first!.subarray(0, 2)])].map(pieceOf);
+    expect(pieces.flatMap((piece) => pushed(decoder, piece)).map(String)).toEqual(['first', 'second']);
+    expect(pieces.map(({ length }) => length)).toEqual([0, 0, second!.length + 2]);
+    const kept = pieceOf(first!.subarray(0, 6));
+    pushed(new FrameDecoder({ frameBytesMax: 100 }), kept);
+    expect(kept).toHaveLength(6);
   });
 
   it('does not copy a payload that came in one piece', () => {

@@ -62,6 +62,7 @@ const growth = 4;
  */
 export class FrameDecoder {
   readonly #frameBytesMax: number;
+  readonly #ownsPieces: boolean;
   readonly #header = Buffer.alloc(headerBytes);
   #headerFilled = 0;
   /** Of the frame whose header has been read. */
@@ -69,8 +70,10 @@ export class FrameDecoder {
   #partial = empty;
   #filled = 0;
 
-  constructor({ frameBytesMax }: { frameBytesMax: number }) {
+  /** Where the pieces are nobody else's, the memory of one of which no payload is a view is given back at once. */
+  constructor({ frameBytesMax, ownsPieces = false }: { frameBytesMax: number; ownsPieces?: boolean }) {
     this.#frameBytesMax = frameBytesMax;
+    this.#ownsPieces = ownsPieces;
   }
 
   /** In the middle of a frame: at least one of its bytes has come. */
@@ -88,15 +91,26 @@ export class FrameDecoder {
    * cannot be read on from there.
    */
   push(chunk: Buffer, emit: (payload: Buffer) => void): void {
+    if (!this.#decode(chunk, emit) && this.#ownsPieces) release(chunk);
+  }
+
+  /** Says whether a payload is a view of the piece. */
+  #decode(chunk: Buffer, emit: (payload: Buffer) => void): boolean {
+    let isSeen = false;
     let at = 0;
     while (at < chunk.length) {
       if (this.#payloadBytes === undefined) at = this.#readHeader(chunk, at);
-      if (this.#payloadBytes === undefined) return;
+      if (this.#payloadBytes === undefined) break;
       const end = at + this.#payloadBytes - this.#filled;
-      if (end > chunk.length) return this.#hold(chunk.subarray(at));
+      if (end > chunk.length) {
+        this.#hold(chunk.subarray(at));
+        break;
+      }
+      isSeen ||= this.#filled === 0;
       emit(this.#complete(chunk.subarray(at, end)));
       at = end;
     }
+    return isSeen;
   }
 
   /** The stream has ended. Throws `TruncatedFrameError` when that was in the middle of a frame. */

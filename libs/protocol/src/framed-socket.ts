@@ -6,7 +6,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Fifo } from '@lab/process/fifo';
-import { release } from '@lab/process/release';
 import { systemClock, type Clock } from '@lab/process/time';
 import { FrameDecoder, headerBytes, lengthOf, writeFrame } from './codec.ts';
 import {
@@ -52,7 +51,6 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   /** Frames received and not yet read. */
   readonly #frames = new Fifo<Buffer>();
   #waitingBytes = 0;
-  #emitted = false;
   #reader: Waiter<IteratorResult<Buffer>> | undefined;
   /** The peer has ended its side, after a whole frame. */
   #ended = false;
@@ -81,7 +79,8 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#clock = clock;
     this.#heardMs = clock.nowMs();
     this.#limits = withDefaults(limits);
-    this.#decoder = new FrameDecoder(this.#limits);
+    // What comes from the kernel is nobody else's.
+    this.#decoder = new FrameDecoder({ ...this.#limits, ownsPieces: socket instanceof Socket });
     this.#requests = new Requests(clock, (error) => this.destroy(error));
     const { idleTimeoutMs, frameTimeoutMs, sendTimeoutMs } = this.#limits;
     const shortestMs = Math.min(idleTimeoutMs, frameTimeoutMs, sendTimeoutMs);
@@ -169,10 +168,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     if (this.#closing) return;
     this.#heardMs = this.#clock.nowMs();
     try {
-      this.#emitted = false;
       this.#decoder.push(chunk, this.#emit);
-      // What comes from the kernel is nobody else's, and has been copied where no frame is a view of it.
-      if (!this.#emitted && this.#socket instanceof Socket) release(chunk);
     } catch (error) {
       return this.destroy(error as FramingError);
     }
@@ -181,7 +177,6 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   readonly #emit = (frame: Buffer): void => {
-    this.#emitted = true;
     this.#frameBegunMs = undefined;
     if (this.#requests.answer(frame)) return;
     const reader = this.#reader;
