@@ -144,10 +144,10 @@ const packText = (text: string): Buffer => zstdCompressSync(text);
 export const packBytes = (bytes: Uint8Array): Buffer => zstdCompressSync(bytes);
 
 /** Of a text that comes in pieces: in a buffer that has room for the largest, so that it is never copied together. */
-export const unpackPiece = (body: Buffer): Buffer => unpackBytes(body, pieceBytes, pieceBytes + 1);
+export const unpackPiece = (body: Uint8Array): Buffer => unpackBytes(body, pieceBytes, pieceBytes + 1);
 
 /** Bytes that were packed; more than a manifest may have is a `MalformedMessageError`, however small it came. */
-export function unpackBytes(body: Buffer, maxOutputLength = manifestBytesMax, chunkSize?: number): Buffer {
+export function unpackBytes(body: Uint8Array, maxOutputLength = manifestBytesMax, chunkSize?: number): Buffer {
   try {
     return zstdDecompressSync(body, { maxOutputLength, chunkSize });
   } catch (cause) {

@@ -4,7 +4,7 @@ import type { Mistake } from '@lab/testing';
 const [requester, manager] = ['src/roles/backup-requester.ts', 'src/roles/nodes-manager.ts'];
 const receiving = 'src/transfer/receiving.ts';
 const [registry, download] = ['src/domain/registry.ts', 'src/admin/download.ts'];
-const [restore, restoreThread] = ['src/admin/restore.ts', 'src/admin/restore-thread.ts'];
+const [restore, target] = ['src/admin/restore.ts', 'src/admin/target.ts'];
 
 export const mistakes: readonly Mistake[] = [
   {
@@ -138,7 +138,7 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     rule: 'writes over what begins otherwise',
-    file: restoreThread,
+    file: target,
     right: 'if (there.compare(bytes, 0, there.length) !== 0) throw',
     wrong: 'if (false) throw',
   },
@@ -155,9 +155,9 @@ export const mistakes: readonly Mistake[] = [
     wrong: '',
   },
   {
-    rule: 'loses what has come when a restore is broken off',
+    rule: 'leaves half of a damaged file for all of it',
     file: restore,
-    right: 'await thread.end().catch(() => undefined);',
+    right: 'target.drop(path);',
     wrong: '',
   },
   {

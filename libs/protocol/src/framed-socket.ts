@@ -98,10 +98,19 @@ export class FramedSocket implements AsyncIterable<Buffer> {
    * `SendTimeoutError` or `ConnectionClosedError`. Still possible after the peer has ended its own side.
    */
   send(...parts: readonly Uint8Array[]): Promise<void> {
+    return this.#send(parts);
+  }
+
+  /** As `send`; the parts are the socket's from now on, which gives their memory back when the kernel has them. */
+  give(...parts: readonly Uint8Array[]): Promise<void> {
+    return this.#send(parts, this.#socket instanceof Socket ? release : undefined);
+  }
+
+  #send(parts: readonly Uint8Array[], after?: (part: Uint8Array) => void): Promise<void> {
     const payloadBytes = lengthOf(parts);
     const refusal = this.#refusal(payloadBytes);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#write(parts, payloadBytes) ? sent : this.#drained();
+    return this.#write(parts, payloadBytes, after) ? sent : this.#drained();
   }
 
   /**
@@ -240,7 +249,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   }
 
   /** Says whether there is room for more; if not, a `drain` event will come. */
-  #write(parts: readonly Uint8Array[], payloadBytes: number): boolean {
+  #write(parts: readonly Uint8Array[], payloadBytes: number, after?: (part: Uint8Array) => void): boolean {
     this.#cork();
     const copied = payloadBytes <= copiedBytesMax;
     const bytes = copied ? headerBytes + payloadBytes : headerBytes;
@@ -248,7 +257,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#batchTo = writeFrame(this.#batch, this.#batchTo, payloadBytes, copied ? parts : []);
     if (!copied) {
       this.#writeBatch();
-      for (const part of parts) if (part.byteLength > 0) this.#socket.write(part);
+      for (const part of parts) if (part.byteLength > 0) this.#socket.write(part, (error) => error ?? after?.(part));
     }
     return !this.#socket.writableNeedDrain || this.#socket.writableLength <= this.#limits.bufferedBytesMax;
   }

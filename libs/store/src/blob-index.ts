@@ -190,23 +190,15 @@ export class BlobIndex {
     return blobs.get(hash);
   }
 
-  /**
-   * The bytes of a bundle: its header as the index has it, its payload unchecked, and 0 where it cannot be read; `undefined`
-   * where its pack has been removed, or cannot be opened.
-   */
-  async read(pack: string, bundle: PackedBundle): Promise<Buffer | undefined> {
-    const file = await this.#openPack(pack);
-    try {
-      if (file === undefined) return undefined;
-      const bytes = await readBundle(file, bundle);
-      encodeHeader(bundle.header).copy(bytes);
-      return bytes;
-    } finally {
-      await file?.close();
-    }
+  /** The bytes of a bundle of a pack: its header as the index has it, its payload unchecked, and 0 where it cannot be read. */
+  async read(file: DiskFile, bundle: PackedBundle): Promise<Buffer> {
+    const bytes = await readBundle(file, bundle);
+    encodeHeader(bundle.header).copy(bytes);
+    return bytes;
   }
 
-  #openPack(pack: string): Promise<DiskFile | undefined> {
+  /** A pack, to be read; `undefined` where it has been removed, or cannot be opened. */
+  open(pack: string): Promise<DiskFile | undefined> {
     return unlessTrouble(unlessGone(this.#disk.open(join(this.#packs, `${pack}.pack`), 'r'), undefined), undefined);
   }
 
@@ -224,7 +216,7 @@ export class BlobIndex {
 
   /** Makes the index of a pack from the pack; nothing where there is no pack, or where it cannot be opened. */
   async repairIndex(pack: string): Promise<PackedBundle[]> {
-    const file = await this.#openPack(pack);
+    const file = await this.open(pack);
     if (file === undefined) return [];
     try {
       let isWhole = true;

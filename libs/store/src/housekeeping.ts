@@ -369,7 +369,8 @@ async function copyNeeded(
   const { header } = bundle;
   const needed = new Set(header.blobs.map(({ hash }) => hash).filter((hash) => isHome(home, pack, hash)));
   if (needed.size === 0) return { bytes: 0, isWhole: true };
-  const bytes = (await store.index.read(pack, bundle)) ?? Buffer.alloc(0);
+  const file = await store.index.open(pack);
+  const bytes = file === undefined ? Buffer.alloc(0) : await store.index.read(file, bundle).finally(() => file.close());
   const sound = blobsOf(header, bytes.subarray(headerBytesOf(header.blobs.length))).filter(
     (blob): blob is Blob => blob !== undefined && needed.delete(blob.hash),
   );

@@ -12,7 +12,7 @@ import { systemClock, type Clock } from '@lab/process/time';
 import { BlobIndex } from './blob-index.ts';
 import { release } from '@lab/process/release';
 import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
-import { readOnly, systemDisk, watched, type Disk } from './disk.ts';
+import { readOnly, systemDisk, watched, type Disk, type DiskFile } from './disk.ts';
 import {
   isDiskTrouble,
   isDone,
@@ -427,15 +427,24 @@ export class Store<V extends Version> {
    * before the first.
    */
   async *bundlesWith(hashes: Iterable<string>): AsyncGenerator<StoredBundle> {
-    for (const { pack, bundle, needed } of await this.#locate(hashes)) {
-      const bytes = await this.index.read(pack, bundle);
-      if (bytes !== undefined) yield { pack, bundle, bytes };
-      else {
-        // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, and its index is not.
-        await this.index.refresh();
-        for (const hash of needed) if (this.index.packOf(hash) === pack) await this.index.mark(pack, hash);
-        yield* this.bundlesWith(needed);
+    let open: { pack: string; file: DiskFile | undefined } | undefined;
+    try {
+      for (const { pack, bundle, needed } of await this.#locate(hashes)) {
+        if (open?.pack !== pack) {
+          await open?.file?.close();
+          open = undefined;
+          open = { pack, file: await this.index.open(pack) };
+        }
+        if (open.file !== undefined) yield { pack, bundle, bytes: await this.index.read(open.file, bundle) };
+        else {
+          // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, and its index is not.
+          await this.index.refresh();
+          for (const hash of needed) if (this.index.packOf(hash) === pack) await this.index.mark(pack, hash);
+          yield* this.bundlesWith(needed);
+        }
       }
+    } finally {
+      await open?.file?.close();
     }
   }
 

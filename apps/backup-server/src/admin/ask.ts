@@ -1,5 +1,5 @@
 /** What an admin asks of a server, on a connection of its own. */
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes } from '@lab/process/exit-codes';
 import { release } from '@lab/process/release';
 import type { Channel } from '../channel/channel.ts';
 import { entriesIn, manifestBytesMax, ManifestReader, type Entry } from '../domain/manifest.ts';
@@ -57,6 +57,8 @@ export interface AskedVersion {
   version: Version;
   /** All that is in it, made anew each time it is gone through: a million objects would take ten times the bytes that they came as. */
   entries: Iterable<Entry>;
+  /** The same as it came, in memory that threads share. */
+  packed: readonly Uint8Array[];
   /** Whether the entry at this place in them cannot be restored. */
   isDamaged: (index: number) => boolean;
 }
@@ -65,19 +67,24 @@ export interface AskedVersion {
 export async function askVersion(channel: Channel, { node, path, version: number }: Asked): Promise<AskedVersion> {
   await send(channel, { kind: 'fetch', node, path, version: number });
   const version = unpackJson((await channel.expect('version')).body) as Version;
-  const [reader, pieces] = [new ManifestReader(), [] as Buffer[]];
+  const [reader, pieces] = [new ManifestReader(), [] as Uint8Array[]];
   await receive(channel, 'manifest', (piece, packed) => {
     reader.push(piece);
     release(piece);
-    pieces.push(packed);
+    const shared = new Uint8Array(new SharedArrayBuffer(packed.length));
+    shared.set(packed);
+    pieces.push(shared);
   });
   reader.end();
   const marks = unpackBytes((await channel.expect('damaged')).body);
-  const entries = { [Symbol.iterator]: () => entriesIn(unpacked(pieces)) };
-  return { version, entries, isDamaged: (index) => marks[index] === 1 };
+  return { version, entries: packedEntries(pieces), packed: pieces, isDamaged: (index) => marks[index] === 1 };
 }
 
-function* unpacked(pieces: readonly Buffer[]): Generator<Buffer> {
+export const packedEntries = (pieces: readonly Uint8Array[]): Iterable<Entry> => ({
+  [Symbol.iterator]: () => entriesIn(unpacked(pieces)),
+});
+
+function* unpacked(pieces: readonly Uint8Array[]): Generator<Buffer> {
   for (const packed of pieces) {
     const piece = unpackPiece(packed);
     yield piece;

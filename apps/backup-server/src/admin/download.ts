@@ -4,7 +4,7 @@
  */
 import { release } from '@lab/process/release';
 import { blobsOf, decodeHeader, headerBytesOf } from '@lab/store/bundle';
-import type { Channel } from '../channel/channel.ts';
+import { isOwn, type Channel } from '../channel/channel.ts';
 import type { Chunk } from '../domain/manifest.ts';
 import { packHashes, unpackJson } from '../messages.ts';
 import type { SuspectAnswer } from '../roles/store-commands.ts';
@@ -17,21 +17,36 @@ const windowsAhead = 3;
 const sparesBytesMax = 32 * 1024 * 1024;
 const spareBytes = 400;
 
+/** A server, as far as it sends content. */
+export type Source = Pick<Channel, 'send' | 'expect'>;
+
+/** What a bundle had: its memory goes back when so many blobs have been taken. */
+interface Held {
+  bytes: Uint8Array;
+  blobs: number;
+}
+
 /** A blob that has been asked for and not been taken as often. */
 interface Pinned {
   uses: number;
   bytes: Uint8Array | undefined;
+  held: Held | undefined;
   /** It did not come as it should. */
   isDamaged: boolean;
 }
 
-/** What came is not what its hash says, and asking again does not help. */
+/** What came is not what its hash says, and asking again does not help. With its hash the server can look at it. */
 export class DamagedError extends Error {
   override readonly name = 'DamagedError';
+  readonly hash: string | undefined;
+  constructor(message: string, hash?: string) {
+    super(message);
+    this.hash = hash;
+  }
 }
 
 export class Download {
-  readonly #channel: Channel;
+  readonly #source: Source;
   /** Of what is to be asked for. */
   readonly #needs: Iterator<Chunk>;
   #isAllAsked = false;
@@ -42,23 +57,28 @@ export class Download {
   /** Goes through them but once: a map finds its first key the later the more have been deleted before it. */
   #oldest = this.#spares.keys();
   #sparesBytes = 0;
+  /** Of the blob that was taken last. */
+  #lastHeld: Held | undefined;
 
   /** What will be taken, in this order: it is gone through ahead of that. */
-  constructor(channel: Channel, needs: Iterable<Chunk>) {
-    this.#channel = channel;
+  constructor(source: Source, needs: Iterable<Chunk>) {
+    this.#source = source;
     this.#needs = needs[Symbol.iterator]();
   }
 
-  /** The next chunk. Rejects with a `DamagedError` where it does not come as it should; those after it may. */
+  /** The next chunk, there until the next call. Rejects with a `DamagedError` where it does not come as it should; those after it may. */
   async take([hash, size]: Chunk): Promise<Uint8Array> {
+    giveBack(this.#lastHeld);
+    this.#lastHeld = undefined;
     while (this.#windows.length < windowsAhead && !this.#isAllAsked) await this.#askWindow();
     const pinned = this.#pinned.get(hash)!;
     while (pinned.bytes === undefined && !pinned.isDamaged) await this.#receiveWindow();
-    const { bytes } = pinned;
-    if (bytes === undefined) throw new DamagedBlob(hash);
+    const { bytes, held } = pinned;
+    if (bytes === undefined) throw new DamagedError(`blob ${hash} came damaged`, hash);
     if (bytes.length !== size) throw new DamagedError(`blob ${hash} has ${bytes.length} bytes, and its manifest says ${size}`);
     if (--pinned.uses === 0) {
       this.#pinned.delete(hash);
+      this.#lastHeld = held;
       // It may be needed again; what comes along is likelier to be.
       if (this.#sparesBytes + bytes.length + spareBytes <= sparesBytesMax) this.#spare(hash, bytes);
     }
@@ -75,19 +95,19 @@ export class Download {
       }
       const [hash, size] = next.value;
       bytes += size;
-      const pinned = this.#pinned.get(hash) ?? { uses: 0, bytes: this.#unspare(hash), isDamaged: false };
+      const pinned = this.#pinned.get(hash) ?? { uses: 0, bytes: this.#unspare(hash), held: undefined, isDamaged: false };
       if (pinned.uses++ > 0) continue;
       this.#pinned.set(hash, pinned);
       if (pinned.bytes === undefined) hashes.add(hash);
     }
     if (hashes.size === 0) return;
     this.#windows.push(hashes);
-    await this.#channel.send({ kind: 'need' }, packHashes([...hashes]));
+    await this.#source.send({ kind: 'need' }, packHashes([...hashes]));
   }
 
   async #receiveWindow(): Promise<void> {
     for (;;) {
-      const { head, body } = await this.#channel.expect('bundle', 'sent');
+      const { head, body } = await this.#source.expect('bundle', 'sent');
       if (head.kind === 'sent') break;
       this.#receive(body);
     }
@@ -102,20 +122,23 @@ export class Download {
     const blobs = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
     // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
     const sound = blobs.filter((blob) => blob !== undefined);
-    const isAlone = blobs.length === 1;
+    const held: Held = { bytes: header.compressed ? (sound[0]?.bytes ?? new Uint8Array()) : bundle, blobs: 1 };
     for (const { hash, bytes } of sound) {
       const pinned = this.#pinned.get(hash);
       if (pinned?.bytes !== undefined || this.#spares.has(hash)) continue;
-      // A copy: one small blob would hold the whole bundle.
-      const own = isAlone ? bytes : new Uint8Array(bytes);
-      if (pinned !== undefined) pinned.bytes = own;
-      else this.#spare(hash, own);
+      if (pinned === undefined) this.#spare(hash, bytes);
+      else {
+        Object.assign(pinned, { bytes, held });
+        held.blobs++;
+      }
     }
-    if (header.compressed && !isAlone && sound[0] !== undefined) release(sound[0].bytes);
+    if (header.compressed && isOwn(bundle)) release(bundle);
+    giveBack(held);
   }
 
+  /** A copy: one small blob would hold the whole bundle. */
   #spare(hash: string, bytes: Uint8Array): void {
-    this.#spares.set(hash, bytes);
+    this.#spares.set(hash, new Uint8Array(bytes));
     this.#sparesBytes += bytes.length + spareBytes;
     while (this.#sparesBytes > sparesBytesMax) {
       const next = this.#oldest.next();
@@ -132,13 +155,8 @@ export class Download {
   }
 }
 
-/** Carries the hash to whoever tells the server. */
-class DamagedBlob extends DamagedError {
-  readonly hash: string;
-  constructor(hash: string) {
-    super(`blob ${hash} came damaged`);
-    this.hash = hash;
-  }
+function giveBack(held: Held | undefined): void {
+  if (held !== undefined && --held.blobs === 0 && isOwn(held.bytes)) release(held.bytes);
 }
 
 export const damageText =
@@ -146,9 +164,9 @@ export const damageText =
 export const goneText = 'the version was removed meanwhile, by its --keep rules or by an admin: "list" shows what there is';
 
 /** Tells the server what came damaged, so that it looks and marks it. Whether the version is there still. */
-export async function reportDamage(channel: Channel, error: DamagedError): Promise<boolean> {
-  if (!(error instanceof DamagedBlob)) return true;
-  await channel.send({ kind: 'suspect', hash: error.hash });
+export async function reportDamage(channel: Channel, { hash }: { hash: string | undefined }): Promise<boolean> {
+  if (hash === undefined) return true;
+  await channel.send({ kind: 'suspect', hash });
   for (;;) {
     const { head, body } = await channel.expect('answer', 'bundle', 'sent');
     if (head.kind === 'answer') return (unpackJson(body) as SuspectAnswer).isThere;

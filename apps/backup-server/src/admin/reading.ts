@@ -6,14 +6,15 @@ import { bytesText, startBar } from '@lab/process/terminal';
 import { RefusedError, type Channel } from '../channel/channel.ts';
 import type { ReadingConfigs } from '../config.ts';
 import { printable } from '../domain/file-names.ts';
-import { chunksIn, count, totalsOf, type Chunk, type Entry, type Totals } from '../domain/manifest.ts';
+import { chunksIn, count, entriesMax, totalsOf, type Entry, type Totals } from '../domain/manifest.ts';
 import { chosen, difference, selecting } from '../domain/selection.ts';
 import { damagedText, namedMax } from '../roles/damage.ts';
 import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
 import type { Version } from '../versions.ts';
 import { ask, askVersion, type AskedVersion } from './ask.ts';
 import { damageText, DamagedError, Download, goneText, reportDamage } from './download.ts';
-import { checkFolder, restoreTo, type Restored, type Restoring } from './restore.ts';
+import { checkFolder, type Restored } from './restore.ts';
+import { restoreInThread } from './restoring.ts';
 import { changesText, countText, filesListText, listText, unsoundText, unwrittenText, verifyText, versionText } from './texts.ts';
 import { checkWritable, writeTgz } from './tgz.ts';
 
@@ -55,9 +56,9 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
     place: config.saveTo,
     afterwards: () => '',
     prepare: () => checkWritable(config.saveTo),
-    async write({ version, all, isWanted, download, progress }) {
+    async write(channel, { version, entries: all }, { isWanted, progress }) {
       const entries = chosen(all, isWanted);
-      const content = download(chunksIn(chosen(all, isWanted)));
+      const content = new Download(channel, chunksIn(chosen(all, isWanted)));
       await writeTgz(config.saveTo, { path: version.path, entries, content, progress });
       return { unwritten: [], damage: [] };
     },
@@ -72,10 +73,17 @@ export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Ou
       return ` What is restored stays in ${config.to}, and ${same} goes on from there`;
     },
     prepare: () => checkFolder(config.to),
-    write: (fetched) => restoreTo(config.to, { ...fetched, name: basename(fetched.version.path) }),
+    write: (channel, { version, packed }, { wanted, begun, progress }) => {
+      const { to: folder, partial } = config;
+      return restoreInThread(channel, { folder, name: basename(version.path), partial, packed, wanted }, { begun, progress });
+    },
   });
 
-type Fetched = Omit<Restoring, 'name'> & { version: Version };
+interface Wanted {
+  isWanted: (entry: Entry, index: number) => boolean;
+  /** The same as bytes, in memory that threads share. */
+  wanted: Uint8Array;
+}
 
 interface Writing {
   /** What has been done then, and where. */
@@ -85,7 +93,11 @@ interface Writing {
   afterwards: (version: number) => string;
   /** Before anything is asked of the server. */
   prepare: () => Promise<void>;
-  write: (fetched: Fetched) => Promise<Restored>;
+  write: (
+    channel: Channel,
+    asked: AskedVersion,
+    how: Wanted & { begun: () => void; progress: (bytes: number) => void },
+  ) => Promise<Restored>;
 }
 
 type WantedConfig = Pick<ReadingConfigs['restore'], 'node' | 'path' | 'version' | 'only' | 'partial' | 'json'>;
@@ -104,13 +116,9 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
     await reach(async (channel) => {
       await writing.prepare();
       const asked = await askVersion(channel, config);
-      const { isWanted, leftOut, totals } = wantedOf(asked, config);
-      const download = (needs: Iterable<Chunk>): Download => {
-        begun = asked.version.version;
-        return new Download(channel, needs);
-      };
+      const { isWanted, wanted, leftOut, totals } = wantedOf(asked, config);
       const { unwritten, damage } = await underWay(channel, asked.version, totals.bytes, (progress) =>
-        writing.write({ version: asked.version, all: asked.entries, isWanted, download, progress, partial: config.partial }),
+        writing.write(channel, asked, { isWanted, wanted, progress, begun: () => (begun = asked.version.version) }),
       );
       for (const each of damage.slice(0, reportsMax)) if (!(await reportDamage(channel, each))) throw new RefusedError(goneText);
       const { version, notes, path } = asked.version;
@@ -177,24 +185,28 @@ async function underWay<T>(
 function wantedOf(
   { version, entries, isDamaged }: AskedVersion,
   { only, partial }: WantedConfig,
-): { isWanted: Restoring['isWanted']; leftOut: number; totals: Totals } {
+): Wanted & { leftOut: number; totals: Totals } {
   const { isSelected, unknown } = selecting(entries, only);
   if (unknown.length > 0)
     throw new ExitError(
       `there is no "${unknown.map(printable).join('", "')}" in ${versionText(version)}: "files" shows what there is`,
       exitCodes.usage,
     );
-  const isWanted = (entry: Entry, index: number): boolean => !isDamaged(index) && isSelected(entry);
+  const wanted = new Uint8Array(new SharedArrayBuffer(entriesMax));
   const totals = { files: 0, bytes: 0 };
   const lost: Entry[] = [];
   let [index, leftOut] = [0, 0];
   for (const entry of entries) {
-    if (isWanted(entry, index)) count(totals, entry);
-    else if (isDamaged(index) && isSelected(entry) && ++leftOut <= namedMax) lost.push(entry);
-    index++;
+    if (!isSelected(entry)) index++;
+    else if (isDamaged(index++)) {
+      if (++leftOut <= namedMax) lost.push(entry);
+    } else {
+      wanted[index - 1] = 1;
+      count(totals, entry);
+    }
   }
   if (leftOut > 0 && !partial) throw new RefusedError(damagedText(version, leftOut, lost));
-  return { isWanted, leftOut, totals };
+  return { isWanted: (_, index) => wanted[index] === 1, wanted, leftOut, totals };
 }
 
 export async function verify(config: ReadingConfigs['verify'], reach: Reach, out: Out): Promise<void> {

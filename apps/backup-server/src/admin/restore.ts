@@ -1,13 +1,11 @@
 /**
  * Writes a version into a folder: a new one, an empty one, or that of a restore of this version that was broken off, which goes
- * on from what is there and as it should be. Nothing that is there is ever replaced or followed. Files are written by a thread of
- * their own: making twenty thousand of them takes as long as all the rest. Links come after all files, and folders get their
- * modes and times when nothing more comes into them.
+ * on from what is there and as it should be. Nothing that is there is ever replaced or followed. Folders get their modes and
+ * times when nothing more comes into them.
  */
 import { constants, type Stats } from 'node:fs';
 import { chmod, lstat, mkdir, open, readdir, readlink, rmdir, stat } from 'node:fs/promises';
-import { Worker } from 'node:worker_threads';
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes } from '@lab/process/exit-codes';
 import { hashOf } from '@lab/store/bundle';
 import { DamagedError, type Download } from './download.ts';
 import { nameFromBytes, printable } from '../domain/file-names.ts';
@@ -21,12 +19,7 @@ import {
   type FolderEntry,
 } from '../domain/manifest.ts';
 import { modeBits, placeOf } from './places.ts';
-import type { BatchResult, Piece, Unwritten } from './restore-thread.ts';
-
-/** Pieces travel to the thread in batches, of which few are under way. */
-const batchBytes = 2 * 1024 * 1024;
-const batchPieces = 256;
-const batchesMax = 6;
+import { Target, type Unwritten } from './target.ts';
 
 /** That it is a folder, or can be made: before anything is asked of the server, and nothing is left of it. */
 export async function checkFolder(folder: string): Promise<void> {
@@ -60,45 +53,39 @@ export interface Restoring {
   partial: boolean;
 }
 
-/** What was not restored, and why; and the damage that came to light. */
+/** What was not restored, and why; and the damage that came to light, by hashes where it has one. */
 export interface Restored {
   unwritten: Unwritten[];
-  damage: DamagedError[];
+  damage: { hash: string | undefined }[];
 }
 
 /** Into a folder that is made where it is missing. What has been written when this rejects stays. */
 export async function restoreTo(folder: string, restoring: Restoring): Promise<Restored> {
   await makeFolder(placeOf(folder, ''));
   const there = await lookThrough(folder, numbered(restoring));
-  const thread = new Thread(folder);
-  const restored: Restored = { unwritten: thread.unwritten, damage: [] };
+  const target = new Target(folder);
+  const restored: Restored = { unwritten: target.unwritten, damage: [] };
+  const content = restoring.download(lacking(restoring, there));
+  /** Folders that are gone through: each is sealed when all in it is written. */
+  const within: FolderEntry[] = [];
+  const leave = (path?: string): void => {
+    for (let last = within.at(-1); last !== undefined && !isIn(path, last.path); last = within.at(-1)) target.seal(within.pop()!);
+  };
   try {
-    const content = restoring.download(lacking(restoring, there));
-    /** Folders that are gone through: each is sealed when all in it is written. */
-    const within: FolderEntry[] = [];
-    const leave = async (path?: string): Promise<void> => {
-      for (let last = within.at(-1); last !== undefined && !isIn(path, last.path); last = within.at(-1))
-        await thread.do({ what: 'seal', ...within.pop()! });
-    };
     for (const [entry, index] of numbered(restoring)) {
-      await leave(entry.path);
+      leave(entry.path);
       const isWanted = restoring.isWanted(entry, index);
       if (entry.type === 'folder') {
-        if (isWanted) await thread.do({ what: 'folder', path: entry.path });
+        if (isWanted) target.folder(entry.path);
         if (isWanted || there.opened.has(entry.path)) within.push(entry);
       } else if (!isWanted) continue;
-      else if (entry.type === 'file') await writeFile(thread, entry, there.kept[index]!, content, restoring, restored);
-      else if (there.kept[index] === 0) await thread.do({ what: 'link', ...entry });
+      else if (entry.type === 'file') await writeFile(target, entry, there.kept[index]!, content, restoring, restored);
+      else if (there.kept[index] === 0) target.link(entry);
     }
-    await leave();
-    await thread.end();
+    leave();
     return restored;
-  } catch (error) {
-    // What has come is kept.
-    await thread.end().catch(() => undefined);
-    throw error;
   } finally {
-    await thread.terminate();
+    target.close();
   }
 }
 
@@ -204,29 +191,28 @@ const isSealed = ({ size, mode, mtimeMs }: FileEntry, stats: Stats): boolean =>
   stats.size === size && (stats.mode & modeBits) === (mode & modeBits) && Math.abs(stats.mtimeMs - mtimeMs) < 1;
 
 async function writeFile(
-  thread: Thread,
+  target: Target,
   file: FileEntry,
   kept: number,
   content: Pick<Download, 'take'>,
   { progress, partial }: Restoring,
   { unwritten, damage }: Restored,
 ): Promise<void> {
-  const { path, mode, mtimeMs, size } = file;
+  const { path, size } = file;
   const chunks = chunksOf(file).slice(Math.max(0, kept - 1));
   const isThere = kept > 0;
   let at = size - chunks.reduce((sum, [, bytes]) => sum + bytes, 0);
   progress(at);
-  if (isThere && chunks.length === 0) return thread.do({ what: 'seal', path, mode, mtimeMs });
-  const piece = { what: 'file', path, mode, mtimeMs, size, isThere } as const;
-  if (size === 0) return thread.do({ ...piece, at: 0, bytes: new Uint8Array(), last: true });
+  if (isThere && chunks.length === 0) return target.seal(file);
+  if (size === 0) return target.write(file, { at, bytes: new Uint8Array(), isThere });
   let damaged: DamagedError | undefined;
-  for (const [index, chunk] of chunks.entries()) {
+  for (const chunk of chunks) {
     try {
       const bytes = await content.take(chunk);
-      if (damaged === undefined) await thread.do({ ...piece, at, bytes, last: index === chunks.length - 1 });
+      if (damaged === undefined) target.write(file, { at, bytes, isThere });
     } catch (error) {
       if (!partial || !(error instanceof DamagedError)) throw error;
-      if (damaged === undefined) await thread.do({ what: 'drop', path });
+      target.drop(path);
       damaged ??= error;
     }
     at += chunk[1];
@@ -234,67 +220,5 @@ async function writeFile(
   }
   if (damaged === undefined) return;
   unwritten.push({ path, reason: 'its content is damaged in the store' });
-  damage.push(damaged);
-}
-
-class Thread {
-  readonly #worker: Worker;
-  readonly #failed = Promise.withResolvers<never>();
-  #batch: Piece[] = [];
-  #batchBytes = 0;
-  #underWay = 0;
-  #done = Promise.withResolvers<void>();
-  /** What the file system here refused, up to now. */
-  readonly unwritten: Unwritten[] = [];
-
-  constructor(folder: string) {
-    this.#worker = new Worker(new URL('restore-thread.ts', import.meta.url), { workerData: folder });
-    this.#failed.promise.catch(() => undefined);
-    this.#worker.on('error', (error) => this.#failed.reject(error));
-    this.#worker.on('exit', (code) => this.#failed.reject(new Error(`the thread that writes ended with ${code}`)));
-    this.#worker.on('message', ({ unwritten, broken }: BatchResult) => {
-      this.unwritten.push(...unwritten);
-      if (broken !== undefined) return this.#failed.reject(new ExitError(broken));
-      this.#underWay--;
-      this.#done.resolve();
-      this.#done = Promise.withResolvers();
-    });
-  }
-
-  async do(piece: Piece): Promise<void> {
-    this.#batch.push(piece);
-    if (piece.what === 'file') this.#batchBytes += piece.bytes.length;
-    if (this.#batchBytes >= batchBytes || this.#batch.length >= batchPieces) await this.#send();
-  }
-
-  /** Resolves when everything is written. */
-  async end(): Promise<void> {
-    await this.#send();
-    while (this.#underWay > 0) await this.#oneDone();
-  }
-
-  /** What it has in hand is written, or not; once more does nothing. */
-  async terminate(): Promise<void> {
-    await this.#worker.terminate();
-  }
-
-  async #send(): Promise<void> {
-    while (this.#underWay >= batchesMax) await this.#oneDone();
-    // Copies, since blobs may be needed again; in one piece, for each that is handed over costs more than a small file.
-    const content = new Uint8Array(this.#batchBytes);
-    let end = 0;
-    for (const piece of this.#batch) {
-      if (piece.what !== 'file') continue;
-      content.set(piece.bytes, end);
-      piece.bytes = content.subarray(end, (end += piece.bytes.length));
-    }
-    this.#worker.postMessage(this.#batch, [content.buffer]);
-    this.#underWay++;
-    this.#batch = [];
-    this.#batchBytes = 0;
-  }
-
-  #oneDone(): Promise<void> {
-    return Promise.race([this.#done.promise, this.#failed.promise]);
-  }
+  damage.push({ hash: damaged.hash });
 }

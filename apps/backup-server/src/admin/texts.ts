@@ -8,7 +8,7 @@ import type { StatusTask } from '../roles/nodes-manager.ts';
 import type { StatusResult } from '../roles/server.ts';
 import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
 import { keyOf, type Version } from '../versions.ts';
-import type { Unwritten } from './restore-thread.ts';
+import type { Unwritten } from './target.ts';
 
 export const named = ({ node, path }: { node: string; path: string }): string => `"${printable(path)}" of node ${node}`;
 

@@ -38,6 +38,9 @@ export const limits: Partial<Limits> = {
   idleTimeoutMs: 30_000,
 };
 
+/** Whether the body of a message is in memory of its own: a socket delivers less at once, and what came in pieces was put together. */
+export const isOwn = (body: Uint8Array): boolean => body.buffer.byteLength > 64 * 1024;
+
 export class Channel {
   /** Whose key the one that asks has shown; where we ask, nobody's. */
   readonly asker: string | undefined;
@@ -53,6 +56,11 @@ export class Channel {
   /** Sends a message, its body in parts that must not be changed any more. Resolves when there is room for more. */
   send(head: Head, ...body: readonly Uint8Array[]): Promise<void> {
     return this.#socket.send(...encodeParts(head, ...body));
+  }
+
+  /** As `send`; the body is in memory of its own, which goes back when it has been sent. */
+  give(head: Head, body: Uint8Array): Promise<void> {
+    return this.#socket.give(...encodeParts(head, body));
   }
 
   /**

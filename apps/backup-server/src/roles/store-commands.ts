@@ -158,7 +158,7 @@ export class StoreCommands {
     const { store } = this.#parts;
     for (let wanted = new Set(hashes); wanted.size > 0;)
       try {
-        for await (const { bytes } of store.bundlesWith(wanted)) await this.#channel.send({ kind: 'bundle' }, bytes);
+        for await (const { bytes } of store.bundlesWith(wanted)) await this.#channel.give({ kind: 'bundle' }, bytes);
         break;
       } catch (error) {
         if (!(error instanceof MissingBlobsError)) throw error;

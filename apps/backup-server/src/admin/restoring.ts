@@ -1,0 +1,74 @@
+/** Starts the thread of a restore, and hands it what it asks the server for. */
+import { Worker } from 'node:worker_threads';
+import { ExitError } from '@lab/process';
+import { isOwn, type Channel } from '../channel/channel.ts';
+import { DamagedError } from './download.ts';
+import type { Restored } from './restore.ts';
+import type { Said, Told, Work } from './restore-thread.ts';
+
+/** Messages that the thread has not taken yet: a bundle has half a megabyte in most cases. */
+const aheadMax = 8;
+
+/** As `restoreTo`, with what the channel's peer sends. What has been written when this rejects stays. */
+export async function restoreInThread(
+  channel: Channel,
+  work: Work,
+  { begun, progress }: { begun: () => void; progress: (bytes: number) => void },
+): Promise<Restored> {
+  const worker = new Worker(new URL('restore-thread.ts', import.meta.url), { workerData: work });
+  const ended = Promise.withResolvers<Restored>();
+  let [ahead, isOver] = [0, false];
+  let onRoom = Promise.withResolvers<void>();
+  let failure: unknown;
+  const tell = (kind: Told['kind'], body: Uint8Array = new Uint8Array()): void => {
+    const own = isOwn(body) ? body : new Uint8Array(body);
+    worker.postMessage({ kind, body: own } satisfies Told, [own.buffer as ArrayBuffer]);
+  };
+  const fail = (error: unknown): void => {
+    failure ??= error;
+    tell('broken');
+  };
+  /** What one `need` brings. It is read to its end whatever becomes of the thread: others read behind it. */
+  const relay = async (): Promise<void> => {
+    for (;;) {
+      while (ahead >= aheadMax && !isOver) await onRoom.promise;
+      const { head, body } = await channel.expect('bundle', 'sent');
+      ahead++;
+      tell(head.kind, body);
+      if (head.kind === 'sent') return;
+    }
+  };
+  let relayed = Promise.resolve();
+  const obey = (said: Said): void => {
+    if (said.kind === 'begun') begun();
+    else if (said.kind === 'progress') progress(said.bytes);
+    else if (said.kind === 'restored') ended.resolve(said.restored);
+    else if (said.kind === 'failed') ended.reject(failure ?? new ExitError(said.message, said.exitCode));
+    else if (said.kind === 'damaged') ended.reject(new DamagedError(said.message, said.hash));
+    else if (said.kind === 'need') {
+      channel.send({ kind: 'need' }, said.body).catch(fail);
+      relayed = relayed.then(relay);
+      relayed.catch(fail);
+    } else {
+      ahead--;
+      onRoom.resolve();
+      onRoom = Promise.withResolvers();
+    }
+  };
+  worker.on('message', (said: Said) => {
+    try {
+      obey(said);
+    } catch (error) {
+      fail(error);
+    }
+  });
+  worker.on('error', ended.reject);
+  worker.on('exit', (code) => ended.reject(new Error(`the thread that writes ended with ${code}`)));
+  try {
+    return await ended.promise;
+  } finally {
+    isOver = true;
+    onRoom.resolve();
+    await relayed.catch(() => undefined);
+  }
+}
