@@ -11,6 +11,7 @@ import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig,
 import { printable } from './domain/file-names.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
+import { bundleAside } from './transfer/bundling.ts';
 import { FileCache } from './tree/file-cache.ts';
 import { PathError, Tree } from './tree/tree.ts';
 import { openNamed } from './versions.ts';
@@ -138,7 +139,7 @@ export function makeNode(
   const keyOfNode = (identity: string): Buffer | undefined => (identity === `node-${name}` ? own : undefined);
   const listening = { ...splitAddress(listen), keyOf: keyOfNode, connectionsMax, onRefused: onRefused(log) };
   const tree = treeOf(root, cache);
-  return new NodeRole({ name, tree, clock, log, listen: (serve) => listenChannels(listening, serve) });
+  return new NodeRole({ name, tree, clock, log, bundle: bundleAside(), listen: (serve) => listenChannels(listening, serve) });
 }
 
 function treeOf(root: string, cache: string): Tree {

@@ -136,11 +136,10 @@ export interface Message<K extends Kind = Kind> {
   body: Buffer;
 }
 
-export const packJson = (value: unknown): Buffer => packText(JSON.stringify(value));
+export const packJson = (value: unknown): Buffer => zstdCompressSync(JSON.stringify(value));
 export const unpackJson = (body: Buffer): unknown => JSON.parse(unpackText(body));
 
 export const unpackText = (body: Buffer): string => unpackBytes(body).toString();
-const packText = (text: string): Buffer => zstdCompressSync(text);
 export const packBytes = (bytes: Uint8Array): Buffer => zstdCompressSync(bytes);
 
 /** Of a text that comes in pieces: in a buffer that has room for the largest, so that it is never copied together. */

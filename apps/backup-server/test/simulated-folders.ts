@@ -5,8 +5,7 @@ import { hashOf, type Blob } from '@lab/store/bundle';
 import type { Random } from '@lab/testing';
 import { chunksOf, comparePaths, type Chunk, type Entry, type FileEntry } from '../src/domain/manifest.ts';
 import { checksumOf } from '../src/messages.ts';
-import type { NodeTree } from '../src/roles/node.ts';
-import { Notes, PathError, type Found, type FoundFile, type Walk } from '../src/tree/tree.ts';
+import { Notes, PathError, type Found, type FoundFile, type Tree, type Walk } from '../src/tree/tree.ts';
 
 const names = ['a', 'b', 'c', 'd/e', 'd/f'];
 const mode = 0o644;
@@ -88,7 +87,7 @@ interface Known {
 }
 
 /** The folders of a node as one life of it sees them. What it knows of unchanged files it knows for this life. */
-export class SimulatedTree implements NodeTree {
+export class SimulatedTree implements Pick<Tree, 'open'> {
   readonly #life: Life;
   readonly #folders: ReadonlyMap<string, SimulatedFolder>;
   readonly #nowMs: () => number;

@@ -17,6 +17,7 @@ import {
   type SimulatedSystem,
   type World,
 } from '@lab/simulation';
+import { bundleParts, type Blob, type BundleParts } from '@lab/store/bundle';
 import type { Random } from '@lab/testing';
 import { ask, askVersion } from '../src/admin/ask.ts';
 import { Download } from '../src/admin/download.ts';
@@ -185,7 +186,9 @@ class Run {
     const tree = new SimulatedTree(life, folders, () => this.#world.clock.nowMs());
     const listen: ConstructorParameters<typeof NodeRole>[0]['listen'] = (serve) =>
       listenChannels(this.#listening(name), serve, this.#network.for(life));
-    await new NodeRole({ name, tree, clock: life.clock, log: silentLogger, listen }).start();
+    // Nothing here is made in another thread: what a thread needs is nobody's to replay.
+    const bundle = async (blobs: readonly Blob[]): Promise<BundleParts> => bundleParts(blobs);
+    await new NodeRole({ name, tree, clock: life.clock, log: silentLogger, bundle, listen }).start();
   }
 
   async #startLiar(life: Life): Promise<void> {

@@ -6,6 +6,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Fifo } from '@lab/process/fifo';
+import { release } from '@lab/process/release';
 import { systemClock, type Clock } from '@lab/process/time';
 import { FrameDecoder, headerBytes, lengthOf, writeFrame } from './codec.ts';
 import {

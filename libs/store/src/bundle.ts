@@ -61,21 +61,30 @@ export class MalformedBundleError extends Error {
 
 export const hashOf = (bytes: Uint8Array): string => digest('sha256', bytes, 'hex');
 
+export type BundleParts = [header: Buffer, payload: Uint8Array];
+
+/** Blobs, one behind the other: a single one as it is. */
+export const joined = (blobs: readonly Blob[]): Uint8Array =>
+  blobs.length === 1 ? blobs[0]!.bytes : Buffer.concat(blobs.map(({ bytes }) => bytes));
+
 /** A bundle of at most `blobsMax` blobs, small ones or a single large one, in two parts: header and payload. */
-export function bundleParts(blobs: readonly Blob[]): [header: Buffer, payload: Uint8Array] {
-  const raw = blobs.length === 1 ? blobs[0]!.bytes : Buffer.concat(blobs.map(({ bytes }) => bytes));
+export function bundleParts(blobs: readonly Blob[]): BundleParts {
+  const raw = joined(blobs);
+  const parts = bundleOf(
+    raw,
+    blobs.map(({ hash, bytes }) => ({ hash, bytes: bytes.length })),
+  );
+  if (blobs.length > 1 && parts[1] !== raw) release(raw);
+  return parts;
+}
+
+/** The same of blobs that are joined. */
+export function bundleOf(raw: Uint8Array, blobs: BundleHeader['blobs']): BundleParts {
   const packed = zstdCompressSync(raw, { params, chunkSize: outputBytes(raw.length) });
   const compressed = packed.length < raw.length;
   const payload = compressed ? packed : raw;
   if (!compressed) release(packed);
-  else if (blobs.length > 1) release(raw);
-  const header = encodeHeader({
-    compressed,
-    payloadBytes: payload.length,
-    payloadCrc: crc32(payload),
-    blobs: blobs.map(({ hash, bytes }) => ({ hash, bytes: bytes.length })),
-  });
-  return [header, payload];
+  return [encodeHeader({ compressed, payloadBytes: payload.length, payloadCrc: crc32(payload), blobs }), payload];
 }
 
 export const encodeBundle = (blobs: readonly Blob[]): Buffer => Buffer.concat(bundleParts(blobs));

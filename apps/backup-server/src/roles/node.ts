@@ -4,20 +4,20 @@
  */
 import type { Clock, Logger, Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
+import type { Blob, BundleParts } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { count, entriesMax, manifestBytesMax, type Totals } from '../domain/manifest.ts';
 import { TreeChecksum, type Head } from '../messages.ts';
 import { entryOf, inTurns, Sending } from '../transfer/sending.ts';
 import { PathError, type Tree, type Walk } from '../tree/tree.ts';
 
-/** The files that it serves. */
-export type NodeTree = Pick<Tree, 'open'>;
-
 export interface NodeParts {
   name: string;
-  tree: NodeTree;
+  tree: Pick<Tree, 'open'>;
   clock: Clock;
   log: Logger;
+  /** Makes a bundle of what is wanted, beside the reading and hashing of what comes next. */
+  bundle: (blobs: readonly Blob[]) => Promise<BundleParts>;
   listen: (serve: (channel: Channel) => Promise<void>) => Promise<FramedServer>;
 }
 
@@ -61,7 +61,7 @@ export class NodeRole implements Role {
   }
 
   async #backUp(channel: Channel, { path, checksum, ...scope }: Head<'backup'>): Promise<void> {
-    const { tree, clock, log } = this.#parts;
+    const { tree, clock, log, bundle } = this.#parts;
     const working = { files: 0, bytes: 0, sentBytes: 0 };
     const stopWorking = clock.every(workingMs, () => void channel.send({ kind: 'working', ...working }).catch(() => undefined));
     try {
@@ -72,7 +72,7 @@ export class NodeRole implements Role {
       }
       await walk.checkSize(entriesMax, manifestBytesMax);
       Object.assign(working, { files: 0, bytes: 0 });
-      const { outcome } = await new Sending(channel, walk, path, working).run();
+      const { outcome } = await new Sending({ channel, walk, bundle }, path, working).run();
       log.info({ path, ...outcome }, 'backed up');
     } finally {
       stopWorking();

@@ -2,7 +2,7 @@
 import { release } from '@lab/process/release';
 import type { ManifestWriter } from '@lab/store';
 import { decodeHeader } from '@lab/store/bundle';
-import type { Channel } from '../channel/channel.ts';
+import { isOwn, type Channel } from '../channel/channel.ts';
 import { chunksOf, count, ManifestReader, type Chunk, type Totals } from '../domain/manifest.ts';
 import { notesSchema, packOffer, TreeChecksum, unpackJson, unpackOffer, unpackPiece, type Head } from '../messages.ts';
 import type { BackupStore, Note } from '../versions.ts';
@@ -109,6 +109,7 @@ export class Receiving {
     const keeping = this.#store.keep(bundle).then(async (storedBytes) => {
       this.#storedBytes += storedBytes;
       this.#keepingBytes -= bundle.length;
+      if (isOwn(bundle)) release(bundle);
       this.#taking.stored(storedBytes, blobs.at(-1)!.hash);
       await this.#channel.send({ kind: 'kept', bytes });
     });

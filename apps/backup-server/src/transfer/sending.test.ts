@@ -9,6 +9,7 @@ import { Channel, limits } from '../channel/channel.ts';
 import type { FileEntry } from '../domain/manifest.ts';
 import type { Found, FoundFile, Walk } from '../tree/tree.ts';
 import { openStore } from '../versions.ts';
+import { bundleAside } from './bundling.ts';
 import { Receiving } from './receiving.ts';
 import { entryOf, Sending } from './sending.ts';
 
@@ -56,7 +57,7 @@ it.each([
   const [near, far] = duplexPair().map((stream) => new Channel(new FramedSocket(stream, limits))) as [Channel, Channel];
   try {
     const working = { files: 0, bytes: 0, sentBytes: 0 };
-    const sending = new Sending(near, walkOf(files), '.', working).run();
+    const sending = new Sending({ channel: near, walk: walkOf(files), bundle: bundleAside() }, '.', working).run();
     sending.catch(() => undefined);
     const receiving = new Receiving(far, store, {
       progress: { files: 0, bytes: 0, sentBytes: 0 },

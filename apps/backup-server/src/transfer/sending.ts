@@ -1,6 +1,6 @@
 /** One backup, as the node does it: it offers what it finds, sends what is wanted, and says last what the tree is. */
 import { release } from '@lab/process/release';
-import { blobsMax, bundleBytes, bundleParts, type Blob } from '@lab/store/bundle';
+import { blobsMax, bundleBytes, type Blob, type BundleParts } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
 import { chunkBytesMax, chunksOf, manifestLine, type Chunk, type Entry, type FileEntry } from '../domain/manifest.ts';
 import { noteLengths, packJson, packOffer, pieceBytes, pieces, TreeChecksum, type Head } from '../messages.ts';
@@ -41,10 +41,16 @@ interface Offer {
   answer: PromiseWithResolvers<Buffer>;
 }
 
+/** A bundle, once it is made, and the bytes that it has. */
+interface Parcel {
+  bundle: BundleParts | undefined;
+  bytes: number;
+}
+
 /** Bytes held for an offer that has not been answered, and its blobs. */
 const offerBytesMax = 4 * 1024 * 1024;
 const offerBlobsMax = 2048;
-/** Bytes of bundles that are ready. */
+/** Bytes of bundles that are made, or being made. */
 const outboxBytesMax = 8 * 1024 * 1024;
 /** Offers under way: the next is read while the last is answered. */
 const offersMax = 3;
@@ -53,6 +59,7 @@ const offersMax = 3;
 export class Sending {
   readonly #channel: Channel;
   readonly #walk: Walk;
+  readonly #make: (blobs: readonly Blob[]) => Promise<BundleParts>;
   readonly #path: string;
   readonly #working: { files: number; bytes: number; sentBytes: number };
 
@@ -71,8 +78,8 @@ export class Sending {
   readonly #owed = new Set<string>();
   #bundle: Blob[] = [];
   #bundleBytes = 0;
-  /** Made, and waiting for their turn: the next ones are read and compressed while the last are written at the other end. */
-  readonly #outbox: { bundle: Uint8Array[]; bytes: number }[] = [];
+  /** In the order in which they are sent: the next ones are read and compressed while the last are written at the other end. */
+  readonly #outbox: Parcel[] = [];
   #outboxBytes = 0;
   /** Bundles under way, whose memory the socket may still read. */
   readonly #sent: Uint8Array[][] = [];
@@ -81,9 +88,14 @@ export class Sending {
   #onKept = Promise.withResolvers<void>();
   readonly #stored = Promise.withResolvers<Head<'stored'>>();
 
-  constructor(channel: Channel, walk: Walk, path: string, working: { files: number; bytes: number; sentBytes: number }) {
+  constructor(
+    { channel, walk, bundle }: { channel: Channel; walk: Walk; bundle: (blobs: readonly Blob[]) => Promise<BundleParts> },
+    path: string,
+    working: { files: number; bytes: number; sentBytes: number },
+  ) {
     this.#channel = channel;
     this.#walk = walk;
+    this.#make = bundle;
     this.#path = path;
     this.#working = working;
     this.#stored.promise.catch(() => undefined);
@@ -257,17 +269,20 @@ export class Sending {
     const [blobs, bytes] = [this.#bundle, this.#bundleBytes];
     this.#bundle = [];
     this.#bundleBytes = 0;
-    const bundle = bundleParts(blobs);
-    for (const blob of blobs) if (blob.bytes !== bundle[1]) release(blob.bytes);
-    this.#outbox.push({ bundle, bytes });
+    const next: Parcel = { bundle: undefined, bytes };
+    this.#outbox.push(next);
     this.#outboxBytes += bytes;
-    this.#sendNext();
+    const made = this.#make(blobs).then((bundle) => {
+      next.bundle = bundle;
+      this.#sendNext();
+    });
+    made.catch((error: unknown) => this.#stored.reject(error));
     while (this.#outboxBytes > outboxBytesMax) await this.#orBroken(this.#onKept.promise);
   }
 
   /** Sends what may be under way beside what is. */
   #sendNext(): void {
-    for (let next = this.#outbox[0]; next !== undefined; next = this.#outbox[0]) {
+    for (let next = this.#outbox[0]; next?.bundle !== undefined; next = this.#outbox[0]) {
       if (this.#underWay > 0 && this.#underWay + next.bytes > chunkBytesMax) return;
       this.#outbox.shift();
       this.#outboxBytes -= next.bytes;
