@@ -7,10 +7,11 @@ import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/
 import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
 import { settingSchemas } from './messages.ts';
+import { shardsMax } from './topology.ts';
 
 const MiB = 1024 * 1024;
 
-const replicas = wholeNumber(1, 32);
+const replicas = wholeNumber(1, shardsMax);
 const once = (why: string) => z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);
 
 /** How many replicas each role has. Only stateless roles and the shards' solvers replicate; another count for the rest is refused. */

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { filters, queries, querySettings } from './domain/queries.ts';
 import type { Setting, Values } from './domain/query.ts';
 import { cities, topics } from './domain/terms.ts';
+import { shardsMax } from './topology.ts';
 
 /** A head is names and numbers; what is longer was not made by this system. */
 const headBytesMax = 4096;
@@ -20,7 +21,7 @@ const topic = z.enum(topics);
 const city = z.enum(cities);
 const query = z.literal(queries.map(({ number }) => number));
 /** Batch b belongs to shard b mod `shards`; fixed for a session by the entry point that opened it. */
-const shards = z.int().min(1).max(64);
+const shards = z.int().min(1).max(shardsMax);
 /** Names one life of an entry point: under the same name comes back another, which knows nothing of sessions. */
 const entryPoint = z.string().max(64);
 

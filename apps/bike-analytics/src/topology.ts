@@ -35,6 +35,15 @@ export const seatExchange = (query: number) => `bike.trips-solver-${query}.seats
 /** Dead letters, as evidence: kept until 64 MiB are full, the oldest go first. */
 export const deadLetterLog = 'bike.dead-letters';
 
+/** Trips-solvers of a query at most. */
+export const shardsMax = 32;
+
+/** Queues of shards that there were when there were more trips-solvers: nobody takes from them, and they would fill. */
+export const surplusQueues = (shards: number): string[] =>
+  queries.flatMap(({ number }) =>
+    Array.from({ length: shardsMax - shards }, (_, index) => queueOf.shard(number, shards + index)),
+  );
+
 /** The topology that all processes share; `shards` is the number of trips-solvers of each query. */
 export function topology(shards: number): Topology {
   const data = (name: string): Queue => ({ name, deadLetterQueue: queueOf.dead });

@@ -5,7 +5,7 @@ import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, it } from 'vitest';
 import { defaultSettings } from '../src/domain/queries.ts';
 import { encode } from '../src/messages.ts';
-import { queueOf } from '../src/topology.ts';
+import { queueOf, topology } from '../src/topology.ts';
 import { roles, wire } from '../src/wiring.ts';
 import { config } from './simulated-system.ts';
 
@@ -68,6 +68,17 @@ describe('a role whose queue is gone', () => {
       await role.stop();
     }
   });
+});
+
+it('the entry point removes the queues of shards that are no more', async () => {
+  const { server, make } = makeSystem();
+  const broker = server.connect();
+  await broker.declare(topology(config.tripsSolvers + 1));
+  const surplus = queueOf.shard(4, config.tripsSolvers);
+  expect(server.exists(surplus)).toBe(true);
+  await make('entry-point').start();
+  expect(server.exists(surplus)).toBe(false);
+  expect(server.exists(queueOf.shard(4, config.tripsSolvers - 1))).toBe(true);
 });
 
 it('a solver holds the part of a shard until it has all', async () => {

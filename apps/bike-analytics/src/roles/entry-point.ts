@@ -24,7 +24,7 @@ import { Admission, type AdmissionLimits } from '../domain/admission.ts';
 import { queries } from '../domain/queries.ts';
 import { topics, type FilterName } from '../domain/terms.ts';
 import { decode, encode, encodeParts, type Head, type Message } from '../messages.ts';
-import { deadLetterLog, failureLimit, queueOf, sessionExchange } from '../topology.ts';
+import { deadLetterLog, failureLimit, queueOf, sessionExchange, surplusQueues } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
 import type { RoleParts } from './stages.ts';
 
@@ -74,6 +74,7 @@ export class EntryPointRole implements Role {
     const { broker, clock, sessionTimeoutMs } = this.#parts;
     this.#incarnation = await broker.incarnation();
     await broker.declare({ logs: [{ name: deadLetterLog, retentionBytes: 64 * 1024 * 1024 }] });
+    await this.#removeSurplusQueues();
     await this.#consume(queueOf.passed, (delivery) => this.#onPassed(delivery));
     await this.#consume(queueOf.answers, (delivery) => this.#onAnswer(delivery));
     await this.#consume(queueOf.dead, (delivery) => this.#onDeadLetter(delivery));
@@ -85,6 +86,11 @@ export class EntryPointRole implements Role {
     this.#stopBeat?.();
     await this.#server?.close();
     await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+  }
+
+  async #removeSurplusQueues(): Promise<void> {
+    const { broker, shards } = this.#parts;
+    await Promise.all(surplusQueues(shards).map((queue) => broker.remove({ queue })));
   }
 
   async #consume(queue: string, handler: (delivery: Delivery) => void | Promise<void>): Promise<void> {
@@ -296,6 +302,9 @@ export class EntryPointRole implements Role {
   #forget(session: ClientSession): void {
     this.#sessions.delete(session.id);
     session.forget();
+    // A trips-solver of a larger number, on its way out, may have made its queue again.
+    if (this.#sessions.size > 0) return;
+    this.#removeSurplusQueues().catch((error: unknown) => this.#parts.log.warn({ err: error }, 'removing queues failed'));
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
