@@ -10,10 +10,13 @@ let server: RabbitmqServer;
 beforeAll(async () => void (server = await startRabbitmq('trixie')));
 afterAll(() => server[Symbol.asyncDispose]());
 
-it('is RabbitMQ 4', async () => {
+it('is RabbitMQ 4, and refuses transient queues as 4.3 does', async () => {
   const connection = await connect(server.url);
   expect(connection.connection.serverProperties.version).toMatch(/^4\./);
-  await connection.close();
+  const refused = new Promise((resolve) => void connection.on('error', resolve));
+  const channel = await connection.createChannel();
+  await expect(channel.assertQueue('transient', { durable: false })).rejects.toThrow();
+  expect(String(await refused)).toContain('deprecated');
 });
 
 brokerContract('rabbitmq 4', () => rabbitmqFixture(server));
