@@ -55,3 +55,26 @@ it.each(faults)('the counts are right although %s', { timeout: 600_000 }, async 
   await eventually(async () => expect(await held()).toBe(0), { intervalMs: 500 });
   await broker.close();
 });
+
+it(
+  'a reader that RabbitMQ has lost everything of is told, and gets the counts when it asks again',
+  { timeout: 600_000 },
+  async () => {
+    const broker = await connectRabbitmq({ url: rabbitmq.url, log: silentLogger });
+    // One batch is missing, so that all that was sent is held.
+    const struck = Promise.withResolvers<never>();
+    const gated: Pick<Broker, 'declare' | 'read' | 'publish'> = {
+      declare: (topology) => broker.declare(topology),
+      read: (log, from) => broker.read(log, from),
+      publish: (message) => (decodeBatch(Buffer.from(message.body)).number === 0 ? struck.promise : broker.publish(message)),
+    };
+    const answer = countWords({ broker: gated, job: 'lost', lines });
+    await eventually(async () => expect(await held()).toBeGreaterThan(100), { intervalMs: 500 });
+    broker.lost.catch(struck.reject);
+    await Promise.all([rabbitmq.loseDisk(), expect(answer).rejects.toThrow('has lost its disk')]);
+    await eventually(() => counters.every((counter) => !counter.isAlive), { intervalMs: 500 });
+    counters = [startCounter(), startCounter()];
+    expect(await countWords({ broker, job: 'lost', lines })).toEqual(expected);
+    await broker.close();
+  },
+);
