@@ -89,12 +89,6 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (barrier.seen > 0) await',
   },
   { rule: 'acknowledges a part at once', file: solver, right: '    return part.settled;', wrong: '' },
-  {
-    rule: 'goes on with a session that RabbitMQ has lost',
-    file: entryPoint,
-    right: '!hello.entryPoint.startsWith(`${this.#incarnation}/`)',
-    wrong: 'false',
-  },
   { rule: 'lets go of an answer before its client has it', file: entryPoint, right: '    return session.over;', wrong: '' },
   {
     rule: 'ends a topic before its batches are confirmed',
@@ -157,6 +151,18 @@ export const mistakes: readonly Mistake[] = [
     file: entryPoint,
     right: 'if (session.connected && session.failure === undefined) this',
     wrong: 'if (session.connected) this',
+  },
+  {
+    rule: 'takes up a session that the roles have forgotten',
+    file: entryPoint,
+    right: 'if (clock.nowMs() - session.renewedMs >= sessionTimeoutMs)',
+    wrong: 'if (clock.nowMs() < 0)',
+  },
+  {
+    rule: 'refuses for good where only a queue is gone',
+    file: entryPoint,
+    right: 'await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);',
+    wrong: 'await this.#end(session, reason);',
   },
   { rule: 'lets an older connection send after a newer one came', file: session, right: '    await this.#left;', wrong: '' },
   {

@@ -9,9 +9,7 @@
  *
  * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
  */
-import { CsvScanner, type Table, Texts } from '@lab/columns';
-import { codeProblem } from './code-numbers.ts';
-import { DateReader, readNumber, readYear } from './fields.ts';
+import { codeProblem, CsvScanner, DateReader, readNumber, readYear, type Table, Texts } from '@lab/columns';
 import type { Topic } from './terms.ts';
 import { TripRows } from './trip-rows.ts';
 

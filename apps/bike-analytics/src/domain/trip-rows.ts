@@ -1,7 +1,17 @@
 /** Rows of trips on their way into columns. */
-import type { CsvScanner, Table } from '@lab/columns';
-import { CodeNumbers, codeProblem } from './code-numbers.ts';
-import { dateBytes, DateReader, isDigit, readDuration, readYear, timeEnd, yearBytes } from './fields.ts';
+import {
+  CodeNumbers,
+  codeProblem,
+  dateBytes,
+  DateReader,
+  isDigit,
+  readDuration,
+  readYear,
+  timeEnd,
+  yearBytes,
+  type CsvScanner,
+  type Table,
+} from '@lab/columns';
 
 const lf = 0x0a;
 const cr = 0x0d;

@@ -2,7 +2,7 @@
  * Numbers the station codes of a batch in order of appearance: its dictionary. Codes of up to 8 ASCII bytes, that is nearly all, are told apart
  * by two integers in an open-addressing hash table, without making strings.
  */
-import { Texts } from '@lab/columns';
+import { Texts } from './table.ts';
 
 /** Words of a slot: the key's two, the number, the batch. A slot of another batch is free, so that none is ever cleared. */
 const slotWords = 4;
