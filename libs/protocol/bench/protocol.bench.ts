@@ -15,7 +15,7 @@ import { RawFrames } from './raw.ts';
 const rounds = 41;
 /** What runs before the compiler has settled is not counted. */
 const warmUpRounds = 6;
-const target = 0.8;
+const target = 0.95;
 
 interface Load {
   payload: Buffer;
@@ -106,20 +106,34 @@ async function compare(load: Load, connectRaw: typeof raw): Promise<{ ours: numb
   };
 }
 
-async function rows(name: string, unit: string, unitsPerFrame: number, load: Load, connectRaw = raw): Promise<BenchRow[]> {
+interface Comparison {
+  name: string;
+  unit: string;
+  unitsPerFrame: number;
+  load: Load;
+  connectRaw?: typeof raw;
+  /** The other side does what ours does. */
+  fair?: boolean;
+}
+
+async function rows({ name, unit, unitsPerFrame, load, connectRaw = raw, fair = true }: Comparison): Promise<BenchRow[]> {
   const { ours, theirs, ratio } = await compare(load, connectRaw);
   return [
     { name: `${name}, framed socket`, value: ours * unitsPerFrame, unit, target: null, holds: null },
     { name: `${name}, by hand`, value: theirs * unitsPerFrame, unit, target: null, holds: null },
-    { name: `${name}, ratio`, value: ratio, unit: 'ratio', target: `>= ${target}`, holds: ratio >= target },
+    {
+      ...{ name: `${name}, ratio`, value: ratio, unit: 'ratio' },
+      ...(fair ? { target: `>= ${target}`, holds: ratio >= target } : { target: null, holds: null }),
+    },
   ];
 }
 
-await reportBench(
-  [
-    ...(await rows('64 KiB both ways', 'MiB/s', bulk.payload.length / 1024 / 1024, bulk)),
-    ...(await rows('request-replies, 32 in flight', '1/s', 1, small)),
-    ...(await rows('the same, each with a promise', '1/s', 1, small, rawPromises)),
-  ],
-  process.argv.slice(2),
-);
+const mib = 1024 * 1024;
+const comparisons: Comparison[] = [
+  { name: '64 KiB both ways', unit: 'MiB/s', unitsPerFrame: bulk.payload.length / mib, load: bulk },
+  { name: 'request-replies, 32 in flight', unit: '1/s', unitsPerFrame: 1, load: small, fair: false },
+  { name: 'the same, each with a promise', unit: '1/s', unitsPerFrame: 1, load: small, connectRaw: rawPromises },
+];
+const measured: BenchRow[] = [];
+for (const comparison of comparisons) measured.push(...(await rows(comparison)));
+await reportBench(measured, process.argv.slice(2));
