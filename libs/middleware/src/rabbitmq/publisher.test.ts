@@ -72,6 +72,22 @@ it('has one probe out as long as nothing is confirmed, and closes it when confir
   await publisher.close(0);
 });
 
+it('leaves a channel on which the broker does not take a message, with all that is not confirmed there', async () => {
+  const { publisher, channels } = await publishing();
+  const published = ['one', 'two', 'three'].map((text) => publisher.publish('', 'queue', Buffer.from(text), undefined));
+  channels[0]!.sent[0]!.confirm(null);
+  for (const { confirm } of channels[0]!.sent.slice(1)) confirm(new Error('nack'));
+  await pass(confirmTimeoutMs);
+  expect(channels.map(({ texts }) => texts)).toEqual([
+    ['one', 'two', 'three'],
+    ['two', 'three'],
+  ]);
+  expect(channels.map(({ isClosed }) => isClosed)).toEqual([true, false]);
+  for (const { confirm } of channels[1]!.sent) confirm(null);
+  await Promise.all(published);
+  await publisher.close(0);
+});
+
 it('asks again where the broker did not take the probe', async () => {
   const { publisher, channels } = await publishing();
   const published = publisher.publish('', 'queue', Buffer.from('one'), undefined);

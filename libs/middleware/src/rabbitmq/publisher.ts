@@ -70,7 +70,8 @@ export class Publisher {
   #blocked = false;
   #bytes = 0;
   #sequence = 0;
-  #refused: Pending[] = [];
+  /** A channel that is about to be left. */
+  #refusing: ConfirmChannel | undefined;
   #onIdle: (() => void) | undefined;
   #closed = false;
 
@@ -130,7 +131,7 @@ export class Publisher {
   #onConfirm(pending: Pending, channel: ConfirmChannel, error: unknown): void {
     // What was sent again on another channel is confirmed there.
     if (pending.channel !== channel) return;
-    if (error !== null) this.#retryLater(pending);
+    if (error !== null) this.#moveLater(channel);
     else if (this.#returned.size > 0 && this.#returned.delete(pending.sequence)) this.#fail(pending, unroutable(pending));
     else if (this.#finish(pending)) pending.resolve();
   }
@@ -220,16 +221,27 @@ export class Publisher {
     }, delayMs).unref();
   }
 
-  /** The broker did not take it. When its channel was closed instead, the next channel takes care of it first. */
-  #retryLater(pending: Pending): void {
-    if (this.#refused.push(pending) > 1) return;
+  /**
+   * The broker did not take it, so all that is not confirmed goes out on another channel: to one that was opened when the leader of a queue had just died,
+   * RabbitMQ 3.10 says no for as long as that one is dead. (When its channel was closed instead, the next one has taken care of it first.)
+   */
+  #moveLater(channel: ConfirmChannel): void {
+    if (this.#refusing === channel) return;
+    this.#refusing = channel;
     setTimeout(() => {
-      const refused = this.#refused;
-      this.#refused = [];
-      const channel = this.#channel;
-      if (channel === undefined) return;
-      for (const each of refused) if (this.#pending.has(each) && each.channel === channel) this.#send(each, channel);
+      if (this.#channel !== channel || this.#connection === undefined) return;
+      this.#move(channel, this.#connection).catch(() => {
+        this.#refusing = undefined;
+        if (this.#channel === channel) this.#moveLater(channel);
+      });
     }, this.#backOff.nextMs()).unref();
+  }
+
+  async #move(from: ConfirmChannel, connection: ChannelModel): Promise<void> {
+    const channel = await this.#newChannel(connection);
+    const isFirst = this.#channel === from;
+    if (isFirst) this.#use(channel);
+    await (isFirst ? from : channel).close();
   }
 
   #checkConfirms(): void {
