@@ -6,6 +6,7 @@
  * process that started the machines dies. Of those that died so, folders stay: the next start removes them.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -102,6 +103,7 @@ export class Machine {
     const logFile = join(this.#folder, 'log');
     const dockerd = [
       ...['dockerd', '--config-file=/run/daemon.json', `--host=${this.host}`, `--data-root=${this.#folder}/data`],
+      `--dns=${this.#network.host}`,
       // What systemd says of a machine's processes is not about this machine.
       ...['--exec-opt=native.cgroupdriver=cgroupfs', `--cgroup-parent=${cgroupOf(this.#folder)}`],
     ];
@@ -120,8 +122,10 @@ export class Machine {
     }
   }
 
-  /** Its power fails: the engine and all containers are dead when this resolves. */
+  /** Its power fails: the engine and all containers are dead when this resolves, and nobody was told. */
   async kill(): Promise<void> {
+    // Or the kernel would close the connections of those that it ends. A machine that is dead has no cable.
+    await this.pull().catch(() => undefined);
     await end(this.#process);
     this.#process = undefined;
   }
@@ -144,6 +148,7 @@ const portOf = (number: number): string => `port${number}`;
 class Network {
   readonly #switch: ChildProcess;
   readonly #subnet: number;
+  #nameServer: Socket | undefined;
 
   private constructor(ofSwitch: ChildProcess, subnet: number) {
     this.#switch = ofSwitch;
@@ -174,13 +179,19 @@ class Network {
       throw error;
     }
     await this.#plugIn(0);
-    await run('ip', ['address', 'add', `${this.address(254)}/24`, 'dev', link]);
+    await run('ip', ['address', 'add', `${this.host}/24`, 'dev', link]);
     await run('ip', ['link', 'set', link, 'up']);
+    this.#nameServer = await startNameServer(this.host);
     return true;
   }
 
   get #hostLink(): string {
     return `lab-switch${this.#subnet}`;
+  }
+
+  /** This process's own address, at which the machines' name server is. */
+  get host(): string {
+    return this.address(254);
   }
 
   address(number: number): string {
@@ -216,7 +227,21 @@ class Network {
   async stop(): Promise<void> {
     await run('ip', ['link', 'delete', this.#hostLink]).catch(() => undefined);
     await end(this.#switch);
+    this.#nameServer?.close();
   }
+}
+
+/** Says at once of each name that there is none. Where nobody does, who asks for a service whose machine is dead waits for 10 s. */
+async function startNameServer(host: string): Promise<Socket> {
+  const server = createSocket('udp4');
+  server.on('message', (query, { port, address }) => {
+    // The query's id, "an answer to one question: no such name" (RFC 1035, 4.1.1), and the question.
+    const head = Buffer.from('81830001000000000000', 'hex');
+    server.send(Buffer.concat([query.subarray(0, 2), head, query.subarray(12, query.indexOf(0, 12) + 5)]), port, address);
+  });
+  server.bind(53, host);
+  await once(server, 'listening');
+  return server;
 }
 
 async function inNetworkOf(pid: number, ...command: readonly string[]): Promise<void> {
