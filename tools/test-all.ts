@@ -16,7 +16,8 @@ const root = join(import.meta.dirname, '..');
 interface Counts {
   passed: number;
   failed: number;
-  skipped: number;
+  /** Their names, which say why. */
+  skipped: readonly string[];
   /** A line or more for each failure: said again at the end, where somebody looks first after a long run. */
   failures: readonly string[];
   files: readonly FileTime[];
@@ -48,9 +49,9 @@ function check(name: string, program: string, args: readonly string[]): Step {
     async run() {
       const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
       const [code, output, complaints] = await Promise.all([ended(child), text(child.stdout), text(child.stderr)]);
-      if (code === 0) return { passed: 1, failed: 0, skipped: 0, failures: [], files: [] };
+      if (code === 0) return { passed: 1, failed: 0, skipped: [], failures: [], files: [] };
       process.stderr.write(`\n${output}${complaints}\n`);
-      return { passed: 0, failed: 1, skipped: 0, failures: [name], files: [] };
+      return { passed: 0, failed: 1, skipped: [], failures: [name], files: [] };
     },
   };
 }
@@ -83,8 +84,6 @@ async function ended(child: ReturnType<typeof spawn>): Promise<number> {
 
 interface Report {
   numPassedTests: number;
-  numPendingTests: number;
-  numTodoTests: number;
   testResults: FileResult[];
 }
 
@@ -101,14 +100,14 @@ interface FileResult {
 async function countsOf(suite: string, reportFile: string, code: number): Promise<Counts> {
   const content = await readFile(reportFile, 'utf8').catch(() => undefined);
   if (content === undefined)
-    return { passed: 0, failed: 1, skipped: 0, failures: [`${suite}: vitest wrote no report`], files: [] };
+    return { passed: 0, failed: 1, skipped: [], failures: [`${suite}: vitest wrote no report`], files: [] };
   const report = JSON.parse(content) as Report;
   const failures = report.testResults.flatMap(failuresOf);
   if (failures.length === 0 && code !== 0) failures.push(`${suite}: an error outside of a test; vitest ended with ${code}`);
   return {
     passed: report.numPassedTests,
     failed: failures.length,
-    skipped: report.numPendingTests + report.numTodoTests,
+    skipped: report.testResults.flatMap(skippedOf),
     failures,
     files: report.testResults.map(({ name, startTime, endTime }) => ({
       file: relative(root, name),
@@ -125,6 +124,11 @@ function failuresOf({ name, status, message, assertionResults }: FileResult): st
     .map(({ fullName, failureMessages }) => `${file}: ${fullName}\n${failureMessages.join('\n').slice(0, 2000)}`);
 }
 
+function skippedOf({ name, assertionResults }: FileResult): string[] {
+  const skipped = assertionResults.filter(({ status }) => status !== 'passed' && status !== 'failed');
+  return skipped.map(({ fullName }) => `${relative(root, name)}: ${fullName}`);
+}
+
 async function timed({ name, run }: Step): Promise<Counts> {
   const startMs = performance.now();
   const counts = await run();
@@ -134,15 +138,15 @@ async function timed({ name, run }: Step): Promise<Counts> {
 }
 
 function sentence({ passed, failed, skipped }: Counts): string {
-  return `${passed} passed, ${failed} failed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
+  return `${passed} passed, ${failed} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}`;
 }
 
 function sum(all: readonly Counts[]): Counts {
-  const total = (key: 'passed' | 'failed' | 'skipped'): number => all.reduce((so, counts) => so + counts[key], 0);
+  const total = (key: 'passed' | 'failed'): number => all.reduce((so, counts) => so + counts[key], 0);
   return {
     passed: total('passed'),
     failed: total('failed'),
-    skipped: total('skipped'),
+    skipped: all.flatMap(({ skipped }) => skipped),
     failures: all.flatMap(({ failures }) => failures),
     files: all.flatMap(({ files }) => files),
   };
@@ -186,10 +190,11 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const total = sum(all);
   printSlowest(total.files);
+  for (const test of total.skipped) console.log(`\n- skipped: ${test}`);
   for (const failure of total.failures) console.log(`\n✗ ${failure}`);
   console.log(`\n${sentence(total)}`);
   // Everything can run here, so what was skipped has not passed.
-  return total.failed + total.skipped === 0 ? 0 : 1;
+  return total.failed + total.skipped.length === 0 ? 0 : 1;
 }
 
 try {
