@@ -1,5 +1,5 @@
 /**
- * `up`, `down` and `logs` of the app in whose folder this is called: `node ../../docker/compose.ts up`. Project and port follow the app's
+ * `up`, `down`, `logs` and `env` of the app in whose folder this is called: `node ../../docker/compose.ts up`. Project and port follow the app's
  * name, so that a renamed copy runs beside its original.
  */
 import { spawn } from 'node:child_process';
@@ -142,12 +142,24 @@ async function logs(directory: string, args: readonly string[]): Promise<void> {
   await mergeLogs(child.stdout, (line) => console.log(line));
 }
 
+/** For a shell that is to give a compose file its images itself: they are made when they are missing. */
+async function env(directory: string): Promise<void> {
+  await ensureEngine();
+  const variables = Object.entries(await composeEnvironment(directory)).filter(([name]) => name.startsWith('LAB_'));
+  for (const [name, value] of variables) console.log(`export ${name}=${value}`);
+}
+
 if (import.meta.main) {
   const [action = '', ...args] = process.argv.slice(2);
-  const actions: Readonly<Record<string, (directory: string, args: readonly string[]) => Promise<void>>> = { up, down, logs };
+  const actions: Readonly<Record<string, (directory: string, args: readonly string[]) => Promise<void>>> = {
+    up,
+    down,
+    logs,
+    env,
+  };
   const chosen = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (chosen === undefined) {
-    say(`compose.ts takes up, down or logs, not "${action}"`);
+    say(`compose.ts takes up, down, logs or env, not "${action}"`);
     process.exitCode = 2;
   } else {
     await chosen(process.cwd(), args).catch((error: Error) => {

@@ -5,7 +5,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { rabbitmqFolder, type Container } from '@lab/testing/containers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
@@ -14,13 +13,10 @@ import { topics, type Topic } from '../src/domain/terms.ts';
 import { generateDataset } from '../data/generate.ts';
 import { answerStraight } from '../data/straight-loop.ts';
 import { roles } from '../src/wiring.ts';
+import { runStruckClient } from './client-run.ts';
 import { BikeComposeSystem } from './compose-system.ts';
 
 const trips = 300_000;
-/** The fault strikes when so much of the topic was read. */
-const strikeAt = 0.2;
-/** Docker takes a while to strike. Until it has, the client reads at this pace, so that its rows are under way all the time. */
-const paceMs = 20;
 
 let data: string;
 let expected: Answers;
@@ -41,34 +37,9 @@ afterAll(async () => {
 
 /** Runs a client, strikes while the topic is under way, repairs at once, and compares. */
 async function expectSameAnswers(topic: Topic, strike: () => Promise<void>, repair: () => Promise<void>): Promise<void> {
-  let work: Promise<void> | undefined;
-  let [shareBefore, shareAfter, share] = [0, 0, 0];
-  let struck = false;
-  const begin = async (): Promise<void> => {
-    shareBefore = share;
-    await strike();
-    shareAfter = share;
-    struck = true;
-    await repair();
-  };
-  const answers = await system.runClient({
-    data,
-    batchRows: 256,
-    beforePiece: async (at, sharePiece) => {
-      if (at !== topic) return;
-      share = sharePiece;
-      if (share >= strikeAt) work ??= begin();
-      if (work !== undefined && !struck) await pause(paceMs);
-    },
-  });
-  await work;
-  console.log(`struck between ${percent(shareBefore)} and ${percent(shareAfter)} of ${topic}`);
-  expect(shareBefore).toBeGreaterThan(0);
-  expect(shareAfter).toBeLessThan(1);
+  const answers = await runStruckClient(system.entryPoint, { data, topic, strike, repair });
   expect(compareAnswers(expected, answers)).toEqual([]);
 }
-
-const percent = (share: number): string => `${Math.round(100 * share)} %`;
 
 /** The topic that a role is busy with. */
 const topicOf = (role: string): Topic => topics.find((topic) => role.includes(topic) && !role.includes('solver')) ?? 'trips';

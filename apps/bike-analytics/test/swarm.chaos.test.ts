@@ -1,0 +1,62 @@
+/**
+ * The system on three machines, of which one dies in the middle of a run, with all that it has: the answers are those of a straight loop, though
+ * the machine stays dead until they are there. What ran on it runs on the others then, but for its node of RabbitMQ, which the other two outvote.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whyNoMachines, type Machine } from '../../../docker/machines.ts';
+import { generateDataset } from '../data/generate.ts';
+import { answerStraight } from '../data/straight-loop.ts';
+import { compareAnswers } from '../src/demo.ts';
+import type { Answers } from '../src/domain/queries.ts';
+import { runClient, runStruckClient } from './client-run.ts';
+import { BikeSwarm } from './swarm-system.ts';
+
+const trips = 300_000;
+const why = await whyNoMachines();
+
+describe.skipIf(why)(`a machine of a Swarm dies in the middle of a run${why === undefined ? '' : `: ${why}`}`, () => {
+  let data: string;
+  let expected: Answers;
+  let swarm: BikeSwarm;
+  beforeAll(async () => {
+    data = await mkdtemp(join(tmpdir(), 'bike-swarm-'));
+    await generateDataset({ directory: data, trips, seed: 7 });
+    expected = await answerStraight(data);
+    swarm = await BikeSwarm.start({ FILTERS: '2' });
+    expect(compareAnswers(expected, await runClient(swarm.entryPoint, { data }))).toEqual([]);
+  });
+  afterAll(async () => {
+    await swarm?.[Symbol.asyncDispose]();
+    await rm(data, { recursive: true });
+  });
+
+  async function expectSameAnswersWithout(machine: Machine): Promise<void> {
+    const strike = () => machine.kill();
+    expect(compareAnswers(expected, await runStruckClient(swarm.entryPoint, { data, topic: 'trips', strike }))).toEqual([]);
+    await machine.start();
+    await swarm.whole();
+  }
+
+  /** The one of two workers that has more of something, and that has some of it. */
+  async function workerWithMost(countOn: (machine: Machine, number: number) => Promise<number>): Promise<Machine> {
+    const counts = await Promise.all([2, 3].map((number) => countOn(swarm.machines[number - 1]!, number)));
+    expect(Math.max(...counts)).toBeGreaterThan(0);
+    return swarm.machines[counts[0]! > counts[1]! ? 1 : 2]!;
+  }
+
+  it('that with most of the filters', async () => {
+    const filters = async (machine: Machine): Promise<number> =>
+      (await swarm.servicesOn(machine)).filter((name) => name.startsWith('filter-trips-')).length;
+    await expectSameAnswersWithout(await workerWithMost(filters));
+  });
+
+  it('that with the node of RabbitMQ that leads most of the queues', async () => {
+    const leaders = (await swarm.rabbitmqctl('list_queues', 'leader')).flat();
+    const led = async (_: Machine, number: number): Promise<number> =>
+      leaders.filter((leader) => leader === `rabbit@rabbitmq-${number}`).length;
+    await expectSameAnswersWithout(await workerWithMost(led));
+  });
+});
