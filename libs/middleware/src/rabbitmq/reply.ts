@@ -48,7 +48,7 @@ export function isGone(error: unknown): boolean {
   return replyCode(error) === notFound && error instanceof Error && error.message.includes('no queue');
 }
 
-/** A delivery was held for longer than RabbitMQ allows. (From 4.3 on it cancels the consumer instead of closing the channel.) */
+/** A delivery was held for longer than RabbitMQ allows. */
 export function isHeldTooLong(error: unknown): boolean {
   return replyCode(error) === preconditionFailed && (error as Error).message.includes('delivery acknowledgement');
 }
