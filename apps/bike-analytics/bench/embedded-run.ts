@@ -2,9 +2,8 @@
 import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from '../src/client/program.ts';
-import { defaultSettings } from '../src/domain/queries.ts';
+import { defaultSettings, queries, type Answers } from '../src/domain/queries.ts';
 import { clientLimits, demoConfig } from '../src/config.ts';
-import { reportText } from '../src/client/report.ts';
 import { startEmbedded } from '../src/embedded.ts';
 
 const config = demoConfig.parse({ data: process.argv[2] });
@@ -18,7 +17,7 @@ const { elapsedMs, results } = await runClient({
 });
 const cpu = process.cpuUsage(cpuBefore);
 await stop();
-console.error(reportText(results, defaultSettings));
+for (const query of queries) console.error(query.show(results.answers[query.name as keyof Answers], defaultSettings).title);
 console.log(
   JSON.stringify({
     seconds: elapsedMs / 1000,

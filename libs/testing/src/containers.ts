@@ -31,6 +31,17 @@ class Server extends Container implements AsyncDisposable {
     this.port = port;
   }
 
+  /** Processor time of all its processes so far. */
+  async cpuSeconds(): Promise<number> {
+    const stats = await docker('exec', this.id, 'sh', '-c', 'cat /proc/[0-9]*/stat');
+    const ticksPerSecond = 100;
+    const ticks = stats
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.split(') ').at(-1)!.split(' '));
+    return ticks.reduce((sum, fields) => sum + Number(fields[11]) + Number(fields[12]), 0) / ticksPerSecond;
+  }
+
   /** Stops in good order, as for an upgrade, and starts again; resolves when it takes connections. */
   async restart(): Promise<void> {
     await this.stop();
