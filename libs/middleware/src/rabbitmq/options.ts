@@ -1,7 +1,7 @@
 import type { PlainLogger } from '@lab/process';
 
 export interface RabbitmqOptions {
-  /** `amqp://user:password@host:port/vhost`, or `amqps:`. The password never appears in a log. */
+  /** `amqp://user:password@host:port/vhost`, or `amqps:`. The password never appears in a log. The account needs all rights for the stream `lab.incarnation`, too. */
   url: string;
   /** Default: silence. */
   log?: PlainLogger;
