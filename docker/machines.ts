@@ -61,9 +61,12 @@ export async function startMachines(count: number, images: readonly string[]): P
   return Object.assign(machines, { [Symbol.asyncDispose]: dispose });
 }
 
-/** Its engine hides what the host's engine has in /run and /var/lib/docker; seen from here, a container of the host could not be removed. */
+/**
+ * First it lets go of what the host's engine has mounted: held from here, a container of the host would not be gone when it is removed. One may be
+ * removed at this moment.
+ */
 const machineScript = `
-cut -d ' ' -f 2 /proc/self/mounts | grep -E '^/(run|var/lib)/docker/' | xargs --no-run-if-empty umount --lazy
+cut -d ' ' -f 2 /proc/self/mounts | grep -E '^/(run|var/lib)/docker/' | xargs --no-run-if-empty umount --lazy || true
 mount -t tmpfs machine /run
 echo '{}' > /run/daemon.json
 echo "$1" > /proc/sys/kernel/hostname
@@ -254,7 +257,7 @@ async function startNamespaces(args: readonly string[], logFile = '/dev/null'): 
   const child = spawn('unshare', args, { stdio: ['pipe', 'pipe', log] });
   closeSync(log);
   const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`unshare ${args.join(' ')} ended with ${code}; the end of ${logFile}:\n${lastLines(logFile)}`);
+    throw new Error(`unshare ended with ${code}; the end of ${logFile}:\n${lastLines(logFile)}`);
   });
   await Promise.race([once(child.stdout!, 'data'), ended]);
   ended.catch(() => undefined);
