@@ -54,7 +54,7 @@ export const roles: ReadonlyMap<string, Make> = new Map<string, Make>([
       const role = new NodesManagerRole({
         ...host,
         file: ownRecord(host.store, 'registry'),
-        hasVersions: async () => (await host.store.versions()).length > 0,
+        hasVersions: () => host.store.hasVersions(),
         scrubCycleMs: scrubCycle,
         sweepIntervalMs: sweepInterval,
       });

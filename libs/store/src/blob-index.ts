@@ -59,6 +59,8 @@ export class BlobIndex {
   #isStale = false;
   readonly #parsed = new Map<string, Map<string, PackedBundle>>();
   #parsedBlobs = 0;
+  /** How the folders looked before they were listed last. */
+  #look: string | undefined;
   #lastRefresh: Promise<void> = Promise.resolve();
   /** One that has not begun: who asks for one now is served by it. */
   #nextRefresh: Promise<void> | undefined;
@@ -116,6 +118,18 @@ export class BlobIndex {
       return refresh;
     });
     return this.#nextRefresh;
+  }
+
+  /** Whether the folders look as if somebody had changed them since: not what was within a tick of the disk's clock. */
+  async looksChanged(): Promise<boolean> {
+    const look = await this.#lookNow();
+    return look === undefined || look !== this.#look;
+  }
+
+  async #lookNow(): Promise<string | undefined> {
+    const looks = async (): Promise<string> =>
+      `${(await this.#disk.stat(this.#packs)).mtimeMs} ${(await this.#disk.stat(this.#damaged)).mtimeMs}`;
+    return unlessTrouble(unlessGone(looks(), undefined), undefined);
   }
 
   add(pack: string, bundles: readonly PackedBundle[]): void {
@@ -249,6 +263,7 @@ export class BlobIndex {
   }
 
   async #refresh(): Promise<void> {
+    this.#look = await this.#lookNow();
     const there = await this.#listed();
     const written = await unlessTrouble(unlessGone(this.#disk.readdir(this.#damaged), []), this.#marks);
     const marks = new Set([...written, ...this.#unwritten]);

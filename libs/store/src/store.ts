@@ -180,6 +180,14 @@ export class Store<V extends Version> {
     return this.index.refresh();
   }
 
+  /**
+   * As `refresh`, where the folders look as if there were something to take in. That costs nothing that grows with the store, and
+   * may miss what others did within a tick of the disk's clock: for what is only shown, and looked at again.
+   */
+  async refreshShown(): Promise<void> {
+    if (await this.index.looksChanged()) await this.index.refresh();
+  }
+
   /** As `refresh`; and what processes that died had kept counts from now on. */
   async takeOver(): Promise<void> {
     await this.writer.takeOver();
@@ -316,6 +324,13 @@ export class Store<V extends Version> {
     const found: (Stored<V> | LostVersion)[] = [];
     for await (const each of this.#records(only)) found.push(each.record);
     return found;
+  }
+
+  /** Whether there is any version; none is looked at. */
+  async hasVersions(): Promise<boolean> {
+    for (const key of await this.disk.readdir(this.#versions))
+      if ((await unlessTrouble(this.#numbersIn(join(this.#versions, key)), [0])).length > 0) return true;
+    return false;
   }
 
   /** Records of versions, and what each is called in notes. Of a folder that cannot be read there is one, of number 0. */

@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemDisk } from '@lab/store';
 import { FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { manifestLine } from '../domain/manifest.ts';
@@ -61,4 +62,28 @@ it('while nothing more is lost, only what was damaged is looked at again', async
   await keep(0o755);
   await looked();
   expect(damaged.found).toEqual([]);
+});
+
+it('a look for what is shown reads and lists nothing while no folder looks changed, however many versions there are', async () => {
+  await version('a', 0o755);
+  await version('b', 0o700);
+  const calls: string[] = [];
+  const disk = new Proxy(systemDisk, {
+    get(target, name: keyof typeof systemDisk) {
+      calls.push(name);
+      return target[name];
+    },
+  });
+  const other = await openStore(folder, { disk });
+  const damaged = new DamagedPaths(other, new FakeClock());
+  const looked = async (): Promise<string[]> => {
+    calls.length = 0;
+    await damaged.look(() => other.refreshShown());
+    return [...calls];
+  };
+  await damaged.look();
+  expect(await looked()).toEqual(['stat', 'stat']);
+  await utimes(join(folder, 'packs'), 1, 1);
+  expect(await looked()).toContain('readdir');
+  await other.close();
 });

@@ -30,9 +30,9 @@ export class DamagedPaths {
     return this.#found;
   }
 
-  /** Resolves when `found` is what is so now. */
-  async look(): Promise<void> {
-    await this.#store.refresh();
+  /** Resolves when `found` is what is so now, as far as `refresh` takes it in. */
+  async look(refresh = (): Promise<void> => this.#store.refresh()): Promise<void> {
+    await refresh();
     const isOld = this.#clock.nowMs() - this.#lookedMs >= lookAgainMs;
     // What is brought again is there at once.
     if (this.#store.changes === this.#changes && this.#found.length === 0 && !isOld) return;

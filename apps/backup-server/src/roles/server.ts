@@ -249,7 +249,8 @@ export class ServerRole implements Role {
     const late = Promise.withResolvers<boolean>();
     const stopTimer = this.#parts.clock.after(lookMs, () => late.resolve(true));
     try {
-      return await Promise.race([this.#damaged.look().then(() => false), late.promise]);
+      const looked = this.#damaged.look(() => this.#parts.store.refreshShown()).then(() => false);
+      return await Promise.race([looked, late.promise]);
     } finally {
       stopTimer();
     }
