@@ -9,13 +9,19 @@ import type { Said, Told, Work } from './restore-thread.ts';
 /** Messages that the thread has not taken yet: a bundle has half a megabyte in most cases. */
 const aheadMax = 8;
 
+/** Of the thread, for young objects: V8 gives them up to 128 MB, which a million entries fill twice, here and there. */
+const youngMb = 16;
+
 /** As `restoreTo`, with what the channel's peer sends. What has been written when this rejects stays. */
 export async function restoreInThread(
   channel: Channel,
   work: Work,
   { begun, progress }: { begun: () => void; progress: (bytes: number) => void },
 ): Promise<Restored> {
-  const worker = new Worker(new URL('restore-thread.ts', import.meta.url), { workerData: work });
+  const worker = new Worker(new URL('restore-thread.ts', import.meta.url), {
+    workerData: work,
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  });
   const ended = Promise.withResolvers<Restored>();
   let [ahead, isOver] = [0, false];
   let onRoom = Promise.withResolvers<void>();
