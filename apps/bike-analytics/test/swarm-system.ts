@@ -9,7 +9,7 @@ import type { ComposeSettings } from './compose-system.ts';
 
 const app = join(import.meta.dirname, '..');
 /** RabbitMQ's nodes start one after the other, on a busy machine for a minute; a Swarm takes 20 s to miss a machine. */
-const settleMs = 240_000;
+const settleMs = 480_000;
 const stack = 'bike';
 
 export class BikeSwarm implements AsyncDisposable {
