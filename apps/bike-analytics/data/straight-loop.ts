@@ -44,7 +44,7 @@ async function readRain(file: string, offsetDays: number): Promise<Map<number, n
     const [day, mm] = [toDay(date!), toNumber(prectot!)];
     if (day !== undefined && mm !== undefined && !rainMm.has(day + offsetDays)) rainMm.set(day + offsetDays, mm);
   }
-  return rainMm;
+  return new Map([...rainMm].filter(([, mm]) => mm !== -999));
 }
 
 async function readStations(file: string): Promise<Map<string, StraightStation>> {

@@ -1,7 +1,7 @@
 /** All roles in one process on the memory broker, one run of the file-reader against them, and a check of its answers by a straight loop. */
 import { ExitError, makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
-import { runClient } from './client/program.ts';
+import { runClient, writeResults } from './client/program.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
 import { openDataSet } from './client/data-files.ts';
 import { queries, settingsOf, type Answers } from './domain/queries.ts';
@@ -18,6 +18,7 @@ export async function demo(config: DemoConfig): Promise<void> {
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
   const { results, elapsedMs } = await runClient({ ...config, settings, log, connect }).finally(stop);
   console.log(reportText(results, settings));
+  if (config.output !== undefined) await writeResults(config.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);
   const expected = await answerStraight(config.data, settings, config.weatherOffsetDays);
   const differences = compareAnswers(expected, results.answers);

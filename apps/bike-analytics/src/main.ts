@@ -4,7 +4,7 @@ import { command, makeLogger, runProgram, runRole, splitAddress, type Command } 
 import { connectFramed, listenFramed } from '@lab/protocol';
 import { Counter } from 'prom-client';
 import { generateDataset } from '../data/generate.ts';
-import { runClient } from './client/program.ts';
+import { runClient, writeResults } from './client/program.ts';
 import { reportText } from './client/report.ts';
 import * as config from './config.ts';
 import { demo } from './demo.ts';
@@ -36,6 +36,7 @@ async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
     connect,
   });
   console.log(reportText(results, asked));
+  if (settings.output !== undefined) await writeResults(settings.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);
 }
 

@@ -12,6 +12,9 @@ import type { Setting, Values } from './domain/query.ts';
 import { cities, topics } from './domain/terms.ts';
 import { shardsMax } from './topology.ts';
 
+/** Signs of life in a session timeout, either way: so many may be lost before anybody gives up. */
+export const beatsPerTimeout = 12;
+
 /** A head is names and numbers; what is longer was not made by this system. */
 const headBytesMax = 4096;
 
@@ -35,7 +38,7 @@ function settingSchema(setting: Setting<number> | Setting<string>) {
 export const settingSchemas = Object.fromEntries(
   Object.entries(querySettings).map(([name, setting]) => [name, settingSchema(setting)]),
 );
-const settings = z.object(settingSchemas) as unknown as z.ZodType<Values>;
+const settings = z.strictObject(settingSchemas) as unknown as z.ZodType<Values>;
 /** Shown while it runs, and not held: what there is of a query's answer so far. */
 const soFar = z.literal(true).optional();
 
@@ -72,6 +75,8 @@ const schemas = {
     entryPoint: entryPoint.optional(),
     settings,
     progress: z.boolean(),
+    /** Names of the queries whose answers it knows. */
+    queries: z.array(z.string().max(64)).max(9),
   }),
   batch: z.object({ kind: z.literal('batch'), topic, eof: z.literal(0), number: count, city, rows: count }),
   eof: z.object({ kind: z.literal('eof'), topic, eof: z.literal(1), batches: count }),

@@ -5,12 +5,13 @@ import type { AnyQuery } from './domain/query.ts';
 import { topics, type Topic } from './domain/terms.ts';
 import type { replicaSettings, SystemConfig } from './config.ts';
 import { brokerRole } from './roles/broker.ts';
-import { EntryPointRole, beatsPerTimeout, type EntryPointParts } from './roles/entry-point.ts';
+import { EntryPointRole, type EntryPointParts } from './roles/entry-point.ts';
 import { eofListenerRole, eofListenerGates, eofTripsListenerGates, type Gate } from './roles/eof-listeners.ts';
 import { filterRole } from './roles/filter.ts';
 import type { RoleParts, SessionParts } from './roles/stages.ts';
 import { solverRole } from './roles/solver.ts';
 import { TripsSolverRole } from './roles/trips-solver.ts';
+import { beatsPerTimeout } from './messages.ts';
 import { topology } from './topology.ts';
 
 /** What a host gives to every role. */

@@ -24,8 +24,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-async function run({ allowEmpty = false } = {}): Promise<Results> {
-  const config = demoConfig.parse({ data: folder, allowEmpty });
+async function run(settings: { allowEmpty?: boolean; output?: string } = {}): Promise<Results> {
+  const config = demoConfig.parse({ data: folder, ...settings });
   const { port, stop } = await startEmbedded(config);
   const connect = () => connectFramed({ host: '127.0.0.1', port });
   try {
@@ -47,6 +47,8 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
     'line 2: yearid "2016.0" is no year, it looks like a year as a float: 2016 is expected. --allow-empty',
   ],
   ['nothing', '', 'line 1: the file is empty: it has no header'],
+  ['a header and no rows', `${header}\n`, 'it has a header and no rows. --allow-empty takes it as it is'],
+  ['semicolons', `${header}\n${row}\n`.replaceAll(',', ';'), 'the file separates its fields by ";": a comma is expected'],
   ['a header without columns, and without a newline', 'start_date,end_date', 'the header has no duration_sec'],
   ['lines that end with CR', [header, row, ''].join('\r'), 'the file has lines that end with CR alone'],
   ['gzip', gzipSync(`${header}\n${row}\n`), 'the file is compressed by gzip: unpack it'],
@@ -58,6 +60,15 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
     exitCode: exitCodes.usage,
     message: expect.stringMatching(`^toronto/trips\\.csv: .*${reason.replace(/[().]/g, '\\$&')}`) as string,
   });
+});
+
+it('takes no file of the data set for its output', async () => {
+  const before = await readFile(file, 'utf8');
+  await expect(run({ output: file })).rejects.toMatchObject({
+    exitCode: exitCodes.usage,
+    message: `--output ${file} is a file of the data set`,
+  });
+  expect(await readFile(file, 'utf8')).toBe(before);
 });
 
 it('takes a file without a row that can be used where it is meant, and counts what was rejected by file', async () => {

@@ -5,7 +5,7 @@ import { FaultPlan, World, type Fault } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { clientLimits, roleConfig, type SystemConfig } from '../src/config.ts';
-import { defaultSettings } from '../src/domain/queries.ts';
+import { defaultSettings, queries } from '../src/domain/queries.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { config, SimulatedRoles } from './simulated-system.ts';
 
@@ -66,6 +66,7 @@ const batch = (number: number, topic: 'weather' | 'stations' | 'trips' = 'weathe
 
 const hello = (changes: Partial<Head<'hello'>>): Head<'hello'> => ({
   ...{ kind: 'hello', session: session(1), acknowledged: {}, settings: defaultSettings, progress: false },
+  queries: queries.map(({ name }) => name),
   ...changes,
 });
 
@@ -136,6 +137,20 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
     const socket = await world.until(roles.connect());
     await socket.send(encode(hello({ acknowledged: { weather: 1 }, shards: 7 })));
     expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
+  });
+
+  it.each([
+    [
+      'asks for another list of queries',
+      { queries: ['rainyTrips'] },
+      'the client asks for rainyTrips, and the system answers rainyTrips, ',
+    ],
+    ['has a setting that the system does not know', { settings: { ...defaultSettings, snow: 1 } }, 'Unrecognized key: "snow"'],
+  ])('one that %s', async (_, changes, reason) => {
+    const socket = await world.until(roles.connect());
+    await socket.send(encode(hello(changes)));
+    expect(await refusal(socket)).toContain(reason);
+    await expectOthersUnharmed();
   });
 
   it('one that claims more batches than a session can have', async () => {

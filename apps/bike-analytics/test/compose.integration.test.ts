@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { compareAnswers } from '../src/demo.ts';
-import { defaultSettings, type Answers } from '../src/domain/queries.ts';
+import { defaultSettings, queries, type Answers } from '../src/domain/queries.ts';
 import { generateDataset } from '../data/generate.ts';
 import { encode, type Head } from '../src/messages.ts';
 import { answerStraight } from '../data/straight-loop.ts';
@@ -54,7 +54,7 @@ it('answers several clients at once, each its own, and then has nothing left of 
 it('erases the session of a client that went away everywhere, after the session timeout', async () => {
   const socket = await system.connect();
   const session = '12345678-0000-4000-8000-000000000000';
-  const asked = { settings: defaultSettings, progress: false };
+  const asked = { settings: defaultSettings, progress: false, queries: queries.map(({ name }) => name) };
   await socket.send(encode({ kind: 'hello', session, acknowledged: {}, ...asked }));
   for (let number = 0; number < 20; number++) {
     const batch: Head<'batch'> = { kind: 'batch', topic: 'weather', eof: 0, number, city: 'toronto', rows: 1 };

@@ -62,7 +62,12 @@ async function askRainyTrips(connection: DuckDBConnection, { rainAboveMm }: Valu
     trips: row.trips,
   }));
   days.sort((a, b) => compare(a.city, b.city) || compare(a.date, b.date));
-  return { averageSeconds: trips === 0 ? null : seconds / trips, trips, days };
+  const [unknown] = await query<{ trips: number }>(
+    connection,
+    `SELECT count(*)::DOUBLE AS trips FROM (SELECT city, start_date::DATE AS day FROM trips)
+       ANTI JOIN (FROM rain WHERE prectot <> -999) USING (city, day)`,
+  );
+  return { averageSeconds: trips === 0 ? null : seconds / trips, trips, days, noWeather: unknown!.trips };
 }
 
 interface Starts {

@@ -1,7 +1,7 @@
 /** The folder that the file-reader reads: `<city>/<topic>.csv`. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes, pathError } from '@lab/process';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 
 /** Nine files. */
@@ -24,7 +24,8 @@ export async function openDataSet(directory: string): Promise<DataSet> {
       const file = await stat(join(directory, name));
       if (file.isFile()) bytes.set(name, file.size);
       else missing.push(name);
-    } catch {
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw pathError(error, `${name} cannot be read: `);
       missing.push(name);
     }
   }

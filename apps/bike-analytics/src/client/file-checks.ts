@@ -1,11 +1,11 @@
 /** What is wrong with a file as a whole, and what it looks like. */
 import { open } from 'node:fs/promises';
 import { HeaderError } from '@lab/columns';
-import { ExitError, exitCodes } from '@lab/process';
+import { ExitError, exitCodes, pathError } from '@lab/process';
 import { newTopicReader, type ReaderOptions, type Rejections } from '../domain/reader.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
-import type { DataSet } from './data-files.ts';
+import { fileName, type DataSet } from './data-files.ts';
 
 /** More than any header has. */
 const beginningBytes = 64 * 1024;
@@ -17,7 +17,9 @@ export async function checkBeginnings(
   allowEmpty: boolean,
 ): Promise<void> {
   for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
-    await using file = await open(data.path(city, topic));
+    await using file = await open(data.path(city, topic)).catch((error: unknown) => {
+      throw pathError(error, `${fileName(city, topic)} cannot be read: `);
+    });
     const { buffer, bytesRead } = await file.read(Buffer.alloc(beginningBytes), 0, beginningBytes);
     const bytes = buffer.subarray(0, bytesRead);
     const reader = newTopicReader(topic, options(city, topic));
@@ -25,7 +27,7 @@ export async function checkBeginnings(
       const batches = reader.push(bytes);
       if (bytesRead === beginningBytes) continue;
       const rows = [...batches, ...reader.end()].reduce((sum, batch) => sum + batch.rows, 0);
-      if (!allowEmpty) requireRows(rows, reader.rejections);
+      if (!allowEmpty) requireRows(fileName(city, topic), rows, reader.rejections);
     } catch (error) {
       const hint = formatOf(bytes);
       const what = hint === undefined ? '' : `; the file ${hint}`;
@@ -35,20 +37,21 @@ export async function checkBeginnings(
 }
 
 /** The same batches; at their end a file that had none is judged. */
-export function withRows(file: FileBatches): FileBatches {
+export function withRows(name: string, file: FileBatches): FileBatches {
   async function* batches(): AsyncGenerator<SentBatch> {
     let rows = 0;
     for await (const batch of file.batches) {
       rows += batch.rows;
       yield batch;
     }
-    requireRows(rows, file.rejections());
+    requireRows(name, rows, file.rejections());
   }
   return { ...file, batches: batches() };
 }
 
-function requireRows(rows: number, { first, count }: Rejections): void {
-  if (rows > 0 || count === 0) return;
+function requireRows(name: string, rows: number, { first, count }: Rejections): void {
+  if (rows > 0) return;
+  if (count === 0) throw new ExitError(`${name}: it has a header and no rows. --allow-empty takes it as it is`, exitCodes.usage);
   const { file, line, reason } = first[0]!;
   const hint = looksLike(reason);
   throw new ExitError(
@@ -62,6 +65,11 @@ function requireRows(rows: number, { first, count }: Rejections): void {
 function formatOf(bytes: Buffer): string | undefined {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'is compressed by gzip: unpack it';
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) return 'is UTF-16: save it as UTF-8';
+  if (bytes[0] === 0x50 && bytes[1] === 0x4b) return 'is a zip archive: unpack it';
+  const firstLine = bytes.subarray(0, Math.max(0, bytes.indexOf('\n'))).toString('latin1');
+  const other = [';', '\t', '|'].find((separator) => firstLine.includes(separator));
+  if (other !== undefined && !firstLine.includes(','))
+    return `separates its fields by ${JSON.stringify(other)}: a comma is expected`;
   if (bytes.includes('\r') && !bytes.includes('\n'))
     return 'has lines that end with CR alone, as old Macs wrote them: convert them';
   return undefined;
@@ -73,9 +81,12 @@ export function looksLike(reason: string): string | undefined {
 }
 
 const likenesses: readonly [RegExp, string][] = [
-  [/date "\d{1,2}\/\d{1,2}\/\d{4}/, 'it looks like a date in US order: 2016-06-17 10:03:00 is expected'],
-  [/date "[^"]*(Z|[+-]\d\d:?\d\d)" is no date/, 'it looks like a time with a zone: 2016-06-17 10:03:00 is expected, local time'],
+  [/start_date "\d{1,2}\/\d{1,2}\/\d{2,4}/, 'it looks like a date in US order: 2016-06-17 10:03:00 is expected'],
+  [/^date "\d{1,2}\/\d{1,2}\/\d{2,4}/, 'it looks like a date in US order: 2016-06-17 is expected'],
+  [/start_date "[^"]*(Z|[+-]\d\d:?\d\d)"/, 'it looks like a time with a zone: 2016-06-17 10:03:00 is expected, local time'],
   [/yearid "\d{4}\.0*"/, 'it looks like a year as a float: 2016 is expected'],
   [/is not valid UTF-8/, 'it looks like Windows-1252 or Latin-1: save the file as UTF-8'],
-  [/has 1 fields/, 'it looks like a file with another separator: a comma is expected'],
+  [/start_date/, '2016-06-17 10:03:00 is expected'],
+  [/^date/, '2016-06-17 is expected'],
+  [/duration_sec/, 'seconds are expected, as 600 or 600.5'],
 ];

@@ -1,7 +1,7 @@
 /** The file-reader as a program: files in, progress on stderr, answers as tables and as a file. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { ExitError, exitCodes, pathError, systemClock, type Logger } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
 import { FramingError, type FramedSocket } from '@lab/protocol';
@@ -45,30 +45,35 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
     weatherOffsetDays: client.weatherOffsetDays,
   });
   await checkBeginnings(data, options, allowEmpty);
-  if (output !== undefined) await checkWritable(output);
-  const open = (city: City, topic: Topic): FileBatches => {
+  if (output !== undefined) await checkWritable(output, data);
+  const openFile = (city: City, topic: Topic): FileBatches => {
     const [path, bytes] = [data.path(city, topic), data.bytes(city, topic)];
     const file = readInThread({ path, bytes, topic, options: options(city, topic) });
-    return allowEmpty ? file : withRows(file);
+    return allowEmpty ? file : withRows(fileName(city, topic), file);
   };
   const read = readBytes(data);
   const bar = startBar('sending', data.totalBytes);
   const onProgress = (at: Parameters<typeof read>[0]): void => bar.to(read(at));
-  const onAnswerSoFar = progress ? (query: number, answer: unknown) => bar.say(soFarText(query, answer, settings)) : undefined;
+  const said = new Set<string>();
+  const say = (line: string): void => {
+    if (!said.has(line)) bar.say(line);
+    said.add(line);
+  };
+  const onAnswerSoFar = progress ? (query: number, answer: unknown) => say(soFarText(query, answer, settings)) : undefined;
   const onWaiting = (reason?: string): void => {
     if (reason !== undefined) bar.say(`waiting for the system: ${reason}`);
   };
   try {
-    const host = { clock: systemClock, log, open, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
+    const host = { clock: systemClock, log, open: openFile, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
     const { result, rejections, elapsedMs } = await readFiles({ ...host, onProgress, onWaiting, onAnswerSoFar });
     const rejected = Object.fromEntries(rejections.map((each) => [each.first[0]!.file, each]));
     const results: Results = { answers: result as Answers, rejected };
-    if (output !== undefined) await writeResults(output, results);
     return { results, elapsedMs };
   } catch (error) {
     if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
     if (error instanceof UnwelcomeError)
       throw new ExitError(`${error.message}. Is the system up?`, exitCodes.unavailable, { cause: error });
+    if (error instanceof Error && 'syscall' in error && 'path' in error) throw pathError(error);
     if (error instanceof FramingError) throw new ExitError(error.message, exitCodes.failed, { cause: error });
     throw error;
   } finally {
@@ -96,19 +101,34 @@ function rowsFor(topic: Topic, data: DataSet): number {
   return Math.round(Math.min(batchRowsMax, Math.max(batchRowsMin, bytes / rowBytes / batchesWanted)));
 }
 
-/** A file that cannot be written is found before anything is sent; one that is there keeps what is in it until then. */
-async function checkWritable(file: string): Promise<void> {
+/** The folder of the output, or the file where it is none of a disk, has to take what is written; the data is no place for it. */
+async function checkWritable(file: string, data: DataSet): Promise<void> {
+  const files = cities.flatMap((city) => topics.map((topic) => resolve(data.path(city, topic))));
+  if (files.includes(resolve(file))) throw new ExitError(`--output ${file} is a file of the data set`, exitCodes.usage);
+  await writeResult(file, async (path) => {
+    await (await open(path, 'a')).close();
+    if (path !== file) await unlink(path);
+  });
+}
+
+/** All of it, or the file stays as it was. */
+export async function writeResults(file: string, { answers, rejected }: Results): Promise<void> {
+  const text = `${JSON.stringify({ ...answers, rejected }, null, 2)}\n`;
+  await writeResult(file, async (path) => {
+    await writeFile(path, text);
+    if (path !== file) await rename(path, file);
+  });
+}
+
+/** Gives the path to write to: beside the file, or the file itself where it is a device or a pipe. */
+async function writeResult(file: string, write: (path: string) => Promise<void>): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true });
-    await (await open(file, 'a')).close();
+    const found = await stat(file).catch(() => undefined);
+    await write(found === undefined || found.isFile() ? `${file}.part` : file);
   } catch (cause) {
     throw pathError(cause, `--output ${file} cannot be written: `);
   }
-}
-
-async function writeResults(file: string, { answers, rejected }: Results): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ ...answers, rejected }, null, 2)}\n`);
 }
 
 /** For each file, how much of the data set is read when so much of it is. */

@@ -47,8 +47,8 @@ describe('weather', () => {
     expect(readOne('weather', text, { weatherOffsetDays: 0 }).table.day).toEqual([day('2016-03-01'), day('2017-01-01')]);
   });
 
-  test('takes -999.0 for the number that it is', () => {
-    expect(readOne('weather', weather(',-999.0,2016-01-02')).table.rainMm).toEqual([-999]);
+  test('takes -999.0 for unknown', () => {
+    expect(readOne('weather', weather(',-999.0,2016-01-02')).table.rainMm).toEqual([NaN]);
   });
 
   test('is rejected with the value that cannot be', () => {

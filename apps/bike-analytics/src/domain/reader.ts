@@ -2,7 +2,7 @@
  * Reads the files of the data set: cuts the columns that the system needs, checks each row, and batches. It knows nothing of the queries.
  *
  * The columns of the batches:
- *   weather    day, the day that the row describes, in days since 1970-01-01 · rainMm
+ *   weather    day, the day that the row describes, in days since 1970-01-01 · rainMm, NaN = unknown, as -999 is
  *   stations   code · name · latitude · longitude, NaN = unknown, as 0,0 is · year
  *   trips      day, on which it started · seconds and micros, its duration, rounded down to the second, and what is above · start and end, numbers of
  *              texts in codes · year · codes, the dictionary of this batch, as long as it has different codes
@@ -191,7 +191,7 @@ class WeatherRows implements Rows {
     const problem = this.#keys.problem(date, csv.line, `date ${csv.excerpt(0)}`);
     if (problem !== undefined) return problem;
     this.#day.push(date + this.#offsetDays);
-    this.#rainMm.push(rainMm);
+    this.#rainMm.push(rainMm === missing ? NaN : rainMm);
     return undefined;
   }
 

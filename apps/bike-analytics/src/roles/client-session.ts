@@ -1,5 +1,5 @@
 import type { FramedSocket } from '@lab/protocol';
-import { defaultSettings, queries } from '../domain/queries.ts';
+import { queries } from '../domain/queries.ts';
 import type { Values } from '../domain/query.ts';
 import { topics, type Topic } from '../domain/terms.ts';
 import { encodeParts, type Head } from '../messages.ts';
@@ -24,7 +24,7 @@ export class ClientSession {
   readonly received = new Map<Topic, number>();
   readonly answers = new Map<number, unknown>();
   /** What its client asked for. */
-  asked: { settings: Values; progress: boolean } = { settings: defaultSettings, progress: false };
+  asked: { settings: Values; progress: boolean } | undefined;
   /** Resolves when the session has ended here, for whatever reason: its answers need not be held any longer. */
   readonly over: Promise<void>;
   /** Resolves when nothing of the session is known here any more, its failure included: its dead letters need not be held any longer. */

@@ -23,7 +23,7 @@ import { MalformedMessageError } from '@lab/protocol/messages';
 import { Admission, type AdmissionLimits } from '../domain/admission.ts';
 import { queries } from '../domain/queries.ts';
 import { topics, type FilterName } from '../domain/terms.ts';
-import { decode, encode, encodeParts, type Head, type Message } from '../messages.ts';
+import { beatsPerTimeout, decode, encode, encodeParts, type Head, type Message } from '../messages.ts';
 import { deadLetterLog, failureLimit, queueOf, sessionExchange, surplusQueues } from '../topology.ts';
 import { ClientSession, RefusedError } from './client-session.ts';
 import type { RoleParts } from './stages.ts';
@@ -42,18 +42,21 @@ export interface EntryPointParts extends RoleParts {
 
 type ClientMessage = Message<'batch' | 'eof' | 'ping' | 'accepted'>;
 
-/** Renewals and signs of life in a session timeout: so many may be lost before anybody gives up. */
-export const beatsPerTimeout = 12;
 /** Not rarer, however long the timeout is: a client takes a silent entry point for dead. */
 const beatMsMax = 5_000;
 /** So many session timeouts nothing of a session moves that the system is to go on with: what it waits for was lost with a queue. A role that dies is back much sooner. */
 const stillTimeoutsMax = 5;
+
+/** Ids of sessions that are over. */
+const endedKept = 1_000;
 
 export class EntryPointRole implements Role {
   readonly failed: Promise<never>;
   readonly #parts: EntryPointParts;
   readonly #admission: Admission;
   readonly #sessions = new Map<string, ClientSession>();
+  /** The last that have ended here: what still comes of them is for nobody. */
+  readonly #ended = new Set<string>();
   readonly #fail: (reason: unknown) => void;
   readonly #consumers: Consumer[] = [];
   readonly #madeMs: number;
@@ -157,8 +160,13 @@ export class EntryPointRole implements Role {
     if (known === undefined && busy >= limits.sessionsMax) {
       throw new RefusedError(`busy with ${busy} sessions, the most allowed (--sessions-max): try again later`);
     }
+    const own = queries.map(({ name }) => name).join(', ');
+    if (hello.queries.join(', ') !== own)
+      throw new RefusedError(
+        `the client asks for ${hello.queries.join(', ')}, and the system answers ${own}: bring both up to date`,
+      );
     const session = known ?? this.#open(hello.session);
-    session.asked = hello;
+    session.asked ??= { settings: hello.settings, progress: hello.progress };
     for (const topic of topics) {
       const batches = hello.acknowledged[topic];
       if (batches !== undefined && !session.acknowledged.has(topic)) session.acknowledged.set(topic, batches);
@@ -180,6 +188,9 @@ export class EntryPointRole implements Role {
   #open(id: string): ClientSession {
     const session = new ClientSession(id, this.#parts.clock.nowMs());
     this.#sessions.set(id, session);
+    // A trips-solver of a larger number, on its way out, may have made its queue again.
+    if (this.#sessions.size === 1)
+      this.#removeSurplusQueues().catch((error: unknown) => this.#parts.log.warn({ err: error }, 'removing queues failed'));
     this.#parts.log.info({ session: id, sessions: this.#sessions.size }, 'session opened');
     return session;
   }
@@ -211,7 +222,7 @@ export class EntryPointRole implements Role {
     const batchesMax = this.#parts.limits.batchesMax / 2;
     if (session.batches >= batchesMax)
       throw new RefusedError(`a session cannot have more than ${batchesMax} batches: send more rows in each (--batch-rows)`);
-    const { settings, progress } = session.asked;
+    const { settings, progress } = session.asked!;
     const run = { session: session.id, shards: this.#parts.shards, settings, progress };
     const message = encode({ kind: 'rows', ...run, topic, number, city, rows }, table);
     await this.#admission.admit(session.id, topic, number, message.byteLength);
@@ -225,10 +236,12 @@ export class EntryPointRole implements Role {
     });
   }
 
-  async #takeEnd(session: ClientSession, { topic, batches }: Head<'eof'>, shards = this.#parts.shards): Promise<void> {
-    if (!session.checkEnd({ kind: 'eof', topic, eof: 1, batches })) {
+  async #takeEnd(session: ClientSession, end: Head<'eof'>): Promise<void> {
+    const { topic, batches } = end;
+    const run = { session: session.id, shards: this.#parts.shards, settings: session.asked!.settings };
+    if (!session.checkEnd(end)) {
       await session.published();
-      const body = encode({ kind: 'end', session: session.id, shards, settings: session.asked.settings, topic, batches });
+      const body = encode({ kind: 'end', ...run, topic, batches });
       await this.#parts.broker.publish({ routingKey: queueOf.broker(topic), body }).catch((error: unknown) => {
         throw error instanceof BrokerError
           ? new RefusedError(`the end of ${topic} was not taken by the broker: ${String(error)}`, true)
@@ -253,6 +266,7 @@ export class EntryPointRole implements Role {
   async #onAnswer({ body: bytes }: Delivery): Promise<void> {
     const { head, body } = decode(bytes, 'answer');
     if (head.soFar === true) return this.#sessions.get(head.session)?.send({ kind: 'progress', query: head.query }, body);
+    if (this.#ended.has(head.session)) return;
     const session = this.#sessions.get(head.session) ?? this.#open(head.session);
     if (session.failure !== undefined) return;
     session.answers.set(head.query, JSON.parse(body.toString()));
@@ -276,7 +290,7 @@ export class EntryPointRole implements Role {
     const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
     const id = sessionOf(delivery.body);
-    if (id === undefined) return;
+    if (id === undefined || this.#ended.has(id)) return;
     // Its client may not be back yet, since this entry point was started: it is told when it comes, by a successor if this one dies before.
     const session = this.#sessions.get(id) ?? this.#open(id);
     await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);
@@ -301,10 +315,9 @@ export class EntryPointRole implements Role {
 
   #forget(session: ClientSession): void {
     this.#sessions.delete(session.id);
+    this.#ended.add(session.id);
+    if (this.#ended.size > endedKept) this.#ended.delete(this.#ended.values().next().value!);
     session.forget();
-    // A trips-solver of a larger number, on its way out, may have made its queue again.
-    if (this.#sessions.size > 0) return;
-    this.#removeSurplusQueues().catch((error: unknown) => this.#parts.log.warn({ err: error }, 'removing queues failed'));
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */

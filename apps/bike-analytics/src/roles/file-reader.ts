@@ -8,11 +8,11 @@
 import type { Clock, Logger } from '@lab/process';
 import { ConnectError, ConnectionClosedError, FrameTooLargeError, FramingError, type FramedSocket } from '@lab/protocol';
 import type { Rejections } from '../domain/reader.ts';
+import { queries } from '../domain/queries.ts';
 import type { Values } from '../domain/query.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
-import { decode, encodeParts, type Head, type Message } from '../messages.ts';
+import { beatsPerTimeout, decode, encodeParts, type Head, type Message } from '../messages.ts';
 import { RefusedError } from './client-session.ts';
-import { beatsPerTimeout } from './entry-point.ts';
 import type { FileBatches } from './file-batches.ts';
 
 export interface FileReaderParts {
@@ -92,11 +92,17 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
       else if (!isWorthAnotherTry(error) || broken === brokenMax) throw error;
       const unwelcomeMs = clock.nowMs() - welcomeMs;
       if (unwelcomeMs >= parts.unwelcomeMaxMs) throw unwelcomeFor(unwelcomeMs, error);
-      parts.log.warn({ reason: String(error), session: session.id }, 'connection lost, going on over a new one');
+      parts.log.warn({ reason: String(error), session: session.id }, adviceOf(error, conversation));
     }
     const pauseMs = unwelcome === 0 ? 0 : Math.min(pauseMsMax, 25 * 2 ** unwelcome);
     await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
   }
+}
+
+/** What the client does next. */
+function adviceOf(error: unknown, conversation: Conversation | undefined): string {
+  if (error instanceof RefusedError) return 'beginning again with a new session';
+  return conversation === undefined ? 'no entry point there, trying again' : 'connection lost, going on over a new one';
 }
 
 /** A frame that is too large now is so for ever. */
@@ -158,6 +164,7 @@ class Conversation {
       ...(shards !== undefined && { shards }),
       ...(entryPoint !== undefined && { entryPoint }),
       settings: this.#parts.settings,
+      queries: queries.map(({ name }) => name),
       progress: this.#parts.onAnswerSoFar !== undefined,
     });
     const welcome = await this.#welcome.promise;

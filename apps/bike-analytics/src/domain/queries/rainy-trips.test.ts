@@ -14,9 +14,9 @@ const floats = (...values: number[]) => Float64Array.from(values);
 /** 2017-04-06 */
 const day = 17_262;
 
-test('a day is rainy with strictly more than 30 mm', () => {
-  const table = { day: ints(1, 2, 3, 4), rainMm: floats(30, 30.01, -999, 31) };
-  expect(keepRainyDays(table)).toEqual({ day: ints(2, 4) });
+test('a day is rainy with strictly more than 30 mm, and unknown without a number', () => {
+  const table = { day: ints(1, 2, 3, 4, 5), rainMm: floats(30, 30.01, 0, 31, NaN) };
+  expect(keepRainyDays(table)).toEqual({ day: ints(1, 2, 3, 4), isRainy: ints(0, 1, 0, 1) });
 });
 
 test('trips are summed by day, in whatever order the days come', () => {
@@ -54,8 +54,8 @@ test('averages are over the rainy days of the city of the trip, also when the we
   shards[1]!.addTrips(1, 'washington', sums(200, 3));
   shards[0]!.addTrips(2, 'montreal', sums(1000, 1));
   for (const shard of shards) {
-    shard.addStatic(0, 'washington', { day: ints(day) });
-    shard.addStatic(1, 'montreal', { day: ints(day + 1) });
+    shard.addStatic(0, 'washington', { day: ints(day), isRainy: ints(1) });
+    shard.addStatic(1, 'montreal', { day: ints(day, day + 1), isRainy: ints(0, 1) });
   }
   expect(
     rainyTrips.merge(
@@ -69,11 +69,12 @@ test('averages are over the rainy days of the city of the trip, also when the we
       { city: 'montreal', date: '2017-04-07', averageSeconds: 99, trips: 1 },
       { city: 'washington', date: '2017-04-06', averageSeconds: 301 / 5, trips: 5 },
     ],
+    noWeather: 2,
   });
 });
 
 test('without trips on rainy days there is no average', () => {
   const state = newState();
-  state.addStatic(0, 'toronto', { day: ints(day) });
-  expect(rainyTrips.merge([state.part()], settings)).toEqual({ averageSeconds: null, trips: 0, days: [] });
+  state.addStatic(0, 'toronto', { day: ints(day), isRainy: ints(1) });
+  expect(rainyTrips.merge([state.part()], settings)).toEqual({ averageSeconds: null, trips: 0, days: [], noWeather: 0 });
 });

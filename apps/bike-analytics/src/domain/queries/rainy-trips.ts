@@ -23,17 +23,29 @@ export interface RainyTripsAnswer {
   trips: number;
   /** Days with trips only, by city and date. */
   days: RainyDay[];
+  /** Trips that started on a day of which it is not known how much it rained. */
+  noWeather: number;
+}
+
+/** A shard's part: its trips on rainy days, one entry per city and day. */
+interface Part {
+  days: DaySum[];
+  noWeather: number;
 }
 
 const msPerDay = 86_400_000;
 /** A batch spans at most the years 0 to 9999: more days are an error, and not an array of any size. */
 const daysMax = 3_660_000;
 
-/** Weather to `{day}`: the rainy days. */
+/** Weather to `{day, isRainy}`, 1 or 0: the days that are known. */
 function keepRainyDays(_city: City, table: Table, { rainAboveMm }: { rainAboveMm: number }): Table {
   const day = ints(table, 'day');
   const rainMm = floats(table, 'rainMm', day.length);
-  return { day: day.filter((_, row) => rainMm[row]! > rainAboveMm) };
+  const known = [...day.keys()].filter((row) => !Number.isNaN(rainMm[row]!));
+  return {
+    day: Int32Array.from(known, (row) => day[row]!),
+    isRainy: Int32Array.from(known, (row) => Number(rainMm[row]! > rainAboveMm)),
+  };
 }
 
 /** Trips to `{day, seconds, micros, trips}`: one row per day, in order of appearance. A negative duration adds nothing but its trip. */
@@ -92,12 +104,15 @@ interface DaySum {
 }
 
 /** A sum per city and day. */
-class RainyTrips implements State<DaySum[]> {
-  readonly #rainy = new Set<string>();
+class RainyTrips implements State<Part> {
+  /** Whether a day is rainy, if that is known. */
+  readonly #rainy = new Map<string, boolean>();
   readonly #sums = new Map<string, DaySum>();
 
   addStatic(_number: number, city: City, table: Table): void {
-    for (const day of ints(table, 'day')) this.#rainy.add(`${city} ${day}`);
+    const day = ints(table, 'day');
+    const isRainy = ints(table, 'isRainy', day.length);
+    day.forEach((each, row) => this.#rainy.set(`${city} ${each}`, isRainy[row] === 1));
   }
 
   addTrips(_number: number, city: City, table: Table): void {
@@ -110,8 +125,13 @@ class RainyTrips implements State<DaySum[]> {
     }
   }
 
-  part(): DaySum[] {
-    return [...this.#sums].filter(([key]) => this.#rainy.has(key)).map(([, sum]) => sum);
+  part(): Part {
+    const sums = [...this.#sums];
+    const unknown = sums.filter(([key]) => !this.#rainy.has(key));
+    return {
+      days: sums.filter(([key]) => this.#rainy.get(key) === true).map(([, sum]) => sum),
+      noWeather: unknown.reduce((sum, [, { trips }]) => sum + trips, 0),
+    };
   }
 }
 
@@ -127,10 +147,10 @@ function addDay(sums: Map<string, DaySum>, { city, day, seconds, micros, trips }
   sum.trips += trips;
 }
 
-function merge(parts: readonly DaySum[][]): RainyTripsAnswer {
+function merge(parts: readonly Part[]): RainyTripsAnswer {
   const sums = new Map<string, DaySum>();
   const total = { seconds: 0, micros: 0, trips: 0 };
-  for (const sum of parts.flat()) {
+  for (const sum of parts.flatMap(({ days }) => days)) {
     addDay(sums, sum);
     total.seconds += sum.seconds;
     total.micros += sum.micros;
@@ -140,6 +160,7 @@ function merge(parts: readonly DaySum[][]): RainyTripsAnswer {
     averageSeconds: total.trips === 0 ? null : average(total),
     trips: total.trips,
     days: [...sums.values()].map(rainyDay).sort((a, b) => compareTexts([a.city, a.date], [b.city, b.date])),
+    noWeather: parts.reduce((sum, { noWeather }) => sum + noWeather, 0),
   };
 }
 
@@ -158,9 +179,11 @@ function dateOf(day: number): string {
 
 function straight(rainAboveMm: number): Straight<RainyTripsAnswer> {
   const rides: { key: string; seconds: number }[] = [];
+  let noWeather = 0;
   return {
-    add({ city, date, rainMm = 0, seconds }) {
-      if (rainMm > rainAboveMm) rides.push({ key: `${city} ${date}`, seconds: Math.max(0, seconds) });
+    add({ city, date, rainMm, seconds }) {
+      if (rainMm === undefined) noWeather += 1;
+      else if (rainMm > rainAboveMm) rides.push({ key: `${city} ${date}`, seconds: Math.max(0, seconds) });
     },
     answer() {
       const mean = (all: typeof rides): number => all.reduce((sum, { seconds }) => sum + seconds, 0) / all.length;
@@ -172,6 +195,7 @@ function straight(rainAboveMm: number): Straight<RainyTripsAnswer> {
           const [city, date] = key.split(' ') as [City, string];
           return { city, date, averageSeconds: mean(days.get(key)!), trips: days.get(key)!.length };
         }),
+        noWeather,
       };
     },
   };
@@ -189,12 +213,13 @@ export const rainyTrips = defineQuery({
   },
   state: () => new RainyTrips(),
   merge,
-  show: ({ averageSeconds, trips, days }, { rainAboveMm }) => ({
+  show: ({ averageSeconds, trips, days, noWeather }, { rainAboveMm }) => ({
     title:
       `Trips that started on days with more than ${rainAboveMm} mm of rain: ${count(trips, 'trip')} on ` +
       `${count(days.length, 'day')}, ${averageSeconds === null ? 'none' : `${averageSeconds.toFixed(1)} s`} on average`,
     columns: ['city', 'date', 'average s', 'trips'],
     rows: days.map((day) => [day.city, day.date, day.averageSeconds.toFixed(1), day.trips]),
+    leftOut: { 'of a day without weather': noWeather },
   }),
   straight: ({ rainAboveMm }) => straight(rainAboveMm),
 });
