@@ -1,5 +1,4 @@
 /** One embedded run over the data set named: prints time, CPU and peak memory of the whole process. */
-import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from '../src/client/program.ts';
 import { defaultSettings, queries, type Answers } from '../src/domain/queries.ts';
@@ -12,7 +11,6 @@ const cpuBefore = process.cpuUsage();
 const { elapsedMs, results } = await runClient({
   ...config,
   settings: defaultSettings,
-  log: makeLogger({ name: 'bench', level: 'warn' }),
   connect: () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits }),
 });
 const cpu = process.cpuUsage(cpuBefore);

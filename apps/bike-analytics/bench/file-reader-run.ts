@@ -1,5 +1,4 @@
 /** One run of the file-reader, from a data set to a running entry point: prints its time, CPU and peak memory. */
-import { makeLogger } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient } from '../src/client/program.ts';
 import { defaultSettings } from '../src/domain/queries.ts';
@@ -11,7 +10,6 @@ const cpuBefore = process.cpuUsage();
 const { elapsedMs } = await runClient({
   ...config,
   settings: defaultSettings,
-  log: makeLogger({ name: 'bench', level: 'warn' }),
   connect: () => connectFramed({ host, port: Number(port), limits: clientLimits }),
 });
 const cpu = process.cpuUsage(cpuBefore);

@@ -1,5 +1,5 @@
 /** All roles in one process on the memory broker, one run of the file-reader against them, and a check of its answers by a straight loop. */
-import { ExitError, makeLogger } from '@lab/process';
+import { ExitError } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { runClient, writeResults } from './client/program.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
@@ -14,9 +14,8 @@ export async function demo(config: DemoConfig): Promise<void> {
   const settings = settingsOf(config);
   const { port, instances, stop } = await startEmbedded(config);
   console.error(`${instances} roles are running in this process`);
-  const log = makeLogger({ name: 'file-reader', level: 'warn' });
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
-  const { results, elapsedMs } = await runClient({ ...config, settings, log, connect }).finally(stop);
+  const { results, elapsedMs } = await runClient({ ...config, settings, connect }).finally(stop);
   console.log(reportText(results, settings));
   if (config.output !== undefined) await writeResults(config.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);

@@ -1,6 +1,6 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
 import { connectRabbitmq } from '@lab/middleware';
-import { command, makeLogger, runProgram, runRole, splitAddress, type Command } from '@lab/process';
+import { command, runProgram, runRole, splitAddress, type Command } from '@lab/process';
 import { connectFramed, listenFramed } from '@lab/protocol';
 import { Counter } from 'prom-client';
 import { generateDataset } from '../data/generate.ts';
@@ -25,14 +25,12 @@ function runOne(name: string, settings: config.RoleConfig): Promise<number> {
 }
 
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
-  const log = makeLogger({ name: 'file-reader' });
   const connect = () => connectFramed({ ...splitAddress(settings.entryPoint), limits: config.clientLimits });
   const asked = settingsOf(settings);
   const { results, elapsedMs } = await runClient({
     ...settings,
     settings: asked,
     unwelcomeMaxMs: settings.connectTimeout,
-    log,
     connect,
   });
   console.log(reportText(results, asked));

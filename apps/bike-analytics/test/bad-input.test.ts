@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { exitCodes, silentLogger } from '@lab/process';
+import { exitCodes } from '@lab/process';
 import { connectFramed } from '@lab/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { reportText, type Results } from '../src/client/report.ts';
@@ -29,7 +29,7 @@ async function run(settings: { allowEmpty?: boolean; output?: string } = {}): Pr
   const { port, stop } = await startEmbedded(config);
   const connect = () => connectFramed({ host: '127.0.0.1', port });
   try {
-    return (await runClient({ ...config, settings: settingsOf(config), log: silentLogger, connect })).results;
+    return (await runClient({ ...config, settings: settingsOf(config), connect })).results;
   } finally {
     await stop();
   }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
-import { silentLogger, systemClock } from '@lab/process';
+import { systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { clientLimits } from '../src/config.ts';
 import { fileName, openDataSet, type DataSet } from '../src/client/data-files.ts';
@@ -39,7 +39,7 @@ export async function runClient(entryPoint: EntryPoint, run: ClientRun): Promise
   const data = await openDataSet(folder);
   const outcome = await readFiles({
     clock: systemClock,
-    log: silentLogger,
+    onTrouble: () => undefined,
     open: (city, topic) => {
       const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays: -1 });
       return readBatches(data.bytes(city, topic), pieces(data, city, topic, beforePiece), reader);

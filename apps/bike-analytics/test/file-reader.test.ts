@@ -1,6 +1,5 @@
 /** The client's side of a session, with an entry point that is played here. */
 import { duplexPair } from 'node:stream';
-import { silentLogger } from '@lab/process';
 import { FramedSocket, FrameTooLargeError } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, expect, it } from 'vitest';
@@ -25,7 +24,7 @@ beforeEach(() => {
   sockets = [];
   let sessions = 0;
   client = readFiles({
-    ...{ clock, log: silentLogger },
+    ...{ clock, onTrouble: () => undefined },
     open: () => ({ bytes: 0, batches: batches(), rejections: () => ({ count: 0, kinds: {}, first: [] }) }),
     ...{ settings: defaultSettings, unwelcomeMaxMs: 60_000 },
     async connect() {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { duplexPair, type Duplex } from 'node:stream';
-import { silentLogger, type Clock, type Logger } from '@lab/process';
+import { silentLogger, type Clock } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
 import {
   brokerKinds,
@@ -238,7 +238,7 @@ export class SimulatedRoles {
       let sessions = 0;
       const parts: FileReaderParts = {
         clock: life.clock,
-        log: { ...silentLogger, warn: onWarning } as Logger,
+        onTrouble: (_, reason) => onWarning({ reason }),
         open: (city, topic) => {
           const bytes = files.get(`${city}/${topic}`)!;
           const reader = newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 });

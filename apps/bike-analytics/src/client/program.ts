@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { ExitError, exitCodes, pathError, systemClock, type Logger } from '@lab/process';
+import { ExitError, exitCodes, pathError, systemClock } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
 import { FramingError, type FramedSocket } from '@lab/protocol';
 import { fileName, openDataSet, type DataSet } from './data-files.ts';
@@ -31,13 +31,12 @@ export interface ClientOptions {
   progress: boolean;
   /** So long it tries to be taken in; default a minute. */
   unwelcomeMaxMs?: number;
-  log: Logger;
   connect: () => Promise<FramedSocket>;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
 export async function runClient(client: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
-  const { allowEmpty, output, settings, progress, unwelcomeMaxMs = 60_000, log, connect } = client;
+  const { allowEmpty, output, settings, progress, unwelcomeMaxMs = 60_000, connect } = client;
   const data = await openDataSet(client.data);
   const options = (city: City, topic: Topic): ReaderOptions => ({
     file: fileName(city, topic),
@@ -60,12 +59,17 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
     said.add(line);
   };
   const onAnswerSoFar = progress ? (query: number, answer: unknown) => say(soFarText(query, answer, settings)) : undefined;
+  let trouble = '';
+  const onTrouble = (advice: string, reason: string): void => {
+    if (reason !== trouble) bar.say(`${advice}: ${reason}`);
+    trouble = reason;
+  };
   const onWaiting = (reason?: string): void => {
     if (reason !== undefined) bar.say(`waiting for the system: ${reason}`);
   };
   try {
-    const host = { clock: systemClock, log, open: openFile, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
-    const { result, rejections, elapsedMs } = await readFiles({ ...host, onProgress, onWaiting, onAnswerSoFar });
+    const host = { clock: systemClock, open: openFile, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
+    const { result, rejections, elapsedMs } = await readFiles({ ...host, onProgress, onTrouble, onWaiting, onAnswerSoFar });
     const rejected = Object.fromEntries(rejections.map((each) => [each.first[0]!.file, each]));
     const results: Results = { answers: result as Answers, rejected };
     return { results, elapsedMs };

@@ -38,6 +38,10 @@ export function readInThread(file: FileToRead): FileBatches {
       failure = error;
       wake();
     });
+    thread.on('exit', (code) => {
+      failure ??= new Error(`the thread that reads ${file.path} has ended with code ${code}`);
+      wake();
+    });
     try {
       for (;;) {
         const message = ready.shift();

@@ -5,7 +5,7 @@
  * The session lives here: the files can be read again, so whatever breaks on the way, the client comes back and sends again what was
  * not acknowledged. A repeat does no harm.
  */
-import type { Clock, Logger } from '@lab/process';
+import type { Clock } from '@lab/process';
 import { ConnectError, ConnectionClosedError, FrameTooLargeError, FramingError, type FramedSocket } from '@lab/protocol';
 import type { Rejections } from '../domain/reader.ts';
 import { queries } from '../domain/queries.ts';
@@ -17,7 +17,6 @@ import type { FileBatches } from './file-batches.ts';
 
 export interface FileReaderParts {
   clock: Clock;
-  log: Logger;
   /** Where the rows come from. A file may have to be opened several times. */
   open(city: City, topic: Topic): FileBatches;
   /** Tries once to connect to the entry point; a `ConnectError` is tried again. */
@@ -28,6 +27,8 @@ export interface FileReaderParts {
   /** Of the queries. */
   settings: Values;
   onProgress?: (progress: { topic: Topic; city: City; bytes: number }) => void;
+  /** Hears what broke, and what the client does about it. */
+  onTrouble(advice: string, reason: string): void;
   /** Hears why the system takes no more batches for now, and with nothing when it does again. */
   onWaiting?: (reason: string | undefined) => void;
   /** Hears of what there is of each query's answer while the system is at work. */
@@ -92,7 +93,7 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
       else if (!isWorthAnotherTry(error) || broken === brokenMax) throw error;
       const unwelcomeMs = clock.nowMs() - welcomeMs;
       if (unwelcomeMs >= parts.unwelcomeMaxMs) throw unwelcomeFor(unwelcomeMs, error);
-      parts.log.warn({ reason: String(error), session: session.id }, adviceOf(error, conversation));
+      parts.onTrouble(adviceOf(error, conversation), String(error));
     }
     const pauseMs = unwelcome === 0 ? 0 : Math.min(pauseMsMax, 25 * 2 ** unwelcome);
     await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
