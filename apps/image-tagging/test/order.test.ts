@@ -76,7 +76,7 @@ describe('an upload', () => {
   async function runUpload(Server: typeof ServerRole): Promise<void> {
     const [gate, group, memory] = [new Gate(), groups().connect(), makeMemoryServer().connect()];
     await memory.declare(topologyOf(defaultNames));
-    const broker: Broker = { ...memory, publish: (job) => gate.pass().then(() => memory.publish(job)) };
+    const broker: Broker = { ...memory, lost: memory.lost, publish: (job) => gate.pass().then(() => memory.publish(job)) };
     // By its name it never leads: a leader publishes jobs of its own accord.
     const members = new GroupCatalog({ ...membersOptions, group, memberName: 'follower' });
     const store = await PictureStore.open(join(folder, 'store'));
