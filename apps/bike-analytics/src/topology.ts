@@ -40,8 +40,8 @@ export const shardsMax = 32;
 
 /** Queues of shards that there were when there were more trips-solvers: nobody takes from them, and they would fill. */
 export const surplusQueues = (shards: number): string[] =>
-  queries.flatMap(({ number }) =>
-    Array.from({ length: shardsMax - shards }, (_, index) => queueOf.shard(number, shards + index)),
+  Array.from({ length: shardsMax - shards }, (_, index) => shards + index).flatMap((shard) =>
+    queries.map(({ number }) => queueOf.shard(number, shard)),
   );
 
 /** The topology that all processes share; `shards` is the number of trips-solvers of each query. */

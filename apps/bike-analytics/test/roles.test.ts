@@ -71,13 +71,13 @@ describe('a role whose queue is gone', () => {
 });
 
 it('the entry point removes the queues of shards that are no more', async () => {
-  const { server, make } = makeSystem();
+  const { server, clock, make } = makeSystem();
   const broker = server.connect();
   await broker.declare(topology(config.tripsSolvers + 1));
   const surplus = queueOf.shard(4, config.tripsSolvers);
   expect(server.exists(surplus)).toBe(true);
   await make('entry-point').start();
-  expect(server.exists(surplus)).toBe(false);
+  await eventually(() => (clock.advance(5_000), !server.exists(surplus)), { intervalMs: 1 });
   expect(server.exists(queueOf.shard(4, config.tripsSolvers - 1))).toBe(true);
 });
 

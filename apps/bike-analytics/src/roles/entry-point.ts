@@ -65,6 +65,7 @@ export class EntryPointRole implements Role {
   #server: { close(): Promise<void> } | undefined;
   #stopBeat: (() => void) | undefined;
   #beating = false;
+  #beats = 0;
 
   constructor(parts: EntryPointParts) {
     this.#parts = parts;
@@ -77,7 +78,6 @@ export class EntryPointRole implements Role {
     const { broker, clock, sessionTimeoutMs } = this.#parts;
     this.#incarnation = await broker.incarnation();
     await broker.declare({ logs: [{ name: deadLetterLog, retentionBytes: 64 * 1024 * 1024 }] });
-    await this.#removeSurplusQueues();
     await this.#consume(queueOf.passed, (delivery) => this.#onPassed(delivery));
     await this.#consume(queueOf.answers, (delivery) => this.#onAnswer(delivery));
     await this.#consume(queueOf.dead, (delivery) => this.#onDeadLetter(delivery));
@@ -91,9 +91,11 @@ export class EntryPointRole implements Role {
     await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
   }
 
-  async #removeSurplusQueues(): Promise<void> {
-    const { broker, shards } = this.#parts;
-    await Promise.all(surplusQueues(shards).map((queue) => broker.remove({ queue })));
+  /** One at a time, and again and again: a trips-solver of a larger number, on its way out, may have made its queue anew. */
+  async #removeSurplusQueue(): Promise<void> {
+    const surplus = surplusQueues(this.#parts.shards);
+    const queue = surplus[this.#beats++ % surplus.length];
+    if (queue !== undefined) await this.#parts.broker.remove({ queue });
   }
 
   async #consume(queue: string, handler: (delivery: Delivery) => void | Promise<void>): Promise<void> {
@@ -188,9 +190,6 @@ export class EntryPointRole implements Role {
   #open(id: string): ClientSession {
     const session = new ClientSession(id, this.#parts.clock.nowMs());
     this.#sessions.set(id, session);
-    // A trips-solver of a larger number, on its way out, may have made its queue again.
-    if (this.#sessions.size === 1)
-      this.#removeSurplusQueues().catch((error: unknown) => this.#parts.log.warn({ err: error }, 'removing queues failed'));
     this.#parts.log.info({ session: id, sessions: this.#sessions.size }, 'session opened');
     return session;
   }
@@ -329,8 +328,9 @@ export class EntryPointRole implements Role {
     this.#beating = true;
     try {
       await Promise.all([...this.#sessions.values()].map((session) => this.#renewOrEnd(session)));
+      await this.#removeSurplusQueue();
     } catch (error) {
-      this.#parts.log.warn({ err: error }, 'renewing sessions failed; the next beat tries again');
+      this.#parts.log.warn({ err: error }, 'a beat failed; the next one tries again');
     } finally {
       this.#beating = false;
     }
