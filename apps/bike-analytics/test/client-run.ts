@@ -46,7 +46,7 @@ export async function runClient(entryPoint: EntryPoint, run: ClientRun): Promise
     },
     connect: () => connectClient(entryPoint),
     newSessionId: randomUUID,
-    ...{ settings: defaultSettings, unwelcomeMaxMs: 180_000 },
+    ...{ settings: defaultSettings, unwelcomeMaxMs: 600_000 },
   });
   return outcome.result as Answers;
 }

@@ -31,9 +31,19 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-it('answers the file-reader as the straight loop does', async () => {
+it('answers the file-reader as the straight loop does', { timeout: 900_000 }, async () => {
   const output = join(directory, 'results.json');
-  const args = ['file-reader', '--data', join(app, 'data'), '--entry-point', `127.0.0.1:${system.port}`, '--output', output];
+  const args = [
+    'file-reader',
+    '--data',
+    join(app, 'data'),
+    '--entry-point',
+    `127.0.0.1:${system.port}`,
+    '--connect-timeout',
+    '10m',
+    '--output',
+    output,
+  ];
   const { stdout } = await execute(process.execPath, [join(app, 'src/main.ts'), ...args]);
   expect(stdout).toContain('3. Stations of montreal reached from more than 6 km away on average:');
   const results = JSON.parse(await readFile(output, 'utf8')) as Answers;

@@ -28,7 +28,7 @@ beforeAll(async () => {
   expected = await answerStraight(data);
   system = await BikeComposeSystem.start('chaos', { BROKERS: '2', FILTERS: '2', TRIPS_SOLVERS: '2' });
   expect(compareAnswers(expected, await system.runClient({ data }))).toEqual([]);
-}, 300_000);
+}, 900_000);
 
 afterAll(async () => {
   await system[Symbol.asyncDispose]();
