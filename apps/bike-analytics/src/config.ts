@@ -32,7 +32,7 @@ export const systemSettings = {
   // Roles renew a session twelve times in it. RabbitMQ takes up to 10 s to notice that a process is gone, and only then others get what it held: a lease has to
   // outlive that three times.
   sessionTimeout: duration({ min: 30_000 })
-    .prefault('60s')
+    .prefault('2m')
     .describe('how long a session waits for a client that has gone (60, 90s, 2m)'),
   windowBytes: wholeNumber(MiB, 1024 * MiB)
     .default(64 * MiB)
@@ -62,15 +62,15 @@ const readingSettings = {
   // As these are of all queries, TypeScript does not know their names.
   ...(settingSchemas as object),
   progress: z.boolean().default(false).describe('show the answers so far while the system is at work'),
+  connectTimeout: duration({ min: 0 })
+    .prefault('2m')
+    .describe('how long to try until the entry point takes it in, at first and again'),
   allowEmpty: z.boolean().default(false).describe('take a file of which no row can be used for one without rows'),
 };
 
 export const fileReaderConfig = z.object({
   ...readingSettings,
   entryPoint: address.describe('where the entry point is'),
-  connectTimeout: duration({ min: 0 })
-    .prefault('60s')
-    .describe('how long to try until the entry point takes it in, at first and again'),
 });
 export type FileReaderConfig = z.infer<typeof fileReaderConfig>;
 

@@ -27,12 +27,7 @@ function runOne(name: string, settings: config.RoleConfig): Promise<number> {
 async function runFileReader(settings: config.FileReaderConfig): Promise<void> {
   const connect = () => connectFramed({ ...splitAddress(settings.entryPoint), limits: config.clientLimits });
   const asked = settingsOf(settings);
-  const { results, elapsedMs } = await runClient({
-    ...settings,
-    settings: asked,
-    unwelcomeMaxMs: settings.connectTimeout,
-    connect,
-  });
+  const { results, elapsedMs } = await runClient({ ...settings, settings: asked, connect });
   console.log(reportText(results, asked));
   if (settings.output !== undefined) await writeResults(settings.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s`);

@@ -237,6 +237,15 @@ describe('a client that goes away', () => {
   });
 });
 
+describe('a client that was never welcomed', () => {
+  it('is served under the same id, though its session was given up meanwhile', async () => {
+    (await greet('10000001-0000-4000-8000-000000000000')).destroy();
+    await pass(2 * config.sessionTimeout);
+    await expectOthersUnharmed();
+    expect(world.clock.nowMs()).toBeLessThan(3 * config.sessionTimeout);
+  });
+});
+
 describe('an entry point that RabbitMQ does not answer', () => {
   it('tells its clients to begin again when their sessions could not be renewed for the session timeout', async () => {
     start([{ key: 'entry-point.1 publish #2 bike.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);

@@ -111,7 +111,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'says nothing of a dead letter',
     file: entryPoint,
-    right: '    await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);\n    return',
+    right: '    await this.#end(session, reason, diedOfBroker(delivery.headers));\n    return',
     wrong: '    return',
   },
   { rule: 'forgets why a session failed', file: entryPoint, right: '    return session.forgotten;', wrong: '' },
@@ -161,7 +161,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'refuses for good where only a queue is gone',
     file: entryPoint,
-    right: 'await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);',
+    right: 'await this.#end(session, reason, diedOfBroker(delivery.headers));',
     wrong: 'await this.#end(session, reason);',
   },
   { rule: 'lets an older connection send after a newer one came', file: session, right: '    await this.#left;', wrong: '' },

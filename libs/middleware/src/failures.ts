@@ -4,13 +4,13 @@
  * Failures are counted in the message itself, so that every consumer of the queue, on any machine, continues the count. A broker's own
  * count of deliveries would not do: it counts consumers that died too, and a good message that saw ten of them die is still good.
  */
-import { PoisonError } from './errors.ts';
+import { BrokerLostError, PoisonError, TopologyError, UnavailableError, UnroutableError } from './errors.ts';
 import type { Headers } from './port.ts';
 
 /** Why a dead letter died: the message of the last error, or `delivery_limit` where the broker gave it up. */
 export const deathReasonHeader = 'x-death-reason';
-/** The name of that error, as `UnroutableError`. */
-export const deathErrorHeader = 'x-death-error';
+/** The name of that error, as `UnroutableError`: `diedOfBroker` reads it. */
+const deathErrorHeader = 'x-death-error';
 /** The queue that gave a dead letter up. */
 export const deathQueueHeader = 'x-death-queue';
 
@@ -52,6 +52,13 @@ export function originOf(exchange: string, routingKey: string, headers: Headers 
     returns: Number(headers[returnsHeader] ?? 0),
   };
 }
+
+const brokerErrors: ReadonlySet<unknown> = new Set(
+  [UnroutableError, TopologyError, BrokerLostError, UnavailableError].map(({ name }) => name),
+);
+
+/** The dead letter died of the broker, as of a queue that was gone, and not of what it says: sent again it may well be processed. */
+export const diedOfBroker = (headers: Headers): boolean => brokerErrors.has(headers[deathErrorHeader]);
 
 /** Headers for the copy that takes a dead letter's place. */
 export function deathHeaders(origin: Origin, queue: string, reason: string, error?: string): Headers {

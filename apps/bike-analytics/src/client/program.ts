@@ -29,14 +29,14 @@ export interface ClientOptions {
   settings: Values;
   /** Show the answers so far, on stderr. */
   progress: boolean;
-  /** So long it tries to be taken in; default a minute. */
-  unwelcomeMaxMs?: number;
+  /** So long it tries to be taken in, at first and again, in milliseconds. */
+  connectTimeout: number;
   connect: () => Promise<FramedSocket>;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
 export async function runClient(client: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
-  const { allowEmpty, output, settings, progress, unwelcomeMaxMs = 60_000, connect } = client;
+  const { allowEmpty, output, settings, progress, connectTimeout: unwelcomeMaxMs, connect } = client;
   const data = await openDataSet(client.data);
   const options = (city: City, topic: Topic): ReaderOptions => ({
     file: fileName(city, topic),

@@ -1,8 +1,9 @@
 /** The answers as tables, for people. */
 import { tableText } from '@lab/process/terminal';
 import { queries, type Answers } from '../domain/queries.ts';
-import { count, type AnyQuery, type Values } from '../domain/query.ts';
+import type { AnyQuery, Values } from '../domain/query.ts';
 import type { Rejection, Rejections } from '../domain/reader.ts';
+import { count } from '../domain/terms.ts';
 import { looksLike } from './file-checks.ts';
 
 /** What a run gives: the answers, and what was wrong with the input. */

@@ -89,21 +89,26 @@ export class Admission {
     this.#wake();
   }
 
-  /** The batches of the session that not every filter has passed on: how many, and of the first of them what it is and whose report is missing. */
-  underway(session: string): { batches: number; first?: string } {
-    const underway = this.#sessions.get(session)?.underway ?? new Map<string, never>();
-    const [first] = underway;
-    if (first === undefined) return { batches: 0 };
-    return {
-      batches: underway.size,
-      first: `batch ${first[0].replace(/(\w+) (\d+)/, '$2 of $1')} has not passed filter-${[...first[1].missing].join(', filter-')}`,
-    };
+  /** How many batches of the session not every filter has passed on. */
+  underway(session: string): number {
+    return this.#sessions.get(session)?.underway.size ?? 0;
+  }
+
+  /** The first of them, and whose report is missing. */
+  missing(session: string): string | undefined {
+    const [first] = this.#sessions.get(session)?.underway ?? [];
+    if (first === undefined) return undefined;
+    const [key, { missing }] = first;
+    const [topic, number] = key.split(' ');
+    return `batch ${number} of ${topic} has not passed filter-${[...missing].join(', filter-')}`;
   }
 
   /** Why the session's next batch waits, if it does. */
   waiting(session: string): string | undefined {
     const waiting = this.#waiting.find((each) => each.session === session);
-    return waiting && this.#reason(session, waiting.bytes);
+    if (waiting === undefined) return undefined;
+    if (!this.#hasBytes(waiting.bytes)) return `${this.#bytes} bytes of batches are under way, of ${this.#limits.windowBytes}`;
+    return `it has ${this.#batchesOf(session)} batches, and ${this.#free} are free; ${this.#sessions.size} sessions share them`;
   }
 
   /** Bytes under way now; never above the window but for one batch larger than it. */
@@ -124,16 +129,11 @@ export class Admission {
   }
 
   #fits(session: string, bytes: number): boolean {
-    return this.#reason(session, bytes) === undefined;
+    return this.#hasBytes(bytes) && this.#hasBatches(session);
   }
 
-  /** Why a batch of this session has to wait. */
-  #reason(session: string, bytes: number): string | undefined {
-    const { windowBytes } = this.#limits;
-    if (this.#bytes > 0 && this.#bytes + bytes > windowBytes)
-      return `${this.#bytes} bytes of batches are under way, of ${windowBytes}`;
-    if (this.#hasBatches(session)) return undefined;
-    return `it has ${this.#batchesOf(session)} batches, and ${this.#free} are free; ${this.#sessions.size} sessions share them`;
+  #hasBytes(bytes: number): boolean {
+    return this.#bytes === 0 || this.#bytes + bytes <= this.#limits.windowBytes;
   }
 
   #hasBatches(session: string): boolean {

@@ -94,6 +94,3 @@ export type AnyQuery = Query<string, Values, unknown, unknown>;
 /** Infers the types of a query. */
 export const defineQuery = <const Name extends string, S extends Values, Part, Answer>(query: Query<Name, S, Part, Answer>) =>
   query;
-
-/** `1 trip`, `2 trips`, `1,000 trips`. */
-export const count = (number: number, noun: string): string => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;

@@ -13,3 +13,6 @@ export function compareTexts(a: readonly string[], b: readonly string[]): number
   const at = a.findIndex((text, index) => text !== b[index]);
   return at === -1 ? 0 : a[at]! < b[at]! ? -1 : 1;
 }
+
+/** `1 trip`, `2 trips`, `1,000 trips`. */
+export const count = (number: number, noun: string): string => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;

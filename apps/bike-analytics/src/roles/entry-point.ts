@@ -9,11 +9,10 @@
 import {
   BrokerError,
   consumeAlone,
-  deathErrorHeader,
+  diedOfBroker,
   heldMax,
   tellHolders,
   TopologyError,
-  UnroutableError,
   type Consumer,
   type Delivery,
 } from '@lab/middleware';
@@ -47,7 +46,7 @@ const beatMsMax = 5_000;
 /** So many session timeouts nothing of a session moves that the system is to go on with: what it waits for was lost with a queue. A role that dies is back much sooner. */
 const stillTimeoutsMax = 5;
 
-/** Ids of sessions that are over. */
+/** So many of the sessions that have ended last are known to have ended. */
 const endedKept = 1_000;
 
 export class EntryPointRole implements Role {
@@ -188,6 +187,7 @@ export class EntryPointRole implements Role {
   }
 
   #open(id: string): ClientSession {
+    this.#ended.delete(id);
     const session = new ClientSession(id, this.#parts.clock.nowMs());
     this.#sessions.set(id, session);
     this.#parts.log.info({ session: id, sessions: this.#sessions.size }, 'session opened');
@@ -292,7 +292,7 @@ export class EntryPointRole implements Role {
     if (id === undefined || this.#ended.has(id)) return;
     // Its client may not be back yet, since this entry point was started: it is told when it comes, by a successor if this one dies before.
     const session = this.#sessions.get(id) ?? this.#open(id);
-    await this.#end(session, reason, delivery.headers[deathErrorHeader] === UnroutableError.name);
+    await this.#end(session, reason, diedOfBroker(delivery.headers));
     return session.forgotten;
   }
 
@@ -340,19 +340,22 @@ export class EntryPointRole implements Role {
   #keepAlive(session: ClientSession): void {
     const { clock, sessionTimeoutMs } = this.#parts;
     const silentMs = clock.nowMs() - session.renewedMs;
-    const { batches, first } = this.#admission.underway(session.id);
-    const isOurTurn = batches > 0 || session.currentTopic === undefined;
+    const underway = this.#admission.underway(session.id);
+    const isOurTurn = underway > 0 || session.currentTopic === undefined;
     const mustMove = (isOurTurn && !session.complete) || this.#admission.isWaitedFor(session.id);
     const stillMs = mustMove ? clock.nowMs() - session.movedMs : 0;
-    const missing =
-      first ?? (isOurTurn ? `no answer of query ${session.unanswered.join(', ')}` : 'no batch came, and others wait');
     if (silentMs >= sessionTimeoutMs) this.#beginAgain(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s`);
     else if (stillMs >= stillTimeoutsMax * sessionTimeoutMs)
       this.#beginAgain(
         session,
-        `nothing moved for ${Math.round(stillMs / 1000)} s: ${missing} (${batches} of ${session.batches} batches under way)`,
+        `nothing moved for ${Math.round(stillMs / 1000)} s: ${this.#missing(session, isOurTurn)} (${underway} of ${session.batches} batches under way)`,
       );
     else void session.send({ kind: 'alive', waiting: this.#admission.waiting(session.id) });
+  }
+
+  #missing(session: ClientSession, isOurTurn: boolean): string {
+    const answers = isOurTurn ? `no answer of query ${session.unanswered.join(', ')}` : 'no batch came, and others wait';
+    return this.#admission.missing(session.id) ?? answers;
   }
 
   #beginAgain(session: ClientSession, reason: string): void {

@@ -1,8 +1,8 @@
 /** Query 4: the stations of each city at which most trips started, over all years. */
 import { checkIndices, ints, type Table, texts } from '@lab/columns';
-import { count, defineQuery, type State, type Straight } from '../query.ts';
+import { defineQuery, type State, type Straight } from '../query.ts';
 import { StationBatches, stationKey } from '../stations.ts';
-import { cities, compareTexts, type City } from '../terms.ts';
+import { cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { busiest: number };
 

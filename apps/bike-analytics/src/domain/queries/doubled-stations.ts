@@ -5,9 +5,9 @@
  * several, are added up over all shards before the years are compared.
  */
 import { checkIndices, ints, type Table, Texts, texts } from '@lab/columns';
-import { count, defineQuery, type State, type Straight } from '../query.ts';
+import { defineQuery, type State, type Straight } from '../query.ts';
 import { StationBatches, stationKey } from '../stations.ts';
-import { cities, compareTexts, type City } from '../terms.ts';
+import { cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { yearBefore: number; yearAfter: number; growth: number };
 

@@ -7,10 +7,10 @@
  */
 import { checkIndices, floats, ints, type Table, Texts, texts } from '@lab/columns';
 import { haversineKm, type Point } from '../haversine.ts';
-import { count, defineQuery, type State, type Straight } from '../query.ts';
+import { defineQuery, type State, type Straight } from '../query.ts';
 import { RouteCounts } from '../route-counts.ts';
 import { StationBatches, stationKey } from '../stations.ts';
-import { cities, compareTexts, type City } from '../terms.ts';
+import { cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { farCity: City; farAboveKm: number };
 

@@ -5,8 +5,8 @@
  * at the end: sums add up in any order and over any number of shards to the same bits.
  */
 import { floats, ints, type Table } from '@lab/columns';
-import { count, defineQuery, type State, type Straight } from '../query.ts';
-import { compareTexts, type City } from '../terms.ts';
+import { defineQuery, type State, type Straight } from '../query.ts';
+import { compareTexts, count, type City } from '../terms.ts';
 
 /** The trips that started on one rainy day in one city. */
 export interface RainyDay {
