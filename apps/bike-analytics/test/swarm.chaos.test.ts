@@ -17,8 +17,7 @@ import { BikeSwarm } from './swarm-system.ts';
 const trips = 300_000;
 /** Three engines, three nodes of RabbitMQ and 27 roles start on one machine, and again after a fault: two minutes, of which a busy one makes ten. */
 const patienceMs = 600_000;
-/** It takes minutes: `nx chaos` runs it, which sets FAULTS=all. */
-const why = process.env['FAULTS'] === 'all' ? await whyNoMachines() : 'it runs with FAULTS=all';
+const why = await whyNoMachines();
 
 const title = `a machine of a Swarm dies in the middle of a run${why === undefined ? '' : `: ${why}`}`;
 describe.skipIf(why)(title, { timeout: patienceMs }, () => {
