@@ -50,7 +50,8 @@ export const roleConfig = z.object({
 });
 export type RoleConfig = z.infer<typeof roleConfig>;
 
-const readingSettings = {
+/** Of the client, whatever it asks. */
+export const clientSettings = {
   data: z.string().describe('folder with montreal, toronto and washington, each with weather.csv, stations.csv and trips.csv'),
   output: z.string().optional().describe('JSON file for the answers'),
   batchRows: wholeNumber(1, 100_000)
@@ -59,14 +60,15 @@ const readingSettings = {
   weatherOffsetDays: wholeNumber(-366, 366)
     .default(-1)
     .describe('days from the date of a weather row to the day that it describes'),
-  // As these are of all queries, TypeScript does not know their names.
-  ...(settingSchemas as object),
   progress: z.boolean().default(false).describe('show the answers so far while the system is at work'),
   connectTimeout: duration({ min: 0 })
     .prefault('2m')
     .describe('how long to try until the entry point takes it in, at first and again'),
   allowEmpty: z.boolean().default(false).describe('take a file of which no row can be used for one without rows'),
 };
+
+// As the others are of all queries, TypeScript does not know their names.
+const readingSettings = { ...clientSettings, ...(settingSchemas as object) };
 
 export const fileReaderConfig = z.object({
   ...readingSettings,

@@ -237,9 +237,11 @@ describe('a client that goes away', () => {
   });
 });
 
-describe('a client that was never welcomed', () => {
+describe('a client that missed its welcome', () => {
   it('is served under the same id, though its session was given up meanwhile', async () => {
-    (await greet('10000001-0000-4000-8000-000000000000')).destroy();
+    const socket = await greet('10000001-0000-4000-8000-000000000000');
+    await world.until(welcomeOf(socket));
+    socket.destroy();
     await pass(2 * config.sessionTimeout);
     await expectOthersUnharmed();
     expect(world.clock.nowMs()).toBeLessThan(3 * config.sessionTimeout);

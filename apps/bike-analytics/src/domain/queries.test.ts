@@ -1,5 +1,6 @@
 import { type Column, type Table, Texts } from '@lab/columns';
 import { describe, expect, test } from 'vitest';
+import { clientSettings, systemSettings } from '../config.ts';
 import { defaultSettings, filters, queries, querySettings, type Filter } from './queries.ts';
 import type { Topic } from './terms.ts';
 
@@ -32,6 +33,7 @@ test('queries have numbers, names and settings of their own', () => {
   expect(new Set(all).size).toBe(2 * queries.length);
   const settings = queries.reduce((sum, query) => sum + Object.keys(query.settings).length, 0);
   expect(Object.keys(querySettings)).toHaveLength(settings);
+  for (const name of Object.keys({ ...clientSettings, ...systemSettings })) expect(querySettings).not.toHaveProperty(name);
 });
 
 describe.each(filters)('filter $name', (filter) => {
