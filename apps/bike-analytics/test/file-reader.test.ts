@@ -25,7 +25,10 @@ beforeEach(() => {
   let sessions = 0;
   client = readFiles({
     ...{ clock, onTrouble: () => undefined },
-    open: () => ({ bytes: 0, batches: batches(), rejections: () => ({ count: 0, kinds: {}, first: [] }) }),
+    open: () => ({
+      ...{ bytes: 0, batches: batches(), rejections: () => ({ count: 0, kinds: {}, first: [] }) },
+      [Symbol.asyncDispose]: async () => {},
+    }),
     ...{ settings: defaultSettings, unwelcomeMaxMs: 60_000 },
     async connect() {
       const [near, far] = duplexPair();

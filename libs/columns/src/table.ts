@@ -222,13 +222,15 @@ function narrowed(column: Int32Array, width: Width): ArrayBufferView {
 function readInts(length: number, width: Width, view: DataView): Int32Array {
   const base = view.getInt32(0, true);
   if (width === 0) return new Int32Array(length).fill(base);
-  const column = widened(copyBytes(view, 4), width);
-  return base === 0 ? column : shifted(column, base);
+  const column = widened(view, width);
+  if (base !== 0) for (let row = 0; row < length; row++) column[row]! += base;
+  return column;
 }
 
-function widened(distances: ArrayBuffer, width: 1 | 2 | 4): Int32Array {
-  if (width === 4) return new Int32Array(distances);
-  return new Int32Array(width === 1 ? new Uint8Array(distances) : new Uint16Array(distances));
+function widened(view: DataView, width: 1 | 2 | 4): Int32Array {
+  if (width === 1) return new Int32Array(new Uint8Array(view.buffer, view.byteOffset + 4, view.byteLength - 4));
+  const distances = copyBytes(view, 4);
+  return width === 2 ? new Int32Array(new Uint16Array(distances)) : new Int32Array(distances);
 }
 
 /** A copy of the bytes from `at` on: it begins where a typed array may begin, and does not keep a whole message in memory. */

@@ -9,7 +9,7 @@ import type { Topic } from '../domain/terms.ts';
 import { readBatches, type FileBatches, type SentBatch } from '../roles/file-batches.ts';
 
 /** Batches that may lie ready: enough to smooth the pace of two threads, a few megabytes. */
-const batchesAhead = 16;
+const batchesAhead = 4;
 /** Big enough that the cost of a read does not show, small enough that a few of them do not either. */
 const chunkBytes = 1024 * 1024;
 
@@ -22,45 +22,42 @@ export interface FileToRead {
 
 type FromThread = { batch: SentBatch } | { rejections: Rejections };
 
-/** The file's batches, read by a thread that starts when they are asked for and ends with them. */
+/** The file's batches, read by a thread of their own. */
 export function readInThread(file: FileToRead): FileBatches {
   let rejections: Rejections = { count: 0, kinds: {}, first: [] };
+  const thread = new Worker(new URL(import.meta.url), { workerData: file });
+  const ready: FromThread[] = [];
+  let failure: Error | undefined;
+  let wake = (): void => {};
+  thread.on('message', (message: FromThread) => {
+    ready.push(message);
+    wake();
+  });
+  thread.on('error', (error: Error) => {
+    failure = error;
+    wake();
+  });
+  thread.on('exit', (code) => {
+    failure ??= new Error(`the thread that reads ${file.path} has ended with code ${code}`);
+    wake();
+  });
   async function* batches(): AsyncGenerator<SentBatch> {
-    const thread = new Worker(new URL(import.meta.url), { workerData: file });
-    const ready: FromThread[] = [];
-    let failure: Error | undefined;
-    let wake = (): void => {};
-    thread.on('message', (message: FromThread) => {
-      ready.push(message);
-      wake();
-    });
-    thread.on('error', (error: Error) => {
-      failure = error;
-      wake();
-    });
-    thread.on('exit', (code) => {
-      failure ??= new Error(`the thread that reads ${file.path} has ended with code ${code}`);
-      wake();
-    });
-    try {
-      for (;;) {
-        const message = ready.shift();
-        if (message === undefined) {
-          if (failure !== undefined) throw failure;
-          await new Promise<void>((resolve) => (wake = resolve));
-        } else if ('rejections' in message) {
-          rejections = message.rejections;
-          return;
-        } else {
-          thread.postMessage('taken');
-          yield message.batch;
-        }
+    for (;;) {
+      const message = ready.shift();
+      if (message === undefined) {
+        if (failure !== undefined) throw failure;
+        await new Promise<void>((resolve) => (wake = resolve));
+      } else if ('rejections' in message) {
+        rejections = message.rejections;
+        return;
+      } else {
+        thread.postMessage('taken');
+        yield message.batch;
       }
-    } finally {
-      await thread.terminate();
     }
   }
-  return { bytes: file.bytes, batches: batches(), rejections: () => rejections };
+  const stop = async (): Promise<void> => void (await thread.terminate());
+  return { bytes: file.bytes, batches: batches(), rejections: () => rejections, [Symbol.asyncDispose]: stop };
 }
 
 async function runThread({ path, bytes, topic, options }: FileToRead): Promise<void> {

@@ -10,8 +10,8 @@ export interface SentBatch {
   bytesRead: number;
 }
 
-/** A file as batches, in order. Opened again, it gives the same ones. */
-export interface FileBatches {
+/** A file as batches, in order, to be gone through once; opened again, it gives the same ones. It may read ahead, until it is disposed of. */
+export interface FileBatches extends AsyncDisposable {
   /** Size of the file. */
   bytes: number;
   batches: AsyncIterable<SentBatch>;
@@ -29,5 +29,5 @@ export function readBatches(bytes: number, chunks: AsyncIterable<Uint8Array>, re
     }
     for (const { rows, table } of reader.end()) yield { rows, table: encodeTable(table), bytesRead };
   }
-  return { bytes, batches: batches(), rejections: () => reader.rejections };
+  return { bytes, batches: batches(), rejections: () => reader.rejections, [Symbol.asyncDispose]: async () => {} };
 }

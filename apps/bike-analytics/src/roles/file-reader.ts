@@ -200,8 +200,10 @@ class Conversation {
   /** Sends a topic's batches from number `from` on, and returns how many there are in all. */
   async #sendTopic(topic: Topic, from: number): Promise<number> {
     let number = 0;
-    for (const city of cities) {
-      const file = this.#parts.open(city, topic);
+    await using opened = new AsyncDisposableStack();
+    // All at once: what comes later has its first batches ready then.
+    const files = cities.map((city) => ({ city, file: opened.use(this.#parts.open(city, topic)) }));
+    for (const { city, file } of files) {
       for await (const { rows, table, bytesRead } of file.batches) {
         if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
         number += 1;

@@ -65,16 +65,20 @@ function sumByDay(_city: City, table: Table): Table {
     trips: new Int32Array(most),
   };
   let days = 0;
-  for (let row = 0; row < day.length; row++) {
-    let number = numbers[day[row]! - first]!;
-    if (number === 0) {
-      number = numbers[day[row]! - first] = ++days;
-      sums.day[number - 1] = day[row]!;
+  // Trips mostly come by day: what is looked up is looked up once for as many as lie together.
+  for (let row = 0; row < day.length;) {
+    const [of, from] = [day[row]!, row];
+    let [ofSeconds, ofMicros] = [0, 0];
+    for (; row < day.length && day[row] === of; row++) {
+      if (seconds[row]! < 0) continue;
+      ofSeconds += seconds[row]!;
+      ofMicros += micros[row]!;
     }
-    sums.trips[number - 1]! += 1;
-    if (seconds[row]! < 0) continue;
-    sums.seconds[number - 1]! += seconds[row]!;
-    sums.micros[number - 1]! += micros[row]!;
+    const number = numbers[of - first] || (numbers[of - first] = ++days);
+    sums.day[number - 1] = of;
+    sums.seconds[number - 1]! += ofSeconds;
+    sums.micros[number - 1]! += ofMicros;
+    sums.trips[number - 1]! += row - from;
   }
   return {
     day: sums.day.slice(0, days),
