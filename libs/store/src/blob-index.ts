@@ -3,21 +3,24 @@
  * processes write packs; each learns of the others' when it refreshes. A copy that is known to be damaged counts as none.
  */
 import { join } from 'node:path';
+import { release } from '@lab/process/release';
 import { isDone, readThrough, replaceFile, replaceRecord, unlessGone, unlessTrouble, unseal } from './durable.ts';
 import type { Disk, DiskFile } from './disk.ts';
-import { encodeHeader, MalformedBundleError } from './bundle.ts';
+import { MalformedBundleError } from './bundle.ts';
 import { HashTable } from './hash-table.ts';
-import { bytesOfBundle, decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
+import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } from './pack-index.ts';
 
 /** Sweeps say which packs they have removed, so that nobody takes these for lost; the last of them, for who has long not looked. */
 const sweptMax = 1_000;
 /** Begins the mark of a version of which nobody knows what it needs. */
 const unknownMark = 'unknown-';
-/** Blobs of which it is kept, for reading, in what bundle they are: some 150 bytes each. */
-const parsedMax = 200_000;
+/** Of indexes that are kept, for reading; one may be larger. */
+const indexBytesMax = 4 * 1024 * 1024;
 
 /** More than the largest blob has bytes. */
 const sizeUnit = 2 ** 23;
+/** More than a pack has bytes. */
+const offsetUnit = 2 ** 32;
 
 /** What is known of all packs; made anew aside, and put in place as a whole. */
 interface Known {
@@ -25,7 +28,9 @@ interface Known {
   /** Of all packs. */
   bytes: number;
   numberOf: Map<string, number>;
-  /** Of each blob its pack's number, times `sizeUnit`, and its size. */
+  /** Of each bundle its pack's number, times `offsetUnit`, and its offset. */
+  bundles: number[];
+  /** Of each blob its bundle's number, times `sizeUnit`, and its size. */
   placeOf: HashTable;
   /** The marks that it was made by, `<pack>-<hash>`. */
   marks: ReadonlySet<string>;
@@ -35,9 +40,21 @@ const nothing = (marks: ReadonlySet<string>): Known => ({
   names: [],
   bytes: 0,
   numberOf: new Map(),
+  bundles: [],
   placeOf: new HashTable(),
   marks,
 });
+
+/** Of a blob. */
+export interface Place {
+  pack: string;
+  /** Of its bundle. */
+  offset: number;
+}
+
+/** That they take in memory: an object of each, and their headers. */
+const bytesOf = (bundles: readonly PackedBundle[]): number =>
+  bundles.reduce((sum, { headerBytes }) => sum + 200 + headerBytes.length, 0);
 
 export class BlobIndex {
   readonly #disk: Disk;
@@ -57,8 +74,8 @@ export class BlobIndex {
   readonly damagedIndexes = new Map<string, boolean>();
   /** What is known lacks copies that there are. */
   #isStale = false;
-  readonly #parsed = new Map<string, Map<string, PackedBundle>>();
-  #parsedBlobs = 0;
+  readonly #indexes = new Map<string, PackedBundle[]>();
+  #indexBytes = 0;
   /** How the folders looked before they were listed last. */
   #look: string | undefined;
   #lastRefresh: Promise<void> = Promise.resolve();
@@ -77,9 +94,17 @@ export class BlobIndex {
     return this.#known.placeOf.has(hash);
   }
 
+  /** The pack of a blob, and where its bundle begins in it. */
+  placeOf(hash: string): Place | undefined {
+    const { names, bundles, placeOf } = this.#known;
+    const place = placeOf.get(hash);
+    if (place === undefined) return undefined;
+    const bundle = bundles[Math.floor(place / sizeUnit)]!;
+    return { pack: names[Math.floor(bundle / offsetUnit)]!, offset: bundle % offsetUnit };
+  }
+
   packOf(hash: string): string | undefined {
-    const place = this.#known.placeOf.get(hash);
-    return place === undefined ? undefined : this.#known.names[Math.floor(place / sizeUnit)];
+    return this.placeOf(hash)?.pack;
   }
 
   /** Bytes of a blob. */
@@ -187,27 +212,26 @@ export class BlobIndex {
     return new Set(unseal((await readThrough(this.#sweptFile, this.#disk)) ?? Buffer.alloc(0))?.value as string[] | undefined);
   }
 
-  /** The bundle of a pack that a blob is in. */
-  async find(pack: string, hash: string): Promise<PackedBundle | undefined> {
-    let blobs = this.#parsed.get(pack);
-    if (blobs === undefined) {
-      const bundles = [...(await this.bundlesOf(pack))];
-      blobs = new Map(bundles.flatMap((bundle) => bundle.header.blobs.map((blob) => [blob.hash, bundle] as const)));
-      this.#parsed.set(pack, blobs);
-      this.#parsedBlobs += blobs.size;
-      for (const [oldest, { size }] of this.#parsed) {
-        if (this.#parsedBlobs <= parsedMax || oldest === pack) break;
-        this.#parsed.delete(oldest);
-        this.#parsedBlobs -= size;
+  /** The bundle at a place; `undefined` where there is none any more. */
+  async find({ pack, offset }: Place): Promise<PackedBundle | undefined> {
+    let bundles = this.#indexes.get(pack);
+    if (bundles === undefined) {
+      bundles = await this.bundlesOf(pack);
+      this.#indexes.set(pack, bundles);
+      this.#indexBytes += bytesOf(bundles);
+      for (const [oldest, its] of this.#indexes) {
+        if (this.#indexBytes <= indexBytesMax || oldest === pack) break;
+        this.#indexes.delete(oldest);
+        this.#indexBytes -= bytesOf(its);
       }
     }
-    return blobs.get(hash);
+    return bundles.find((bundle) => bundle.offset === offset);
   }
 
   /** The bytes of a bundle of a pack: its header as the index has it, its payload unchecked, and 0 where it cannot be read. */
   async read(file: DiskFile, bundle: PackedBundle): Promise<Buffer> {
     const bytes = await readBundle(file, bundle);
-    encodeHeader(bundle.header).copy(bytes);
+    bundle.headerBytes.copy(bytes);
     return bytes;
   }
 
@@ -217,7 +241,7 @@ export class BlobIndex {
   }
 
   /** What is in a pack. A damaged index is made anew from the pack. */
-  async bundlesOf(pack: string): Promise<Iterable<PackedBundle>> {
+  async bundlesOf(pack: string): Promise<PackedBundle[]> {
     const bytes = await readThrough(join(this.#packs, `${pack}.index`), this.#disk);
     if (bytes === undefined) return [];
     try {
@@ -252,10 +276,10 @@ export class BlobIndex {
 
   /** Of a pack there is no more than this, neither in it nor in its index; other packs may have copies. */
   #keepOnly(pack: string, bundles: readonly PackedBundle[]): void {
-    const { numberOf, placeOf } = this.#known;
+    const { bundles: all, numberOf, placeOf } = this.#known;
     const number = numberOf.get(pack);
     const { size } = placeOf;
-    placeOf.deleteWhere((value) => Math.floor(value / sizeUnit) === number);
+    placeOf.deleteWhere((place) => Math.floor(all[Math.floor(place / sizeUnit)]! / offsetUnit) === number);
     if (number !== undefined) this.#addTo(this.#known, pack, bundles);
     if (placeOf.size === size) return;
     this.changes++;
@@ -277,8 +301,8 @@ export class BlobIndex {
     const anew = (this.#anew = nothing(new Set(marks)));
     try {
       await this.#load(anew, there);
-      this.#parsed.clear();
-      this.#parsedBlobs = 0;
+      this.#indexes.clear();
+      this.#indexBytes = 0;
       const before = this.#known;
       this.#known = anew;
       if (marks.size !== before.marks.size || others.length > 0 || gone.some((pack) => !swept.has(pack))) this.changes++;
@@ -295,17 +319,23 @@ export class BlobIndex {
   }
 
   async #load(known: Known, packs: ReadonlySet<string>): Promise<void> {
-    for (const pack of packs) if (!known.numberOf.has(pack)) this.#addTo(known, pack, await this.bundlesOf(pack));
+    for (const pack of packs) {
+      if (known.numberOf.has(pack)) continue;
+      const bundles = await this.bundlesOf(pack);
+      this.#addTo(known, pack, bundles);
+      for (const { headerBytes } of bundles) release(headerBytes);
+    }
   }
 
-  #addTo(known: Known, pack: string, bundles: Iterable<PackedBundle>): void {
+  #addTo(known: Known, pack: string, bundles: readonly PackedBundle[]): void {
     const there = known.numberOf.get(pack);
     const number = there ?? known.names.push(pack) - 1;
     known.numberOf.set(pack, number);
     for (const bundle of bundles) {
-      if (there === undefined) known.bytes += bytesOfBundle(bundle);
+      if (there === undefined) known.bytes += bundle.bytes;
+      const place = (known.bundles.push(number * offsetUnit + bundle.offset) - 1) * sizeUnit;
       for (const { hash, bytes } of bundle.header.blobs)
-        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.placeOf.set(hash, number * sizeUnit + bytes);
+        if (this.#marks.size === 0 || !this.isMarked(pack, hash)) known.placeOf.set(hash, place + bytes);
     }
   }
 

@@ -75,12 +75,11 @@ describe('a bundle', () => {
     expect(decodeBundle(small).blobs).toHaveLength(blobsMax);
   });
 
-  it('says in its header alone what is inside, wherever it begins', () => {
+  it('says in its header alone what is inside', () => {
     fc.assert(
-      fc.property(blobs, fc.uint8Array({ maxLength: 50 }), (put, before) => {
+      fc.property(blobs, (put) => {
         const bundle = encodeBundle(put);
         const header = decodeHeader(bundle);
-        expect(decodeHeader(Buffer.concat([before, bundle]), before.length)).toEqual(header);
         expect(decodeHeader(bundle.subarray(0, headerBytesOf(put.length)))).toEqual(header);
         expect(encodeHeader(header)).toEqual(bundle.subarray(0, headerBytesOf(put.length)));
         expect(headerBytesOf(put.length) + header.payloadBytes).toBe(bundle.length);

@@ -108,21 +108,27 @@ export function encodeHeader({ compressed, payloadBytes, payloadCrc, blobs }: Bu
 /** The size of a header for so many blobs. */
 export const headerBytesOf = (blobs: number): number => fixedBytes + blobs * entryBytes + 4;
 
-/** Reads the header at an offset; the bytes may end before the payload does. */
-export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
-  if (bytes.length - at < fixedBytes) throw new MalformedBundleError('a bundle ends within its header');
-  if (bytes.readUInt32BE(at) !== magic) throw new MalformedBundleError('no bundle begins here');
-  const encoding = bytes.readUInt32BE(at + 4);
-  const payloadBytes = bytes.readUInt32BE(at + 8);
-  const count = bytes.readUInt32BE(at + 12);
+/** Of a sound header: bytes of the payload. */
+export const payloadBytesIn = (bytes: Buffer): number => bytes.readUInt32BE(8);
+
+/** Of a sound header: the number of blobs. */
+export const blobsIn = (bytes: Buffer): number => bytes.readUInt32BE(12);
+
+/** Reads a header; the bytes may end before the payload does. */
+export function decodeHeader(bytes: Buffer): BundleHeader {
+  if (bytes.length < fixedBytes) throw new MalformedBundleError('a bundle ends within its header');
+  if (bytes.readUInt32BE() !== magic) throw new MalformedBundleError('no bundle begins here');
+  const encoding = bytes.readUInt32BE(4);
+  const payloadBytes = payloadBytesIn(bytes);
+  const count = blobsIn(bytes);
   if ((encoding !== plain && encoding !== zstd) || count === 0 || count > blobsMax || payloadBytes > payloadBytesMax)
     throw new MalformedBundleError(`a bundle of ${count} blobs in ${payloadBytes} bytes`);
-  const end = at + headerBytesOf(count);
+  const end = headerBytesOf(count);
   if (bytes.length < end) throw new MalformedBundleError('a bundle ends within its header');
-  if (crc32(bytes.subarray(at, end - 4)) !== bytes.readUInt32BE(end - 4))
+  if (crc32(bytes.subarray(0, end - 4)) !== bytes.readUInt32BE(end - 4))
     throw new MalformedBundleError("a bundle's header is damaged");
   const blobs = Array.from({ length: count }, (_, index) => {
-    const entry = at + fixedBytes + index * entryBytes;
+    const entry = fixedBytes + index * entryBytes;
     return { hash: bytes.toString('hex', entry, entry + 32), bytes: bytes.readUInt32BE(entry + 32) };
   });
   const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
@@ -130,7 +136,7 @@ export function decodeHeader(bytes: Buffer, at = 0): BundleHeader {
     throw new MalformedBundleError(`a bundle of ${total} bytes in ${payloadBytes}`);
   if (total > payloadBytesMax || blobs.some((blob) => blob.bytes > blobBytesMax))
     throw new MalformedBundleError(`a bundle of ${total} bytes`);
-  return { compressed: encoding === zstd, payloadBytes, payloadCrc: bytes.readUInt32BE(at + 16), blobs };
+  return { compressed: encoding === zstd, payloadBytes, payloadCrc: bytes.readUInt32BE(16), blobs };
 }
 
 /**

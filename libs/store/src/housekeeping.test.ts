@@ -56,8 +56,8 @@ async function placeOf(
   store: Store<Version>,
   hash: string,
 ): Promise<{ path: string; offset: number; payloadAt: number; payloadBytes: number }> {
-  const pack = store.index.packOf(hash)!;
-  const { header, offset } = (await store.index.find(pack, hash))!;
+  const { pack, offset } = store.index.placeOf(hash)!;
+  const { header } = (await store.index.find({ pack, offset }))!;
   const payloadAt = offset + headerBytesOf(header.blobs.length);
   return { path: join(store.directory, 'packs', `${pack}.pack`), offset, payloadAt, payloadBytes: header.payloadBytes };
 }

@@ -4,11 +4,12 @@
  */
 import { basename, join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { release } from '@lab/process/release';
 import { closing, isDone, readThrough, replaceRecord, sync, unlessGone, unlessTrouble, unseal } from './durable.ts';
-import { blobsOf, encodeBundle, encodeHeader, headerBytesOf, type Blob } from './bundle.ts';
+import { blobsOf, encodeBundle, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
 import { HashTable } from './hash-table.ts';
-import { bytesOfBundle, readBundle, type PackedBundle } from './pack-index.ts';
+import { readBundle, type PackedBundle } from './pack-index.ts';
 import { housekeepingLock, isLost, isRecordName, type Store, type Version } from './store.ts';
 
 /** Whatever its versions are. */
@@ -100,14 +101,14 @@ async function scrubPack(store: AnyStore, pack: string): Promise<{ bytes: number
   await using opened = file === 'trouble' ? undefined : closing(file);
   for (const bundle of bundles) {
     findings.push(...(await scrubBundle(store, pack, opened, bundle)));
-    bytes += bytesOfBundle(bundle);
+    bytes += bundle.bytes;
   }
   return { bytes, findings };
 }
 
 /** What is in a pack; its index is made anew where it is damaged, now or when this process read it first. */
 async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): Promise<PackedBundle[]> {
-  const bundles = [...(await store.index.bundlesOf(pack))];
+  const bundles = await store.index.bundlesOf(pack);
   const repaired = store.index.damagedIndexes.get(pack);
   if (repaired !== undefined) findings.push({ what: 'index', place: `packs/${pack}.index`, repaired });
   store.index.damagedIndexes.delete(pack);
@@ -115,9 +116,8 @@ async function soundIndex(store: AnyStore, pack: string, findings: Finding[]): P
 }
 
 async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undefined, bundle: PackedBundle): Promise<Damage[]> {
-  const { header, offset } = bundle;
+  const { header, headerBytes: expected, offset } = bundle;
   const place = `packs/${pack}.pack:${offset}`;
-  const expected = encodeHeader(header);
   const bytes = file === undefined ? Buffer.alloc(0) : await readBundle(file, bundle);
   const payload = bytes.subarray(expected.length);
   const findings: Finding[] = [];
@@ -130,6 +130,8 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undef
     const blobs = blobsOf(header, payload);
     if (!blobs.includes(undefined)) {
       for (const { hash } of header.blobs) await store.index.unmark(pack, hash);
+      release(bytes);
+      release(blobs[0]!.bytes);
       return findings;
     }
   }
@@ -320,7 +322,7 @@ async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mti
     undefined,
   );
   if (stats === undefined || isSpared(stats.mtimeMs)) return [];
-  const bundles = [...(await store.index.bundlesOf(pack))];
+  const bundles = await store.index.bundlesOf(pack);
   const state: PackState = { pack, bundles, bytes: stats.size, deadBytes: 0, isNeeded: false, marked: false };
   for (const bundle of bundles) {
     const { blobs } = bundle.header;
@@ -328,7 +330,7 @@ async function stateOf(store: AnyStore, pack: string, home: Home, isSpared: (mti
     if (blobs.some(({ hash }) => home.live.get(hash) === 0)) return [];
     const total = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
     const dead = blobs.reduce((sum, { hash, bytes }) => sum + (isHome(home, pack, hash) ? 0 : bytes), 0);
-    state.deadBytes += total === 0 ? 0 : (bytesOfBundle(bundle) * dead) / total;
+    state.deadBytes += total === 0 ? 0 : (bundle.bytes * dead) / total;
     state.isNeeded ||= blobs.some(({ hash }) => isHome(home, pack, hash));
     state.marked ||= blobs.some(({ hash }) => store.index.isMarked(pack, hash));
   }

@@ -6,13 +6,14 @@
  */
 import { hash as digest } from 'node:crypto';
 import {
+  blobsIn,
   blobsMax,
   blobsOf,
   bundleMagic,
   decodeHeader,
-  encodeHeader,
   headerBytesOf,
   MalformedBundleError,
+  payloadBytesIn,
   type BundleHeader,
 } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
@@ -20,45 +21,58 @@ import { readAt } from './durable.ts';
 
 const magic = 0x4c424931;
 
-export interface PackedBundle {
-  offset: number;
-  header: BundleHeader;
-}
+/** A bundle of a pack. Its header is kept as the bytes that it is: as objects it takes four times the memory. */
+export class PackedBundle {
+  readonly offset: number;
+  readonly headerBytes: Buffer;
 
-export const bytesOfBundle = ({ header }: PackedBundle): number => headerBytesOf(header.blobs.length) + header.payloadBytes;
+  /** Of bytes that begin with its header, sound and whole. */
+  constructor(offset: number, bytes: Buffer) {
+    this.offset = offset;
+    this.headerBytes = bytes.subarray(0, headerBytesOf(blobsIn(bytes)));
+  }
+
+  /** Made anew each time. */
+  get header(): BundleHeader {
+    return decodeHeader(this.headerBytes);
+  }
+
+  /** With its payload. */
+  get bytes(): number {
+    return this.headerBytes.length + payloadBytesIn(this.headerBytes);
+  }
+}
 
 export function encodeIndex(bundles: readonly PackedBundle[]): Buffer {
   const head = Buffer.alloc(8);
   head.writeUInt32BE(magic);
   head.writeUInt32BE(bundles.length, 4);
-  const parts = bundles.flatMap(({ offset, header }) => {
+  const parts = bundles.flatMap(({ offset, headerBytes }) => {
     const at = Buffer.alloc(4);
     at.writeUInt32BE(offset);
-    return [at, encodeHeader(header)];
+    return [at, headerBytes];
   });
   const text = Buffer.concat([head, ...parts]);
   return Buffer.concat([text, digest('sha256', text, 'buffer')]);
 }
 
-/** Throws `MalformedBundleError` for anything but what `encodeIndex` makes; then makes one bundle at a time. */
-export function decodeIndex(bytes: Buffer): Iterable<PackedBundle> {
+/** Throws `MalformedBundleError` for anything but what `encodeIndex` makes. The bytes are held. */
+export function decodeIndex(bytes: Buffer): PackedBundle[] {
   const end = bytes.length - 32;
   const sound = end >= 8 && digest('sha256', bytes.subarray(0, end), 'buffer').equals(bytes.subarray(end));
   if (!sound || bytes.readUInt32BE() !== magic) throw new MalformedBundleError('the index of a pack is damaged');
-  return bundlesIn(bytes, end);
-}
-
-function* bundlesIn(bytes: Buffer, end: number): Generator<PackedBundle> {
+  const bundles: PackedBundle[] = [];
   for (let at = 8; at < end;) {
-    const header = decodeHeader(bytes, at + 4);
-    yield { offset: bytes.readUInt32BE(at), header };
-    at += 4 + headerBytesOf(header.blobs.length);
+    const bundle = new PackedBundle(bytes.readUInt32BE(at), bytes.subarray(at + 4, end));
+    bundles.push(bundle);
+    at += 4 + bundle.headerBytes.length;
   }
+  return bundles;
 }
 
 /** A bundle from its pack; its blobs are not checked. What cannot be read is 0. */
 export const readBundle = (file: DiskFile, bundle: PackedBundle): Promise<Buffer> =>
-  readAt(file, bundle.offset, bytesOfBundle(bundle), () => {});
+  readAt(file, bundle.offset, bundle.bytes, () => {});
 
 type OnTrouble = (error: unknown) => void;
 
@@ -75,7 +89,7 @@ export async function walkPack(file: DiskFile, onTrouble: OnTrouble): Promise<Pa
       offset = await nextMagic(file, offset + 1, size, onTrouble);
     } else {
       bundles.push(bundle);
-      offset += bytesOfBundle(bundle);
+      offset += bundle.bytes;
     }
   }
   return bundles;
@@ -92,11 +106,11 @@ export async function walkUnfinished(file: DiskFile): Promise<PackedBundle[]> {
     throw error;
   };
   for (const bundle of await walkPack(file, onTrouble)) {
-    const bytes = await readAt(file, bundle.offset, bytesOfBundle(bundle), onTrouble);
-    const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
+    const bytes = await readAt(file, bundle.offset, bundle.bytes, onTrouble);
+    const payload = bytes.subarray(bundle.headerBytes.length);
     if (bundle.offset !== end || blobsOf(bundle.header, payload).includes(undefined)) break;
     bundles.push(bundle);
-    end += bytesOfBundle(bundle);
+    end += bundle.bytes;
   }
   return bundles;
 }
@@ -115,8 +129,10 @@ async function bundleAt(file: DiskFile, offset: number, size: number, onTrouble:
   for (const length of [headerGuessBytes, headerBytesOf(blobsMax)]) {
     const bytes = await readAt(file, offset, Math.min(length, size - offset), onTrouble);
     try {
-      const bundle = { offset, header: decodeHeader(bytes) };
-      return offset + bytesOfBundle(bundle) <= size ? bundle : undefined;
+      const header = bytes.subarray(0, headerBytesOf(decodeHeader(bytes).blobs.length));
+      // A copy, that holds no more than it is.
+      const bundle = new PackedBundle(offset, Buffer.from(header));
+      return offset + bundle.bytes <= size ? bundle : undefined;
     } catch (error) {
       if (!(error instanceof MalformedBundleError)) throw error;
     }

@@ -9,10 +9,10 @@
 import { randomUUID } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { closing, isDone, sync, unlessGone, unlessTrouble, writeAll, writeSynced } from './durable.ts';
-import { decodeHeader, type BundleHeader } from './bundle.ts';
+import { decodeHeader, headerBytesOf, type BundleHeader } from './bundle.ts';
 import type { Disk, DiskFile } from './disk.ts';
 import type { HeldLock } from './lock.ts';
-import { bytesOfBundle, encodeIndex, walkUnfinished, type PackedBundle } from './pack-index.ts';
+import { encodeIndex, PackedBundle, walkUnfinished } from './pack-index.ts';
 
 /**
  * A pack is closed when it is larger: few enough files and syncs, small enough to be made anew when half of it is not needed
@@ -134,7 +134,8 @@ export class PackWriter {
     const offset = pack.size;
     pack.size += bundle.length;
     pack.blobs += header.blobs.length;
-    pack.bundles.push({ offset, header });
+    // A copy: the bundle goes.
+    pack.bundles.push(new PackedBundle(offset, Buffer.from(bundle.subarray(0, headerBytesOf(header.blobs.length)))));
     const own = writeAll(pack.file, bundle, offset);
     const written = Promise.all([pack.written, own]).then(() => {});
     written.catch(() => undefined);
@@ -304,7 +305,7 @@ export class PackWriter {
     const bundles = await walkUnfinished(file);
     const last = bundles.at(-1);
     if (last === undefined) return [];
-    await file.truncate(last.offset + bytesOfBundle(last));
+    await file.truncate(last.offset + last.bytes);
     await file.sync();
     return bundles;
   }

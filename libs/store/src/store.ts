@@ -9,9 +9,9 @@
  */
 import { basename, join } from 'node:path';
 import { systemClock, type Clock } from '@lab/process/time';
-import { BlobIndex } from './blob-index.ts';
+import { BlobIndex, type Place } from './blob-index.ts';
 import { release } from '@lab/process/release';
-import { blobsOf, decodeBundle, encodeBundle, hashOf, headerBytesOf, type Blob } from './bundle.ts';
+import { blobsOf, decodeBundle, encodeBundle, hashOf, type Blob } from './bundle.ts';
 import { readOnly, systemDisk, watched, type Disk, type DiskFile } from './disk.ts';
 import {
   isDiskTrouble,
@@ -355,7 +355,7 @@ export class Store<V extends Version> {
     return isSo ? records : this.#recordsOf(folder, name, numbers);
   }
 
-  /** The manifest of a version, in pieces. Throws `MissingBlobsError` where it is damaged. */
+  /** The manifest of a version, in pieces; each is there until the next. Throws `MissingBlobsError` where it is damaged. */
   async *manifestOf({ manifest }: Version): AsyncGenerator<Uint8Array> {
     const read = this.reader();
     for (const hash of manifest) yield await read(hash);
@@ -444,15 +444,17 @@ export class Store<V extends Version> {
   async *bundlesWith(hashes: Iterable<string>): AsyncGenerator<StoredBundle> {
     let open: { pack: string; file: DiskFile | undefined } | undefined;
     try {
-      for (const { pack, bundle, needed } of await this.#locate(hashes)) {
+      for (const { pack, offset, needed } of await this.#locate(hashes)) {
         if (open?.pack !== pack) {
           await open?.file?.close();
           open = undefined;
           open = { pack, file: await this.index.open(pack) };
         }
-        if (open.file !== undefined) yield { pack, bundle, bytes: await this.index.read(open.file, bundle) };
+        const bundle = await this.index.find({ pack, offset });
+        if (open.file !== undefined && bundle !== undefined)
+          yield { pack, bundle, bytes: await this.index.read(open.file, bundle) };
         else {
-          // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, and its index is not.
+          // Another process wrote the pack anew: what was needed of it is elsewhere now. Or the pack is lost, or this of it.
           await this.index.refresh();
           for (const hash of needed) if (this.index.packOf(hash) === pack) await this.index.mark(pack, hash);
           yield* this.bundlesWith(needed);
@@ -468,11 +470,18 @@ export class Store<V extends Version> {
     return (await this.#blobsBeside(hash)).find((blob) => blob.hash === hash)!.bytes;
   }
 
-  /** As `readBlob`, again and again: what a bundle has beside the blob that is wanted is likely wanted next. */
+  /**
+   * As `readBlob`, again and again: what a bundle has beside the blob that is wanted is likely wanted next. A blob is there until the
+   * next call.
+   */
   reader(): (hash: string) => Promise<Uint8Array> {
     let beside = new Map<string, Uint8Array>();
     return async (hash) => {
-      if (!beside.has(hash)) beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
+      if (!beside.has(hash)) {
+        for (const bytes of beside.values()) release(bytes);
+        beside.clear();
+        beside = new Map((await this.#blobsBeside(hash)).map((blob) => [blob.hash, blob.bytes]));
+      }
       return beside.get(hash)!;
     };
   }
@@ -481,8 +490,10 @@ export class Store<V extends Version> {
   async #blobsBeside(hash: string): Promise<Blob[]> {
     for (;;) {
       for await (const { pack, bundle, bytes } of this.bundlesWith([hash])) {
-        const payload = bytes.subarray(headerBytesOf(bundle.header.blobs.length));
-        const blobs = blobsOf(bundle.header, payload).filter((each) => each !== undefined);
+        const payload = bytes.subarray(bundle.headerBytes.length);
+        const header = bundle.header;
+        const blobs = blobsOf(header, payload).filter((each) => each !== undefined);
+        if (header.compressed) release(bytes);
         if (blobs.some((each) => each.hash === hash)) return blobs;
         await this.index.mark(pack, hash);
       }
@@ -495,16 +506,16 @@ export class Store<V extends Version> {
     return { packs: this.index.packs.length, bytes: this.index.bytes };
   }
 
-  async #locate(hashes: Iterable<string>): Promise<{ pack: string; bundle: PackedBundle; needed: string[] }[]> {
-    const found = new Map<string, { pack: string; bundle: PackedBundle; needed: string[] }>();
+  async #locate(hashes: Iterable<string>): Promise<(Place & { needed: string[] })[]> {
+    const found = new Map<string, Place & { needed: string[] }>();
     const missing: string[] = [];
     for (const hash of hashes) {
-      const place = (await this.#place(hash)) ?? (await this.#placeAfterRefresh(hash));
+      const place = this.index.placeOf(hash) ?? (await this.#placeAfterRefresh(hash));
       if (place === undefined) {
         missing.push(hash);
         continue;
       }
-      const id = `${place.pack} ${place.bundle.offset}`;
+      const id = `${place.pack} ${place.offset}`;
       const known = found.get(id);
       if (known === undefined) found.set(id, { ...place, needed: [hash] });
       else known.needed.push(hash);
@@ -513,16 +524,10 @@ export class Store<V extends Version> {
     return [...found.values()];
   }
 
-  async #place(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
-    const pack = this.index.packOf(hash);
-    const bundle = pack === undefined ? undefined : await this.index.find(pack, hash);
-    return pack === undefined || bundle === undefined ? undefined : { pack, bundle };
-  }
-
-  async #placeAfterRefresh(hash: string): Promise<{ pack: string; bundle: PackedBundle } | undefined> {
+  async #placeAfterRefresh(hash: string): Promise<Place | undefined> {
     if (this.writer.sizeOf(hash) !== undefined) await this.writer.flush();
     await this.index.refresh();
-    return this.#place(hash);
+    return this.index.placeOf(hash);
   }
 
   async #checkFormat(): Promise<void> {

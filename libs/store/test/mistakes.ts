@@ -64,7 +64,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'keeps the torn end of a pack that a dead writer left',
     file: writer,
-    right: 'await file.truncate(last.offset + bytesOfBundle(last));',
+    right: 'await file.truncate(last.offset + last.bytes);',
     wrong: '',
   },
   {

@@ -30,7 +30,7 @@ const parse = (manifest: Buffer): Manifest => JSON.parse(manifest.toString()) as
 /** All pieces of a manifest. */
 export async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const piece of pieces) parts.push(piece);
+  for await (const piece of pieces) parts.push(new Uint8Array(piece));
   return Buffer.concat(parts);
 }
 export const options: StoreOptions = {
