@@ -2,7 +2,6 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { beginRabbitmq, connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
@@ -17,10 +16,6 @@ import { FileCache } from './tree/file-cache.ts';
 import { PathError, Tree } from './tree/tree.ts';
 import { openNamed } from './versions.ts';
 import { wire, type Host, type StoreSettings } from './wiring.ts';
-
-// V8's room for young objects grows to 128 MB where many are alive at once, as in a tree of a million files. It stays at the 16
-// that it has once all of this is loaded.
-setFlagsFromString('--semi-space-growth-factor=1');
 
 /** A server's connections, of admins or requesters: each may hold a few megabytes. */
 const connectionsMax = 50;
