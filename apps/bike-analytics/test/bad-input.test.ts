@@ -46,6 +46,7 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
     `${header}\n${row}.0\n`,
     'line 2: yearid "2016.0" is no year, it looks like a year as a float: 2016 is expected. --allow-empty',
   ],
+  ['a header without an end', '\0'.repeat(100_000), 'the header has more than 65536 bytes'],
   ['nothing', '', 'line 1: the file is empty: it has no header'],
   ['a header and no rows', `${header}\n`, 'it has a header and no rows. --allow-empty takes it as it is'],
   ['semicolons', `${header}\n${row}\n`.replaceAll(',', ';'), 'the file separates its fields by ";": a comma is expected'],

@@ -348,7 +348,7 @@ describe('a session whose messages are lost with the disk of RabbitMQ', () => {
     const reasons: string[] = [];
     const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => void reasons.push(reason));
     expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });
-    expect(reasons).toContain('RefusedError: RabbitMQ has lost what was sent: the session has to begin again');
+    expect(reasons).toContain('RabbitMQ has lost what was sent: the session has to begin again');
     expect(world.clock.nowMs()).toBeLessThan(config.sessionTimeout);
   });
 });

@@ -1,5 +1,5 @@
 /** The client's side of a session, with an entry point that is played here. */
-import { duplexPair } from 'node:stream';
+import { duplexPair, type Duplex } from 'node:stream';
 import { FramedSocket, FrameTooLargeError } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, expect, it } from 'vitest';
@@ -18,7 +18,10 @@ let client: Promise<Outcome>;
 /** What each file has. */
 let batches: () => AsyncGenerator<SentBatch>;
 
+let peer: Duplex | undefined;
+
 beforeEach(() => {
+  peer = undefined;
   batches = async function* () {};
   clock = new FakeClock();
   sockets = [];
@@ -32,6 +35,7 @@ beforeEach(() => {
     ...{ settings: defaultSettings, unwelcomeMaxMs: 60_000 },
     async connect() {
       const [near, far] = duplexPair();
+      peer = far;
       sockets.push(new FramedSocket(far, {}, clock));
       return new FramedSocket(near, {}, clock);
     },
@@ -93,6 +97,18 @@ it('gives up when it was not taken in for too long, and says why', async () => {
   }
   await expect(client).rejects.toThrow(/^not taken in by the entry point for 6\d s: /);
   expect(clock.nowMs()).toBeGreaterThan(60_000);
+});
+
+it('gives up in time on who takes the connection and says nothing', async () => {
+  await eventually(() => sockets[0]);
+  clock.advance(60_000);
+  await expect(client).rejects.toThrow('not taken in by the entry point for 60 s: it says nothing');
+});
+
+it('ends at once where no entry point answers', async () => {
+  const far = await eventually(() => peer);
+  far!.write('HTTP/1.1 400 Bad Request\r\n\r\n');
+  await expect(client).rejects.toThrow('what answers is no entry point: a frame of 1213486160 bytes');
 });
 
 it('ends at once with a frame that can never fit', async () => {

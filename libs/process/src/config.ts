@@ -224,6 +224,9 @@ function truthOf(given: string | string[] | undefined): boolean | string | strin
 
 /** Zod speaks of types, and of NaN, to people who typed a word. */
 const plainWords: z.core.$ZodErrorMap = (issue) => {
+  if (issue.code === 'too_small' && issue.inclusive && issue.origin === 'number') return `at least ${issue.minimum} is allowed`;
+  if (issue.code === 'too_big' && issue.inclusive && issue.origin === 'number') return `at most ${issue.maximum} is allowed`;
+  if (issue.code === 'invalid_value') return `expected ${issue.values.join(' or ')}`;
   if (issue.code !== 'invalid_type') return undefined;
   return issue.expected === 'boolean'
     ? 'expected true or false'

@@ -86,7 +86,7 @@ describe('runMain', () => {
       out: '',
       err: [
         '--data (or DATA) is required: folder to read',
-        '--rows (or ROWS) is "99": Too big: expected number to be <=9',
+        '--rows (or ROWS) is "99": at most 9 is allowed',
         '"main.ts file-reader --help" lists the settings',
         '',
       ].join('\n'),

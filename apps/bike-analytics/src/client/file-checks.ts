@@ -7,8 +7,8 @@ import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
 import { fileName, type DataSet } from './data-files.ts';
 
-/** More than any header has. */
-const beginningBytes = 64 * 1024;
+/** A row, and so a header, has at most 64 KiB: with these more it is known to be too long. */
+const beginningBytes = 65 * 1024;
 
 /** A file with the wrong columns is found before anything is sent, and a short one without a row that can be used, too. */
 export async function checkBeginnings(

@@ -52,17 +52,21 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
   };
   const read = readBytes(data);
   const bar = startBar('sending', data.totalBytes);
-  const onProgress = (at: Parameters<typeof read>[0]): void => bar.to(read(at));
+  const onProgress = (at: Parameters<typeof read>[0]): void => {
+    troubles.clear();
+    bar.to(read(at));
+  };
   const said = new Set<string>();
   const say = (line: string): void => {
     if (!said.has(line)) bar.say(line);
     said.add(line);
   };
   const onAnswerSoFar = progress ? (query: number, answer: unknown) => say(soFarText(query, answer, settings)) : undefined;
-  let trouble = '';
+  /** Until something was sent again. */
+  const troubles = new Set<string>();
   const onTrouble = (advice: string, reason: string): void => {
-    if (reason !== trouble) bar.say(`${advice}: ${reason}`);
-    trouble = reason;
+    if (!troubles.has(reason)) bar.say(`${advice}: ${reason}`);
+    troubles.add(reason);
   };
   const onWaiting = (reason?: string): void => {
     if (reason !== undefined) bar.say(`waiting for the system: ${reason}`);
@@ -126,11 +130,13 @@ export async function writeResults(file: string, { answers, rejected }: Results)
 
 /** Gives the path to write to: beside the file, or the file itself where it is a device or a pipe. */
 async function writeResult(file: string, write: (path: string) => Promise<void>): Promise<void> {
+  const part = `${file}.part`;
   try {
     await mkdir(dirname(file), { recursive: true });
     const found = await stat(file).catch(() => undefined);
-    await write(found === undefined || found.isFile() ? `${file}.part` : file);
+    await write(found === undefined || found.isFile() ? part : file);
   } catch (cause) {
+    await unlink(part).catch(() => undefined);
     throw pathError(cause, `--output ${file} cannot be written: `);
   }
 }

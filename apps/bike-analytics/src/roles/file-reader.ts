@@ -83,17 +83,19 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
       startMs ??= clock.nowMs();
       if (clock.nowMs() > session.safeUntilMs) session = newSession(parts);
       conversation = new Conversation(parts, session, socket);
-      const result = await conversation.run().finally(() => socket.destroy());
+      const result = await conversation.run(welcomeMs + parts.unwelcomeMaxMs).finally(() => socket.destroy());
       return { result, rejections: rejectionsOf(session), elapsedMs: clock.nowMs() - startMs };
     } catch (error) {
       broken = session.acknowledged.size > acknowledgedBefore ? 0 : broken + 1;
       unwelcome = conversation?.welcomed === true ? 0 : unwelcome + 1;
       if (unwelcome === 0) welcomeMs = clock.nowMs();
+      if (unwelcome > 0 && error instanceof FrameTooLargeError)
+        throw new UnwelcomeError(`what answers is no entry point: ${error.message}`, { cause: error });
       if (error instanceof RefusedError && error.again) session = newSession(parts);
       else if (!isWorthAnotherTry(error) || broken === brokenMax) throw error;
       const unwelcomeMs = clock.nowMs() - welcomeMs;
       if (unwelcomeMs >= parts.unwelcomeMaxMs) throw unwelcomeFor(unwelcomeMs, error);
-      parts.onTrouble(adviceOf(error, conversation), String(error));
+      parts.onTrouble(adviceOf(error, conversation), (error as Error).message);
     }
     const pauseMs = unwelcome === 0 ? 0 : Math.min(pauseMsMax, 25 * 2 ** unwelcome);
     await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
@@ -103,12 +105,14 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
 /** What the client does next. */
 function adviceOf(error: unknown, conversation: Conversation | undefined): string {
   if (error instanceof RefusedError) return 'beginning again with a new session';
-  return conversation === undefined ? 'no entry point there, trying again' : 'connection lost, going on over a new one';
+  return conversation?.welcomed === true ? 'connection lost, going on over a new one' : 'not taken in, trying again';
 }
 
 /** A frame that is too large now is so for ever. */
 const isWorthAnotherTry = (error: unknown): boolean =>
-  error instanceof ConnectError || (error instanceof FramingError && !(error instanceof FrameTooLargeError));
+  error instanceof ConnectError ||
+  error instanceof UnwelcomeError ||
+  (error instanceof FramingError && !(error instanceof FrameTooLargeError));
 
 function unwelcomeFor(ms: number, cause: unknown): UnwelcomeError {
   const reason = cause instanceof Error ? cause.message : String(cause);
@@ -149,7 +153,8 @@ class Conversation {
     this.#socket = socket;
   }
 
-  async run(): Promise<unknown> {
+  /** The result. Rejects with an `UnwelcomeError` when it is not taken in until then. */
+  async run(unwelcomeUntilMs: number): Promise<unknown> {
     const listening = this.#listen();
     // Whoever waits for an answer hears of it through the promise it waits for.
     const waits = [this.#welcome, this.#result, ...this.#acknowledged.values()];
@@ -168,7 +173,7 @@ class Conversation {
       queries: queries.map(({ name }) => name),
       progress: this.#parts.onAnswerSoFar !== undefined,
     });
-    const welcome = await this.#welcome.promise;
+    const welcome = await this.#welcomeBy(unwelcomeUntilMs);
     Object.assign(this.#session, { shards: welcome.shards, entryPoint: welcome.entryPoint });
     const stopPinging = this.#parts.clock.every(
       welcome.sessionTimeoutMs / beatsPerTimeout,
@@ -185,6 +190,13 @@ class Conversation {
     } finally {
       stopPinging();
     }
+  }
+
+  async #welcomeBy(untilMs: number): Promise<Head<'welcome'>> {
+    const { clock } = this.#parts;
+    const giveUp = (): void => this.#welcome.reject(new UnwelcomeError('it says nothing'));
+    const cancel = untilMs === Infinity ? () => {} : clock.after(Math.max(0, untilMs - clock.nowMs()), giveUp);
+    return this.#welcome.promise.finally(cancel);
   }
 
   async #sendTopics(welcome: Head<'welcome'>): Promise<void> {
