@@ -14,8 +14,8 @@ import { decodeIndex, encodeIndex, readBundle, walkPack, type PackedBundle } fro
 const sweptMax = 1_000;
 /** Begins the mark of a version of which nobody knows what it needs. */
 const unknownMark = 'unknown-';
-/** Of indexes that are kept, for reading; one may be larger. */
-const indexBytesMax = 4 * 1024 * 1024;
+/** Of indexes that are kept, for reading: of three packs of tiny blobs, of which a reader goes through two at a time. */
+const indexBytesMax = 8 * 1024 * 1024;
 
 /** More than the largest blob has bytes. */
 const sizeUnit = 2 ** 23;
@@ -217,8 +217,9 @@ export class BlobIndex {
     let bundles = this.#indexes.get(pack);
     if (bundles === undefined) {
       bundles = await this.bundlesOf(pack);
+      // Others may have read it meanwhile.
+      if (!this.#indexes.has(pack)) this.#indexBytes += bytesOf(bundles);
       this.#indexes.set(pack, bundles);
-      this.#indexBytes += bytesOf(bundles);
       for (const [oldest, its] of this.#indexes) {
         if (this.#indexBytes <= indexBytesMax || oldest === pack) break;
         this.#indexes.delete(oldest);
