@@ -32,12 +32,17 @@ export async function composeEnvironment(directory: string): Promise<Record<stri
 /** Starts what the compose file names; resolves when every backing service is healthy and every role takes work. */
 export async function composeUp(directory: string, env: NodeJS.ProcessEnv, args: readonly string[] = []): Promise<void> {
   await compose(directory, ['up', '--detach', '--wait', '--remove-orphans', ...args], env);
-  const containers = (await run('docker', ['compose', 'ps', '--quiet'], { cwd: directory, env })).split('\n').filter(Boolean);
+  // One that fails at every start is "running" only now and then.
+  const live = ['--status', 'running', '--status', 'restarting'];
+  const listed = await run('docker', ['compose', 'ps', '--quiet', ...live], { cwd: directory, env });
+  const containers = listed.split('\n').filter(Boolean);
   await Promise.all(containers.map(roleReady));
 }
 
-/** How long a role may take to be ready once the services that it needs are: seconds, on a machine that starts all at once. */
-const readyMs = 60_000;
+/** How long a role may take to be ready once the services that it needs are: seconds, but minutes on a slow machine that starts all at once. */
+const readyMs = 300_000;
+/** Whoever has ended so often ends for a reason of its own. */
+const restartsMax = 5;
 /** An exec into a container that is just starting has been seen to hang on a busy engine; asking again helps. */
 const attemptMs = 5_000;
 
@@ -57,14 +62,19 @@ async function roleReady(container: string): Promise<void> {
       return void (await run('docker', ['exec', container, 'bash', '-c', askHealth], { timeoutMs: attemptMs }));
     } catch (error) {
       // A role that fails is started again, and with it the question has to be asked again.
-      if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, 200));
-      else throw new Error(`${await nameOf(container)} is not ready after ${readyMs / 1000} s: see its logs`, { cause: error });
+      const [name, restarts] = (await run('docker', ['inspect', '--format', '{{.Name}} {{.RestartCount}}', container])).split(
+        ' ',
+      );
+      if (leftMs <= 0 || Number(restarts) >= restartsMax) throw new Error(await unreadyText(name!.slice(1)), { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
 }
 
-const nameOf = async (container: string): Promise<string> =>
-  (await run('docker', ['inspect', '--format', '{{.Name}}', container])).trim().slice(1);
+async function unreadyText(container: string): Promise<string> {
+  const said = await run('bash', ['-c', 'docker logs --tail 3 "$0" 2>&1', container]).catch(String);
+  return `${container} does not become ready; the last that it said:\n${said.trim()}`;
+}
 
 async function environmentWith(
   directory: string,

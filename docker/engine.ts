@@ -23,7 +23,9 @@ export async function run(
 ): Promise<string> {
   const { cwd, env = process.env, timeoutMs = 900_000 } = options;
   try {
-    const { stdout } = await execute(program, [...args], { cwd, env, timeout: timeoutMs, maxBuffer: 64 * 1024 * 1024 });
+    // Told to end by SIGTERM, Docker's client ends with 0, as if all had gone well.
+    const limits = { timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 } as const;
+    const { stdout } = await execute(program, [...args], { cwd, env, ...limits });
     return stdout;
   } catch (error) {
     const { stderr = '', message } = error as Error & { stderr?: string };
