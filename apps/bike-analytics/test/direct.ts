@@ -1,5 +1,5 @@
 /** The domain without the system around it: the same batches, filters, shards and merges, with nothing in between. */
-import type { Table } from '@lab/columns';
+import { decodeTable, type Table } from '@lab/columns';
 import { createReadStream } from 'node:fs';
 import { defaultSettings, filtersOf, queries, type Answers, type Filter } from '../src/domain/queries.ts';
 import type { Values } from '../src/domain/query.ts';
@@ -56,15 +56,17 @@ async function readDeliveries(
       batches.push(...reader.end());
       for (const { table } of batches) {
         deliveries.push(
-          ...filtersOf[topic].map((filter) => ({ filter, topic, number, city, table: filtered(filter, city, table, settings) })),
+          ...filtersOf[topic].map((filter) => ({
+            filter,
+            topic,
+            number,
+            city,
+            table: filter.filter(city, decodeTable(table, filter.columns), settings),
+          })),
         );
         number += 1;
       }
     }
   }
   return deliveries;
-}
-
-function filtered(kind: Filter, city: City, table: Table, settings: Values): Table {
-  return kind.filter(city, Object.fromEntries(kind.columns.map((name) => [name, table[name]!])), settings);
 }

@@ -13,6 +13,9 @@ const batchesAhead = 4;
 /** Big enough that the cost of a read does not show, small enough that a few of them do not either. */
 const chunkBytes = 1024 * 1024;
 
+/** Of a thread, for young objects: a row makes none, and V8 would take as much as it may. */
+const youngMb = 2;
+
 export interface FileToRead {
   path: string;
   bytes: number;
@@ -25,7 +28,10 @@ type FromThread = { batch: SentBatch } | { rejections: Rejections };
 /** The file's batches, read by a thread of their own. */
 export function readInThread(file: FileToRead): FileBatches {
   let rejections: Rejections = { count: 0, kinds: {}, first: [] };
-  const thread = new Worker(new URL(import.meta.url), { workerData: file });
+  const thread = new Worker(new URL(import.meta.url), {
+    workerData: file,
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  });
   const ready: FromThread[] = [];
   let failure: Error | undefined;
   let wake = (): void => {};

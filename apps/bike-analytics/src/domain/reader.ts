@@ -9,7 +9,7 @@
  *
  * A field is checked if it is needed. A row with one that cannot be is rejected with the value, and so is text that is not valid UTF-8.
  */
-import { codeProblem, CsvScanner, DateReader, readNumber, readYear, type Table, Texts } from '@lab/columns';
+import { codeProblem, CsvScanner, DateReader, encodeTable, readNumber, readYear, type Table, Texts } from '@lab/columns';
 import type { Topic } from './terms.ts';
 import { TripRows } from './trip-rows.ts';
 
@@ -24,10 +24,10 @@ export interface Rejection {
   kind: string;
 }
 
-/** Rows as columns. */
+/** Rows as an encoded table. */
 export interface Batch {
   rows: number;
-  table: Table;
+  table: Uint8Array;
 }
 
 /** What was not taken of a file: how many rows in all and of each kind, and the first ten of each kind. */
@@ -79,7 +79,7 @@ interface Rows {
   take(csv: CsvScanner): string | undefined;
   /** Bytes of their texts, about. */
   readonly textBytes: number;
-  /** The columns of all rows taken since the last time. */
+  /** The columns of all rows taken since the last time, as they are until more are taken. */
   table(): Table;
 }
 
@@ -139,7 +139,7 @@ class FileReading implements TopicReader {
   }
 
   #batch(): Batch {
-    const batch = { rows: this.#rowsTaken, table: this.#rows.table() };
+    const batch = { rows: this.#rowsTaken, table: encodeTable(this.#rows.table()) };
     this.#rowsTaken = 0;
     return batch;
   }

@@ -161,18 +161,18 @@ export class TripRows {
     return this.#codes.bytes;
   }
 
-  /** The columns of all rows taken since the last time. */
+  /** The columns of all rows taken since the last time, as they are until more are taken. */
   table(): Table {
     const rows = this.#rows;
     const { day, seconds, micros, start, end, year } = this.#columns;
     this.#rows = 0;
     return {
-      day: day.slice(0, rows),
-      seconds: seconds.slice(0, rows),
-      micros: micros.slice(0, rows),
-      start: start.slice(0, rows),
-      end: end.slice(0, rows),
-      year: year.slice(0, rows),
+      day: day.subarray(0, rows),
+      seconds: seconds.subarray(0, rows),
+      micros: micros.subarray(0, rows),
+      start: start.subarray(0, rows),
+      end: end.subarray(0, rows),
+      year: year.subarray(0, rows),
       codes: this.#codes.take(),
     };
   }

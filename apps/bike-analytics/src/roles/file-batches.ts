@@ -1,11 +1,7 @@
-import { encodeTable } from '@lab/columns';
-import type { Rejections, TopicReader } from '../domain/reader.ts';
+import type { Batch, Rejections, TopicReader } from '../domain/reader.ts';
 
 /** A batch as it is sent. */
-export interface SentBatch {
-  rows: number;
-  /** The encoded table. */
-  table: Uint8Array;
+export interface SentBatch extends Batch {
   /** Bytes of the file that were read by then. */
   bytesRead: number;
 }
@@ -25,9 +21,9 @@ export function readBatches(bytes: number, chunks: AsyncIterable<Uint8Array>, re
     let bytesRead = 0;
     for await (const chunk of chunks) {
       bytesRead += chunk.byteLength;
-      for (const { rows, table } of reader.push(chunk)) yield { rows, table: encodeTable(table), bytesRead };
+      for (const batch of reader.push(chunk)) yield { ...batch, bytesRead };
     }
-    for (const { rows, table } of reader.end()) yield { rows, table: encodeTable(table), bytesRead };
+    for (const batch of reader.end()) yield { ...batch, bytesRead };
   }
   return { bytes, batches: batches(), rejections: () => reader.rejections, [Symbol.asyncDispose]: async () => {} };
 }
