@@ -82,6 +82,7 @@ async function runThread({ path, bytes, topic, options }: FileToRead): Promise<v
     port.postMessage({ batch }, [batch.table.buffer as ArrayBuffer]);
   }
   port.postMessage({ rejections: file.rejections() });
+  port.close();
 }
 
 if (!isMainThread && parentPort !== null) await runThread(workerData as FileToRead);

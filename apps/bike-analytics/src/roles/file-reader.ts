@@ -213,9 +213,12 @@ class Conversation {
   async #sendTopic(topic: Topic, from: number): Promise<number> {
     let number = 0;
     await using opened = new AsyncDisposableStack();
-    // All at once: what comes later has its first batches ready then.
-    const files = cities.map((city) => ({ city, file: opened.use(this.#parts.open(city, topic)) }));
-    for (const { city, file } of files) {
+    const open = (city: City | undefined): FileBatches | undefined => city && opened.use(this.#parts.open(city, topic));
+    let next = open(cities[0]);
+    for (const [index, city] of cities.entries()) {
+      const file = next!;
+      // It has its first batches ready then.
+      next = open(cities[index + 1]);
       for await (const { rows, table, bytesRead } of file.batches) {
         if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
         number += 1;
