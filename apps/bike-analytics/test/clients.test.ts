@@ -278,16 +278,16 @@ describe('a client whose batch has to wait', () => {
     const socket = await greet(session(7));
     await socket.send(encode(batch(0), weather));
     await socket.send(encode(batch(1), weather));
-    const waiting = await world.until(
-      (async () => {
-        for await (const frame of socket) {
-          const { head } = decode(frame, 'welcome', 'alive');
-          if (head.kind === 'alive' && head.waiting !== undefined) return head.waiting;
-        }
-        return undefined;
-      })(),
-    );
-    expect(waiting).toMatch(/^\d+ bytes of batches are under way, of 1$/);
+    expect(await world.until(reasonToWait(socket))).toMatch(/^\d+ bytes of batches are under way, of 1$/);
+  });
+
+  it('hears what is missing when nothing has moved for half a session timeout', async () => {
+    start([{ key: 'broker-weather.1 delivery #1 bike.broker-weather.batches delivered late', arg: 50_000 }]);
+    const socket = await greet(session(7));
+    await socket.send(encode(batch(0), weather));
+    world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
+    expect(await world.until(reasonToWait(socket))).toBe('nothing moves: batch 0 of weather has not passed filter-weather-1');
+    expect(world.clock.nowMs()).toBeGreaterThanOrEqual(config.sessionTimeout / 2);
   });
 });
 
@@ -352,6 +352,15 @@ describe('a session whose messages are lost with the disk of RabbitMQ', () => {
     expect(world.clock.nowMs()).toBeLessThan(config.sessionTimeout);
   });
 });
+
+/** What the first sign of life says that gives a reason. */
+async function reasonToWait(socket: FramedSocket): Promise<string | undefined> {
+  for await (const frame of socket) {
+    const { head } = decode(frame, 'welcome', 'alive');
+    if (head.kind === 'alive' && head.waiting !== undefined) return head.waiting;
+  }
+  return undefined;
+}
 
 /** Lets time pass, with all that happens in it. */
 const pass = (ms: number): Promise<void> => world.until(new Promise((resolve) => void world.clock.after(ms, resolve)));

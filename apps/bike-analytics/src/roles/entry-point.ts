@@ -350,7 +350,11 @@ export class EntryPointRole implements Role {
         session,
         `nothing moved for ${Math.round(stillMs / 1000)} s: ${this.#missing(session, isOurTurn)} (${underway} of ${session.batches} batches under way)`,
       );
-    else void session.send({ kind: 'alive', waiting: this.#admission.waiting(session.id) });
+    else {
+      const isStill = stillMs >= sessionTimeoutMs / 2;
+      const still = isStill ? `nothing moves: ${this.#missing(session, isOurTurn)}` : undefined;
+      void session.send({ kind: 'alive', waiting: this.#admission.waiting(session.id) ?? still });
+    }
   }
 
   #missing(session: ClientSession, isOurTurn: boolean): string {
