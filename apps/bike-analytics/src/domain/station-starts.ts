@@ -1,0 +1,104 @@
+/** How many trips started where and when: counted by code in a batch, and joined with the stations' names when all are there. */
+import { checkIndices, ints, type Table, texts } from '@lab/columns';
+import type { State } from './query.ts';
+import { StationBatches, stationKey } from './stations.ts';
+import { cities, type City } from './terms.ts';
+
+/** Trips to `{codes, start, year, trips}`: how many started at each code in each year, of those years that count. */
+export function countStarts(table: Table, counts: (year: number) => boolean = () => true): Table {
+  const codes = texts(table, 'codes');
+  const start = ints(table, 'start');
+  const year = ints(table, 'year', start.length);
+  checkIndices(start, 'start', codes);
+  const years = new Map<number, Int32Array>();
+  let starts: Int32Array = new Int32Array(0);
+  for (let row = 0; row < start.length; row++) {
+    // Trips come by year: it is looked up when it changes.
+    if (row === 0 || year[row] !== year[row - 1]) {
+      starts = years.get(year[row]!) ?? new Int32Array(codes.length);
+      years.set(year[row]!, starts);
+    }
+    starts[start[row]!]! += 1;
+  }
+  const all = [...years].flatMap(([of, starts]) =>
+    counts(of) ? [...starts.keys()].flatMap((code) => (starts[code] === 0 ? [] : [{ code, of, trips: starts[code]! }])) : [],
+  );
+  return {
+    codes,
+    start: Int32Array.from(all, ({ code }) => code),
+    year: Int32Array.from(all, ({ of }) => of),
+    trips: Int32Array.from(all, ({ trips }) => trips),
+  };
+}
+
+/** Trips that started at a code of this name in that year; a name may have several codes. */
+export interface Started {
+  city: City;
+  name: string;
+  year: number;
+  trips: number;
+}
+
+/** Of a shard or of all. */
+export interface Starts {
+  stations: Started[];
+  /** In the order of the cities: all trips, and those whose start joins no station. */
+  joined: Joined[];
+}
+
+export interface Joined {
+  city: City;
+  trips: number;
+  unknownStation: number;
+}
+
+/** A count per city, code and year. */
+export class StationStarts implements State<Starts> {
+  readonly #stations = new StationBatches();
+  readonly #starts = new Map<string, Omit<Started, 'name'>>();
+
+  addStatic(number: number, city: City, table: Table): void {
+    this.#stations.add(number, city, table);
+  }
+
+  addTrips(_number: number, city: City, table: Table): void {
+    const codes = texts(table, 'codes');
+    const start = ints(table, 'start');
+    const years = ints(table, 'year', start.length);
+    const trips = ints(table, 'trips', start.length);
+    checkIndices(start, 'start', codes);
+    for (let row = 0; row < start.length; row++) {
+      const year = years[row]!;
+      const key = stationKey(city, codes.at(start[row]!), year);
+      const starts = this.#starts.get(key) ?? { city, year, trips: 0 };
+      starts.trips += trips[row]!;
+      this.#starts.set(key, starts);
+    }
+  }
+
+  part(): Starts {
+    const names = this.#stations.byKey((table, row) => texts(table, 'name').at(row));
+    const stations: Started[] = [];
+    const joined = noneJoined();
+    for (const [key, { city, year, trips }] of this.#starts) {
+      const name = names.get(key);
+      const ofCity = joined[cities.indexOf(city)]!;
+      ofCity.trips += trips;
+      if (name === undefined) ofCity.unknownStation += trips;
+      else stations.push({ city, name, year, trips });
+    }
+    return { stations, joined };
+  }
+}
+
+const noneJoined = (): Joined[] => cities.map((city) => ({ city, trips: 0, unknownStation: 0 }));
+
+/** All shards' together: no two know of the same trip. */
+export function together(parts: readonly Starts[]): Starts {
+  const joined = noneJoined();
+  for (const [index, ofCity] of joined.entries()) {
+    ofCity.trips = parts.reduce((sum, part) => sum + part.joined[index]!.trips, 0);
+    ofCity.unknownStation = parts.reduce((sum, part) => sum + part.joined[index]!.unknownStation, 0);
+  }
+  return { stations: parts.flatMap(({ stations }) => stations), joined };
+}
