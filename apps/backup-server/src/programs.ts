@@ -83,5 +83,5 @@ function exactArgs(args: readonly string[]): readonly string[] {
   }
 }
 
-export const main = ({ argv, env, stdout, stderr }: ProgramProcess): Promise<number> =>
-  runProgram(commands, { argv: exactArgs(argv), env, stdout, stderr });
+export const main = ({ argv, env, stdout, stderr, exit }: ProgramProcess): Promise<number> =>
+  runProgram(commands, { argv: exactArgs(argv), env, stdout, stderr, exit });

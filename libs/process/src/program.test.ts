@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -139,6 +140,25 @@ describe('runProgram', () => {
       'out: Usage: main.ts greet --who VALUE\n\ngreets\n\n  --who VALUE  a name (required) [WHO]\n',
       'err: --who (or WHO) is required: a name\n"main.ts greet --help" lists the settings\n',
     ]);
+  });
+});
+
+describe('output that cannot be written', () => {
+  it.each([
+    ['EPIPE', 141, ''],
+    ['ENOSPC', exitCodes.failed, 'the output cannot be written: ENOSPC\n'],
+  ])('ends the program: %s', async (code, exitCode, said) => {
+    const stdout = Object.assign(new EventEmitter(), { write: () => true });
+    let err = '';
+    const stderr = { write: (text: string) => void (err += text) };
+    const exit = (code: number): never => {
+      throw new ExitError('ended', code);
+    };
+    await runProgram({}, { argv: ['node', 'main.ts'], env: {}, stdout, stderr, exit });
+    expect(() => stdout.emit('error', Object.assign(new Error(code), { code }))).toThrow(
+      expect.objectContaining({ exitCode }) as Error,
+    );
+    expect(err).toBe(said);
   });
 });
 

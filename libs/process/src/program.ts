@@ -41,12 +41,24 @@ export type Commands = Readonly<Record<string, Command>>;
 export interface ProgramProcess {
   argv: readonly string[];
   env: ConfigSource['env'];
-  stdout: { write(text: string): unknown };
+  stdout: { write(text: string): unknown; on?(event: 'error', listener: (error: NodeJS.ErrnoException) => void): unknown };
   stderr: { write(text: string): unknown };
+  exit?: ((code: number) => never) | undefined;
 }
 
-/** Does what the command line says, of a program that is called like its file. Resolves with the exit code. */
-export function runProgram(commands: Commands, { argv, env, stdout, stderr }: ProgramProcess): Promise<number> {
+/** As a shell has it for SIGPIPE. */
+const exitBrokenPipe = 141;
+
+/**
+ * Does what the command line says, of a program that is called like its file. Resolves with the exit code. Where its output cannot be written, on a
+ * full disk or to who has read enough, it ends at once.
+ */
+export function runProgram(commands: Commands, { argv, env, stdout, stderr, exit }: ProgramProcess): Promise<number> {
+  stdout.on?.('error', ({ code, message }) => {
+    if (code === 'EPIPE') exit?.(exitBrokenPipe);
+    stderr.write(`the output cannot be written: ${message}\n`);
+    exit?.(exitCodes.failed);
+  });
   return runMain(basename(argv[1] ?? ''), commands, {
     args: argv.slice(2),
     env,
