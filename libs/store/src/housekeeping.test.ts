@@ -485,6 +485,15 @@ describe('sweeping', () => {
     expect(await readBack(store, await onlyVersion(store))).toEqual(filesOf({ a: 'small' }));
   });
 
+  it('spares nothing for a time that is yet to come', async () => {
+    const disk = new FakeDisk({ nowMs: () => 86_400_000 });
+    const store = await openStore('/store', disk);
+    await keepBlobs(store, filesOf({ a: 'dead' }));
+    await store.writer.flush();
+    expect(await sweep(store, { nowMs: 86_370_000, graceMs: 60_000 })).toMatchObject({ packs: 0 });
+    expect(await sweep(store, { nowMs: 1000, graceMs: 60_000 })).toMatchObject({ packs: 1 });
+  });
+
   it('leaves a pack alone of which little is dead', async () => {
     const store = await open();
     await backUp(store, name, filesOf({ a: noise(seededRandom(15), 9000), b: noise(seededRandom(16), 900) }), {
@@ -591,6 +600,13 @@ describe('sweeping', () => {
     expect(await store.forget(name)).toBe(1);
     expect((await sweep(store, afterGrace)).packs).toBe(1);
     expect(await backUp(store, name, filesOf({ a: 'other' }))).toBe(3);
+  });
+
+  it('has nothing to forget of a name that never had a version, and needs no room for it', async () => {
+    const disk = new FakeDisk();
+    const store = await openStore('/store', disk);
+    disk.bytesMax = disk.usedBytes();
+    expect(await store.forget(name)).toBe(0);
   });
 
   it('keeps what a version needs that was made meanwhile', async () => {

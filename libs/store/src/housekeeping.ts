@@ -265,8 +265,9 @@ async function sweepAlone(store: AnyStore, nowMs: number, graceMs: number): Prom
   const seen = await look(store, []);
   // What came after it was first seen that nobody knows is not needed there.
   const sinceMs = Math.max(-Infinity, ...(await Promise.all([...seen.unknown.keys()].map((id) => store.index.markUnknown(id)))));
+  // What a clock that was ahead has written is not new for as long as that clock says.
   const isSpared = (mtimeMs: number): boolean =>
-    mtimeMs > nowMs - graceMs || mtimeMs >= oldestTransferMs - timestampMs || mtimeMs <= sinceMs + timestampMs;
+    Math.abs(nowMs - mtimeMs) < graceMs || mtimeMs >= oldestTransferMs - timestampMs || mtimeMs <= sinceMs + timestampMs;
   // As it is at this moment: beside this, other packs come, and marks.
   const { live } = seen;
   const numberOf = new Map(store.index.packs.map((pack, index) => [pack, index + 1]));

@@ -296,10 +296,10 @@ export class Store<V extends Version> {
       const doomed = numbers.filter((number) => chosen.has(number));
       const isAll = which === undefined || (doomed.length > 0 && doomed.length === numbers.length);
       if (isAll || doomed.includes(numbers.at(-1)!)) {
-        await this.#folderOf(name);
         // With all of them, one more than was given: a version that is being made has lost its base.
-        const last = (await this.#lastOf(folder)) + (isAll ? 1 : 0);
-        await replaceRecord(join(folder, 'name'), { name, last } satisfies Name, this.disk);
+        const noted = this.#skip(name, isAll ? 1 : 0);
+        // Where that cannot be written, no first version is made either.
+        await (numbers.length > 0 ? noted : unlessTrouble(noted, undefined));
       }
       for (const number of doomed) {
         await this.disk.rm(join(folder, String(number)));
@@ -308,6 +308,13 @@ export class Store<V extends Version> {
       if (doomed.length > 0) await sync(folder, this.disk);
       return doomed.length;
     });
+  }
+
+  /** So many numbers more are taken for given. */
+  async #skip(name: string, numbers: number): Promise<void> {
+    const folder = await this.#folderOf(name);
+    const last = (await this.#lastOf(folder)) + numbers;
+    await replaceRecord(join(folder, 'name'), { name, last } satisfies Name, this.disk);
   }
 
   /** The newest version, if its record can be read, and the last number that was given. */
