@@ -14,6 +14,8 @@ import {
   registrationOf,
   restored,
   saved,
+  drilled,
+  nextDrill,
   setBack,
   silenceMsMax,
   unasked,
@@ -291,7 +293,19 @@ describe('a path', () => {
 
   it('is not on time for ever because the clock was once ahead', () => {
     const registry = ended(start(register(new Map(), docs, 9000), 9000), keyOf(docs), 'one', outcome(), at(9001), in30s(9001));
-    expect(taskOf(setBack(registry, 50, () => 60)).succeededMs).toBe(50);
+    expect(taskOf(setBack(registry, 50, () => 60))).toMatchObject({ registeredMs: 50, succeededMs: 50, last: { endedMs: 50 } });
+  });
+
+  it('is not proven later than now, and has its turn for a drill', () => {
+    const both = register(register(new Map(), docs, 1), { ...docs, path: 'other' }, 1);
+    const ahead = drilled(drilled(both, keyOf(docs), { version: 1, endedMs: 9000 }), keyOf({ ...docs, path: 'other' }), {
+      version: 1,
+      endedMs: 9001,
+    });
+    const back = setBack(ahead, 50, () => 60);
+    expect(taskOf(back)).toMatchObject({ provenMs: 50, drill: { endedMs: 50 } });
+    const again = drilled(back, keyOf(nextDrill(back)!), { version: 1, endedMs: 51 });
+    expect(keyOf(nextDrill(again)!)).not.toBe(keyOf(nextDrill(back)!));
   });
 
   it('has of its history nothing in what a requester is told', () => {

@@ -218,12 +218,20 @@ export function ended(
 const latestMs = (failures: number, nowMs: number, nextMs: number): number =>
   failures > 0 ? Math.min(nowMs + backOffMs(failures), nextMs) : nextMs;
 
-/** The time of day went back, or may have. Nothing is due later than its schedule, or the wait after its failures, has it from now on, which `next` tells. */
+/**
+ * The time of day went back, or may have. Nothing is due later than its schedule, or the wait after its failures, has it from now on, which `next`
+ * tells, and nothing has happened later than now.
+ */
 export function setBack(registry: Registry, nowMs: number, next: (task: Task) => number): Registry {
+  const past = (ms: number): number => Math.min(ms, nowMs);
   const tasks = [...registry.values()].map((task): Task => ({
     ...task,
     dueMs: Math.min(task.dueMs, latestMs(task.failures, nowMs, next(task))),
-    succeededMs: task.succeededMs && Math.min(task.succeededMs, nowMs),
+    registeredMs: task.registeredMs && past(task.registeredMs),
+    succeededMs: task.succeededMs && past(task.succeededMs),
+    last: task.last && { ...task.last, endedMs: past(task.last.endedMs) },
+    drill: task.drill && { ...task.drill, endedMs: past(task.drill.endedMs) },
+    provenMs: task.provenMs && past(task.provenMs),
   }));
   return new Map(tasks.map((task) => [keyOf(task), task]));
 }
