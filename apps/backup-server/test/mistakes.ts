@@ -157,7 +157,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'leaves half of a damaged file for all of it',
     file: restore,
-    right: 'target.drop(path);',
+    right: 'if (damaged === undefined) target.discard(path, at);',
     wrong: '',
   },
   {

@@ -81,7 +81,7 @@ export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Ou
 
 interface Wanted {
   isWanted: (entry: Entry, index: number) => boolean;
-  /** The same as bytes, in memory that threads share. */
+  /** The same as bytes, in memory that threads share: 1; and 2 for what is left out, for it is damaged. */
   wanted: Uint8Array;
 }
 
@@ -199,6 +199,7 @@ function wantedOf(
   for (const entry of entries) {
     if (!isSelected(entry)) index++;
     else if (isDamaged(index++)) {
+      wanted[index - 1] = 2;
       if (++leftOut <= namedMax) lost.push(entry);
     } else {
       wanted[index - 1] = 1;

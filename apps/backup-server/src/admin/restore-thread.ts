@@ -13,7 +13,7 @@ import { restoreTo, type Restored, type Restoring } from './restore.ts';
 export interface Work extends Pick<Restoring, 'name' | 'partial'> {
   folder: string;
   packed: readonly Uint8Array[];
-  /** A byte for each entry, 1 where it is wanted. */
+  /** A byte for each entry, as of `Wanted`. */
   wanted: Uint8Array;
 }
 
@@ -64,6 +64,7 @@ async function work({ folder, name, partial, packed, wanted }: Work): Promise<Re
   const restored = await restoreTo(folder, {
     all: packedEntries(packed),
     isWanted: (_, index) => wanted[index] === 1,
+    isLeftOut: (index) => wanted[index] === 2,
     download: (needs) => {
       say({ kind: 'begun' });
       return new Download(source, needs);

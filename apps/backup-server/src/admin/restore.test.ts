@@ -62,6 +62,7 @@ const restore = (all: readonly Entry[], settings: Partial<Restoring> = {}): Prom
   restoreTo(target, {
     all,
     isWanted: () => true,
+    isLeftOut: () => false,
     download: download(),
     progress: () => {},
     name: 'name',
@@ -212,6 +213,44 @@ describe('a restore', () => {
     expect(unwritten).toEqual([{ path: 'a/x', reason: 'its content is damaged in the store' }]);
     expect(damage).toHaveLength(1);
     expect([readdirSync(at('a')), readFileSync(at('b'), 'utf8')]).toEqual([[], 'b']);
+  });
+
+  describe('of damage in a file of which a part is there', () => {
+    const isWanted = (_: Entry, index: number): boolean => index !== 2;
+    const isLeftOut = (index: number): boolean => index === 2;
+    const begin = async (bytes: number): Promise<void> => {
+      await restore(large);
+      truncateSync(at('a/x'), bytes);
+      chmodSync(at('a/x'), 0o600);
+    };
+    const stays = { path: 'a/x', reason: 'something else is there already, and stays' };
+
+    it.each([0, 3, 6])('leaves none of %i bytes', async (bytes) => {
+      await begin(bytes);
+      expect(await restore(large, { isWanted, isLeftOut, partial: true })).toEqual({ unwritten: [], damage: [] });
+      expect([readdirSync(at('a')), lstatSync(at('a')).mtimeMs]).toEqual([[], 2e6]);
+      await begin(bytes);
+      const { unwritten } = await restore(large, { download: download(['three']), partial: true });
+      expect(unwritten).toEqual([{ path: 'a/x', reason: 'its content is damaged in the store' }]);
+      expect([readdirSync(at('a')), readFileSync(at('b'), 'utf8')]).toEqual([[], 'b']);
+    });
+
+    it('leaves what may be of somebody else, and names it', async () => {
+      await begin(5);
+      expect(await restore(large, { isWanted, isLeftOut, partial: true })).toMatchObject({ unwritten: [stays] });
+      const { unwritten } = await restore(large, { download: download(['two', 'three']), partial: true });
+      expect(unwritten).toEqual([stays]);
+      expect(readFileSync(at('a/x'), 'utf8')).toBe('onetw');
+    });
+
+    it('leaves it where it is not asked for, or is whole', async () => {
+      await begin(3);
+      await restore(large, { isWanted, partial: true });
+      expect(readFileSync(at('a/x'), 'utf8')).toBe('one');
+      await begin(11);
+      await restore(large, { isWanted, isLeftOut, partial: true });
+      expect([readFileSync(at('a/x'), 'utf8'), lstatSync(at('a/x')).mode & 0o777]).toEqual(['onetwothree', 0o640]);
+    });
   });
 
   it('goes on over what it has sealed, also where that is closed to its owner', async () => {

@@ -44,6 +44,8 @@ export interface Restoring {
   all: Iterable<Entry>;
   /** What is wanted of it, by its place in it. */
   isWanted: (entry: Entry, index: number) => boolean;
+  /** What would be wanted too, and is not, for its content is damaged. */
+  isLeftOut: (index: number) => boolean;
   /** Gets what will be written, in order. */
   download: (needs: Iterable<Chunk>) => Pick<Download, 'take'>;
   progress: (bytes: number) => void;
@@ -78,7 +80,8 @@ export async function restoreTo(folder: string, restoring: Restoring): Promise<R
       if (entry.type === 'folder') {
         if (isWanted) target.folder(entry.path);
         if (isWanted || there.opened.has(entry.path)) within.push(entry);
-      } else if (!isWanted) continue;
+      } else if (entry.type === 'file' && restoring.isLeftOut(index)) leaveOut(target, entry, there.kept[index]!);
+      else if (!isWanted) continue;
       else if (entry.type === 'file') await writeFile(target, entry, there.kept[index]!, content, restoring, restored);
       else if (there.kept[index] === 0) target.link(entry);
     }
@@ -190,6 +193,17 @@ async function keptOf(place: string | Buffer, entry: Entry | undefined, stats: S
 const isSealed = ({ size, mode, mtimeMs }: FileEntry, stats: Stats): boolean =>
   stats.size === size && (stats.mode & modeBits) === (mode & modeBits) && Math.abs(stats.mtimeMs - mtimeMs) < 1;
 
+/** A part of it would pass for all of it; what is whole stays. */
+function leaveOut(target: Target, file: FileEntry, kept: number): void {
+  const chunks = chunksOf(file);
+  if (kept > chunks.length) target.seal(file);
+  else if (kept > 0)
+    target.discard(
+      file.path,
+      chunks.slice(0, kept - 1).reduce((sum, [, bytes]) => sum + bytes, 0),
+    );
+}
+
 async function writeFile(
   target: Target,
   file: FileEntry,
@@ -212,13 +226,13 @@ async function writeFile(
       if (damaged === undefined) target.write(file, { at, bytes, isThere });
     } catch (error) {
       if (!partial || !(error instanceof DamagedError)) throw error;
-      target.drop(path);
+      if (damaged === undefined) target.discard(path, at);
       damaged ??= error;
     }
     at += chunk[1];
     progress(chunk[1]);
   }
   if (damaged === undefined) return;
-  unwritten.push({ path, reason: 'its content is damaged in the store' });
+  if (unwritten.at(-1)?.path !== path) unwritten.push({ path, reason: 'its content is damaged in the store' });
   damage.push({ hash: damaged.hash });
 }

@@ -95,18 +95,32 @@ export class Target {
     });
   }
 
-  /** Removes what there is of a file that is of this restore and cannot be completed: half of it would pass for all of it. */
-  drop(path: string): void {
-    if (this.#open?.path !== path) return;
-    const { isThere } = this.#open;
-    this.close();
-    if (!isThere) rmSync(this.#at(path), { force: true });
+  /**
+   * Removes what there is of a file that cannot be completed: a part of it would pass for all of it. So many bytes of it are known
+   * to be its beginning; where there are more, they may be somebody's, and all stays.
+   */
+  discard(path: string, known: number): void {
+    this.#try(path, () => {
+      if (this.#open?.path === path) this.close();
+      const stats = lstatSync(this.#at(path), { throwIfNoEntry: false });
+      if (stats === undefined) return;
+      if (!stats.isFile() || stats.nlink > 1 || stats.size > known) throw new OccupiedError();
+      rmSync(this.#at(path));
+    });
   }
 
   /** What there is of a file stays. */
   close(): void {
     if (this.#open !== undefined) closeSync(this.#open.descriptor);
     this.#open = undefined;
+  }
+
+  /** Of a file that is refused nothing stays that is of this try. */
+  #drop(path: string): void {
+    if (this.#open?.path !== path) return;
+    const { isThere } = this.#open;
+    this.close();
+    if (!isThere) rmSync(this.#at(path), { force: true });
   }
 
   #at(path: string): string | Buffer {
@@ -122,7 +136,7 @@ export class Target {
     } catch (error) {
       const { code = '', message } = error as NodeJS.ErrnoException;
       if (brokenCodes.has(code)) throw new ExitError(message);
-      this.drop(path);
+      this.#drop(path);
       this.#refuse(path, reasonOf(error));
     }
   }
