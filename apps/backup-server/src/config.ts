@@ -101,7 +101,7 @@ const wanted = {
     .default([])
     .meta({ commas: false })
     .describe('path in the version, as "files" shows it: only this, and what is below; repeated, each of them'),
-  partial: z.boolean().default(false).describe('of a damaged version, what is whole'),
+  partial: z.boolean().default(false).describe('of a damaged version, what is whole; the exit code is 1 where that is not all'),
 };
 
 /** Of commands that read versions, with a server or without. */

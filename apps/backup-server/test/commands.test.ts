@@ -181,8 +181,14 @@ describe('a restore', () => {
     );
     expect(await list('--last', '1')).toMatchObject([{ state: 'damaged', damaged: 1, damagedFiles: ['z'] }]);
     expect(await system.said('files', ...tree)).toContain('z  (damaged)\n');
-    expect(await system.admin(...restore, '--partial')).toMatchObject({ files: 1, leftOut: 1 });
+    const query = ['query', ...tree, '--save-to', at('out.tgz')] as const;
+    for (const [name, ...args] of [restore, query]) {
+      const notAll = refused(1, '1 damaged file left out, which "files" shows');
+      await expect(system.admin(name, ...args, '--partial')).rejects.toEqual(notAll);
+      expect(JSON.parse(system.heard)).toMatchObject({ files: 1, leftOut: 1 });
+    }
     expect(await readFile(at('out/one'), 'utf8')).toBe('the first\n');
+    expect(existsSync(at('out.tgz'))).toBe(true);
   });
 
   it('takes the rest where damage comes to light and --partial is given', async () => {

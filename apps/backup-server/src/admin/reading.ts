@@ -135,7 +135,11 @@ async function fetchVersion(config: WantedConfig, reach: Reach, out: Out, writin
           `${versionText(asked.version)} is ${writing.done} to ${place}: ${countText(done.files, 'file')}, ${bytesText(done.bytes)}${damaged}`,
       );
       begun = undefined;
-      if (unwritten.length > 0) throw new ExitError(unwrittenText(unwritten));
+      const missing = [
+        ...(leftOut === 0 ? [] : [`${countText(leftOut, 'damaged file')} left out, which "files" shows`]),
+        ...(unwritten.length === 0 ? [] : [unwrittenText(unwritten)]),
+      ];
+      if (missing.length > 0) throw new ExitError(missing.join('\n'));
     });
   } catch (error) {
     if (begun === undefined || !(error instanceof ExitError) || error.exitCode === exitCodes.usage) throw error;
