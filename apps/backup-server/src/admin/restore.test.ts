@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import {
+import fs, {
   chmodSync,
   chownSync,
   linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  promises,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -14,10 +15,12 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { open } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hashOf } from '@lab/store/bundle';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Chunk, Entry } from '../domain/manifest.ts';
 import { DamagedError, type Download } from './download.ts';
 import { restoreTo, type Restored, type Restoring } from './restore.ts';
@@ -213,6 +216,55 @@ describe('a restore', () => {
     expect(unwritten).toEqual([{ path: 'a/x', reason: 'its content is damaged in the store' }]);
     expect(damage).toHaveLength(1);
     expect([readdirSync(at('a')), readFileSync(at('b'), 'utf8')]).toEqual([[], 'b']);
+  });
+
+  describe('of what cannot be read in the folder', () => {
+    const broken = (syscall: string): Error =>
+      Object.assign(new Error(`EIO: i/o error, ${syscall}`), { code: 'EIO', errno: -constants.errno.EIO, syscall });
+    const named = (path: string): unknown => ({ unwritten: [{ path, reason: 'i/o error (EIO)' }], damage: [] });
+    beforeEach(async () => {
+      await restore(large);
+      rmSync(at('b'));
+      asked = [];
+    });
+    afterEach(() => {
+      vi.restoreAllMocks();
+      syncBuiltinESMExports();
+    });
+
+    it('names a file, and writes all others', async () => {
+      truncateSync(at('a/x'), 3);
+      const file = await open(at('a/x'));
+      vi.spyOn(Object.getPrototypeOf(file) as typeof file, 'read').mockRejectedValueOnce(broken('read'));
+      await file.close();
+      expect(await restore(large)).toEqual(named('a/x'));
+      expect([asked, readFileSync(at('a/x'), 'utf8'), readFileSync(at('b'), 'utf8')]).toEqual([['b'], 'one', 'b']);
+    });
+
+    it('names a file whose last bytes it is', async () => {
+      truncateSync(at('a/x'), 5);
+      vi.spyOn(fs, 'readSync').mockImplementationOnce(() => {
+        throw broken('read');
+      });
+      syncBuiltinESMExports();
+      expect(await restore(large)).toEqual(named('a/x'));
+      expect([readFileSync(at('a/x'), 'utf8'), readFileSync(at('b'), 'utf8')]).toEqual(['onetw', 'b']);
+    });
+
+    it('names a folder and what is in it, and nothing that is not asked for', async () => {
+      const { readdir } = promises;
+      vi.spyOn(promises, 'readdir').mockImplementation((...args: Parameters<typeof readdir>) =>
+        args[0] === at('a') ? Promise.reject(broken('scandir')) : readdir(...args),
+      );
+      syncBuiltinESMExports();
+      const { unwritten } = await restore(large);
+      expect(unwritten).toEqual([
+        { path: 'a', reason: 'i/o error (EIO)' },
+        { path: 'a/x', reason: 'its folder could not be made' },
+      ]);
+      expect([readFileSync(at('b'), 'utf8'), lstatSync(at('a')).mode & 0o777]).toEqual(['b', 0o500]);
+      expect(await restore(large, { isWanted: ({ path }) => !path.startsWith('a') })).toMatchObject({ unwritten: [] });
+    });
   });
 
   describe('of damage in a file of which a part is there', () => {

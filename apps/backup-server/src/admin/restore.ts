@@ -77,7 +77,9 @@ export async function restoreTo(folder: string, restoring: Restoring): Promise<R
     for (const [entry, index] of numbered(restoring)) {
       leave(entry.path);
       const isWanted = restoring.isWanted(entry, index);
-      if (entry.type === 'folder') {
+      if (there.unreadable.has(index)) {
+        if (isWanted || restoring.isLeftOut(index)) target.refuse(entry.path, there.unreadable.get(index));
+      } else if (entry.type === 'folder') {
         if (isWanted) target.folder(entry.path);
         if (isWanted || there.opened.has(entry.path)) within.push(entry);
       } else if (entry.type === 'file' && restoring.isLeftOut(index)) leaveOut(target, entry, there.kept[index]!);
@@ -102,9 +104,10 @@ function* numbered({ all, name }: Restoring): Generator<[Entry, number]> {
 }
 
 /** What has still to come. */
-function* lacking(restoring: Restoring, { kept }: There): Generator<Chunk> {
+function* lacking(restoring: Restoring, { kept, unreadable }: There): Generator<Chunk> {
   for (const [entry, index] of numbered(restoring))
-    if (entry.type === 'file' && restoring.isWanted(entry, index)) yield* chunksOf(entry).slice(Math.max(0, kept[index]! - 1));
+    if (entry.type === 'file' && restoring.isWanted(entry, index) && !unreadable.has(index))
+      yield* chunksOf(entry).slice(Math.max(0, kept[index]! - 1));
 }
 
 /** What is in the folder already, as it should be. */
@@ -113,18 +116,22 @@ interface There {
   kept: Uint32Array;
   /** Folders that were closed to their owner, and are open now. */
   opened: ReadonlyMap<string, FolderEntry>;
+  /** Of entries that are there and cannot be looked at, by their numbers: why. */
+  unreadable: ReadonlyMap<number, unknown>;
 }
 
 /** Everything that is there is of the version, and nothing of it is changed by going on; or it is refused before anything is done. */
 async function lookThrough(folder: string, entries: Iterator<[Entry, number]>): Promise<There> {
   const kept = new Uint32Array(entriesMax);
   const opened = new Map<string, FolderEntry>();
+  const unreadable = new Map<number, unknown>();
   let next = entries.next();
   /** The folder is gone through in the order of the manifest. */
   const find = (path: string): [Entry | undefined, number] => {
     while (next.done !== true && comparePaths(next.value[0].path, path) < 0) next = entries.next();
     return next.done !== true && next.value[0].path === path ? next.value : [undefined, 0];
   };
+  const close = ({ path, mode }: FolderEntry): Promise<void> => chmod(placeOf(folder, path), mode & modeBits);
   const look = async (below: string, [itself]: [Entry | undefined, number]): Promise<void> => {
     const place = placeOf(folder, below);
     if (itself?.type === 'folder' && (await openSealed(place, itself))) opened.set(below, itself);
@@ -132,16 +139,22 @@ async function lookThrough(folder: string, entries: Iterator<[Entry, number]>): 
     for (const name of names) {
       const path = below === '' ? name : `${below}/${name}`;
       const [entry, index] = find(path);
-      const stats = await lstat(placeOf(folder, path));
-      if (entry?.type === 'folder' && stats.isDirectory()) await look(path, [entry, index]);
-      else kept[index] = 1 + ((await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
+      try {
+        const stats = await lstat(placeOf(folder, path));
+        if (entry?.type === 'folder' && stats.isDirectory()) await look(path, [entry, index]);
+        else kept[index] = 1 + ((await keptOf(placeOf(folder, path), entry, stats)) ?? occupied(folder, path));
+      } catch (error) {
+        if (entry === undefined || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
+        unreadable.set(index, error);
+        if (entry.type === 'folder' && opened.delete(path)) await close(entry);
+      }
     }
   };
   try {
     await look('', find(''));
-    return { kept, opened };
+    return { kept, opened, unreadable };
   } catch (error) {
-    for (const { path, mode } of [...opened.values()].reverse()) await chmod(placeOf(folder, path), mode & modeBits);
+    for (const each of [...opened.values()].reverse()) await close(each);
     throw error;
   }
 }

@@ -87,6 +87,11 @@ export class Target {
     });
   }
 
+  /** Nothing is done of it, nor of what is in it. */
+  refuse(path: string, error: unknown): void {
+    this.#refuse(path, reasonOf(error));
+  }
+
   /** Gives what is there its mode and time. */
   seal({ path, mode, mtimeMs }: FileEntry | FolderEntry): void {
     this.#try(path, () => {
@@ -134,8 +139,9 @@ export class Target {
     try {
       work();
     } catch (error) {
-      const { code = '', message } = error as NodeJS.ErrnoException;
-      if (brokenCodes.has(code)) throw new ExitError(message);
+      const { code = '', message, syscall } = error as NodeJS.ErrnoException;
+      // A bad block is one file's.
+      if (brokenCodes.has(code) && syscall !== 'read') throw new ExitError(message);
       this.#drop(path);
       this.#refuse(path, reasonOf(error));
     }
