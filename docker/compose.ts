@@ -134,7 +134,22 @@ const namesOnly = async (directory: string): Promise<NodeJS.ProcessEnv> => ({
 
 async function down(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
-  await compose(directory, ['down', '--volumes', '--remove-orphans', '--timeout', '10', ...args], await namesOnly(directory));
+  const env = await namesOnly(directory);
+  const named = async (what: string): Promise<string[]> => {
+    const filter = `label=com.docker.compose.project=${env['COMPOSE_PROJECT_NAME']}`;
+    return (await run('docker', [what, 'ls', '--quiet', '--filter', filter, ...(what === 'container' ? ['--all'] : [])]))
+      .split('\n')
+      .filter(Boolean);
+  };
+  try {
+    await compose(directory, ['down', '--volumes', '--remove-orphans', '--timeout', '10', ...args], env);
+  } catch (error) {
+    if ((await named('container')).length > 0 || (await named('network')).length === 0) throw error;
+    for (const volume of await named('volume')) await run('docker', ['volume', 'rm', volume]);
+    console.error(
+      'all of it is gone but a network, in which Docker still counts a container that is not there: the next up takes it',
+    );
+  }
 }
 
 /** All roles' logs as one story, until Ctrl-C; with `--no-follow` what there is so far. Other arguments name services. */
