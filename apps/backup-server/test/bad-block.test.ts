@@ -61,6 +61,9 @@ it.skipIf(!canCompile())('a bad block is named, and costs what it covers', { tim
   await opened(system, ...bad, 'restore', ...tree, '--to', rest, '--partial');
   expect((await readFile(join(rest, 'one'))).toString()).toBe('the first\n');
   expect(existsSync(join(rest, 'large'))).toBe(false);
+  const saved = join(system.folder, 'rest.tgz');
+  const queried = await opened(system, ...bad, 'query', ...tree, '--save-to', saved, '--partial');
+  expect([queried.code, existsSync(saved)], queried.said).toEqual([1, true]);
   // One of the two copies of a record is enough, and so is the pack without its index.
   for (const each of [pack.replace('.pack', '.index'), pack]) {
     const whole = await opened(

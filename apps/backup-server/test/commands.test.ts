@@ -1,10 +1,11 @@
 /** Every command of an admin does what it says, and says what it cannot do: with a sentence that names the thing, and an exit code. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ConfigError, exitCodes, splitAddress } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
 import { eventually } from '@lab/testing';
@@ -199,6 +200,26 @@ describe('a restore', () => {
     await expect(answer).rejects.toEqual(refused(1, '1 entry could not be restored:\n  a: its content is damaged in the store'));
     expect(await readdir(at('out'))).toEqual(['one']);
     expect(await list('--last', '1')).toMatchObject([{ state: 'damaged', damagedFiles: ['a'] }]);
+  });
+
+  it('and a query do so without a server too, and speak of none', async () => {
+    for (const [index, name] of ['a', 'b', 'c', 'z'].entries()) {
+      const bad = noise(3_000_000 + index).map((byte) => byte ^ index);
+      await change(name, bad);
+      if (name !== 'b') await spoil(bad.subarray(1_000_000, 1_000_100));
+    }
+    const query = ['query', ...tree, '--save-to', at('out.tgz')] as const;
+    await expect(system.opened(...query)).rejects.toEqual(refused(1, /^(?!.*server).*damage that nobody knew of/));
+    await expect(system.opened(...query, '--partial')).rejects.toEqual(refused(1, /^3 entries could not be restored:\n {2}a: /));
+    expect(system.heard).toContain(': 2 files, 2.86 MiB');
+    const { stdout } = await promisify(execFile)('tar', ['tzf', at('out.tgz')]);
+    expect(
+      stdout
+        .split('\n')
+        .map((line) => line.slice(path.length + 1))
+        .filter(Boolean),
+    ).toEqual(['b', 'one']);
+    expect((await readdir(system.folder)).filter((name) => name.startsWith('out'))).toEqual(['out.tgz']);
   });
 });
 

@@ -160,7 +160,7 @@ function giveBack(held: Held | undefined): void {
 }
 
 export const damageText =
-  'the store has damage that nobody knew of until now: the server has marked it. "list" names the files; the next backup brings back what the node still has; --partial takes the rest';
+  'the store has damage that nobody knew of until now: "verify" names the files; the next backup brings back what the node still has; --partial takes the rest';
 export const goneText = 'the version was removed meanwhile, by its --keep rules or by an admin: "list" shows what there is';
 
 /** Tells the server what came damaged, so that it looks and marks it. Whether the version is there still. */

@@ -16,7 +16,7 @@ import { damageText, DamagedError, Download, goneText, reportDamage } from './do
 import { checkFolder, type Restored } from './restore.ts';
 import { restoreInThread } from './restoring.ts';
 import { changesText, countText, filesListText, listText, unsoundText, unwrittenText, verifyText, versionText } from './texts.ts';
-import { checkWritable, writeTgz } from './tgz.ts';
+import { checkWritable, writeTgz, type Saving } from './tgz.ts';
 
 export type Out = (text: string) => void;
 
@@ -57,10 +57,19 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
     afterwards: () => '',
     prepare: () => checkWritable(config.saveTo),
     async write(channel, { version, entries: all }, { isWanted, progress }) {
-      const entries = chosen(all, isWanted);
-      const content = new Download(channel, chunksIn(chosen(all, isWanted)));
-      await writeTgz(config.saveTo, { path: version.path, entries, content, progress });
-      return { unwritten: [], damage: [] };
+      const save = (isSaved: Wanted['isWanted'], how: Pick<Saving, 'progress' | 'partial'>): Promise<Restored> => {
+        const content = new Download(channel, chunksIn(chosen(all, isSaved)));
+        return writeTgz(config.saveTo, { path: version.path, entries: chosen(all, isSaved), content, ...how });
+      };
+      const restored = await save(isWanted, { progress, partial: config.partial });
+      const missed = new Set(restored.unwritten.map(({ path }) => path));
+      // Once more, without what came damaged.
+      if (missed.size > 0)
+        await save((entry, index) => isWanted(entry, index) && !missed.has(entry.path), {
+          progress: () => progress(0),
+          partial: false,
+        });
+      return restored;
     },
   });
 

@@ -61,6 +61,9 @@ export interface Restored {
   damage: { hash: string | undefined }[];
 }
 
+/** Of a file that damage costs. */
+export const damagedReason = 'its content is damaged in the store';
+
 /** Into a folder that is made where it is missing. What has been written when this rejects stays. */
 export async function restoreTo(folder: string, restoring: Restoring): Promise<Restored> {
   await makeFolder(placeOf(folder, ''));
@@ -246,6 +249,6 @@ async function writeFile(
     progress(chunk[1]);
   }
   if (damaged === undefined) return;
-  if (unwritten.at(-1)?.path !== path) unwritten.push({ path, reason: 'its content is damaged in the store' });
+  if (unwritten.at(-1)?.path !== path) unwritten.push({ path, reason: damagedReason });
   damage.push({ hash: damaged.hash });
 }

@@ -7,9 +7,10 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { ExitError, exitCodes, pathError } from '@lab/process';
 import { release } from '@lab/process/release';
-import type { Download } from './download.ts';
+import { DamagedError, type Download } from './download.ts';
 import { chunksOf, type Entry } from '../domain/manifest.ts';
 import { padding, tarEnd, tarHeader } from '../domain/tar.ts';
+import { damagedReason, type Restored, type Restoring } from './restore.ts';
 
 const compress = promisify(gzip);
 /** A member of the gzip file: large enough that its beginning, without a history to refer to, costs nothing. */
@@ -34,37 +35,54 @@ export async function checkWritable(file: string): Promise<void> {
   await rm(partOf(file));
 }
 
-/** Resolves when the file is complete; it has its name only then. */
-export async function writeTgz(
-  file: string,
-  {
-    path,
-    entries,
-    content,
-    progress,
-  }: { path: string; entries: Iterable<Entry>; content: Pick<Download, 'take'>; progress: (bytes: number) => void },
-): Promise<void> {
+export interface Saving extends Pick<Restoring, 'progress'> {
+  /** Of the version. */
+  path: string;
+  entries: Iterable<Entry>;
+  content: Pick<Download, 'take'>;
+  /** Damage rejects only where this is not set. */
+  partial: boolean;
+}
+
+/**
+ * Resolves when the file is complete; it has its name only then. Of damage, when all content has been taken: no file is written then,
+ * for what is in it cannot be taken out again.
+ */
+export async function writeTgz(file: string, { path, entries, content, progress, partial }: Saving): Promise<Restored> {
   const part = partOf(file);
   const output = await open(part, 'wx');
+  const { unwritten, damage }: Restored = { unwritten: [], damage: [] };
   try {
     const members = new Members(output);
+    const add = async (bytes: Uint8Array): Promise<void> => {
+      if (damage.length === 0) await members.add(bytes);
+    };
     for (const entry of entries) {
       const name = [path, entry.path].filter((each) => each !== '').join('/');
       const header = tarHeader(entry, name);
-      await members.add(header);
+      await add(header);
       release(header);
       if (entry.type !== 'file') continue;
       for (const chunk of chunksOf(entry)) {
-        await members.add(await content.take(chunk));
+        try {
+          await add(await content.take(chunk));
+        } catch (error) {
+          if (!partial || !(error instanceof DamagedError)) throw error;
+          if (unwritten.at(-1)?.path !== entry.path) {
+            unwritten.push({ path: entry.path, reason: damagedReason });
+            damage.push({ hash: error.hash });
+          }
+        }
         progress(chunk[1]);
       }
-      await members.add(padding(entry.size));
+      await add(padding(entry.size));
     }
-    await members.add(tarEnd);
+    await add(tarEnd);
     await members.end();
     await output.sync();
     await output.close();
-    await rename(part, file);
+    await (damage.length === 0 ? rename(part, file) : rm(part));
+    return { unwritten, damage };
   } catch (error) {
     await output.close().catch(() => undefined);
     await rm(part, { force: true });
