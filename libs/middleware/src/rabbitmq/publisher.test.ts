@@ -88,17 +88,6 @@ it('leaves a channel on which the broker does not take a message, with all that 
   await publisher.close(0);
 });
 
-it.each(['before', 'while'])('waits for no confirm where its channel is lost %s it is closed', async (when) => {
-  const { publisher, channels } = await publishing();
-  const published = publisher.publish('', 'queue', Buffer.from('one'), undefined);
-  published.catch(() => {});
-  if (when === 'before') channels[0]!.emit('close');
-  const closed = publisher.close(60_000);
-  if (when === 'while') channels[0]!.emit('close');
-  await closed;
-  await expect(published).rejects.toThrow('publish: this broker is closed');
-});
-
 it('asks again where the broker did not take the probe', async () => {
   const { publisher, channels } = await publishing();
   const published = publisher.publish('', 'queue', Buffer.from('one'), undefined);

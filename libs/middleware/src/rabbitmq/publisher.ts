@@ -207,7 +207,6 @@ export class Publisher {
     if (this.#probe?.channel === channel) this.#probe = undefined;
     if (this.#channel !== channel) return;
     this.#channel = undefined;
-    if (this.#closed) this.#onIdle?.();
     this.#reopen(connection, 0);
   }
 
@@ -292,14 +291,11 @@ export class Publisher {
     if (channel !== undefined && channel !== kept) channel.close().catch(() => {});
   }
 
-  /**
-   * Takes no more, and waits at most so long for the confirms of what is under way, but only for as long as there is a channel on which they
-   * come; what is left fails with `UnavailableError`.
-   */
+  /** Takes no more, and waits at most so long for the confirms of what is under way; what is left fails with `UnavailableError`. */
   async close(timeoutMs: number): Promise<void> {
     this.#closed = true;
     for (const { reject } of this.#waiting.drain()) reject(closedError());
-    if (this.#pending.size > 0 && this.#channel !== undefined) {
+    if (this.#pending.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onIdle = resolve;
       const timer = setTimeout(resolve, timeoutMs);
