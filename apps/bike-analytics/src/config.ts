@@ -32,7 +32,7 @@ export const systemSettings = {
   // Roles renew a session twelve times in it. RabbitMQ takes up to 10 s to notice that a process is gone, and only then others get what it held: a lease has to
   // outlive that three times.
   sessionTimeout: duration({ min: 30_000 })
-    .prefault('2m')
+    .prefault('60s')
     .describe('how long a session waits for a client that has gone (60, 90s, 2m)'),
   windowBytes: wholeNumber(MiB, 1024 * MiB)
     .default(64 * MiB)
