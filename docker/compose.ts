@@ -41,7 +41,7 @@ export async function composeUp(directory: string, env: NodeJS.ProcessEnv, args:
 
 /** How long a role may take to be ready once the services that it needs are: seconds, but minutes on a slow machine that starts all at once. */
 const readyMs = 300_000;
-/** Whoever has ended so often ends for a reason of its own. */
+/** Whoever ends so often meanwhile ends for a reason of its own. */
 const restartsMax = 5;
 /** An exec into a container that is just starting has been seen to hang on a busy engine; asking again helps. */
 const attemptMs = 5_000;
@@ -56,16 +56,19 @@ do sleep 0.2; done`;
 
 async function roleReady(container: string): Promise<void> {
   const deadlineMs = performance.now() + readyMs;
+  const inspected = async (field: string): Promise<string> =>
+    (await run('docker', ['inspect', '--format', `{{.${field}}}`, container])).trim();
+  // One that was up before may have ended often in its life.
+  const restartsBefore = Number(await inspected('RestartCount'));
   for (;;) {
     const leftMs = deadlineMs - performance.now();
     try {
       return void (await run('docker', ['exec', container, 'bash', '-c', askHealth], { timeoutMs: attemptMs }));
     } catch (error) {
       // A role that fails is started again, and with it the question has to be asked again.
-      const [name, restarts] = (await run('docker', ['inspect', '--format', '{{.Name}} {{.RestartCount}}', container])).split(
-        ' ',
-      );
-      if (leftMs <= 0 || Number(restarts) >= restartsMax) throw new Error(await unreadyText(name!.slice(1)), { cause: error });
+      const restarts = Number(await inspected('RestartCount')) - restartsBefore;
+      if (leftMs <= 0 || restarts >= restartsMax)
+        throw new Error(await unreadyText((await inspected('Name')).slice(1)), { cause: error });
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
