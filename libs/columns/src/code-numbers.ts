@@ -1,12 +1,11 @@
 /**
  * Numbers the station codes of a batch in order of appearance: its dictionary. Codes of up to 8 ASCII bytes, that is nearly all, are told apart
- * by two integers in an open-addressing hash table, without making strings.
+ * by two integers in a `PairMap`, without making strings.
  */
+import { PairMap } from './pair-map.ts';
 import { Texts } from './table.ts';
 
-/** Words of a slot: the key's two, the number, the batch. A slot of another batch is free, so that none is ever cleared. */
-const slotWords = 4;
-const slotsAtFirst = 2048;
+const codesAtFirst = 2048;
 const shortBytesMax = 8;
 /** No code is that long; a text that is has lost its comma or its quote. */
 const codeBytesMax = 1000;
@@ -25,12 +24,11 @@ export function codeProblem(bytes: Uint8Array, from: number, to: number): string
 }
 
 export class CodeNumbers {
-  #slots = new Int32Array(slotsAtFirst * slotWords);
-  /** Never 0, which is what new slots have. */
-  #batch = 1;
+  /** By a short code, its number and 1: half empty at first, so that it is found at once. */
+  readonly #short = new PairMap(2 * codesAtFirst);
   /** The codes one after the other, and where each ends; there are `#size` of them. */
-  #bytes = new Uint8Array(8 * slotsAtFirst);
-  #ends = new Uint32Array(slotsAtFirst);
+  #bytes = new Uint8Array(8 * codesAtFirst);
+  #ends = new Uint32Array(codesAtFirst);
   #size = 0;
   readonly #long = new Map<string, number>();
 
@@ -49,18 +47,9 @@ export class CodeNumbers {
 
   /** The same of up to 8 bytes from 1 to 127, as a big-endian number in two words: without a zero byte in it, it says how long the code is. */
   numberOfShort(high: number, low: number): number {
-    const slots = this.#slots;
-    const batch = this.#batch;
-    const last = slots.length - 1;
-    let at = placeOf(high, low) & last;
-    // Linear probing from the place that the hash names.
-    for (; slots[at + 3] === batch; at = (at + slotWords) & last) {
-      if (slots[at + 1] === low && slots[at] === high) return slots[at + 2]!;
-    }
-    slots[at] = high;
-    slots[at + 1] = low;
-    slots[at + 2] = this.#size;
-    slots[at + 3] = batch;
+    const known = this.#short.get(high, low);
+    if (known > 0) return known - 1;
+    this.#short.add(high, low, this.#size + 1);
     return this.#append(bytesOf(high, low));
   }
 
@@ -68,8 +57,8 @@ export class CodeNumbers {
   take(): Texts {
     const ends = this.#ends.slice(0, this.#size);
     const texts = Texts.fromUtf8(this.#bytes.slice(0, ends.at(-1) ?? 0), ends);
-    this.#batch++;
     this.#size = 0;
+    this.#short.clear();
     this.#long.clear();
     return texts;
   }
@@ -91,33 +80,12 @@ export class CodeNumbers {
     const start = this.#size === 0 ? 0 : this.#ends[this.#size - 1]!;
     const end = start + code.length;
     if (end > this.#bytes.length) this.#bytes = grown(this.#bytes, new Uint8Array(2 * end));
+    if (this.#size === this.#ends.length) this.#ends = grown(this.#ends, new Uint32Array(2 * this.#size));
     this.#bytes.set(code, start);
     this.#ends[this.#size] = end;
     this.#size += 1;
-    // At half, runs of taken slots stay short.
-    if (this.#size === this.#ends.length / 2) this.#grow();
     return this.#size - 1;
   }
-
-  #grow(): void {
-    const old = this.#slots;
-    this.#slots = new Int32Array(2 * old.length);
-    this.#ends = grown(this.#ends, new Uint32Array(2 * this.#ends.length));
-    const last = this.#slots.length - 1;
-    for (let from = 0; from < old.length; from += slotWords) {
-      if (old[from + 3] !== this.#batch) continue;
-      let to = placeOf(old[from]!, old[from + 1]!) & last;
-      while (this.#slots[to + 3] === this.#batch) to = (to + slotWords) & last;
-      this.#slots.set(old.subarray(from, from + slotWords), to);
-    }
-  }
-}
-
-/** The first word of the slot in which a key would best be; to be cut to the size of the table, a power of two. */
-function placeOf(high: number, low: number): number {
-  // Multiplicative hashing (Knuth), by odd constants with well-spread bits; the shift brings the good top bits down.
-  const hash = Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1);
-  return Math.imul(hash ^ (hash >>> 15), slotWords);
 }
 
 function bytesOf(high: number, low: number): number[] {
