@@ -3,4 +3,4 @@ export { CsvScanner, HeaderError, recordBytesMax } from './csv.ts';
 export { dateBytes, DateReader, isDigit, readDuration, readNumber, readYear, timeEnd, yearBytes } from './fields.ts';
 export { PairMap } from './pair-map.ts';
 export { decodeTable, encodeTable, MalformedTableError, pickColumns, Texts, type Column, type Table } from './table.ts';
-export { checkIndices, floats, ints, texts } from './columns.ts';
+export { columnsOf, dictionaryOf, rowsOf, tableOf, type Columns, type RowOf, type Schema } from './columns.ts';

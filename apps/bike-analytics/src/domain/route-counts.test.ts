@@ -6,11 +6,13 @@ type Route = [start: number, end: number, year: number];
 
 function contents(counts: RouteCounts): Map<string, number> {
   const found = new Map<string, number>();
-  counts.forEach((start, end, year, trips) => {
-    const key = `${start} ${end} ${year}`;
-    expect(found.has(key)).toBe(false);
-    found.set(key, trips);
-  });
+  for (const [year, routes] of counts.years) {
+    routes.forEach((start, end, trips) => {
+      const key = `${start} ${end} ${year}`;
+      expect(found.has(key)).toBe(false);
+      found.set(key, trips);
+    });
+  }
   return found;
 }
 

@@ -16,7 +16,8 @@ const routesMax = 4_000_000;
 
 /** Counts of trips by route. */
 export class RouteCounts {
-  readonly #years = new Map<number, YearCounts>();
+  /** In no particular order. */
+  readonly years = new Map<number, YearCounts>();
   #lastYear = NaN;
   #last = new YearCounts(0);
   #size = 0;
@@ -35,17 +36,13 @@ export class RouteCounts {
   }
 
   #turnTo(year: number): void {
-    this.#last = this.#years.get(year) ?? new YearCounts(this.#years.size < yearsInRowsMax ? rowLength : 0);
-    this.#years.set(year, this.#last);
+    this.#last = this.years.get(year) ?? new YearCounts(this.years.size < yearsInRowsMax ? rowLength : 0);
+    this.years.set(year, this.#last);
     this.#lastYear = year;
-  }
-
-  /** Calls `visit` once for every route, in no particular order. */
-  forEach(visit: (start: number, end: number, year: number, trips: number) => void): void {
-    for (const [year, counts] of this.#years) counts.forEach((start, end, trips) => visit(start, end, year, trips));
   }
 }
 
+/** The routes of a year. */
 class YearCounts {
   readonly #rows: (Int32Array | undefined)[];
   readonly #others = new PairMap();
@@ -62,6 +59,7 @@ class YearCounts {
     return ++row[end]!;
   }
 
+  /** Calls `visit` once for every route, in no particular order. */
   forEach(visit: (start: number, end: number, trips: number) => void): void {
     this.#rows.forEach((row, start) => row?.forEach((trips, end) => trips > 0 && visit(start, end, trips)));
     this.#others.forEach(visit);

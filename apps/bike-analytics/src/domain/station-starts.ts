@@ -1,15 +1,15 @@
 /** How many trips started where and when: counted by code in a batch, and joined with the stations' names when all are there. */
-import { checkIndices, ints, type Table, texts } from '@lab/columns';
+import { columnsOf, dictionaryOf, rowsOf, type Table, tableOf } from '@lab/columns';
 import type { State } from './query.ts';
-import { StationBatches, stationKey } from './stations.ts';
+import { StationBatches, stationColumns, stationKey } from './stations.ts';
 import { cities, type City } from './terms.ts';
+
+const startColumns = { start: Int32Array, year: Int32Array, trips: Int32Array };
 
 /** Trips to `{codes, start, year, trips}`: how many started at each code in each year, of those years that count. */
 export function countStarts(table: Table, counts: (year: number) => boolean = () => true): Table {
-  const codes = texts(table, 'codes');
-  const start = ints(table, 'start');
-  const year = ints(table, 'year', start.length);
-  checkIndices(start, 'start', codes);
+  const { start, year } = columnsOf(table, { start: Int32Array, year: Int32Array });
+  const codes = dictionaryOf(table, 'codes', { start });
   const years = new Map<number, Int32Array>();
   let starts: Int32Array = new Int32Array(0);
   for (let row = 0; row < start.length; row++) {
@@ -20,14 +20,15 @@ export function countStarts(table: Table, counts: (year: number) => boolean = ()
     }
     starts[start[row]!]! += 1;
   }
-  const all = [...years].flatMap(([of, starts]) =>
-    counts(of) ? [...starts.keys()].flatMap((code) => (starts[code] === 0 ? [] : [{ code, of, trips: starts[code]! }])) : [],
+  const all = [...years].flatMap(([year, starts]) =>
+    counts(year) ? [...starts.keys()].flatMap((start) => ({ start, year, trips: starts[start]! })) : [],
   );
   return {
     codes,
-    start: Int32Array.from(all, ({ code }) => code),
-    year: Int32Array.from(all, ({ of }) => of),
-    trips: Int32Array.from(all, ({ trips }) => trips),
+    ...tableOf(
+      startColumns,
+      all.filter(({ trips }) => trips > 0),
+    ),
   };
 }
 
@@ -58,15 +59,12 @@ export class StationStarts implements State<Starts> {
   readonly #starts = new Map<string, Omit<Started, 'name'>>();
 
   addStatic(number: number, city: City, table: Table): void {
-    this.#stations.add(number, city, table);
+    this.#stations.add(number, city, rowsOf(table, stationColumns));
   }
 
   addTrips(_number: number, city: City, table: Table): void {
-    const codes = texts(table, 'codes');
-    const start = ints(table, 'start');
-    const years = ints(table, 'year', start.length);
-    const trips = ints(table, 'trips', start.length);
-    checkIndices(start, 'start', codes);
+    const { start, year: years, trips } = columnsOf(table, startColumns);
+    const codes = dictionaryOf(table, 'codes', { start });
     for (let row = 0; row < start.length; row++) {
       const year = years[row]!;
       const key = stationKey(city, codes.at(start[row]!), year);
@@ -77,7 +75,7 @@ export class StationStarts implements State<Starts> {
   }
 
   part(): Starts {
-    const names = this.#stations.byKey((table, row) => texts(table, 'name').at(row));
+    const names = this.#stations.byKey(({ name }) => name);
     const stations: Started[] = [];
     const joined = noneJoined();
     for (const [key, { city, year, trips }] of this.#starts) {

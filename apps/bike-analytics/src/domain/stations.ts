@@ -1,5 +1,5 @@
 /** Stations of a session, as they arrive: kept by batch, and joined only when all are there. */
-import { ints, type Table, texts } from '@lab/columns';
+import { type RowOf, Texts } from '@lab/columns';
 import type { City } from './terms.ts';
 
 /** A trip joins a station on all three; codes are texts: `007` is not `7`. */
@@ -8,34 +8,26 @@ export function stationKey(city: City, code: string, year: number): string {
   return `${city}/${year}/${code}`;
 }
 
-interface StationBatch {
-  number: number;
-  city: City;
-  table: Table;
-}
+/** What every query needs of a station. */
+export const stationColumns = { code: Texts, name: Texts, year: Int32Array };
 
-/** Keeps batches of `{code, name, year, ...}` that come in any order, each once. */
-export class StationBatches {
-  readonly #batches: StationBatch[] = [];
+/** Keeps batches of stations that come in any order, each once. */
+export class StationBatches<Station extends RowOf<typeof stationColumns>> {
+  readonly #batches: { number: number; city: City; stations: Station[] }[] = [];
 
-  add(number: number, city: City, table: Table): void {
-    const { length } = texts(table, 'code');
-    texts(table, 'name', length);
-    ints(table, 'year', length);
-    this.#batches.push({ number, city, table });
+  add(number: number, city: City, stations: Station[]): void {
+    this.#batches.push({ number, city, stations });
   }
 
-  /** Every station by its key, as `read` takes it from its row. Of a repeated key the first row wins, by batch number and row. */
-  byKey<T>(read: (table: Table, row: number, city: City) => T): Map<string, T> {
-    const stations = new Map<string, T>();
-    for (const { city, table } of this.#batches.sort((a, b) => a.number - b.number)) {
-      const codes = texts(table, 'code');
-      const years = ints(table, 'year');
-      for (let row = 0; row < years.length; row++) {
-        const key = stationKey(city, codes.at(row), years[row]!);
-        if (!stations.has(key)) stations.set(key, read(table, row, city));
+  /** What `read` makes of every station, by its key. Of a repeated key the first row wins, by batch number and row. */
+  byKey<T>(read: (station: Station) => T): Map<string, T> {
+    const found = new Map<string, T>();
+    for (const { city, stations } of this.#batches.sort((a, b) => a.number - b.number)) {
+      for (const station of stations) {
+        const key = stationKey(city, station.code, station.year);
+        if (!found.has(key)) found.set(key, read(station));
       }
     }
-    return stations;
+    return found;
   }
 }

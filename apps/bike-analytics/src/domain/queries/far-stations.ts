@@ -5,11 +5,11 @@
  * micrometres and summed as whole metres and micrometres, each exactly (up to 2^53): sums of floats would depend on the
  * order in which routes were first seen, and on the number of shards.
  */
-import { checkIndices, floats, ints, type Table, Texts, texts } from '@lab/columns';
+import { columnsOf, dictionaryOf, type RowOf, rowsOf, type Table, tableOf, Texts } from '@lab/columns';
 import { haversineKm, type Point } from '../haversine.ts';
 import { defineQuery, type State, type Straight } from '../query.ts';
 import { RouteCounts } from '../route-counts.ts';
-import { StationBatches, stationKey } from '../stations.ts';
+import { StationBatches, stationColumns, stationKey } from '../stations.ts';
 import { cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { farCity: City; farAboveKm: number };
@@ -30,41 +30,23 @@ export interface FarStationsAnswer {
   noCoordinates: number;
 }
 
+const placedStations = { ...stationColumns, latitude: Float64Array, longitude: Float64Array };
+const routes = { start: Int32Array, end: Int32Array, year: Int32Array };
+
 /** Stations to the same columns: all of the city, none of another. */
-function keepStations(city: City, table: Table, { farCity }: Settings): Table {
-  const none = {
-    code: Texts.from([]),
-    name: Texts.from([]),
-    latitude: new Float64Array(),
-    longitude: new Float64Array(),
-    year: new Int32Array(),
-  };
-  return city === farCity ? table : none;
-}
+const keepStations = (city: City, table: Table, { farCity }: Settings): Table =>
+  city === farCity ? table : tableOf(placedStations, []);
 
 /** Trips to the same columns: all of the city, none of another. Routes of a batch rarely repeat: counting them here would save nothing. */
 function keepTrips(city: City, table: Table, { farCity }: Settings): Table {
-  const none = { start: new Int32Array(), end: new Int32Array(), year: new Int32Array(), codes: Texts.from([]) };
-  if (city !== farCity) return none;
+  if (city !== farCity) return { ...tableOf(routes, []), codes: Texts.from([]) };
   readRoutes(table);
   return table;
 }
 
-interface Routes {
-  codes: Texts;
-  start: Int32Array;
-  end: Int32Array;
-  year: Int32Array;
-}
-
-function readRoutes(table: Table): Routes {
-  const codes = texts(table, 'codes');
-  const start = ints(table, 'start');
-  const end = ints(table, 'end', start.length);
-  const year = ints(table, 'year', start.length);
-  checkIndices(start, 'start', codes);
-  checkIndices(end, 'end', codes);
-  return { codes, start, end, year };
+function readRoutes(table: Table) {
+  const { start, end, year } = columnsOf(table, routes);
+  return { start, end, year, codes: dictionaryOf(table, 'codes', { start, end }) };
 }
 
 /** The trips that end at one station name. */
@@ -90,69 +72,49 @@ interface Station extends Point {
 /** A count per route. */
 class FarStations implements State<Part> {
   readonly #city: City;
-  readonly #stations = new StationBatches();
+  readonly #stations = new StationBatches<RowOf<typeof placedStations>>();
   readonly #routes = new RouteCounts();
-  /** Codes by number, and numbers by code: a route is three numbers. */
-  readonly #codes: string[] = [];
-  readonly #codeNumbers = new Map<string, number>();
+  /** Numbers by code, in order of appearance: a route is three numbers. */
+  readonly #codes = new Map<string, number>();
 
   constructor(city: City) {
     this.#city = city;
   }
 
   addStatic(number: number, city: City, table: Table): void {
-    const { length } = texts(table, 'code');
-    floats(table, 'latitude', length);
-    floats(table, 'longitude', length);
-    this.#stations.add(number, city, table);
+    this.#stations.add(number, city, rowsOf(table, placedStations));
   }
 
   addTrips(_number: number, _city: City, table: Table): void {
     const { codes, start, end, year } = readRoutes(table);
-    const codeNumbers = Int32Array.from(codes.toArray(), (code) => this.#codeNumber(code));
-    for (let row = 0; row < start.length; row++) {
-      this.#routes.add(codeNumbers[start[row]!]!, codeNumbers[end[row]!]!, year[row]!);
-    }
+    const numbers = Int32Array.from(codes.toArray(), (code) => this.#numberOf(code));
+    for (let row = 0; row < start.length; row++) this.#routes.add(numbers[start[row]!]!, numbers[end[row]!]!, year[row]!);
   }
 
-  #codeNumber(code: string): number {
-    const known = this.#codeNumbers.get(code);
-    if (known !== undefined) return known;
-    this.#codeNumbers.set(code, this.#codes.length);
-    return this.#codes.push(code) - 1;
+  #numberOf(code: string): number {
+    const number = this.#codes.get(code) ?? this.#codes.size;
+    this.#codes.set(code, number);
+    return number;
   }
 
   part(): Part {
     const arrivals = new Map<string, Arrivals>();
-    const stationsOfYear = this.#stationsByYear(arrivals);
+    const placed = this.#stations.byKey(({ name, latitude, longitude }): Station => {
+      return { latitude, longitude, arrivals: arrivalsOf(arrivals, name) };
+    });
     let unknownStation = 0;
     let noCoordinates = 0;
-    this.#routes.forEach((start, end, year, trips) => {
-      const stations = stationsOfYear(year);
-      const from = stations[start];
-      const to = stations[end];
-      if (from === undefined || to === undefined) unknownStation += trips;
-      else if (!isPlaced(from) || !isPlaced(to)) noCoordinates += trips;
-      else addTrips(to.arrivals, haversineKm(from, to), trips);
-    });
+    for (const [year, counts] of this.#routes.years) {
+      const stations = [...this.#codes.keys()].map((code) => placed.get(stationKey(this.#city, code, year)));
+      counts.forEach((start, end, trips) => {
+        const from = stations[start];
+        const to = stations[end];
+        if (from === undefined || to === undefined) unknownStation += trips;
+        else if (!isPlaced(from) || !isPlaced(to)) noCoordinates += trips;
+        else addTrips(to.arrivals, haversineKm(from, to), trips);
+      });
+    }
     return { stations: [...arrivals.values()].filter(({ trips }) => trips > 0), unknownStation, noCoordinates };
-  }
-
-  /** Gives the stations of a year by the numbers of their codes; looks each up once. */
-  #stationsByYear(arrivals: Map<string, Arrivals>): (year: number) => (Station | undefined)[] {
-    const stations = this.#stations.byKey((table, row) => ({
-      latitude: floats(table, 'latitude')[row]!,
-      longitude: floats(table, 'longitude')[row]!,
-      arrivals: arrivalsOf(arrivals, texts(table, 'name').at(row)),
-    }));
-    const years = new Map<number, (Station | undefined)[]>();
-    return (year) => {
-      const known = years.get(year);
-      if (known !== undefined) return known;
-      const ofYear = this.#codes.map((code) => stations.get(stationKey(this.#city, code, year)));
-      years.set(year, ofYear);
-      return ofYear;
-    };
   }
 }
 

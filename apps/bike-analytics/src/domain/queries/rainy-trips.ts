@@ -4,7 +4,7 @@
  * Durations are summed as whole seconds and millionths, each exactly (up to 2^53: 285 million years of riding), and divided once
  * at the end: sums add up in any order and over any number of shards to the same bits.
  */
-import { floats, ints, type Table } from '@lab/columns';
+import { columnsOf, PairMap, tableOf, type Table } from '@lab/columns';
 import { defineQuery, type State, type Straight } from '../query.ts';
 import { compareTexts, count, type City } from '../terms.ts';
 
@@ -34,37 +34,26 @@ interface Part {
 }
 
 const msPerDay = 86_400_000;
-/** A batch spans at most the years 0 to 9999: more days are an error, and not an array of any size. */
-const daysMax = 3_660_000;
+
+const rainyDays = { day: Int32Array, isRainy: Int32Array };
+const daySums = { day: Int32Array, seconds: Float64Array, micros: Float64Array, trips: Int32Array };
 
 /** Weather to `{day, isRainy}`, 1 or 0: the days that are known. */
 function keepRainyDays(_city: City, table: Table, { rainAboveMm }: { rainAboveMm: number }): Table {
-  const day = ints(table, 'day');
-  const rainMm = floats(table, 'rainMm', day.length);
+  const { day, rainMm } = columnsOf(table, { day: Int32Array, rainMm: Float64Array });
   const known = [...day.keys()].filter((row) => !Number.isNaN(rainMm[row]!));
-  return {
-    day: Int32Array.from(known, (row) => day[row]!),
-    isRainy: Int32Array.from(known, (row) => Number(rainMm[row]! > rainAboveMm)),
-  };
+  return tableOf(
+    rainyDays,
+    known.map((row) => ({ day: day[row]!, isRainy: Number(rainMm[row]! > rainAboveMm) })),
+  );
 }
 
 /** Trips to `{day, seconds, micros, trips}`: one row per day, in order of appearance. A negative duration adds nothing but its trip. */
 function sumByDay(_city: City, table: Table): Table {
-  const day = ints(table, 'day');
-  const seconds = ints(table, 'seconds', day.length);
-  const micros = ints(table, 'micros', day.length);
-  const { first, last } = rangeOf(day);
-  if (last - first >= daysMax) throw new RangeError(`column day: from ${first} to ${last} are more than ${daysMax} days`);
-  // By day, the number of its sums, from 1: days may come in any order, and an array is several times as fast as a `Map`.
-  const numbers = new Int32Array(last - first + 1);
-  const most = Math.min(day.length, numbers.length);
-  const sums = {
-    day: new Int32Array(most),
-    seconds: new Float64Array(most),
-    micros: new Float64Array(most),
-    trips: new Int32Array(most),
-  };
-  let days = 0;
+  const { day, seconds, micros } = columnsOf(table, { day: Int32Array, seconds: Int32Array, micros: Int32Array });
+  const sums: Omit<DaySum, 'city'>[] = [];
+  /** By day, the number of its sum, from 1: days may come in any order. */
+  const numbers = new PairMap();
   // Trips mostly come by day: what is looked up is looked up once for as many as lie together.
   for (let row = 0; row < day.length;) {
     const [of, from] = [day[row]!, row];
@@ -74,28 +63,13 @@ function sumByDay(_city: City, table: Table): Table {
       ofSeconds += seconds[row]!;
       ofMicros += micros[row]!;
     }
-    const number = numbers[of - first] || (numbers[of - first] = ++days);
-    sums.day[number - 1] = of;
-    sums.seconds[number - 1]! += ofSeconds;
-    sums.micros[number - 1]! += ofMicros;
-    sums.trips[number - 1]! += row - from;
+    const number = numbers.get(of, 0) || numbers.add(of, 0, sums.push({ day: of, seconds: 0, micros: 0, trips: 0 }));
+    const sum = sums[number - 1]!;
+    sum.seconds += ofSeconds;
+    sum.micros += ofMicros;
+    sum.trips += row - from;
   }
-  return {
-    day: sums.day.slice(0, days),
-    seconds: sums.seconds.slice(0, days),
-    micros: sums.micros.slice(0, days),
-    trips: sums.trips.slice(0, days),
-  };
-}
-
-function rangeOf(day: Int32Array): { first: number; last: number } {
-  let first = day[0] ?? 0;
-  let last = first;
-  for (const value of day) {
-    if (value < first) first = value;
-    if (value > last) last = value;
-  }
-  return { first, last };
+  return tableOf(daySums, sums);
 }
 
 /** The trips of one city and day. */
@@ -114,16 +88,12 @@ class RainyTrips implements State<Part> {
   readonly #sums = new Map<string, DaySum>();
 
   addStatic(_number: number, city: City, table: Table): void {
-    const day = ints(table, 'day');
-    const isRainy = ints(table, 'isRainy', day.length);
+    const { day, isRainy } = columnsOf(table, rainyDays);
     day.forEach((each, row) => this.#rainy.set(`${city} ${each}`, isRainy[row] === 1));
   }
 
   addTrips(_number: number, city: City, table: Table): void {
-    const day = ints(table, 'day');
-    const seconds = floats(table, 'seconds', day.length);
-    const micros = floats(table, 'micros', day.length);
-    const trips = ints(table, 'trips', day.length);
+    const { day, seconds, micros, trips } = columnsOf(table, daySums);
     for (let row = 0; row < day.length; row++) {
       addDay(this.#sums, { city, day: day[row]!, seconds: seconds[row]!, micros: micros[row]!, trips: trips[row]! });
     }
