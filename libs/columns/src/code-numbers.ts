@@ -34,11 +34,12 @@ export class CodeNumbers {
 
   /** The number of a code, which must have no `codeProblem`: the next number if it is new. */
   numberOf(bytes: Uint8Array, from: number, to: number): number {
-    const code = bytes.subarray(from, to);
-    if (code.length > shortBytesMax || code.some((byte) => byte === 0 || byte >= 0x80)) return this.#numberOfLong(code);
+    if (to - from > shortBytesMax) return this.#numberOfLong(bytes.subarray(from, to));
     let high = 0;
     let low = 0;
-    for (const byte of code) {
+    for (let at = from; at < to; at++) {
+      const byte = bytes[at]!;
+      if (byte === 0 || byte >= 0x80) return this.#numberOfLong(bytes.subarray(from, to));
       high = (high << 8) | (low >>> 24);
       low = (low << 8) | byte;
     }

@@ -137,9 +137,15 @@ export class CsvScanner {
     }
   }
 
-  /** The beginning of the field, for messages. */
-  excerpt(column: number): string {
-    return excerptOf(tolerantDecoder.decode(this.bytes.subarray(this.from(column), this.to(column))));
+  /** What `read` makes of the bytes of the field. */
+  read<T>(column: number, read: (bytes: Uint8Array, from: number, to: number) => T): T {
+    return read(this.bytes, this.from(column), this.to(column));
+  }
+
+  /** The column's name and the beginning of the field, in quotes, for messages. */
+  named(column: number): string {
+    const field = this.bytes.subarray(this.from(column), this.to(column));
+    return `${this.#names[column]!} ${excerptOf(tolerantDecoder.decode(field))}`;
   }
 
   /** Passes over a byte order mark; false if it takes more bytes to tell. */

@@ -4,3 +4,5 @@ export { dateBytes, DateReader, isDigit, readDuration, readNumber, readYear, tim
 export { PairMap } from './pair-map.ts';
 export { decodeTable, encodeTable, MalformedTableError, pickColumns, Texts, type Column, type Table } from './table.ts';
 export { columnsOf, dictionaryOf, rowsOf, tableOf, type Columns, type RowOf, type Schema } from './columns.ts';
+export { formatProblem } from './format.ts';
+export { Keys, PlainRows, TableReader, type Batch, type Rejection, type Rejections, type Rows } from './table-reader.ts';

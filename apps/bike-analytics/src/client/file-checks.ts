@@ -1,8 +1,8 @@
 /** What is wrong with a file as a whole, and what it looks like. */
 import { open } from 'node:fs/promises';
-import { HeaderError } from '@lab/columns';
+import { formatProblem, HeaderError, type Rejections } from '@lab/columns';
 import { ExitError, exitCodes, pathError } from '@lab/process';
-import { newTopicReader, type ReaderOptions, type Rejections } from '../domain/reader.ts';
+import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
 import { fileName, type DataSet } from './data-files.ts';
@@ -29,7 +29,7 @@ export async function checkBeginnings(
       const rows = [...batches, ...reader.end()].reduce((sum, batch) => sum + batch.rows, 0);
       if (!allowEmpty) requireRows(fileName(city, topic), rows, reader.rejections);
     } catch (error) {
-      const hint = formatOf(bytes);
+      const hint = formatProblem(bytes);
       const what = hint === undefined ? '' : `; the file ${hint}`;
       throw error instanceof HeaderError ? new ExitError(`${error.message}${what}`, exitCodes.usage) : error;
     }
@@ -59,20 +59,6 @@ function requireRows(name: string, rows: number, { first, count }: Rejections): 
       '--allow-empty takes it for a file without rows',
     exitCodes.usage,
   );
-}
-
-/** What a file looks like whose header cannot be read. */
-function formatOf(bytes: Buffer): string | undefined {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'is compressed by gzip: unpack it';
-  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) return 'is UTF-16: save it as UTF-8';
-  if (bytes[0] === 0x50 && bytes[1] === 0x4b) return 'is a zip archive: unpack it';
-  const firstLine = bytes.subarray(0, Math.max(0, bytes.indexOf('\n'))).toString('latin1');
-  const other = [';', '\t', '|'].find((separator) => firstLine.includes(separator));
-  if (other !== undefined && !firstLine.includes(','))
-    return `separates its fields by ${JSON.stringify(other)}: a comma is expected`;
-  if (bytes.includes('\r') && !bytes.includes('\n'))
-    return 'has lines that end with CR alone, as old Macs wrote them: convert them';
-  return undefined;
 }
 
 /** What the value of a rejected row looks like, and what was expected. */

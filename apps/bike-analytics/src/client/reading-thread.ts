@@ -4,7 +4,8 @@
  */
 import { createReadStream } from 'node:fs';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { newTopicReader, type ReaderOptions, type Rejections } from '../domain/reader.ts';
+import type { Rejections } from '@lab/columns';
+import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
 import type { Topic } from '../domain/terms.ts';
 import { readBatches, type FileBatches, type SentBatch } from '../roles/file-batches.ts';
 

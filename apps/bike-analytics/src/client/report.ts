@@ -1,8 +1,8 @@
 /** The answers as tables, for people. */
+import type { Rejection, Rejections } from '@lab/columns';
 import { tableText } from '@lab/process/terminal';
 import { queries, type Answers } from '../domain/queries.ts';
 import type { AnyQuery, Values } from '../domain/query.ts';
-import type { Rejection, Rejections } from '../domain/reader.ts';
 import { count } from '../domain/terms.ts';
 import { looksLike } from './file-checks.ts';
 

@@ -1,7 +1,7 @@
-import { decodeTable, HeaderError, Texts } from '@lab/columns';
+import { decodeTable, HeaderError, Texts, type Batch, type TableReader } from '@lab/columns';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { newTopicReader, type Batch, type ReaderOptions, type TopicReader } from './reader.ts';
+import { newTopicReader, type ReaderOptions } from './reader.ts';
 import type { Topic } from './terms.ts';
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -15,10 +15,10 @@ const plain = (table: Uint8Array) =>
 
 interface Reading {
   batches: { rows: number; table: Record<string, (number | string)[]> }[];
-  rejections: TopicReader['rejections'];
+  rejections: TableReader['rejections'];
 }
 
-function readChunks(reader: TopicReader, chunks: Iterable<Uint8Array>): Reading {
+function readChunks(reader: TableReader, chunks: Iterable<Uint8Array>): Reading {
   const batches: Batch[] = [];
   for (const chunk of chunks) batches.push(...reader.push(chunk));
   batches.push(...reader.end());

@@ -10,6 +10,7 @@ import {
   timeEnd,
   yearBytes,
   type CsvScanner,
+  type Rows,
   type Table,
 } from '@lab/columns';
 
@@ -40,12 +41,15 @@ const usualRowBytesMax = 1024;
  * Takes rows in two ways. Nearly all are usual: a date with or without a time, whole seconds, short ASCII codes, no quotes. These are read in one go, without
  * looking for the fields first, in less than half the time. Whatever is not just like that is left to the careful way, which decides what it is.
  */
-export class TripRows {
+export class TripRows implements Rows {
   readonly names = columnNames;
   readonly #dates = new DateReader();
   readonly #codes = new CodeNumbers();
   readonly #columns: Record<'day' | 'seconds' | 'micros' | 'start' | 'end' | 'year', Int32Array>;
   #rows = 0;
+  /** The code that was read last. */
+  #high = 0;
+  #low = 0;
   /** `batchRows` is the most that come between two calls of `table`. */
   constructor(batchRows: number) {
     const column = () => new Int32Array(batchRows);
@@ -54,27 +58,19 @@ export class TripRows {
 
   /** Takes usual rows, at most so many, up to one that is not, and returns their number. */
   takeUsual(csv: CsvScanner, rowsMax: number): number {
-    const from = csv.usualFrom;
-    if (from < 0 || !this.#isUsualLayout(csv.layout)) return 0;
+    const { bytes, layout, usualTo } = csv;
+    let at = csv.usualFrom;
+    const isUsual = layout.length === usualLayout.length && usualLayout.every((column, field) => layout[field] === column);
+    if (at < 0 || !isUsual) return 0;
     const first = this.#rows;
-    const next = this.#readRows(csv.bytes, from, csv.usualTo, first + rowsMax);
-    csv.passRows(this.#rows - first, next);
-    return this.#rows - first;
-  }
-
-  #isUsualLayout(layout: Int8Array): boolean {
-    return layout.length === usualLayout.length && usualLayout.every((column, field) => layout[field] === column);
-  }
-
-  #readRows(bytes: Uint8Array, from: number, to: number, rowsMax: number): number {
-    let at = from;
-    while (this.#rows < rowsMax) {
-      const next = this.#readRow(bytes, at, to);
+    while (this.#rows < first + rowsMax) {
+      const next = this.#readRow(bytes, at, usualTo);
       if (next < 0) break;
       this.#rows++;
       at = next;
     }
-    return at;
+    csv.passRows(this.#rows - first, at);
+    return this.#rows - first;
   }
 
   /** Where the next row begins, if this one is usual; it is then in the columns, but not yet counted. Otherwise -1. */
@@ -83,33 +79,17 @@ export class TripRows {
     const day = this.#dates.readDate(bytes, from);
     if (day === undefined) return -1;
     let at = timeEnd(bytes, from + dateBytes);
-    let byte = bytes[at]!;
-    if (byte !== comma) return -1;
-    const startFrom = at + 1;
-    let startHigh = 0;
-    let startLow = 0;
-    // Letters and digits: what is below a comma might be a quote.
-    let all = 0;
-    for (byte = bytes[++at]!; byte > comma; byte = bytes[++at]!) {
-      startHigh = (startHigh << 8) | (startLow >>> 24);
-      startLow = (startLow << 8) | byte;
-      all |= byte;
-    }
-    if (byte !== comma || at - startFrom > shortCodeBytesMax) return -1;
+    if (bytes[at] !== comma) return -1;
+    at = this.#readCode(bytes, at + 1);
+    const [startHigh, startLow] = [this.#high, this.#low];
+    if (bytes[at] !== comma) return -1;
     at = endOfOther(bytes, at + 1);
     if (bytes[at] !== comma) return -1;
-    const endFrom = at + 1;
-    let endHigh = 0;
-    let endLow = 0;
-    for (byte = bytes[++at]!; byte > comma; byte = bytes[++at]!) {
-      endHigh = (endHigh << 8) | (endLow >>> 24);
-      endLow = (endLow << 8) | byte;
-      all |= byte;
-    }
-    // Beyond ASCII the bytes would have to be checked for UTF-8.
-    if (byte !== comma || at - endFrom > shortCodeBytesMax || all >= 0x80) return -1;
+    at = this.#readCode(bytes, at + 1);
+    if (bytes[at] !== comma) return -1;
     const digitsFrom = at + 1;
     let seconds = 0;
+    let byte: number;
     while (isDigit((byte = bytes[++at]!))) seconds = (seconds * 10 + byte - zero) | 0;
     if (at === digitsFrom || at - digitsFrom > secondsDigitsMax) return -1;
     if (byte === point && bytes[at + 1] === zero) at += 2;
@@ -129,32 +109,47 @@ export class TripRows {
     columns.year[row] = year;
     // Only now that all of the row is good, its codes get their numbers.
     columns.start[row] = this.#codes.numberOfShort(startHigh, startLow);
-    columns.end[row] = this.#codes.numberOfShort(endHigh, endLow);
+    columns.end[row] = this.#codes.numberOfShort(this.#high, this.#low);
     return at + 1;
+  }
+
+  /** Where a short code ends: what is below a comma might be a quote, and beyond ASCII the bytes would have to be checked for UTF-8. */
+  #readCode(bytes: Uint8Array, from: number): number {
+    let [high, low, at] = [0, 0, from];
+    for (let byte = bytes[at]!; byte > comma && byte < 0x80 && at < from + shortCodeBytesMax; byte = bytes[++at]!) {
+      high = (high << 8) | (low >>> 24);
+      low = (low << 8) | byte;
+    }
+    this.#high = high;
+    this.#low = low;
+    return at;
   }
 
   /** Takes the row that the scanner is at; the reason if it cannot. */
   take(csv: CsvScanner): string | undefined {
-    const { bytes } = csv;
-    const day = this.#dates.read(bytes, csv.from(startDate), csv.to(startDate));
-    if (day === undefined) return `start_date ${csv.excerpt(startDate)} is no date`;
-    const length = readDuration(bytes, csv.from(duration), csv.to(duration));
-    if (length === undefined) return `duration_sec ${csv.excerpt(duration)} is no number within 2^31`;
-    const yearOfTrip = readYear(bytes, csv.from(year), csv.to(year));
-    if (yearOfTrip === undefined) return `yearid ${csv.excerpt(year)} is no year`;
+    const day = this.#dates.read(csv.bytes, csv.from(startDate), csv.to(startDate));
+    if (day === undefined) return `${csv.named(startDate)} is no date`;
+    const length = csv.read(duration, readDuration);
+    if (length === undefined) return `${csv.named(duration)} is no number within 2^31`;
+    const yearOfTrip = csv.read(year, readYear);
+    if (yearOfTrip === undefined) return `${csv.named(year)} is no year`;
     for (const column of [startCode, endCode]) {
-      const problem = codeProblem(bytes, csv.from(column), csv.to(column));
-      if (problem !== undefined) return `${columnNames[column]!} ${csv.excerpt(column)} ${problem}`;
+      const problem = csv.read(column, codeProblem);
+      if (problem !== undefined) return `${csv.named(column)} ${problem}`;
     }
     const row = this.#rows++;
     const columns = this.#columns;
     columns.day[row] = day;
     columns.seconds[row] = length.seconds;
     columns.micros[row] = length.micros;
-    columns.start[row] = this.#codes.numberOf(bytes, csv.from(startCode), csv.to(startCode));
-    columns.end[row] = this.#codes.numberOf(bytes, csv.from(endCode), csv.to(endCode));
+    columns.start[row] = this.#numberOf(csv, startCode);
+    columns.end[row] = this.#numberOf(csv, endCode);
     columns.year[row] = yearOfTrip;
     return undefined;
+  }
+
+  #numberOf(csv: CsvScanner, column: number): number {
+    return this.#codes.numberOf(csv.bytes, csv.from(column), csv.to(column));
   }
 
   get textBytes(): number {
@@ -163,18 +158,9 @@ export class TripRows {
 
   /** The columns of all rows taken since the last time, as they are until more are taken. */
   table(): Table {
-    const rows = this.#rows;
-    const { day, seconds, micros, start, end, year } = this.#columns;
+    const taken = Object.entries(this.#columns).map(([name, column]) => [name, column.subarray(0, this.#rows)] as const);
     this.#rows = 0;
-    return {
-      day: day.subarray(0, rows),
-      seconds: seconds.subarray(0, rows),
-      micros: micros.subarray(0, rows),
-      start: start.subarray(0, rows),
-      end: end.subarray(0, rows),
-      year: year.subarray(0, rows),
-      codes: this.#codes.take(),
-    };
+    return { ...Object.fromEntries(taken), codes: this.#codes.take() };
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Batch, Rejections, TopicReader } from '../domain/reader.ts';
+import type { Batch, Rejections, TableReader } from '@lab/columns';
 
 /** A batch as it is sent. */
 export interface SentBatch extends Batch {
@@ -16,7 +16,7 @@ export interface FileBatches extends AsyncDisposable {
 }
 
 /** Reads chunks of a file into batches. */
-export function readBatches(bytes: number, chunks: AsyncIterable<Uint8Array>, reader: TopicReader): FileBatches {
+export function readBatches(bytes: number, chunks: AsyncIterable<Uint8Array>, reader: TableReader): FileBatches {
   async function* batches(): AsyncGenerator<SentBatch> {
     let bytesRead = 0;
     for await (const chunk of chunks) {

@@ -5,9 +5,9 @@
  * The session lives here: the files can be read again, so whatever breaks on the way, the client comes back and sends again what was
  * not acknowledged. A repeat does no harm.
  */
+import type { Rejections } from '@lab/columns';
 import type { Clock } from '@lab/process';
 import { ConnectError, ConnectionClosedError, FrameTooLargeError, FramingError, type FramedSocket } from '@lab/protocol';
-import type { Rejections } from '../domain/reader.ts';
 import { queries } from '../domain/queries.ts';
 import type { Values } from '../domain/query.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
