@@ -115,14 +115,17 @@ export class TripRows implements Rows {
 
   /** Where a short code ends: what is below a comma might be a quote, and beyond ASCII the bytes would have to be checked for UTF-8. */
   #readCode(bytes: Uint8Array, from: number): number {
-    let [high, low, at] = [0, 0, from];
-    for (let byte = bytes[at]!; byte > comma && byte < 0x80 && at < from + shortCodeBytesMax; byte = bytes[++at]!) {
+    let high = 0;
+    let low = 0;
+    let at = from;
+    for (let byte = bytes[at]!; byte > comma && byte < 0x80; byte = bytes[++at]!) {
       high = (high << 8) | (low >>> 24);
       low = (low << 8) | byte;
     }
     this.#high = high;
     this.#low = low;
-    return at;
+    // A longer one has no comma where it is said to end.
+    return at - from > shortCodeBytesMax ? at - 1 : at;
   }
 
   /** Takes the row that the scanner is at; the reason if it cannot. */
