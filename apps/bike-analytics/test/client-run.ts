@@ -6,11 +6,10 @@ import { connectFramed, ConnectError, type FramedSocket } from '@lab/protocol';
 import { systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { clientLimits } from '../src/config.ts';
-import { fileName, openDataSet, type DataSet } from '../src/client/data-files.ts';
+import { bytesOf, fileName, openDataSet, type DataFile } from '../src/client/data-files.ts';
 import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
-import { cities, type City, type Topic } from '../src/domain/terms.ts';
-import { readBatches } from '../src/roles/file-batches.ts';
+import type { City, Topic } from '../src/domain/terms.ts';
 import { readFiles } from '../src/roles/file-reader.ts';
 
 export interface ClientRun {
@@ -42,7 +41,7 @@ export async function runClient(entryPoint: EntryPoint, run: ClientRun): Promise
     onTrouble: () => undefined,
     open: (city, topic) => {
       const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays: -1 });
-      return readBatches(data.bytes(city, topic), pieces(data, city, topic, beforePiece), reader);
+      return reader.read(chunksOf(data, city, topic, beforePiece));
     },
     connect: () => connectClient(entryPoint),
     newSessionId: randomUUID,
@@ -63,18 +62,19 @@ export async function connectClient({ host, port }: EntryPoint): Promise<FramedS
 }
 
 /** A file in small pieces. The share counts the topic's files in the order in which they are read. */
-async function* pieces(
-  data: DataSet,
+async function* chunksOf(
+  data: readonly DataFile[],
   city: City,
   topic: Topic,
   beforePiece: NonNullable<ClientRun['beforePiece']>,
 ): AsyncIterable<Uint8Array> {
-  const total = cities.reduce((sum, each) => sum + data.bytes(each, topic), 0);
-  let read = cities.slice(0, cities.indexOf(city)).reduce((sum, each) => sum + data.bytes(each, topic), 0);
-  for await (const chunk of createReadStream(data.path(city, topic)) as AsyncIterable<Uint8Array>) {
+  const files = data.filter((file) => file.topic === topic);
+  const index = files.findIndex((file) => file.city === city);
+  let read = bytesOf(files.slice(0, index));
+  for await (const chunk of createReadStream(files[index]!.path) as AsyncIterable<Uint8Array>) {
     for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
       const piece = chunk.subarray(at, at + pieceBytes);
-      await beforePiece(topic, read / total);
+      await beforePiece(topic, read / bytesOf(files));
       read += piece.byteLength;
       yield piece;
     }

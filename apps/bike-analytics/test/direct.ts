@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { defaultSettings, filtersOf, queries, type Answers, type Filter } from '../src/domain/queries.ts';
 import type { Values } from '../src/domain/query.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
-import { cities, topics, type City, type Topic } from '../src/domain/terms.ts';
+import type { City, Topic } from '../src/domain/terms.ts';
 import { fileName, openDataSet } from '../src/client/data-files.ts';
 
 export interface DirectOptions {
@@ -44,27 +44,16 @@ async function readDeliveries(
   directory: string,
   { batchRows, weatherOffsetDays, settings = defaultSettings }: DirectOptions,
 ): Promise<Delivery[]> {
-  const data = await openDataSet(directory);
   const deliveries: Delivery[] = [];
-  for (const topic of topics) {
-    let number = 0;
-    for (const city of cities) {
-      const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays });
-      const batches = [];
-      for await (const chunk of createReadStream(data.path(city, topic)) as AsyncIterable<Uint8Array>)
-        batches.push(...reader.push(chunk));
-      batches.push(...reader.end());
-      for (const { table } of batches) {
-        deliveries.push(
-          ...filtersOf[topic].map((filter) => ({
-            filter,
-            topic,
-            number,
-            city,
-            table: filter.filter(city, decodeTable(table, filter.columns), settings),
-          })),
-        );
-        number += 1;
+  const numbers = { weather: 0, stations: 0, trips: 0 };
+  for (const { city, topic, path } of await openDataSet(directory)) {
+    const reader = newTopicReader(topic, { file: fileName(city, topic), batchRows, weatherOffsetDays });
+    for await (const piece of reader.read(createReadStream(path) as AsyncIterable<Uint8Array>)) {
+      if (!('batch' in piece)) continue;
+      const number = numbers[topic]++;
+      for (const filter of filtersOf[topic]) {
+        const table = filter.filter(city, decodeTable(piece.batch.table, filter.columns), settings);
+        deliveries.push({ filter, topic, number, city, table });
       }
     }
   }

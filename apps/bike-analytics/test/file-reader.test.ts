@@ -1,12 +1,12 @@
 /** The client's side of a session, with an entry point that is played here. */
 import { duplexPair, type Duplex } from 'node:stream';
+import type { Piece } from '@lab/columns';
 import { FramedSocket, FrameTooLargeError } from '@lab/protocol';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, expect, it } from 'vitest';
 import { defaultSettings } from '../src/domain/queries.ts';
 import { decode, encode, type Head } from '../src/messages.ts';
 import { RefusedError } from '../src/roles/client-session.ts';
-import type { SentBatch } from '../src/roles/file-batches.ts';
 import { readFiles, type Outcome } from '../src/roles/file-reader.ts';
 
 const sessionTimeoutMs = 60_000;
@@ -16,22 +16,19 @@ let sockets: FramedSocket[];
 let client: Promise<Outcome>;
 
 /** What each file has. */
-let batches: () => AsyncGenerator<SentBatch>;
+let pieces: () => AsyncGenerator<Piece>;
 
 let peer: Duplex | undefined;
 
 beforeEach(() => {
   peer = undefined;
-  batches = async function* () {};
+  pieces = async function* () {};
   clock = new FakeClock();
   sockets = [];
   let sessions = 0;
   client = readFiles({
     ...{ clock, onTrouble: () => undefined },
-    open: () => ({
-      ...{ bytes: 0, batches: batches(), rejections: () => ({ count: 0, kinds: {}, first: [] }) },
-      [Symbol.asyncDispose]: async () => {},
-    }),
+    open: () => pieces(),
     ...{ settings: defaultSettings, unwelcomeMaxMs: 60_000 },
     async connect() {
       const [near, far] = duplexPair();
@@ -112,8 +109,8 @@ it('ends at once where no entry point answers', async () => {
 });
 
 it('ends at once with a frame that can never fit', async () => {
-  batches = async function* () {
-    yield { rows: 1, table: new Uint8Array(17 * 1024 * 1024), bytesRead: 1 };
+  pieces = async function* () {
+    yield { bytesRead: 1, batch: { rows: 1, table: new Uint8Array(17 * 1024 * 1024) } };
   };
   const socket = await eventually(() => sockets[0]);
   await socket!.send(encode({ kind: 'welcome', received: {}, sessionTimeoutMs, shards: 1, entryPoint: 'entry-point.1' }));

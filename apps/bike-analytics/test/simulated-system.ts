@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { duplexPair, type Duplex } from 'node:stream';
+import type { Piece } from '@lab/columns';
 import { silentLogger, type Clock } from '@lab/process';
 import { FramedSocket } from '@lab/protocol';
 import {
@@ -23,7 +24,6 @@ import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, topics, type Topic } from '../src/domain/terms.ts';
 import { decode } from '../src/messages.ts';
-import { readBatches, type SentBatch } from '../src/roles/file-batches.ts';
 import { readFiles, type FileReaderParts, type Outcome } from '../src/roles/file-reader.ts';
 import { topology } from '../src/topology.ts';
 import { roles, wire, type Host } from '../src/wiring.ts';
@@ -242,8 +242,8 @@ export class SimulatedRoles {
         open: (city, topic) => {
           const bytes = files.get(`${city}/${topic}`)!;
           const reader = newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 });
-          const file = readBatches(bytes.byteLength, chunksOf(bytes), reader);
-          return topic === poisoned && city === cities[0] ? { ...file, batches: withFirstPoisoned(file.batches) } : file;
+          const pieces = reader.read(chunksOf(bytes));
+          return topic === poisoned && city === cities[0] ? withFirstPoisoned(pieces) : pieces;
         },
         connect: () => this.#connectUntilCut(life),
         newSessionId: () => sessionId(name, ++sessions),
@@ -319,10 +319,10 @@ async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += 2_000) yield bytes.subarray(at, at + 2_000);
 }
 
-async function* withFirstPoisoned(batches: AsyncIterable<SentBatch>): AsyncGenerator<SentBatch> {
+async function* withFirstPoisoned(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
   let table: Uint8Array | undefined = Buffer.from('not a table');
-  for await (const batch of batches) {
-    yield { ...batch, table: table ?? batch.table };
+  for await (const piece of pieces) {
+    yield 'batch' in piece && table !== undefined ? { ...piece, batch: { ...piece.batch, table } } : piece;
     table = undefined;
   }
 }

@@ -59,6 +59,20 @@ describe('a table reader', () => {
     expect(first.at(-1)).toEqual({ file: 'test.csv', line: 14, reason: 'size "x9" is no number', kind: 'size is no number' });
   });
 
+  test('reads chunks to their end, and gives the account last', async () => {
+    const chunks = (async function* () {
+      for (const text of ['size,na', 'me\n1,A\n2,B\n3', ',C\nx,D\n4,E']) yield new TextEncoder().encode(text);
+    })();
+    const shown: unknown[] = [];
+    for await (const piece of newReader().read(chunks))
+      shown.push('batch' in piece ? [piece.bytesRead, piece.batch.rows] : piece);
+    expect(shown).toEqual([
+      [29, 3],
+      [29, 1],
+      { bytesRead: 29, rows: 4, rejections: expect.objectContaining({ count: 1 }) as object },
+    ]);
+  });
+
   test('takes a file without a byte for one rejection', () => {
     const reader = newReader();
     expect(read('', reader)).toEqual([]);

@@ -30,6 +30,9 @@ export interface Batch {
   table: Uint8Array;
 }
 
+/** What comes of a file: its batches, and at the end how many rows they had and what was not taken. Each with the bytes that were read by then. */
+export type Piece = { bytesRead: number } & ({ batch: Batch } | { rows: number; rejections: Rejections });
+
 /** The rows of one kind of file on their way into columns. */
 export interface Rows {
   /** The columns that it needs; in `take` they go by their numbers. */
@@ -59,7 +62,9 @@ export class TableReader {
   readonly #rows: Rows;
   readonly #batchRows: number;
   readonly #csv: CsvScanner;
+  /** Of the batch to come. */
   #rowsTaken = 0;
+  #rowsGiven = 0;
 
   /** `file` is its name in rejections. A batch has `batchRows` rows; the last one has what is left, and one with 4 MiB of texts has fewer. */
   constructor(file: string, rows: Rows, batchRows: number) {
@@ -67,6 +72,22 @@ export class TableReader {
     this.#rows = rows;
     this.#batchRows = batchRows;
     this.#csv = new CsvScanner(file, rows.names);
+  }
+
+  /** Rows of all batches so far. */
+  get rows(): number {
+    return this.#rowsGiven;
+  }
+
+  /** Reads a file from its beginning to its end. */
+  async *read(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
+    let bytesRead = 0;
+    for await (const chunk of chunks) {
+      bytesRead += chunk.byteLength;
+      for (const batch of this.push(chunk)) yield { bytesRead, batch };
+    }
+    for (const batch of this.end()) yield { bytesRead, batch };
+    yield { bytesRead, rows: this.rows, rejections: this.rejections };
   }
 
   /** Takes the next bytes, and gives the batches that they complete. Throws a `HeaderError` if the header lacks a column. */
@@ -105,6 +126,7 @@ export class TableReader {
 
   #batch(): Batch {
     const batch = { rows: this.#rowsTaken, table: encodeTable(this.#rows.table()) };
+    this.#rowsGiven += this.#rowsTaken;
     this.#rowsTaken = 0;
     return batch;
   }

@@ -3,59 +3,48 @@ import { open } from 'node:fs/promises';
 import { formatProblem, HeaderError, type Rejections } from '@lab/columns';
 import { ExitError, exitCodes, pathError } from '@lab/process';
 import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
-import { cities, topics, type City, type Topic } from '../domain/terms.ts';
-import type { FileBatches, SentBatch } from '../roles/file-batches.ts';
-import { fileName, type DataSet } from './data-files.ts';
+import type { City, Topic } from '../domain/terms.ts';
+import { fileName, type DataFile } from './data-files.ts';
 
 /** A row, and so a header, has at most 64 KiB: with these more it is known to be too long. */
 const beginningBytes = 65 * 1024;
 
 /** A file with the wrong columns is found before anything is sent, and a short one without a row that can be used, too. */
 export async function checkBeginnings(
-  data: DataSet,
+  files: readonly DataFile[],
   options: (city: City, topic: Topic) => ReaderOptions,
   allowEmpty: boolean,
 ): Promise<void> {
-  for (const [city, topic] of cities.flatMap((city) => topics.map((topic) => [city, topic] as const))) {
-    await using file = await open(data.path(city, topic)).catch((error: unknown) => {
-      throw pathError(error, `${fileName(city, topic)} cannot be read: `);
+  for (const { city, topic, path } of files) {
+    const name = fileName(city, topic);
+    await using file = await open(path).catch((error: unknown) => {
+      throw pathError(error, `${name} cannot be read: `);
     });
     const { buffer, bytesRead } = await file.read(Buffer.alloc(beginningBytes), 0, beginningBytes);
     const bytes = buffer.subarray(0, bytesRead);
     const reader = newTopicReader(topic, options(city, topic));
     try {
-      const batches = reader.push(bytes);
+      reader.push(bytes);
       if (bytesRead === beginningBytes) continue;
-      const rows = [...batches, ...reader.end()].reduce((sum, batch) => sum + batch.rows, 0);
-      if (!allowEmpty) requireRows(fileName(city, topic), rows, reader.rejections);
+      reader.end();
+      if (!allowEmpty) requireRows(name, reader);
     } catch (error) {
-      const hint = formatProblem(bytes);
-      const what = hint === undefined ? '' : `; the file ${hint}`;
+      const problem = formatProblem(bytes);
+      const what = problem === undefined ? '' : `; the file ${problem}`;
       throw error instanceof HeaderError ? new ExitError(`${error.message}${what}`, exitCodes.usage) : error;
     }
   }
 }
 
-/** The same batches; at their end a file that had none is judged. */
-export function withRows(name: string, file: FileBatches): FileBatches {
-  async function* batches(): AsyncGenerator<SentBatch> {
-    let rows = 0;
-    for await (const batch of file.batches) {
-      rows += batch.rows;
-      yield batch;
-    }
-    requireRows(name, rows, file.rejections());
-  }
-  return { ...file, batches: batches() };
-}
-
-function requireRows(name: string, rows: number, { first, count }: Rejections): void {
+/** Judges a file that was read to its end. */
+export function requireRows(name: string, { rows, rejections }: { rows: number; rejections: Rejections }): void {
   if (rows > 0) return;
+  const { count, first } = rejections;
   if (count === 0) throw new ExitError(`${name}: it has a header and no rows. --allow-empty takes it as it is`, exitCodes.usage);
-  const { file, line, reason } = first[0]!;
+  const { line, reason } = first[0]!;
   const hint = looksLike(reason);
   throw new ExitError(
-    `${file}: none of its rows can be used (${count} rejected); line ${line}: ${reason}${hint === undefined ? '' : `, ${hint}`}. ` +
+    `${name}: none of its rows can be used (${count} rejected); line ${line}: ${reason}${hint === undefined ? '' : `, ${hint}`}. ` +
       '--allow-empty takes it for a file without rows',
     exitCodes.usage,
   );

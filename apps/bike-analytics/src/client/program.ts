@@ -2,20 +2,20 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import type { Piece, Rejections } from '@lab/columns';
 import { ExitError, exitCodes, pathError, systemClock } from '@lab/process';
 import { startBar } from '@lab/process/terminal';
 import { FramingError, type FramedSocket } from '@lab/protocol';
-import { fileName, openDataSet, type DataSet } from './data-files.ts';
+import { bytesOf, fileName, openDataSet, type DataFile } from './data-files.ts';
 import { queries, type Answers } from '../domain/queries.ts';
 import type { Values } from '../domain/query.ts';
 import type { ReaderOptions } from '../domain/reader.ts';
-import { cities, topics, type City, type Topic } from '../domain/terms.ts';
-import { checkBeginnings, withRows } from './file-checks.ts';
+import type { City, Topic } from '../domain/terms.ts';
+import { checkBeginnings, requireRows } from './file-checks.ts';
 import { readInThread } from './reading-thread.ts';
 import type { Results } from './report.ts';
 import { RefusedError } from '../roles/client-session.ts';
-import type { FileBatches } from '../roles/file-batches.ts';
-import { readFiles, UnwelcomeError } from '../roles/file-reader.ts';
+import { readFiles, UnwelcomeError, type FilePieces } from '../roles/file-reader.ts';
 
 export interface ClientOptions {
   data: string;
@@ -37,24 +37,25 @@ export interface ClientOptions {
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
 export async function runClient(client: ClientOptions): Promise<{ results: Results; elapsedMs: number }> {
   const { allowEmpty, output, settings, progress, connectTimeout: unwelcomeMaxMs, connect } = client;
-  const data = await openDataSet(client.data);
+  const files = await openDataSet(client.data);
   const options = (city: City, topic: Topic): ReaderOptions => ({
     file: fileName(city, topic),
-    batchRows: client.batchRows ?? rowsFor(topic, data),
+    batchRows: client.batchRows ?? rowsFor(bytesOf(files.filter((file) => file.topic === topic))),
     weatherOffsetDays: client.weatherOffsetDays,
   });
-  await checkBeginnings(data, options, allowEmpty);
-  if (output !== undefined) await checkWritable(output, data);
-  const openFile = (city: City, topic: Topic): FileBatches => {
-    const [path, bytes] = [data.path(city, topic), data.bytes(city, topic)];
-    const file = readInThread({ path, bytes, topic, options: options(city, topic) });
-    return allowEmpty ? file : withRows(fileName(city, topic), file);
-  };
-  const read = readBytes(data);
-  const bar = startBar('sending', data.totalBytes);
-  const onProgress = (at: Parameters<typeof read>[0]): void => {
+  await checkBeginnings(files, options, allowEmpty);
+  if (output !== undefined) await checkWritable(output, files);
+  const indexOf = (city: City, topic: Topic): number => files.findIndex((file) => file.city === city && file.topic === topic);
+  const openFile = (city: City, topic: Topic): FilePieces =>
+    readInThread({ path: files[indexOf(city, topic)]!.path, topic, options: options(city, topic) });
+  const rejected: Record<string, Rejections> = {};
+  const bar = startBar('sending', bytesOf(files));
+  const onPiece = (city: City, topic: Topic, piece: Piece): void => {
     troubles.clear();
-    bar.to(read(at));
+    bar.to(bytesOf(files.slice(0, indexOf(city, topic))) + piece.bytesRead);
+    if ('batch' in piece) return;
+    if (!allowEmpty) requireRows(fileName(city, topic), piece);
+    if (piece.rejections.count > 0) rejected[fileName(city, topic)] = piece.rejections;
   };
   const said = new Set<string>();
   const say = (line: string): void => {
@@ -73,10 +74,8 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
   };
   try {
     const host = { clock: systemClock, open: openFile, connect, unwelcomeMaxMs, newSessionId: randomUUID, settings };
-    const { result, rejections, elapsedMs } = await readFiles({ ...host, onProgress, onTrouble, onWaiting, onAnswerSoFar });
-    const rejected = Object.fromEntries(rejections.map((each) => [each.first[0]!.file, each]));
-    const results: Results = { answers: result as Answers, rejected };
-    return { results, elapsedMs };
+    const { result, elapsedMs } = await readFiles({ ...host, onPiece, onTrouble, onWaiting, onAnswerSoFar });
+    return { results: { answers: result as Answers, rejected }, elapsedMs };
   } catch (error) {
     if (error instanceof RefusedError) throw new ExitError(`the system refused: ${error.message}`);
     if (error instanceof UnwelcomeError)
@@ -104,15 +103,14 @@ const batchRowsMin = 256;
 const rowBytes = 56;
 
 /** Rows in a batch for a topic of that size: messages to RabbitMQ cost by the piece, so a large input goes in large ones. */
-function rowsFor(topic: Topic, data: DataSet): number {
-  const bytes = cities.reduce((sum, city) => sum + data.bytes(city, topic), 0);
+function rowsFor(bytes: number): number {
   return Math.round(Math.min(batchRowsMax, Math.max(batchRowsMin, bytes / rowBytes / batchesWanted)));
 }
 
 /** The folder of the output, or the file where it is none of a disk, has to take what is written; the data is no place for it. */
-async function checkWritable(file: string, data: DataSet): Promise<void> {
-  const files = cities.flatMap((city) => topics.map((topic) => resolve(data.path(city, topic))));
-  if (files.includes(resolve(file))) throw new ExitError(`--output ${file} is a file of the data set`, exitCodes.usage);
+async function checkWritable(file: string, files: readonly DataFile[]): Promise<void> {
+  if (files.some(({ path }) => resolve(path) === resolve(file)))
+    throw new ExitError(`--output ${file} is a file of the data set`, exitCodes.usage);
   await writeResult(file, async (path) => {
     await (await open(path, 'a')).close();
     if (path !== file) await unlink(path);
@@ -139,15 +137,4 @@ async function writeResult(file: string, write: (path: string) => Promise<void>)
     await unlink(part).catch(() => undefined);
     throw pathError(cause, `--output ${file} cannot be written: `);
   }
-}
-
-/** For each file, how much of the data set is read when so much of it is. */
-function readBytes(data: DataSet): (at: { topic: Topic; city: City; bytes: number }) => number {
-  const before = new Map<string, number>();
-  let total = 0;
-  for (const [topic, city] of topics.flatMap((topic) => cities.map((city) => [topic, city] as const))) {
-    before.set(fileName(city, topic), total);
-    total += data.bytes(city, topic);
-  }
-  return ({ topic, city, bytes }) => before.get(fileName(city, topic))! + bytes;
 }

@@ -2,12 +2,13 @@
  * Reads a file in a thread of its own: scanning a CSV file takes a processor to itself, and what is sent meanwhile should not wait for it. The rows are checked
  * and batched by the same code as without a thread; batches are handed over without copying, a few ahead of whoever takes them.
  */
+import { on } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import type { Rejections } from '@lab/columns';
+import { isMainThread, parentPort, Worker, workerData, type MessagePort } from 'node:worker_threads';
+import type { Piece } from '@lab/columns';
 import { newTopicReader, type ReaderOptions } from '../domain/reader.ts';
 import type { Topic } from '../domain/terms.ts';
-import { readBatches, type FileBatches, type SentBatch } from '../roles/file-batches.ts';
+import type { FilePieces } from '../roles/file-reader.ts';
 
 /** Batches that may lie ready: enough to smooth the pace of two threads, a few megabytes. */
 const batchesAhead = 4;
@@ -19,71 +20,43 @@ const youngMb = 2;
 
 export interface FileToRead {
   path: string;
-  bytes: number;
   topic: Topic;
   options: ReaderOptions;
 }
 
-type FromThread = { batch: SentBatch } | { rejections: Rejections };
-
-/** The file's batches, read by a thread of their own. */
-export function readInThread(file: FileToRead): FileBatches {
-  let rejections: Rejections = { count: 0, kinds: {}, first: [] };
+/** What comes of the file, read by a thread of its own. */
+export function readInThread(file: FileToRead): FilePieces {
   const thread = new Worker(new URL(import.meta.url), {
     workerData: file,
     resourceLimits: { maxYoungGenerationSizeMb: youngMb },
   });
-  const ready: FromThread[] = [];
-  let failure: Error | undefined;
-  let wake = (): void => {};
-  thread.on('message', (message: FromThread) => {
-    ready.push(message);
-    wake();
-  });
-  thread.on('error', (error: Error) => {
-    failure = error;
-    wake();
-  });
-  thread.on('exit', (code) => {
-    failure ??= new Error(`the thread that reads ${file.path} has ended with code ${code}`);
-    wake();
-  });
-  async function* batches(): AsyncGenerator<SentBatch> {
-    for (;;) {
-      const message = ready.shift();
-      if (message === undefined) {
-        if (failure !== undefined) throw failure;
-        await new Promise<void>((resolve) => (wake = resolve));
-      } else if ('rejections' in message) {
-        rejections = message.rejections;
-        return;
-      } else {
-        thread.postMessage('taken');
-        yield message.batch;
-      }
+  let exitCode: number | undefined;
+  thread.on('exit', (code) => (exitCode = code));
+  // Who has left off reading need not hear of it.
+  thread.on('error', () => undefined);
+  const messages = on(thread, 'message', { close: ['exit'] }) as AsyncIterable<[Piece]>;
+  async function* pieces(): AsyncGenerator<Piece> {
+    for await (const [piece] of messages) {
+      thread.postMessage('taken');
+      yield piece;
+      if (!('batch' in piece)) return;
     }
+    throw new Error(`the thread that reads ${file.path} has ended with code ${exitCode}`);
   }
   const stop = async (): Promise<void> => void (await thread.terminate());
-  return { bytes: file.bytes, batches: batches(), rejections: () => rejections, [Symbol.asyncDispose]: stop };
+  return { [Symbol.asyncIterator]: pieces, [Symbol.asyncDispose]: stop };
 }
 
-async function runThread({ path, bytes, topic, options }: FileToRead): Promise<void> {
-  const port = parentPort!;
-  let ahead = 0;
-  let wake = (): void => {};
-  port.on('message', () => {
-    ahead -= 1;
-    wake();
-  });
+async function runThread(port: MessagePort, { path, topic, options }: FileToRead): Promise<void> {
+  const taken = on(port, 'message');
+  let sent = 0;
   const chunks = createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
-  const file = readBatches(bytes, chunks, newTopicReader(topic, options));
-  for await (const batch of file.batches) {
-    while (ahead >= batchesAhead) await new Promise<void>((resolve) => (wake = resolve));
-    ahead += 1;
-    port.postMessage({ batch }, [batch.table.buffer as ArrayBuffer]);
+  for await (const piece of newTopicReader(topic, options).read(chunks)) {
+    if (sent >= batchesAhead) await taken.next();
+    sent += 1;
+    port.postMessage(piece, 'batch' in piece ? [piece.batch.table.buffer as ArrayBuffer] : []);
   }
-  port.postMessage({ rejections: file.rejections() });
   port.close();
 }
 
-if (!isMainThread && parentPort !== null) await runThread(workerData as FileToRead);
+if (!isMainThread && parentPort !== null) await runThread(parentPort, workerData as FileToRead);

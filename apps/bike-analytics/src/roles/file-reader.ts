@@ -5,7 +5,7 @@
  * The session lives here: the files can be read again, so whatever breaks on the way, the client comes back and sends again what was
  * not acknowledged. A repeat does no harm.
  */
-import type { Rejections } from '@lab/columns';
+import type { Piece } from '@lab/columns';
 import type { Clock } from '@lab/process';
 import { ConnectError, ConnectionClosedError, FrameTooLargeError, FramingError, type FramedSocket } from '@lab/protocol';
 import { queries } from '../domain/queries.ts';
@@ -13,12 +13,14 @@ import type { Values } from '../domain/query.ts';
 import { cities, topics, type City, type Topic } from '../domain/terms.ts';
 import { beatsPerTimeout, decode, encodeParts, type Head, type Message } from '../messages.ts';
 import { RefusedError } from './client-session.ts';
-import type { FileBatches } from './file-batches.ts';
+
+/** A file in pieces, in order, to be gone through once; opened again, it gives the same ones. It may read ahead, until it is disposed of. */
+export interface FilePieces extends AsyncIterable<Piece>, AsyncDisposable {}
 
 export interface FileReaderParts {
   clock: Clock;
   /** Where the rows come from. A file may have to be opened several times. */
-  open(city: City, topic: Topic): FileBatches;
+  open(city: City, topic: Topic): FilePieces;
   /** Tries once to connect to the entry point; a `ConnectError` is tried again. */
   connect(): Promise<FramedSocket>;
   /** So long after it was last taken in, or began, the client gives up. */
@@ -26,7 +28,8 @@ export interface FileReaderParts {
   newSessionId(): string;
   /** Of the queries. */
   settings: Values;
-  onProgress?: (progress: { topic: Topic; city: City; bytes: number }) => void;
+  /** Hears of each piece that was sent, at the end of what was not taken of the file; what it throws ends the reading. */
+  onPiece?: (city: City, topic: Topic, piece: Piece) => void;
   /** Hears what broke, and what the client does about it. */
   onTrouble(advice: string, reason: string): void;
   /** Hears why the system takes no more batches for now, and with nothing when it does again. */
@@ -35,11 +38,9 @@ export interface FileReaderParts {
   onAnswerSoFar?: ((query: number, answer: unknown) => void) | undefined;
 }
 
-/** What the file-reader has in the end: the system's answers, and what it could not use itself. */
 export interface Outcome {
+  /** The system's answers. */
   result: unknown;
-  /** Of each file that has some. */
-  rejections: readonly Rejections[];
   /** From the first frame to the accepted result. */
   elapsedMs: number;
 }
@@ -52,7 +53,6 @@ interface SessionState {
   entryPoint: string | undefined;
   /** Until then the system keeps the session for us. */
   safeUntilMs: number;
-  rejections: Map<string, Rejections>;
 }
 
 /** Nobody took us in for too long. */
@@ -84,7 +84,7 @@ export async function readFiles(parts: FileReaderParts): Promise<Outcome> {
       if (clock.nowMs() > session.safeUntilMs) session = newSession(parts);
       conversation = new Conversation(parts, session, socket);
       const result = await conversation.run(welcomeMs + parts.unwelcomeMaxMs).finally(() => socket.destroy());
-      return { result, rejections: rejectionsOf(session), elapsedMs: clock.nowMs() - startMs };
+      return { result, elapsedMs: clock.nowMs() - startMs };
     } catch (error) {
       broken = session.acknowledged.size > acknowledgedBefore ? 0 : broken + 1;
       unwelcome = conversation?.welcomed === true ? 0 : unwelcome + 1;
@@ -126,7 +126,6 @@ function newSession(parts: FileReaderParts): SessionState {
     shards: undefined,
     entryPoint: undefined,
     safeUntilMs: Infinity,
-    rejections: new Map(),
   };
 }
 
@@ -213,19 +212,20 @@ class Conversation {
   async #sendTopic(topic: Topic, from: number): Promise<number> {
     let number = 0;
     await using opened = new AsyncDisposableStack();
-    const open = (city: City | undefined): FileBatches | undefined => city && opened.use(this.#parts.open(city, topic));
+    const open = (city: City | undefined): FilePieces | undefined => city && opened.use(this.#parts.open(city, topic));
     let next = open(cities[0]);
     for (const [index, city] of cities.entries()) {
       const file = next!;
       // It has its first batches ready then.
       next = open(cities[index + 1]);
-      for await (const { rows, table, bytesRead } of file.batches) {
-        if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
-        number += 1;
-        this.#parts.onProgress?.({ topic, city, bytes: bytesRead });
+      for await (const piece of file) {
+        if ('batch' in piece) {
+          const { rows, table } = piece.batch;
+          if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
+          number += 1;
+        }
+        this.#parts.onPiece?.(city, topic, piece);
       }
-      this.#parts.onProgress?.({ topic, city, bytes: file.bytes });
-      this.#session.rejections.set(`${topic} ${city}`, file.rejections());
     }
     return number;
   }
@@ -265,6 +265,3 @@ class Conversation {
     }
   }
 }
-
-const rejectionsOf = ({ rejections }: SessionState): readonly Rejections[] =>
-  [...rejections.values()].filter(({ count }) => count > 0);
