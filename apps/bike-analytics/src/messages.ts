@@ -64,6 +64,8 @@ const schemas = {
   partial: z.object({ kind: z.literal('partial'), session, shards, settings, query, shard: count, soFar }),
   /** A query's answer. */
   answer: z.object({ kind: z.literal('answer'), session, query, soFar }),
+  /** A role lets go of the session, of which it had no news for longer than a session timeout. */
+  lapsed: z.object({ kind: z.literal('lapsed'), session }),
 
   // From the client. `batch` has the original's three fields: topic, eof and rows (the body).
   /** Opens a session, or takes it up again: with the batches of each topic that was acknowledged, and the entry point that last took it in. */

@@ -228,6 +228,20 @@ describe('a client that goes away', () => {
     },
   );
 
+  it('for longer, is told so by an entry point that has begun meanwhile and hears what the roles let go of', async () => {
+    const socket = await greet(session(5));
+    await socket.send(encode(batch(0), weather));
+    const { entryPoint } = await world.until(welcomeOf(socket));
+    socket.destroy();
+    await pass(0.9 * config.sessionTimeout);
+    world.life('entry-point')!.die(10);
+    await pass(0.5 * config.sessionTimeout);
+    expect(await refusal(await greet(session(5), entryPoint))).toBe(
+      'nobody asked for the session for 60 s: it has to begin again',
+    );
+    await expectOthersUnharmed();
+  });
+
   it('comes back to its session where the entry point is a new one since', async () => {
     const socket = await greet(session(5));
     const { entryPoint } = await world.until(welcomeOf(socket));
@@ -255,6 +269,19 @@ describe('an entry point that RabbitMQ does not answer', () => {
     await world.until(welcomeOf(socket));
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
     expect(await refusal(socket)).toBe('RabbitMQ was out of reach for 60 s: the session has to begin again');
+    await expectOthersUnharmed();
+  });
+});
+
+describe('an entry point whose clock stood still', () => {
+  it('hears what the roles let go of meanwhile, and tells those clients to begin again', async () => {
+    start([{ key: 'entry-point.1 publish #1 bike.broker-weather.batches sleeps', arg: 1.3 * config.sessionTimeout }]);
+    const socket = await greet(session(6));
+    await socket.send(encode(batch(0), weather));
+    await world.until(welcomeOf(socket));
+    await pass(1.2 * config.sessionTimeout);
+    expect(await refusal(await greet(session(6)))).toBe('a role had no news of it for 60 s: the session has to begin again');
+    expect(world.clock.nowMs()).toBeLessThan(2 * config.sessionTimeout);
     await expectOthersUnharmed();
   });
 });

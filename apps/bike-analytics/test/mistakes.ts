@@ -125,8 +125,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'hears no more of its sessions and lives on',
     file: stages,
-    right: 'exchange: sessionExchange, onLost: fail }',
-    wrong: 'exchange: sessionExchange, onLost: () => undefined }',
+    right: 'followSessions(parts, fail, ',
+    wrong: 'followSessions(parts, () => undefined, ',
   },
   {
     rule: 'looks for a seat that is gone',

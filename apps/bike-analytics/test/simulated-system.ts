@@ -45,7 +45,7 @@ export const config: SystemConfig = {
 /** In a few words: what of which session. */
 export function describeMessage(body: Uint8Array): string {
   if (body.byteLength === 0) return '';
-  const { head } = decode(Buffer.from(body), 'rows', 'end', 'passed', 'partial', 'answer');
+  const { head } = decode(Buffer.from(body), 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed');
   const of = `of ${head.session.slice(0, 8)}`;
   switch (head.kind) {
     case 'rows':
@@ -58,6 +58,8 @@ export function describeMessage(body: Uint8Array): string {
       return `partial ${head.query} shard ${head.shard} ${of}`;
     case 'answer':
       return `answer ${head.query} ${of}`;
+    case 'lapsed':
+      return `lapsed ${of}`;
   }
 }
 

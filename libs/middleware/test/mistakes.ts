@@ -27,7 +27,18 @@ export const mistakes: readonly Mistake[] = [
   },
   { rule: 'gives up its only seat', file: seats, right: 'this.#held.size < 2', wrong: 'this.#held.size < 1' },
   { rule: 'opens a session by renewing it', file: leases, right: 'if (this.#leases.has(session)) this.of', wrong: 'this.of' },
-  { rule: 'lets no session lapse', file: leases, right: 'if (expiresMs > nowMs) continue;', wrong: 'continue;' },
+  {
+    rule: 'lets no session lapse',
+    file: leases,
+    right: '.filter(([, { expiresMs }]) => expiresMs <= nowMs)',
+    wrong: '.slice(0, 0)',
+  },
+  {
+    rule: 'lets go before its keeper knows',
+    file: leases,
+    right: 'await tell(session);',
+    wrong: 'void tell(session).catch(() => undefined);',
+  },
   {
     rule: 'counts a crash as a failure of the message',
     file: failures,

@@ -176,10 +176,11 @@ export class EntryPointRole implements Role {
     return session;
   }
 
-  /** A session that was taken in, and is not known: this entry point has ended it, or has been there for longer than its predecessor's renewals last. */
-  #isOver({ entryPoint }: Head<'hello'>): boolean {
+  /** A session that was taken in, and is not known: it has ended, or this entry point has been there for longer than its predecessor's renewals last. */
+  #isOver({ session, entryPoint }: Head<'hello'>): boolean {
     const { clock, sessionTimeoutMs } = this.#parts;
-    return entryPoint === this.#life || (entryPoint !== undefined && clock.nowMs() - this.#madeMs >= sessionTimeoutMs);
+    if (entryPoint === undefined) return false;
+    return entryPoint === this.#life || this.#ended.has(session) || clock.nowMs() - this.#madeMs >= sessionTimeoutMs;
   }
 
   get #life(): string {
@@ -263,7 +264,8 @@ export class EntryPointRole implements Role {
   }
 
   async #onAnswer({ body: bytes }: Delivery): Promise<void> {
-    const { head, body } = decode(bytes, 'answer');
+    const { head, body } = decode(bytes, 'answer', 'lapsed');
+    if (head.kind === 'lapsed') return this.#onLapsed(head.session);
     if (head.soFar === true) return this.#sessions.get(head.session)?.send({ kind: 'progress', query: head.query }, body);
     if (this.#ended.has(head.session)) return;
     const session = this.#sessions.get(head.session) ?? this.#open(head.session);
@@ -272,6 +274,14 @@ export class EntryPointRole implements Role {
     session.movedMs = this.#parts.clock.nowMs();
     if (session.complete) await this.#sendResult(session);
     return session.over;
+  }
+
+  /** Our own clock may have stood still meanwhile, or this is one that a predecessor kept, and its client is not back yet. */
+  #onLapsed(id: string): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) this.#noteEnded(id);
+    else if (session.failure === undefined)
+      this.#beginAgain(session, `a role had no news of it for ${this.#parts.sessionTimeoutMs / 1000} s`);
   }
 
   async #sendResult(session: ClientSession): Promise<void> {
@@ -314,9 +324,13 @@ export class EntryPointRole implements Role {
 
   #forget(session: ClientSession): void {
     this.#sessions.delete(session.id);
-    this.#ended.add(session.id);
-    if (this.#ended.size > endedKept) this.#ended.delete(this.#ended.values().next().value!);
+    this.#noteEnded(session.id);
     session.forget();
+  }
+
+  #noteEnded(id: string): void {
+    this.#ended.add(id);
+    if (this.#ended.size > endedKept) this.#ended.delete(this.#ended.values().next().value!);
   }
 
   /** A client hears from us whether RabbitMQ answers or not; roles are told again only when they could be told the last time. */
@@ -391,7 +405,7 @@ export class EntryPointRole implements Role {
 
 function sessionOf(bytes: Buffer): string | undefined {
   try {
-    return decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer').head.session;
+    return decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed').head.session;
   } catch {
     return undefined;
   }
@@ -400,9 +414,10 @@ function sessionOf(bytes: Buffer): string | undefined {
 /** Names a message for its client's user. */
 function describe(bytes: Buffer): string {
   try {
-    const { head } = decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer');
+    const { head } = decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed');
     if (head.kind === 'rows') return `batch ${head.number} of ${head.topic} (${head.city}, ${head.rows} rows)`;
     if (head.kind === 'end') return `the end of ${head.topic}`;
+    if (head.kind === 'lapsed') return 'the word that the session has lapsed';
     if (head.kind === 'passed') return `the report of batch ${head.number} of ${head.topic}`;
     return `${head.kind} of query ${head.query}`;
   } catch {

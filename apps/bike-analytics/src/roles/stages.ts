@@ -1,7 +1,8 @@
 /** What roles are given, and the two shapes of a stage: replicas that share a queue and keep nothing, and one instance that holds what it has seen. */
 import { consumeAlone, followLeases, Held, heldMax, Leases, type Broker, type Consumer, type Handler } from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
-import { failureLimit, sessionExchange } from '../topology.ts';
+import { encode } from '../messages.ts';
+import { failureLimit, queueOf, sessionExchange } from '../topology.ts';
 
 /** What every role is given: its connection to the broker, time, a log, and the meter of its rows. */
 export interface RoleParts {
@@ -42,6 +43,17 @@ export class Sessions<State> extends Leases<Map<string, Held<State>>> {
   }
 }
 
+/** Keeps what is held in step with the entry point's sessions; `onLost` hears that no news can come any more. Returns how to stop. */
+export function followSessions<State>(
+  parts: SessionParts,
+  onLost: (error: unknown) => void,
+  held: () => Iterable<Sessions<State>>,
+): Promise<() => Promise<void>> {
+  const tellKeeper = (session: string): Promise<void> =>
+    parts.broker.publish({ routingKey: queueOf.answers, body: encode({ kind: 'lapsed', session }) });
+  return followLeases({ ...parts, exchange: sessionExchange, tellKeeper, onLost }, held);
+}
+
 /** Batches worked on at once: enough to hide the broker's confirms, few enough to hold in memory (a batch is about 100 KB). */
 const batchesAtOnce = 32;
 
@@ -67,7 +79,7 @@ export function holdingStage<State>(parts: SessionParts, sessions: Sessions<Stat
   return {
     failed,
     async start() {
-      unfollow = await followLeases({ ...parts, exchange: sessionExchange, onLost: fail }, () => [sessions]);
+      unfollow = await followSessions(parts, fail, () => [sessions]);
       for (const [queue, take] of queues) {
         const consumer = await consumeAlone(parts, queue, take, { prefetch: heldMax, failureLimit });
         consumer.closed.catch(fail);

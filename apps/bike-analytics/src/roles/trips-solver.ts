@@ -4,13 +4,13 @@
  * Seats may change hands in the middle of a session: the queue is the state.
  */
 import { decodeTable } from '@lab/columns';
-import { Barrier, followLeases, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
+import { Barrier, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { AnyQuery, State } from '../domain/query.ts';
 import { topics, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head, type Message } from '../messages.ts';
-import { failureLimit, queueOf, seatExchange, sessionExchange } from '../topology.ts';
-import { Sessions, type SessionParts } from './stages.ts';
+import { failureLimit, queueOf, seatExchange } from '../topology.ts';
+import { followSessions, Sessions, type SessionParts } from './stages.ts';
 
 /** What one shard of one session has seen so far. */
 interface ShardState {
@@ -52,8 +52,7 @@ export class TripsSolverRole implements Role {
   }
 
   async start(): Promise<void> {
-    const options = { ...this.#parts, exchange: sessionExchange, onLost: this.#fail };
-    this.#unfollow = await followLeases(options, () => this.#held.values());
+    this.#unfollow = await followSessions(this.#parts, this.#fail, () => this.#held.values());
     await this.#seats.start();
   }
 

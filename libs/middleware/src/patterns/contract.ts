@@ -259,13 +259,49 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
     });
 
     describe('sessions as leases', () => {
+      const tellKeeper = async (): Promise<void> => {};
+
+      test('a holder lets go of what has lapsed once its keeper is told, and not before', async () => {
+        const clock = new FakeClock();
+        const holder = await connect();
+        const [exchange, instance] = [fresh('sessions'), fresh('instance')];
+        const ended: string[] = [];
+        const parts = { clock, leaseMs: 1_000, log };
+        const leases = new Leases(
+          parts,
+          (session) => session,
+          (session) => void ended.push(session),
+        );
+        const told: string[] = [];
+        const keeper = Promise.withResolvers<void>();
+        const tellKeeper = async (session: string): Promise<void> => {
+          told.push(session);
+          if (told.length === 1) throw new Error('out of reach');
+          await keeper.promise;
+        };
+        const options = { broker: holder, clock, exchange, instance, leaseMs: 1_000, tellKeeper, onLost: () => {} };
+        const unfollow = await followLeases(options, () => [leases]);
+        leases.of('lapsed');
+        clock.advance(1_100);
+        // Until it is told a later sweep tries again.
+        await eventually(() => {
+          clock.advance(100);
+          return told.length > 1;
+        }, patience);
+        expect(ended).toEqual([]);
+        keeper.resolve();
+        await eventually(() => ended.length > 0, patience);
+        expect(ended).toEqual(['lapsed']);
+        await unfollow();
+      });
+
       test('a holder whose queue is gone is told, for it would let go of what lasts', async () => {
         const holder = await connect();
         const [exchange, instance] = [fresh('sessions'), fresh('instance')];
         const { promise: failed, reject: onLost } = Promise.withResolvers<never>();
         // It may be told before the test looks.
         failed.catch(() => {});
-        const options = { broker: holder, clock: new FakeClock(), exchange, instance, leaseMs: 1_000, onLost };
+        const options = { broker: holder, clock: new FakeClock(), exchange, instance, leaseMs: 1_000, tellKeeper, onLost };
         const unfollow = await followLeases(options, () => []);
         await disturb();
         await holder.remove({ queue: `${exchange}.${instance}` });
@@ -283,7 +319,7 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
           (session) => session,
           (session) => void ended.push(session),
         );
-        const options = { broker: holder, clock, exchange, instance, leaseMs: 1_000, onLost: () => {} };
+        const options = { broker: holder, clock, exchange, instance, leaseMs: 1_000, tellKeeper, onLost: () => {} };
         const unfollow = await followLeases(options, () => [leases]);
         leases.of('renewed');
         leases.of('forgotten');
@@ -311,7 +347,15 @@ export function patternsContract(name: string, makeFixture: () => Promise<Fixtur
           () => new Held(undefined),
           (held) => held.settle(),
         );
-        const options = { broker: holder, clock, exchange, instance: fresh('instance'), leaseMs: 1_000, onLost: () => {} };
+        const options = {
+          broker: holder,
+          clock,
+          exchange,
+          instance: fresh('instance'),
+          leaseMs: 1_000,
+          tellKeeper,
+          onLost: () => {},
+        };
         const unfollow = await followLeases(options, () => [leases]);
         const open = new Set<string>();
         const take = async (delivery: Delivery): Promise<void> => {

@@ -3,10 +3,11 @@
  * with all of them while it lasts and ends it once; what nobody renews lapses, so that a session whose keeper died for good costs nothing.
  *
  * Nobody lets go by a timer of his own alone: a holder looks for what has lapsed when a note to itself has come back through its queue of notices,
- * behind all renewals that waited there while it stood still. One whom the broker does not answer lets go of nothing.
+ * behind all renewals that waited there while it stood still. And it lets go when the keeper's queue has the word of it: a keeper whose own clock
+ * stood still does not know that a lease is over. One whom the broker does not answer lets go of nothing.
  *
- * Limits: a notice may be lost with the queue of a role that dies, so renew several times in a lease. A holder that was out of reach for a
- * whole lease has let go: the keeper must not take up a session that it could not renew for so long, but begin it again.
+ * Limits: a notice may be lost with the queue of a role that dies, so renew several times in a lease. A session that some holder let go of, or that
+ * could not be renewed for a whole lease, the keeper must not take up but begin again.
  */
 import type { Clock } from '@lab/process/time';
 import { UnroutableError } from '../errors.ts';
@@ -55,13 +56,21 @@ export class Leases<Value> {
     this.#close(lease.value);
   }
 
-  endLapsed(): void {
+  /** Lets go of what has lapsed, each once `tell` has resolved; what cannot be told stays for the next time. */
+  async endLapsed(tell: (session: string) => Promise<void>): Promise<void> {
     const nowMs = this.#clock.nowMs();
-    for (const [session, { expiresMs }] of this.#leases) {
-      if (expiresMs > nowMs) continue;
-      this.#log.info({ session }, 'session lapsed');
-      this.end(session);
+    const lapsed = [...this.#leases].filter(([, { expiresMs }]) => expiresMs <= nowMs).map(([session]) => session);
+    await Promise.all(lapsed.map((session) => this.#endLapsed(session, tell)));
+  }
+
+  async #endLapsed(session: string, tell: (session: string) => Promise<void>): Promise<void> {
+    try {
+      await tell(session);
+    } catch (error) {
+      return this.#log.warn({ session, err: error }, 'a session has lapsed, and its keeper could not be told: it is kept');
     }
+    this.#log.info({ session }, 'session lapsed');
+    this.end(session);
   }
 
   get size(): number {
@@ -91,13 +100,15 @@ export interface FollowOptions {
   /** Names this instance among its like, so that it has a queue of its own; new at every start. */
   readonly instance: string;
   readonly leaseMs: number;
+  /** Tells the keeper that a session has lapsed here; resolves when its queue has the message. */
+  readonly tellKeeper: (session: string) => Promise<void>;
   /** The queue is gone, and notices with it: the role has to end, or it would let go of what lasts. */
   readonly onLost: (error: unknown) => void;
 }
 
 /** The holder's side: hears of renewals and ends, and lets what nobody renews lapse. `leases` is asked each time. Returns how to stop. */
 export async function followLeases(
-  { broker, clock, exchange, instance, leaseMs, onLost }: FollowOptions,
+  { broker, clock, exchange, instance, leaseMs, tellKeeper, onLost }: FollowOptions,
   leases: () => Iterable<Pick<Leases<unknown>, 'renew' | 'end' | 'endLapsed'>>,
 ): Promise<() => Promise<void>> {
   const queue = `${exchange}.${instance}`;
@@ -107,10 +118,13 @@ export async function followLeases(
     bindings: [{ exchange, queue }],
   });
   let notedMs = -Infinity;
-  const onNotice = ({ headers: { notice, session } }: Delivery): void => {
-    if (notice === 'sweep') notedMs = -Infinity;
+  const onNotice = async ({ headers: { notice, session } }: Delivery): Promise<void> => {
+    if (notice === 'sweep') {
+      await Promise.all([...leases()].map((each) => each.endLapsed(tellKeeper)));
+      notedMs = -Infinity;
+      return;
+    }
     for (const each of leases()) {
-      if (notice === 'sweep') each.endLapsed();
       if (notice === 'renew') each.renew(String(session));
       if (notice === 'end') each.end(String(session));
     }
