@@ -47,7 +47,7 @@ export interface Binding {
 /** An ordered log: every entry stays readable, in one order, for every reader. A RabbitMQ stream. */
 export interface Log {
   name: string;
-  /** Oldest whole segments go when the log is longer than this. Without it nothing is ever dropped. */
+  /** Oldest whole segments go when the log is longer than this, an entry that is longer by itself too. Without it nothing is ever dropped. */
   retentionBytes?: number;
 }
 

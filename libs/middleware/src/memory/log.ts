@@ -17,8 +17,7 @@ export class MemoryLog {
     this.#bytes += body.length;
     const { retentionBytes = Infinity } = this.options;
     let dropped = 0;
-    while (this.#bytes > retentionBytes && dropped < this.#entries.length - 1)
-      this.#bytes -= this.#entries[dropped++]?.length ?? 0;
+    while (this.#bytes > retentionBytes) this.#bytes -= this.#entries[dropped++]!.length;
     if (dropped > 0) this.#entries = this.#entries.slice(dropped);
     this.#first += dropped;
     for (const reader of this.#readers) reader.wake();

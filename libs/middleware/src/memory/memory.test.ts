@@ -2,6 +2,7 @@ import { eventually, FakeClock } from '@lab/testing';
 import { describe, expect, test } from 'vitest';
 import { brokerContract, lostDiskContract, type Fixture } from '../contract.ts';
 import { UnavailableError } from '../errors.ts';
+import { SimulatedCrash } from '../failures.ts';
 import { patternsContract } from '../patterns/contract.ts';
 import { makeMemoryServer } from './server.ts';
 
@@ -44,6 +45,18 @@ describe('the memory broker', () => {
       await broker.consume(queue, (delivery) => void order.push(delivery.queue), { prefetch: 1 });
     await eventually(() => order.includes('short'));
     expect(order.indexOf('short')).toBeLessThan(10);
+  });
+
+  test('a handler that a simulation breaks off has not failed: its message goes back and counts nothing', async () => {
+    const broker = makeMemoryServer().connect();
+    await broker.declare({ queues: [{ name: 'dead' }, { name: 'queue', deadLetterQueue: 'dead' }] });
+    let tries = 0;
+    const handler = (): void => {
+      if (++tries < 5) throw new SimulatedCrash('dead');
+    };
+    await broker.consume('queue', handler, { prefetch: 1, failureLimit: 2 });
+    await broker.publish({ routingKey: 'queue', body });
+    await eventually(() => tries === 5);
   });
 
   test('65,535 held deliveries do not slow down what comes after them', async () => {
