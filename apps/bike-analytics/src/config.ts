@@ -12,19 +12,20 @@ import { shardsMax } from './topology.ts';
 const MiB = 1024 * 1024;
 
 const replicas = wholeNumber(1, shardsMax);
-const once = (why: string) => z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);
+const once = (why: string) => {
+  const one = z.coerce.number().refine((count) => count === 1, `runs once: ${why}`);
+  return one.default(1).describe('fixed');
+};
 
 /** How many replicas each role has. Only stateless roles and the shards' solvers replicate; another count for the rest is refused. */
 export const replicaSettings = {
   brokers: replicas.default(1).describe('replicas of each broker'),
   filters: replicas.default(1).describe('replicas of each filter'),
   tripsSolvers: replicas.default(1).describe('replicas of each trips-solver; trips are split over so many shards'),
-  entryPoints: once('clients keep their session with one entry point, and its window counts what that one lets in')
-    .default(1)
-    .describe('fixed'),
-  solvers: once('one solver sees all parts of an answer').default(1).describe('fixed'),
-  eofListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
-  eofTripsListeners: once('a barrier counts only what it sees, so one sees all').default(1).describe('fixed'),
+  entryPoints: once('clients keep their session with one entry point, and its window counts what that one lets in'),
+  solvers: once('one solver sees all parts of an answer'),
+  eofListeners: once('a barrier counts only what it sees, so one sees all'),
+  eofTripsListeners: once('a barrier counts only what it sees, so one sees all'),
 };
 
 export const systemSettings = {

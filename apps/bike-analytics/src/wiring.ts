@@ -1,12 +1,11 @@
 /** Which role is made of what. The only place that knows every role, and the same for every host: a process, the demo, a simulation. */
 import type { Role } from '@lab/process';
-import { filters, queries, type Filter } from './domain/queries.ts';
-import type { AnyQuery } from './domain/query.ts';
-import { topics, type Topic } from './domain/terms.ts';
+import { filters, queries } from './domain/queries.ts';
+import { topics } from './domain/terms.ts';
 import type { replicaSettings, SystemConfig } from './config.ts';
 import { brokerRole } from './roles/broker.ts';
 import { EntryPointRole, type EntryPointParts } from './roles/entry-point.ts';
-import { eofListenerRole, eofListenerGates, eofTripsListenerGates, type Gate } from './roles/eof-listeners.ts';
+import { eofListenerRole, eofListenerGates, eofTripsListenerGates } from './roles/eof-listeners.ts';
 import { filterRole } from './roles/filter.ts';
 import type { RoleParts, SessionParts } from './roles/stages.ts';
 import { solverRole } from './roles/solver.ts';
@@ -38,47 +37,26 @@ const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
   leaseMs: config.sessionTimeout * (1 + 2 / beatsPerTimeout),
 });
 
-function makeEntryPoint(host: Host, { tripsSolvers, sessionTimeout, windowBytes, sessionsMax }: SystemConfig): Role {
+function entryPoint(host: Host, { tripsSolvers: shards, sessionTimeout, windowBytes, sessionsMax }: SystemConfig): Role {
   const limits = { windowBytes, batchesMax, sessionsMax };
-  return new EntryPointRole({
-    ...host,
-    instance: host.newInstance(),
-    shards: tripsSolvers,
-    sessionTimeoutMs: sessionTimeout,
-    limits,
-  });
+  return new EntryPointRole({ ...host, instance: host.newInstance(), shards, sessionTimeoutMs: sessionTimeout, limits });
 }
 
-const solver = (query: AnyQuery): Row => ({
-  make: (host, config) => solverRole(sessionParts(host, config), query),
-  replicas: 'solvers',
-});
-const tripsSolver = (query: AnyQuery): Row => ({
-  make: (host, config) => new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers),
-  replicas: 'tripsSolvers',
-});
-const eofListener = (gates: readonly Gate[], replicas: Row['replicas']): Row => ({
-  make: (host, config) => eofListenerRole(sessionParts(host, config), gates),
-  replicas,
-});
-const filterOf = (filter: Filter): Row => ({
-  make: (host) => filterRole(host, filter),
-  replicas: 'filters',
-});
-const broker = (topic: Topic): Row => ({
-  make: (host) => brokerRole(host, topic),
-  replicas: 'brokers',
-});
+const row = (name: string, replicas: Row['replicas'], make: Row['make']): [string, Row] => [name, { replicas, make }];
 
 /** Every role by name, the last stage first: who starts them in this order has someone at each queue before it fills. */
 export const roles: ReadonlyMap<string, Row> = new Map([
-  ...queries.map((query) => [`solver-${query.number}`, solver(query)] as const),
-  ...queries.map((query) => [`trips-solver-${query.number}`, tripsSolver(query)] as const),
-  ['eof-trips-listener', eofListener(eofTripsListenerGates, 'eofTripsListeners')],
-  ['eof-listener', eofListener(eofListenerGates, 'eofListeners')],
-  ...filters.map((filter) => [`filter-${filter.name}`, filterOf(filter)] as const),
-  ...topics.map((topic) => [`broker-${topic}`, broker(topic)] as const),
-  ['entry-point', { make: makeEntryPoint, replicas: 'entryPoints' }],
+  ...queries.map((query) => row(`solver-${query.number}`, 'solvers', (...host) => solverRole(sessionParts(...host), query))),
+  ...queries.map((query) =>
+    row(`trips-solver-${query.number}`, 'tripsSolvers', (host, config) => {
+      return new TripsSolverRole(sessionParts(host, config), query, config.tripsSolvers);
+    }),
+  ),
+  row('eof-trips-listener', 'eofTripsListeners', (...host) => eofListenerRole(sessionParts(...host), eofTripsListenerGates)),
+  row('eof-listener', 'eofListeners', (...host) => eofListenerRole(sessionParts(...host), eofListenerGates)),
+  ...filters.map((filter) => row(`filter-${filter.name}`, 'filters', (host) => filterRole(host, filter))),
+  ...topics.map((topic) => row(`broker-${topic}`, 'brokers', (host) => brokerRole(host, topic))),
+  row('entry-point', 'entryPoints', entryPoint),
 ]);
 
 /** A role that declares the system's topology before it starts: whoever comes first makes it, for the others it is there. */

@@ -11,6 +11,7 @@ const rows = [
 test('rows become a table and come back from its bytes', () => {
   expect(rowsOf(decodeTable(encodeTable(tableOf(schema, rows))), schema)).toEqual(rows);
   expect(rowsOf(decodeTable(encodeTable(tableOf(schema, []))), schema)).toEqual([]);
+  expect(rowsOf(tableOf(schema, rows), { year: Int32Array })).toEqual([{ year: 2016 }, { year: -1 }]);
 });
 
 test.each<[string, Table, string]>([

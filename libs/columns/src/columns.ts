@@ -9,7 +9,7 @@ export type Columns<S extends Schema> = { [Name in keyof S]: S[Name]['prototype'
 /** A row of them. */
 export type RowOf<S extends Schema> = { [Name in keyof S]: S[Name] extends typeof Texts ? string : number };
 
-/** The columns of a schema, all of one length. Throws where one is missing, is of another kind, or has more or fewer rows than the first. */
+/** The columns of a schema, of one column at least, all of one length. Throws where one is missing, is of another kind, or has more or fewer rows than the first. */
 export function columnsOf<S extends Schema>(table: Table, schema: S): Columns<S> {
   let rows: number | undefined;
   for (const [name, kind] of Object.entries(schema)) {
@@ -33,9 +33,11 @@ export function tableOf<S extends Schema>(schema: S, rows: readonly RowOf<S>[]):
 
 /** The rows of such a table, one object each. Throws as `columnsOf` does. */
 export function rowsOf<S extends Schema>(table: Table, schema: S): RowOf<S>[] {
-  const columns = Object.entries(columnsOf(table, schema)) as [string, Column][];
-  const row = (at: number) => Object.fromEntries(columns.map(([name, column]) => [name, column.at(at)])) as RowOf<S>;
-  return Array.from({ length: columns[0]?.[1].length ?? 0 }, (_, at) => row(at));
+  const columns: Table = columnsOf(table, schema);
+  const names = Object.keys(schema);
+  const rows = Array.from({ length: columns[names[0]!]!.length }, (): Record<string, number | string> => ({}));
+  for (const name of names) rows.forEach((row, at) => (row[name] = columns[name]!.at(at)!));
+  return rows as RowOf<S>[];
 }
 
 /** The texts of a table's dictionary. Throws unless every value of the columns given is an index into it. */

@@ -2,7 +2,7 @@
 import { columnsOf, dictionaryOf, rowsOf, type Table, tableOf } from '@lab/columns';
 import type { State } from './query.ts';
 import { StationBatches, stationColumns, stationKey } from './stations.ts';
-import { cities, type City } from './terms.ts';
+import { addUp, cities, type City } from './terms.ts';
 
 const startColumns = { start: Int32Array, year: Int32Array, trips: Int32Array };
 
@@ -63,14 +63,11 @@ export class StationStarts implements State<Starts> {
   }
 
   addTrips(_number: number, city: City, table: Table): void {
-    const { start, year: years, trips } = columnsOf(table, startColumns);
+    const { start, year, trips } = columnsOf(table, startColumns);
     const codes = dictionaryOf(table, 'codes', { start });
     for (let row = 0; row < start.length; row++) {
-      const year = years[row]!;
-      const key = stationKey(city, codes.at(start[row]!), year);
-      const starts = this.#starts.get(key) ?? { city, year, trips: 0 };
-      starts.trips += trips[row]!;
-      this.#starts.set(key, starts);
+      const key = stationKey(city, codes.at(start[row]!), year[row]!);
+      addUp(this.#starts, key, { city, year: year[row]!, trips: trips[row]! }, ['trips']);
     }
   }
 
@@ -93,10 +90,7 @@ const noneJoined = (): Joined[] => cities.map((city) => ({ city, trips: 0, unkno
 
 /** All shards' together: no two know of the same trip. */
 export function together(parts: readonly Starts[]): Starts {
-  const joined = noneJoined();
-  for (const [index, ofCity] of joined.entries()) {
-    ofCity.trips = parts.reduce((sum, part) => sum + part.joined[index]!.trips, 0);
-    ofCity.unknownStation = parts.reduce((sum, part) => sum + part.joined[index]!.unknownStation, 0);
-  }
-  return { stations: parts.flatMap(({ stations }) => stations), joined };
+  const joined = new Map<string, Joined>(noneJoined().map((none) => [none.city, none]));
+  for (const ofCity of parts.flatMap((part) => part.joined)) addUp(joined, ofCity.city, ofCity, ['trips', 'unknownStation']);
+  return { stations: parts.flatMap(({ stations }) => stations), joined: [...joined.values()] };
 }

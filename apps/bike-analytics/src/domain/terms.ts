@@ -16,3 +16,16 @@ export function compareTexts(a: readonly string[], b: readonly string[]): number
 
 /** `1 trip`, `2 trips`, `1,000 trips`. */
 export const count = (number: number, noun: string): string => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;
+
+/** Adds a row to the one of its key, which is then the sum of both in these fields; the first is copied. */
+export function addUp<Row extends object>(
+  sums: Map<string, Row>,
+  key: string,
+  row: Row,
+  fields: readonly NumbersOf<Row>[],
+): void {
+  const sum = sums.get(key) as Record<string, number> | undefined;
+  if (sum === undefined) sums.set(key, { ...row });
+  else for (const field of fields) sum[field]! += (row as Record<string, number>)[field]!;
+}
+type NumbersOf<Row> = { [Field in keyof Row & string]: Row[Field] extends number ? Field : never }[keyof Row & string];

@@ -23,11 +23,7 @@ const zero = 0x30;
 
 /** The columns, by their numbers. */
 const columnNames = ['start_date', 'duration_sec', 'yearid', 'start_station_code', 'end_station_code'] as const;
-const startDate = 0;
-const duration = 1;
-const year = 2;
-const startCode = 3;
-const endCode = 4;
+const [startDate, duration, year, startCode, endCode] = [0, 1, 2, 3, 4];
 
 const usualLayout = [startDate, startCode, -1, endCode, duration, -1, year];
 

@@ -156,11 +156,10 @@ class Conversation {
   async run(unwelcomeUntilMs: number): Promise<unknown> {
     const listening = this.#listen();
     // Whoever waits for an answer hears of it through the promise it waits for.
-    const waits = [this.#welcome, this.#result, ...this.#acknowledged.values()];
-    listening.catch((error: unknown) => {
-      for (const wait of waits) wait.reject(error);
-    });
-    for (const wait of waits) wait.promise.catch(() => {});
+    for (const wait of [this.#welcome, this.#result, ...this.#acknowledged.values()]) {
+      listening.catch(wait.reject);
+      wait.promise.catch(() => {});
+    }
     const { id, acknowledged, shards, entryPoint } = this.#session;
     await this.#send({
       kind: 'hello',

@@ -110,17 +110,12 @@ export class TripsSolverRole implements Role {
     const nowMs = this.#parts.clock.nowMs();
     if (head.kind === 'end' || !head.progress || nowMs - state.shownMs < showEveryMs) return;
     state.shownMs = nowMs;
-    this.#publishPart(head, shard, state, true).catch((error: unknown) =>
+    this.#publishPartial(head, shard, state, true).catch((error: unknown) =>
       this.#parts.log.debug({ session: head.session, err: error }, 'showing progress failed'),
     );
   }
 
-  async #publishPartial(head: Head<'rows' | 'end'>, shard: number, state: ShardState): Promise<void> {
-    await this.#publishPart(head, shard, state);
-    this.#parts.log.info({ session: head.session, query: this.#query.number, shard }, 'partial answer');
-  }
-
-  async #publishPart(
+  async #publishPartial(
     { session, shards, settings }: Head<'rows' | 'end'>,
     shard: number,
     state: ShardState,
@@ -131,5 +126,6 @@ export class TripsSolverRole implements Role {
     const head = { kind: 'partial', session, shards, settings, query, shard, soFar } as const;
     const body = encode(head, Buffer.from(JSON.stringify(part)));
     await this.#parts.broker.publish({ routingKey: queueOf.solver(query), body });
+    if (soFar === undefined) this.#parts.log.info({ session, query, shard }, 'partial answer');
   }
 }

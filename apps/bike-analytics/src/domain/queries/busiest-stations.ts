@@ -1,7 +1,7 @@
 /** Query 4: the stations of each city at which most trips started, over all years. */
 import { defineQuery, type Straight } from '../query.ts';
 import { countStarts, StationStarts, together, type Joined, type Starts } from '../station-starts.ts';
-import { cities, compareTexts, count, type City } from '../terms.ts';
+import { addUp, cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { busiest: number };
 
@@ -20,12 +20,11 @@ export interface BusiestStationsAnswer {
 
 function merge(parts: readonly Starts[], { busiest }: Settings): BusiestStationsAnswer {
   const { stations, joined } = together(parts);
-  const busiestOf = (city: City): BusyStation[] => {
-    const names = new Map<string, number>();
-    for (const { name, trips } of stations.filter((each) => each.city === city)) names.set(name, (names.get(name) ?? 0) + trips);
-    const all = [...names].map(([name, trips]) => ({ city, name, trips }));
-    return all.sort((a, b) => b.trips - a.trips || compareTexts([a.name], [b.name])).slice(0, busiest);
-  };
+  const totals = new Map<string, BusyStation>();
+  // No city has a slash.
+  for (const { city, name, trips } of stations) addUp(totals, `${city}/${name}`, { city, name, trips }, ['trips']);
+  const sorted = [...totals.values()].sort((a, b) => b.trips - a.trips || compareTexts([a.name], [b.name]));
+  const busiestOf = (city: City): BusyStation[] => sorted.filter((each) => each.city === city).slice(0, busiest);
   return { stations: cities.flatMap(busiestOf), joined };
 }
 

@@ -6,7 +6,7 @@
  */
 import { defineQuery, type Straight } from '../query.ts';
 import { countStarts, StationStarts, together, type Starts } from '../station-starts.ts';
-import { compareTexts, count, type City } from '../terms.ts';
+import { addUp, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { yearBefore: number; yearAfter: number; growth: number };
 
@@ -29,12 +29,9 @@ function merge(parts: readonly Starts[], { yearBefore, yearAfter, growth }: Sett
   const { stations, joined } = together(parts);
   const totals = new Map<string, DoubledStation>();
   for (const { city, name, year, trips } of stations) {
+    const [tripsBefore, tripsAfter] = [year === yearBefore ? trips : 0, year === yearAfter ? trips : 0];
     // No city has a slash.
-    const key = `${city}/${name}`;
-    const total = totals.get(key) ?? { city, name, tripsBefore: 0, tripsAfter: 0 };
-    if (year === yearBefore) total.tripsBefore += trips;
-    if (year === yearAfter) total.tripsAfter += trips;
-    totals.set(key, total);
+    addUp(totals, `${city}/${name}`, { city, name, tripsBefore, tripsAfter }, ['tripsBefore', 'tripsAfter']);
   }
   return {
     stations: [...totals.values()]

@@ -10,7 +10,7 @@ import { haversineKm, type Point } from '../haversine.ts';
 import { defineQuery, type State, type Straight } from '../query.ts';
 import { RouteCounts } from '../route-counts.ts';
 import { StationBatches, stationColumns, stationKey } from '../stations.ts';
-import { cities, compareTexts, count, type City } from '../terms.ts';
+import { addUp, cities, compareTexts, count, type City } from '../terms.ts';
 
 type Settings = { farCity: City; farAboveKm: number };
 
@@ -137,12 +137,7 @@ function arrivalsOf(byName: Map<string, Arrivals>, name: string): Arrivals {
 
 function merge(parts: readonly Part[], { farAboveKm }: Settings): FarStationsAnswer {
   const byName = new Map<string, Arrivals>();
-  for (const { name, metres, micrometres, trips } of parts.flatMap(({ stations }) => stations)) {
-    const sum = arrivalsOf(byName, name);
-    sum.metres += metres;
-    sum.micrometres += micrometres;
-    sum.trips += trips;
-  }
+  for (const sum of parts.flatMap(({ stations }) => stations)) addUp(byName, sum.name, sum, ['metres', 'micrometres', 'trips']);
   return {
     stations: [...byName.values()]
       .map(farStation)

@@ -4,9 +4,9 @@
  * Durations are summed as whole seconds and millionths, each exactly (up to 2^53: 285 million years of riding), and divided once
  * at the end: sums add up in any order and over any number of shards to the same bits.
  */
-import { columnsOf, PairMap, tableOf, type Table } from '@lab/columns';
+import { columnsOf, PairMap, rowsOf, tableOf, type Table } from '@lab/columns';
 import { defineQuery, type State, type Straight } from '../query.ts';
-import { compareTexts, count, type City } from '../terms.ts';
+import { addUp, compareTexts, count, type City } from '../terms.ts';
 
 /** The trips that started on one rainy day in one city. */
 export interface RainyDay {
@@ -40,11 +40,10 @@ const daySums = { day: Int32Array, seconds: Float64Array, micros: Float64Array, 
 
 /** Weather to `{day, isRainy}`, 1 or 0: the days that are known. */
 function keepRainyDays(_city: City, table: Table, { rainAboveMm }: { rainAboveMm: number }): Table {
-  const { day, rainMm } = columnsOf(table, { day: Int32Array, rainMm: Float64Array });
-  const known = [...day.keys()].filter((row) => !Number.isNaN(rainMm[row]!));
+  const known = rowsOf(table, { day: Int32Array, rainMm: Float64Array }).filter(({ rainMm }) => !Number.isNaN(rainMm));
   return tableOf(
     rainyDays,
-    known.map((row) => ({ day: day[row]!, isRainy: Number(rainMm[row]! > rainAboveMm) })),
+    known.map(({ day, rainMm }) => ({ day, isRainy: Number(rainMm > rainAboveMm) })),
   );
 }
 
@@ -88,15 +87,11 @@ class RainyTrips implements State<Part> {
   readonly #sums = new Map<string, DaySum>();
 
   addStatic(_number: number, city: City, table: Table): void {
-    const { day, isRainy } = columnsOf(table, rainyDays);
-    day.forEach((each, row) => this.#rainy.set(`${city} ${each}`, isRainy[row] === 1));
+    for (const { day, isRainy } of rowsOf(table, rainyDays)) this.#rainy.set(`${city} ${day}`, isRainy === 1);
   }
 
   addTrips(_number: number, city: City, table: Table): void {
-    const { day, seconds, micros, trips } = columnsOf(table, daySums);
-    for (let row = 0; row < day.length; row++) {
-      addDay(this.#sums, { city, day: day[row]!, seconds: seconds[row]!, micros: micros[row]!, trips: trips[row]! });
-    }
+    for (const sum of rowsOf(table, daySums)) addDay(this.#sums, { city, ...sum });
   }
 
   part(): Part {
@@ -109,26 +104,15 @@ class RainyTrips implements State<Part> {
   }
 }
 
-function addDay(sums: Map<string, DaySum>, { city, day, seconds, micros, trips }: DaySum): void {
-  const key = `${city} ${day}`;
-  const sum = sums.get(key);
-  if (sum === undefined) {
-    sums.set(key, { city, day, seconds, micros, trips });
-    return;
-  }
-  sum.seconds += seconds;
-  sum.micros += micros;
-  sum.trips += trips;
-}
+const summed = ['seconds', 'micros', 'trips'] as const;
+const addDay = (sums: Map<string, DaySum>, sum: DaySum): void => addUp(sums, `${sum.city} ${sum.day}`, sum, summed);
 
 function merge(parts: readonly Part[]): RainyTripsAnswer {
   const sums = new Map<string, DaySum>();
   const total = { seconds: 0, micros: 0, trips: 0 };
   for (const sum of parts.flatMap(({ days }) => days)) {
     addDay(sums, sum);
-    total.seconds += sum.seconds;
-    total.micros += sum.micros;
-    total.trips += sum.trips;
+    for (const field of summed) total[field] += sum[field];
   }
   return {
     averageSeconds: total.trips === 0 ? null : average(total),
