@@ -208,7 +208,7 @@ class RabbitmqBroker implements Broker {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.all([...this.#consumers, ...this.#readers].map((each) => each.stop()));
-    await this.#publisher.close(this.#options.confirmTimeoutMs);
+    await this.#publisher.close(this.#options.closeTimeoutMs);
     await Promise.all([this.#consuming.close(), this.#publishing.close()]);
   }
 }

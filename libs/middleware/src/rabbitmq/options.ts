@@ -13,6 +13,11 @@ export interface RabbitmqOptions {
   connectTimeoutMs?: number;
   /** When a confirm stays out for so long, the broker is asked whether it is lost or late, by one message; if it is lost, all are published again. Default 15,000. */
   confirmTimeoutMs?: number;
+  /**
+   * How long `close` waits for confirms; what has none by then fails, and a line says how many. Default 4,000: half of what a process has for its stop,
+   * and longer than a connection that was cut takes to come back.
+   */
+  closeTimeoutMs?: number;
   /** Most bytes published and not confirmed; `publish` waits above. Default 64 MiB. */
   unconfirmedBytesMax?: number;
   /** For the jitter of the back-off: a number in 0..1. Default `Math.random`. */
@@ -29,11 +34,18 @@ export function normalizeOptions(options: RabbitmqOptions): Required<RabbitmqOpt
     heartbeatSeconds: 5,
     connectTimeoutMs: 60_000,
     confirmTimeoutMs: 15_000,
+    closeTimeoutMs: 4_000,
     unconfirmedBytesMax: 64 * 1024 * 1024,
     random: Math.random,
     ...options,
   };
-  for (const field of ['heartbeatSeconds', 'connectTimeoutMs', 'confirmTimeoutMs', 'unconfirmedBytesMax'] as const) {
+  for (const field of [
+    'heartbeatSeconds',
+    'connectTimeoutMs',
+    'confirmTimeoutMs',
+    'closeTimeoutMs',
+    'unconfirmedBytesMax',
+  ] as const) {
     if (!(normal[field] > 0)) throw new RangeError(`connectRabbitmq: ${field} must be positive, not ${normal[field]}`);
   }
   if (!URL.canParse(normal.url) || !/^amqps?:$/.test(new URL(normal.url).protocol)) {

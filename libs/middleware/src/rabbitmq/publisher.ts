@@ -303,6 +303,11 @@ export class Publisher {
       clearTimeout(timer);
     }
     clearInterval(this.#watch);
+    if (this.#pending.size > 0)
+      this.#options.log.warn(
+        { unconfirmed: this.#pending.size, timeoutMs },
+        'closed, with messages that RabbitMQ may or may not have',
+      );
     for (const pending of [...this.#pending]) this.#fail(pending, closedError());
   }
 }
