@@ -5,7 +5,18 @@
 import { basename, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { release } from '@lab/process/release';
-import { closing, isDone, readThrough, replaceRecord, sync, unlessGone, unlessTrouble, unseal } from './durable.ts';
+import {
+  closing,
+  isDone,
+  readAt,
+  readThrough,
+  replaceRecord,
+  sync,
+  unlessGone,
+  unlessTrouble,
+  unseal,
+  writeAll,
+} from './durable.ts';
 import { blobsOf, encodeBundle, headerBytesOf, type Blob } from './bundle.ts';
 import type { DiskFile } from './disk.ts';
 import { HashTable } from './hash-table.ts';
@@ -123,7 +134,7 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undef
   const findings: Finding[] = [];
   // A pack that is cut off is not made longer again.
   if (bytes.length >= expected.length && !bytes.subarray(0, expected.length).equals(expected)) {
-    const repaired = await isDone(writeHeader(store, pack, expected, offset));
+    const repaired = await unlessTrouble(writeHeader(store, pack, expected, offset), false);
     findings.push({ what: 'header', place, repaired });
   }
   if (payload.length === header.payloadBytes && crc32(payload) === header.payloadCrc) {
@@ -144,14 +155,12 @@ async function scrubBundle(store: AnyStore, pack: string, file: DiskFile | undef
   return [...findings, { what: 'content', place, repaired: false, hashes }];
 }
 
-async function writeHeader(store: AnyStore, pack: string, header: Buffer, offset: number): Promise<void> {
-  const file = await store.disk.open(join(store.directory, 'packs', `${pack}.pack`), 'r+');
-  try {
-    await file.write(header, 0, header.length, offset);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+/** Whether it can be read then: a block that stays bad takes what is written, and does not give it back. */
+async function writeHeader(store: AnyStore, pack: string, header: Buffer, offset: number): Promise<boolean> {
+  await using file = closing(await store.disk.open(join(store.directory, 'packs', `${pack}.pack`), 'r+'));
+  await writeAll(file, header, offset);
+  await file.sync();
+  return (await readAt(file, offset, header.length, () => {})).equals(header);
 }
 
 async function rewrite(store: AnyStore, pack: string, blobs: readonly Blob[]): Promise<void> {

@@ -149,6 +149,28 @@ describe('what cannot be read', () => {
     for (const store of [reader, other]) expect((await store.missingOf(version)).length).toBeGreaterThan(0);
   });
 
+  it('is not said to be repaired where it stays bad, however often that is tried', async () => {
+    const disk = await spoilt((packs) => packs[0]!, [0]);
+    const open = disk.open.bind(disk);
+    // It takes what is written, and does not give it back.
+    disk.open = async (path, flags) => {
+      const file = await open(path, flags);
+      const sync = file.sync.bind(file);
+      return Object.assign(file, {
+        async sync() {
+          await sync();
+          if (flags === 'r+') disk.spoil(path, 0);
+        },
+      });
+    };
+    const store = await openStore('/store', disk);
+    for (let time = 0; time < 2; time++) {
+      const headers = (await scrub(store, undefined)).findings.filter(({ what }) => what === 'header');
+      expect(headers.length).toBeGreaterThan(0);
+      expect(headers.every(({ repaired }) => !repaired)).toBe(true);
+    }
+  });
+
   it('is told, by its place and by what it costs', async () => {
     const disk = await spoilt((packs) => packs[0]!, [100]);
     const heard: string[] = [];
