@@ -4,7 +4,7 @@ import { connect as connectTls, createServer as createTlsServer, type Connection
 import { systemClock, type Clock } from '@lab/process/time';
 import { ConnectError, HandshakeError } from './errors.ts';
 import { FramedSocket } from './framed-socket.ts';
-import { refusalOf } from './keys.ts';
+import { refusalOf, wordsOf } from './keys.ts';
 import { checkInteger, checkRange, timerMsMax, wholeMs, withDefaults, type Limits } from './limits.ts';
 
 export interface ConnectOptions {
@@ -41,7 +41,7 @@ export async function connectFramed({
       socket.destroy();
       const refusal = refusalOf(cause);
       if (refusal !== undefined) return reject(new HandshakeError(`${host}:${port}`, refusal, { cause }));
-      reject(new ConnectError(`${host}:${port}`, cause.message || String((cause as NodeJS.ErrnoException).code), { cause }));
+      reject(new ConnectError(`${host}:${port}`, wordsOf(cause), { cause }));
     };
     // Not the socket's own timeout: every byte of a handshake would put it off.
     const tooLate = (): void => fail(new Error(`no connection within ${wholeMs(connectTimeoutMs)}`));
@@ -101,7 +101,7 @@ export async function listenFramed(
   server.maxConnections = connectionsMax;
   server.on('connection', connections.track);
   // A client that fails its handshake harms nobody else.
-  server.on('tlsClientError', (error: Error) => onRefused?.(new Error(refusalOf(error) ?? error.message, { cause: error })));
+  server.on('tlsClientError', (error: Error) => onRefused?.(new Error(wordsOf(error), { cause: error })));
   server.listen(port, host);
   await once(server, 'listening');
   // From here on only an accept can fail, which concerns one client.

@@ -17,6 +17,7 @@ import {
   SendTimeoutError,
   type FramingError,
 } from './errors.ts';
+import { wordsOf } from './keys.ts';
 import { checkRange, timerMsMax, withDefaults, type Limits } from './limits.ts';
 import { Requests } from './requests.ts';
 
@@ -88,7 +89,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#stopChecks = clock.every(Math.min(shortestMs / checksPerTimeout, checkIntervalMsMax), () => this.#check());
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('end', () => this.#onEnd());
-    socket.on('error', (error) => this.destroy(new ConnectionClosedError(error.message, { cause: error })));
+    socket.on('error', (error) => this.destroy(new ConnectionClosedError(wordsOf(error), { cause: error })));
     socket.on('close', () => this.#onClose());
     socket.on('drain', () => this.#onDrain());
   }

@@ -72,3 +72,9 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** Why another try is in vain as long as both sides are what they are; `undefined` of what may pass. */
 export const refusalOf = ({ code = '' }: NodeJS.ErrnoException): string | undefined => reasons[code];
+
+/** What an error of a connection says to a person: OpenSSL's own text has its thread, its file and its numbers. */
+export function wordsOf(error: NodeJS.ErrnoException & { library?: string; reason?: string }): string {
+  const { code, library, message, reason = code } = error;
+  return refusalOf(error) ?? (library === undefined ? message || String(code) : `TLS has failed: ${reason}`);
+}
