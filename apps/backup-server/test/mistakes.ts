@@ -187,8 +187,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes the damaged copy that came along for the only one',
     file: download,
-    right: 'const sound = blobs',
-    wrong:
-      "if (header.blobs.some(({ hash }, at) => !blobs[at] && this.#pinned.has(hash))) throw new DamagedBlob('');\n    const sound = blobs",
+    right: 'const blobs = all',
+    wrong: "if (all.includes(undefined)) throw new DamagedError('');\n  const blobs = all",
   },
 ];

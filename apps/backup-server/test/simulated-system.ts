@@ -20,7 +20,7 @@ import {
 import { bundleParts, type Blob, type BundleParts } from '@lab/store/bundle';
 import type { Random } from '@lab/testing';
 import { ask, askVersion } from '../src/admin/ask.ts';
-import { Download } from '../src/admin/download.ts';
+import { Download, sourceOf } from '../src/admin/download.ts';
 import {
   connectChannel,
   listenChannels,
@@ -414,7 +414,7 @@ class Admin {
     return this.#connected(async (channel) => {
       const { entries, isDamaged } = await askVersion(channel, { node, path, version });
       if ([...entries].some((_, index) => isDamaged(index))) throw new RefusedError('files are damaged', 1);
-      const download = new Download(channel, chunksIn(entries));
+      const download = new Download(sourceOf(channel), chunksIn(entries));
       return contentsOf(entries, (chunk) => download.take(chunk));
     });
   }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeBundle, hashOf, type Blob } from '@lab/store/bundle';
 import type { Channel } from '../channel/channel.ts';
-import { DamagedError, Download, reportDamage } from './download.ts';
+import { DamagedError, Download, reportDamage, sourceOf } from './download.ts';
 import { chunksIn, type Chunk, type Entry } from '../domain/manifest.ts';
 import { packJson, unpackHashes, type Head } from '../messages.ts';
 
@@ -62,7 +62,8 @@ class Server {
 }
 
 const chunkOf = ({ hash, bytes }: Blob): Chunk => [hash, bytes.length];
-const downloadOf = ({ channel }: Server, entries: readonly Entry[]): Download => new Download(channel, chunksIn(entries));
+const downloadOf = ({ channel }: Server, entries: readonly Entry[]): Download =>
+  new Download(sourceOf(channel), chunksIn(entries));
 const needsOf = (entries: readonly (readonly Blob[])[]): Blob[] => entries.flat();
 
 async function contentOf(download: Download, needs: readonly Blob[]): Promise<boolean> {
@@ -169,7 +170,7 @@ describe('a download', () => {
       for (; looked < blobs.length; looked++) yield chunkOf(blobs[looked]!);
     }
     const server = new Server(blobs.map((blob) => [blob]));
-    await new Download(server.channel, needs()).take(chunkOf(blobs[0]!));
+    await new Download(sourceOf(server.channel), needs()).take(chunkOf(blobs[0]!));
     expect(looked).toBeLessThanOrEqual(12);
   });
 

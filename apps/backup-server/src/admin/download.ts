@@ -3,7 +3,7 @@
  * now is kept, within a limit, for it is likely needed soon. Every blob is checked against its hash.
  */
 import { release } from '@lab/process/release';
-import { blobsOf, decodeHeader, headerBytesOf } from '@lab/store/bundle';
+import { blobsOf, decodeHeader, headerBytesOf, type Blob } from '@lab/store/bundle';
 import { isOwn, type Channel } from '../channel/channel.ts';
 import type { Chunk } from '../domain/manifest.ts';
 import { packHashes, unpackJson } from '../messages.ts';
@@ -17,8 +17,38 @@ const windowsAhead = 3;
 const sparesBytesMax = 32 * 1024 * 1024;
 const spareBytes = 400;
 
-/** A server, as far as it sends content. */
-export type Source = Pick<Channel, 'send' | 'expect'>;
+/** A bundle that came, taken apart: its blobs that are what their hashes say, and the memory that all of them are in. */
+export interface Opened {
+  blobs: readonly Blob[];
+  memory: Uint8Array;
+}
+
+/** Whoever sends content. */
+export interface Source {
+  /** Asks for the bundles that have these. */
+  need: (hashes: Uint8Array) => Promise<void>;
+  /** The next of them; `undefined` when all have come that one `need` has asked for. */
+  next: () => Promise<Opened | undefined>;
+}
+
+/** The server at the other end. */
+export const sourceOf = (channel: Channel): Source => ({
+  need: (hashes) => channel.send({ kind: 'need' }, hashes),
+  async next() {
+    const { head, body } = await channel.expect('bundle', 'sent');
+    return head.kind === 'sent' ? undefined : openBundle(body);
+  },
+});
+
+function openBundle(bundle: Buffer): Opened {
+  const header = decodeHeader(bundle);
+  const all = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
+  // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
+  const blobs = all.filter((blob) => blob !== undefined);
+  if (!header.compressed) return { blobs, memory: bundle };
+  if (isOwn(bundle)) release(bundle);
+  return { blobs, memory: blobs[0]?.bytes ?? new Uint8Array() };
+}
 
 /** What a bundle had: its memory goes back when so many blobs have been taken. */
 interface Held {
@@ -102,28 +132,20 @@ export class Download {
     }
     if (hashes.size === 0) return;
     this.#windows.push(hashes);
-    await this.#source.send({ kind: 'need' }, packHashes([...hashes]));
+    await this.#source.need(packHashes([...hashes]));
   }
 
   async #receiveWindow(): Promise<void> {
-    for (;;) {
-      const { head, body } = await this.#source.expect('bundle', 'sent');
-      if (head.kind === 'sent') break;
-      this.#receive(body);
-    }
+    for (let opened = await this.#source.next(); opened !== undefined; opened = await this.#source.next()) this.#receive(opened);
     for (const hash of this.#windows.shift()!) {
       const pinned = this.#pinned.get(hash);
       if (pinned !== undefined) pinned.isDamaged = pinned.bytes === undefined;
     }
   }
 
-  #receive(bundle: Buffer): void {
-    const header = decodeHeader(bundle);
-    const blobs = blobsOf(header, bundle.subarray(headerBytesOf(header.blobs.length)));
-    // A damaged copy may have come along with what is sound; a sound one of it is elsewhere.
-    const sound = blobs.filter((blob) => blob !== undefined);
-    const held: Held = { bytes: header.compressed ? (sound[0]?.bytes ?? new Uint8Array()) : bundle, blobs: 1 };
-    for (const { hash, bytes } of sound) {
+  #receive({ blobs, memory }: Opened): void {
+    const held: Held = { bytes: memory, blobs: 1 };
+    for (const { hash, bytes } of blobs) {
       const pinned = this.#pinned.get(hash);
       if (pinned?.bytes !== undefined || this.#spares.has(hash)) continue;
       if (pinned === undefined) this.#spare(hash, bytes);
@@ -132,7 +154,6 @@ export class Download {
         held.blobs++;
       }
     }
-    if (header.compressed && isOwn(bundle)) release(bundle);
     giveBack(held);
   }
 

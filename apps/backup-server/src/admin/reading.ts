@@ -12,9 +12,9 @@ import { damagedText, namedMax } from '../roles/damage.ts';
 import type { ListedVersion, VerifyResult } from '../roles/store-commands.ts';
 import type { Version } from '../versions.ts';
 import { ask, askVersion, type AskedVersion } from './ask.ts';
-import { damageText, DamagedError, Download, goneText, reportDamage } from './download.ts';
+import { damageText, DamagedError, Download, goneText, reportDamage, sourceOf } from './download.ts';
 import { checkFolder, type Restored } from './restore.ts';
-import { restoreInThread } from './restoring.ts';
+import { restoreInThread, startThread } from './restoring.ts';
 import { changesText, countText, filesListText, listText, unsoundText, unwrittenText, verifyText, versionText } from './texts.ts';
 import { checkWritable, writeTgz, type Saving } from './tgz.ts';
 
@@ -58,7 +58,7 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
     prepare: () => checkWritable(config.saveTo),
     async write(channel, { version, entries: all }, { isWanted, progress }) {
       const save = (isSaved: Wanted['isWanted'], how: Pick<Saving, 'progress' | 'partial'>): Promise<Restored> => {
-        const content = new Download(channel, chunksIn(chosen(all, isSaved)));
+        const content = new Download(sourceOf(channel), chunksIn(chosen(all, isSaved)));
         return writeTgz(config.saveTo, { path: version.path, entries: chosen(all, isSaved), content, ...how });
       };
       const restored = await save(isWanted, { progress, partial: config.partial });
@@ -73,20 +73,28 @@ export const query = async (config: ReadingConfigs['query'], reach: Reach, out: 
     },
   });
 
-export const restore = (config: ReadingConfigs['restore'], reach: Reach, out: Out): Promise<void> =>
-  fetchVersion(config, reach, out, {
-    done: 'restored',
-    place: config.to,
-    afterwards: (version) => {
-      const same = config.version === undefined ? `the same command with --version ${version}` : 'the same command';
-      return ` What is restored stays in ${config.to}, and ${same} goes on from there`;
-    },
-    prepare: () => checkFolder(config.to),
-    write: (channel, { version, packed }, { wanted, begun, progress }) => {
-      const { to: folder, partial } = config;
-      return restoreInThread(channel, { folder, name: basename(version.path), partial, packed, wanted }, { begun, progress });
-    },
-  });
+export const restore = async (config: ReadingConfigs['restore'], reach: Reach, out: Out): Promise<void> => {
+  // While it loads, the version is asked for.
+  const thread = startThread();
+  try {
+    await fetchVersion(config, reach, out, {
+      done: 'restored',
+      place: config.to,
+      afterwards: (version) => {
+        const same = config.version === undefined ? `the same command with --version ${version}` : 'the same command';
+        return ` What is restored stays in ${config.to}, and ${same} goes on from there`;
+      },
+      prepare: () => checkFolder(config.to),
+      write: (channel, { version, packed }, { wanted, begun, progress }) => {
+        const { to: folder, partial } = config;
+        const work = { folder, name: basename(version.path), partial, packed, wanted };
+        return restoreInThread(thread, channel, work, { begun, progress });
+      },
+    });
+  } finally {
+    await thread.terminate();
+  }
+};
 
 interface Wanted {
   isWanted: (entry: Entry, index: number) => boolean;

@@ -1,12 +1,12 @@
 /**
- * A restore in a thread of its own (restoring.ts): what comes is taken apart, checked and written here, while the one that has the
- * connection receives more.
+ * A restore in a thread of its own (restoring.ts): what comes is put in order and written here, while the one that has the
+ * connection receives more, takes it apart and checks it.
  */
 import { once } from 'node:events';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { ExitError } from '@lab/process/exit-codes';
 import { packedEntries } from './ask.ts';
-import { DamagedError, Download, type Source } from './download.ts';
+import { DamagedError, Download, type Opened, type Source } from './download.ts';
 import { restoreTo, type Restored, type Restoring } from './restore.ts';
 
 /** What is restored, and where. */
@@ -22,36 +22,36 @@ export type Said =
   /** What is there is as it should be: from now on something may be written. */
   | { kind: 'begun' }
   | { kind: 'need'; body: Uint8Array }
-  /** It has room for one more message of the server. */
+  /** It has room for one more bundle. */
   | { kind: 'took' }
   | { kind: 'progress'; bytes: number }
   | { kind: 'restored'; restored: Restored }
   | { kind: 'failed'; message: string; exitCode: number }
   | { kind: 'damaged'; message: string; hash: string | undefined };
 
-/** What it is told: messages of the server, and that no more come. */
-export type Told = { kind: 'bundle' | 'sent' | 'broken'; body: Uint8Array };
+/** What it is told after its work: what the server sends, that this was all of a `need`, and that no more comes. */
+export type Told = { kind: 'bundle'; opened: Opened } | { kind: 'sent' } | { kind: 'broken' };
 
 const progressBytes = 1024 * 1024;
 
 const port = parentPort!;
 const say = (said: Said): void => port.postMessage(said);
 const told: Told[] = [];
-port.on('message', (message: Told) => told.push(message));
 
 /** The server, by way of the one that has the connection. */
-const source = {
-  async send(_: unknown, body: Uint8Array) {
+const source: Source = {
+  async need(body) {
     say({ kind: 'need', body });
   },
-  async expect() {
+  async next() {
     while (told.length === 0) await once(port, 'message');
-    const { kind, body } = told.shift()!;
-    if (kind === 'broken') throw new ExitError('the connection broke');
+    const next = told.shift()!;
+    if (next.kind === 'broken') throw new ExitError('the connection broke');
+    if (next.kind === 'sent') return undefined;
     say({ kind: 'took' });
-    return { head: { kind }, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) };
+    return next.opened;
   },
-} as Source;
+};
 
 async function work({ folder, name, partial, packed, wanted }: Work): Promise<Restored> {
   let bytes = 0;
@@ -77,8 +77,10 @@ async function work({ folder, name, partial, packed, wanted }: Work): Promise<Re
   return restored;
 }
 
+const [given] = (await once(port, 'message')) as [Work];
+port.on('message', (message: Told) => told.push(message));
 try {
-  say({ kind: 'restored', restored: await work(workerData as Work) });
+  say({ kind: 'restored', restored: await work(given) });
 } catch (error) {
   const { message } = error as Error;
   if (error instanceof DamagedError) say({ kind: 'damaged', message, hash: error.hash });
