@@ -26,7 +26,8 @@ export async function rabbitmqFixture(server: RabbitmqServer, disturb?: Disturb)
   return {
     async connect() {
       const proxy = await proxyOf(server);
-      const broker = await connectRabbitmq({ url: urlAt(server, proxy) });
+      // After a restart the next try to connect may be 5 s away.
+      const broker = await connectRabbitmq({ url: urlAt(server, proxy), closeTimeoutMs: 15_000 });
       proxies.set(broker, proxy);
       return broker;
     },
