@@ -150,7 +150,7 @@ function engine({ succeeds }: Host): Finding {
 
 function netem({ platform, succeeds }: Host): Finding[] {
   if (!platform.startsWith('linux') || succeeds('/sbin/modprobe', '--dry-run', '--quiet', 'sch_netem')) return [];
-  return [unusual('a kernel without netem', 'nothing fails: tests delay packets with a proxy instead')];
+  return [unusual('a kernel without netem', 'nothing fails: packets are delayed by a queue of the packet filter instead')];
 }
 
 function thisHost(): Host {

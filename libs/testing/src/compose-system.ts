@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
 import { eventually } from './eventually.ts';
-import { Container } from './faults.ts';
+import { Container } from '../../../docker/container.ts';
 import { freePort } from './free-port.ts';
 
 const execute = promisify(execFile);

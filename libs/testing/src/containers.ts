@@ -9,11 +9,11 @@ import { hostname } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { GenericContainer, Wait } from 'testcontainers';
 import { rabbitmqRelease, serviceImage, type DebianRelease } from '../../../docker/images.ts';
-import { Container, docker } from './faults.ts';
+import { Container, docker } from '../../../docker/container.ts';
 import { freePort } from './free-port.ts';
 
 export { ComposeSystem, testEnvironment } from './compose-system.ts';
-export { Container, docker, kernelHasNetem } from './faults.ts';
+export { Container, docker } from '../../../docker/container.ts';
 
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
 
@@ -40,12 +40,6 @@ class Server extends Container implements AsyncDisposable {
       .filter(Boolean)
       .map((line) => line.split(') ').at(-1)!.split(' '));
     return ticks.reduce((sum, fields) => sum + Number(fields[11]) + Number(fields[12]), 0) / ticksPerSecond;
-  }
-
-  /** Stops in good order, as for an upgrade, and starts again; resolves when it takes connections. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -91,21 +91,14 @@ export class System extends ComposeSystem {
   stop = (name: string): Promise<unknown> => run('docker', ['stop', this.machine(name).id]);
 
   /** All its packets are lost, both ways; connections stay open. */
-  cutOff = (machine: string): Promise<unknown> =>
-    this.inside(machine, 'iptables -I INPUT ! -i lo -j DROP; iptables -I OUTPUT ! -o lo -j DROP', { privileged: true });
-  heal = (machine: string): Promise<unknown> =>
-    this.inside(machine, 'iptables -D INPUT ! -i lo -j DROP; iptables -D OUTPUT ! -o lo -j DROP', { privileged: true });
+  cutOff = (name: string): Promise<void> => this.machine(name).partition();
+  heal = (name: string): Promise<void> => this.machine(name).heal();
 
   /** A process of a machine gets SIGKILL; `pattern` is of its command line. */
   killProcess = (machine: string, pattern: string): Promise<unknown> => this.inside(machine, `pkill -9 -f '${pattern}'`);
 
-  async inside(machine: string, script: string, { privileged = false } = {}): Promise<string> {
-    if (!privileged) return run('docker', ['exec', this.machine(machine).id, 'bash', '-c', script]);
-    // In the machine's network, by another container: web servers may not change their packet filter.
-    return run('docker', [
-      ...['run', '--rm', '--network', `container:${this.machine(machine).id}`, '--cap-add', 'NET_ADMIN', '--user', 'root'],
-      ...['--entrypoint', 'bash', this.env['LAB_IMAGE']!, '-c', script],
-    ]);
+  async inside(machine: string, script: string): Promise<string> {
+    return run('docker', ['exec', this.machine(machine).id, 'bash', '-c', script]);
   }
 
   // What it knows of itself.
