@@ -79,12 +79,19 @@ async function unreadyText(container: string): Promise<string> {
   return `${container} does not become ready; the last that it said:\n${said.trim()}`;
 }
 
+function appOf(directory: string): string {
+  const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
+  return basename(name);
+}
+
+/** Under which the app's containers run. */
+export const projectOf = (directory: string): string => `lab-${appOf(directory)}`;
+
 async function environmentWith(
   directory: string,
   imageOf: (service: string | undefined) => string | Promise<string>,
 ): Promise<Record<string, string>> {
-  const { name } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string };
-  const app = basename(name);
+  const app = appOf(directory);
   const named = new Map(
     [...composeFile(directory).matchAll(/\$\{(LAB_(?:(\w+)_)?IMAGE)\b/g)].map(([, variable, service]) => [
       variable!,
@@ -92,7 +99,7 @@ async function environmentWith(
     ]),
   );
   const environment: Record<string, string> = {
-    COMPOSE_PROJECT_NAME: `lab-${app}`,
+    COMPOSE_PROJECT_NAME: projectOf(directory),
     LAB_PORT: process.env['LAB_PORT'] ?? String(portOf(app)),
   };
   for (const [variable, service] of named) environment[variable] = await imageOf(service);
