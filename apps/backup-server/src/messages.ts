@@ -81,6 +81,7 @@ const schemas = {
 
   // A command, between admin and server.
   register: z.object({ kind: z.literal('register'), ...registration }),
+  /** With `forget`, of a path that has versions, it may not be registered any more. */
   unregister: z.object({ kind: z.literal('unregister'), node, path, forget: z.boolean() }),
   backupNow: z.object({ kind: z.literal('backupNow'), node, path }),
   /** With `last`, the newest so many of each path. */

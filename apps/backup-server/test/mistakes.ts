@@ -82,6 +82,13 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'this.#registry = unregister(this.#registry, named);\n      this.#changed = true;',
   },
   {
+    rule: 'forgets the versions of what could not be unregistered',
+    file: 'src/roles/server.ts',
+    right: '(await this.#ask({ ...command, forget: hasMore })) as Key;',
+    wrong:
+      '(await this.#ask({ ...command, forget: hasMore }).catch((error: unknown) => {\n      if (!hasMore) throw error;\n      return pathKey(command);\n    })) as Key;',
+  },
+  {
     rule: 'registers again what was unregistered while it was due',
     file: manager,
     right: 'for (let task; (task = dueTasks(this.#registry, now)[0]) !== undefined;) {',

@@ -97,6 +97,7 @@ it('a command that could not be saved has not happened, and one that could has',
   await role.start();
   state.isFull = true;
   expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toContain('ENOSPC');
+  expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: true })).toContain('ENOSPC');
   expect(await command({ kind: 'register', node: 'a', address: 'a:1', path: 'two', every: '1h' })).toContain('ENOSPC');
   expect(pathsIn(role.tasks)).toEqual(['one']);
   state.isFull = false;
@@ -105,6 +106,8 @@ it('a command that could not be saved has not happened, and one that could has',
   expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toBeUndefined();
   expect(pathsIn(state.saved.tasks)).toEqual(['two']);
   expect(pathsIn(role.tasks)).toEqual(['two']);
+  expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toContain('is not registered');
+  expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: true })).toBeUndefined();
   await role.stop();
 });
 

@@ -218,6 +218,7 @@ export class NodesManagerRole implements Role {
       await this.#publishDue(now);
       return { ...named, changed: known !== undefined };
     }
+    if (known === undefined && command.kind === 'unregister' && command.forget) return named;
     if (known === undefined) throw new RangeError(`${registered(named)} is not registered; "status" shows what is`);
     if (command.kind === 'unregister') {
       await this.#save((registry) => unregister(registry, named));

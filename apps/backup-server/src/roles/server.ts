@@ -200,16 +200,14 @@ export class ServerRole implements Role {
   }
 
   async #unregister(command: Head<'unregister'>): Promise<unknown> {
-    const key = pathKey(command);
-    const versions = command.forget ? await this.#parts.store.versions(nameOf(key)) : [];
-    const answer = await this.#ask(command).catch((error: unknown) => {
-      // What was unregistered before may still have versions to forget.
-      if (versions.length === 0 || !(error instanceof CommandError) || error.code !== 1) throw error;
-      return key;
-    });
-    const forgotten = command.forget ? await this.#parts.store.forget(nameOf(key)) : 0;
+    const { store } = this.#parts;
+    const name = nameOf(pathKey(command));
+    // What was unregistered before may still have versions to forget.
+    const hasMore = command.forget && (await store.versions(name)).length > 0;
+    const key = (await this.#ask({ ...command, forget: hasMore })) as Key;
+    const forgotten = command.forget ? await store.forget(name) : 0;
     if (forgotten > 0) this.#sweep();
-    return { ...(answer as Key), forgotten };
+    return { ...key, forgotten };
   }
 
   async #forget(command: Head<'forget'>): Promise<unknown> {
