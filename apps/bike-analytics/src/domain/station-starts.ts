@@ -20,16 +20,10 @@ export function countStarts(table: Table, counts: (year: number) => boolean = ()
     }
     starts[start[row]!]! += 1;
   }
-  const all = [...years].flatMap(([year, starts]) =>
-    counts(year) ? [...starts.keys()].flatMap((start) => ({ start, year, trips: starts[start]! })) : [],
+  const counted = [...years].flatMap(([year, starts]) =>
+    counts(year) ? Array.from(starts, (trips, start) => ({ start, year, trips })).filter(({ trips }) => trips > 0) : [],
   );
-  return {
-    codes,
-    ...tableOf(
-      startColumns,
-      all.filter(({ trips }) => trips > 0),
-    ),
-  };
+  return { codes, ...tableOf(startColumns, counted) };
 }
 
 /** Trips that started at a code of this name in that year; a name may have several codes. */
