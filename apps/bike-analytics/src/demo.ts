@@ -34,16 +34,12 @@ export function compareAnswers(expected: Answers, actual: Answers): string[] {
 }
 
 function differences(path: string, expected: unknown, actual: unknown): string[] {
-  if (typeof expected === 'number' && typeof actual === 'number') {
-    return Math.abs(expected - actual) <= relativeErrorMax * Math.abs(expected)
-      ? []
-      : [`${path}: ${actual} instead of ${expected}`];
+  if (expected instanceof Object && actual instanceof Object) {
+    const [wanted, found] = [expected, actual] as [Record<string, unknown>, Record<string, unknown>];
+    return Object.keys({ ...wanted, ...found }).flatMap((key) => differences(`${path}.${key}`, wanted[key], found[key]));
   }
-  if (typeof expected !== 'object' || expected === null || typeof actual !== 'object' || actual === null) {
-    return Object.is(expected, actual) ? [] : [`${path}: ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`];
-  }
-  const keys = new Set([...Object.keys(expected), ...Object.keys(actual)]);
-  return [...keys].flatMap((key) =>
-    differences(`${path}.${key}`, (expected as Record<string, unknown>)[key], (actual as Record<string, unknown>)[key]),
-  );
+  const areNumbers = typeof expected === 'number' && typeof actual === 'number';
+  if (areNumbers && Math.abs(expected - actual) <= relativeErrorMax * Math.abs(expected)) return [];
+  if (Object.is(expected, actual)) return [];
+  return [`${path}: ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`];
 }

@@ -47,10 +47,9 @@ export const surplusQueues = (shards: number): string[] =>
 /** The topology that all processes share; `shards` is the number of trips-solvers of each query. */
 export function topology(shards: number): Topology {
   const data = (name: string): Queue => ({ name, deadLetterQueue: queueOf.dead });
-  const shardNumbers = Array.from({ length: shards }, (_, shard) => shard);
   const numbers = queries.map(({ number }) => number);
   const shardQueues = numbers.flatMap((query) =>
-    shardNumbers.map((shard) => ({ query, shard, queue: queueOf.shard(query, shard) })),
+    Array.from({ length: shards }, (_, shard) => ({ query, shard, queue: queueOf.shard(query, shard) })),
   );
   return {
     exchanges: [

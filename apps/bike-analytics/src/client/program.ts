@@ -57,18 +57,17 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
     if (!allowEmpty) requireRows(fileName(city, topic), piece);
     if (piece.rejections.count > 0) rejected[fileName(city, topic)] = piece.rejections;
   };
-  const said = new Set<string>();
-  const say = (line: string): void => {
-    if (!said.has(line)) bar.say(line);
-    said.add(line);
+  const sayOnce = (said: Set<string>, what: string, line = what): void => {
+    if (!said.has(what)) bar.say(line);
+    said.add(what);
   };
-  const onAnswerSoFar = progress ? (query: number, answer: unknown) => say(soFarText(query, answer, settings)) : undefined;
+  const answers = new Set<string>();
+  const onAnswerSoFar = progress
+    ? (query: number, answer: unknown) => sayOnce(answers, soFarText(query, answer, settings))
+    : undefined;
   /** Until something was sent again. */
   const troubles = new Set<string>();
-  const onTrouble = (advice: string, reason: string): void => {
-    if (!troubles.has(reason)) bar.say(`${advice}: ${reason}`);
-    troubles.add(reason);
-  };
+  const onTrouble = (advice: string, reason: string): void => sayOnce(troubles, reason, `${advice}: ${reason}`);
   const onWaiting = (reason?: string): void => {
     if (reason !== undefined) bar.say(`waiting for the system: ${reason}`);
   };

@@ -44,17 +44,12 @@ function answerText(query: AnyQuery, answer: unknown, settings: Values): string 
 function rejectedOf(file: string, { count: rows, kinds, first }: Rejections): string[] {
   return [
     `  ${file}: ${count(rows, 'row')}`,
-    ...Object.entries(kinds).flatMap(([kind, ofKind]) =>
-      kindText(
-        kind,
-        ofKind,
-        first.filter((each) => each.kind === kind),
-      ),
-    ),
+    ...Object.entries(kinds).flatMap(([kind, ofKind]) => kindText(kind, ofKind, first)),
   ];
 }
 
-function kindText(kind: string, rows: number, first: readonly Rejection[]): string[] {
+function kindText(kind: string, rows: number, firstOfAll: readonly Rejection[]): string[] {
+  const first = firstOfAll.filter((each) => each.kind === kind);
   const hint = looksLike(first[0]?.reason ?? '');
   return [
     `    ${kind}: ${count(rows, 'row')}${hint === undefined ? '' : `; ${hint}`}`,

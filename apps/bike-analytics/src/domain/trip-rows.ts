@@ -141,14 +141,10 @@ export class TripRows implements Rows {
     columns.day[row] = day;
     columns.seconds[row] = length.seconds;
     columns.micros[row] = length.micros;
-    columns.start[row] = this.#numberOf(csv, startCode);
-    columns.end[row] = this.#numberOf(csv, endCode);
+    columns.start[row] = this.#codes.numberOf(csv.bytes, csv.from(startCode), csv.to(startCode));
+    columns.end[row] = this.#codes.numberOf(csv.bytes, csv.from(endCode), csv.to(endCode));
     columns.year[row] = yearOfTrip;
     return undefined;
-  }
-
-  #numberOf(csv: CsvScanner, column: number): number {
-    return this.#codes.numberOf(csv.bytes, csv.from(column), csv.to(column));
   }
 
   get textBytes(): number {

@@ -140,16 +140,12 @@ function merge(parts: readonly Part[], { farAboveKm }: Settings): FarStationsAns
   for (const sum of parts.flatMap(({ stations }) => stations)) addUp(byName, sum.name, sum, ['metres', 'micrometres', 'trips']);
   return {
     stations: [...byName.values()]
-      .map(farStation)
+      .map(({ name, metres, micrometres, trips }) => ({ name, averageKm: (metres + micrometres / 1e6) / 1e3 / trips, trips }))
       .filter(({ averageKm }) => averageKm > farAboveKm)
       .sort((a, b) => compareTexts([a.name], [b.name])),
     unknownStation: parts.reduce((sum, part) => sum + part.unknownStation, 0),
     noCoordinates: parts.reduce((sum, part) => sum + part.noCoordinates, 0),
   };
-}
-
-function farStation({ name, metres, micrometres, trips }: Arrivals): FarStation {
-  return { name, averageKm: (metres + micrometres / 1e6) / 1e3 / trips, trips };
 }
 
 /** Along the surface, from the straight line through the Earth: the haversine formula in other words. */

@@ -117,13 +117,11 @@ function merge(parts: readonly Part[]): RainyTripsAnswer {
   return {
     averageSeconds: total.trips === 0 ? null : average(total),
     trips: total.trips,
-    days: [...sums.values()].map(rainyDay).sort((a, b) => compareTexts([a.city, a.date], [b.city, b.date])),
+    days: [...sums.values()]
+      .map((sum) => ({ city: sum.city, date: dateOf(sum.day), averageSeconds: average(sum), trips: sum.trips }))
+      .sort((a, b) => compareTexts([a.city, a.date], [b.city, b.date])),
     noWeather: parts.reduce((sum, { noWeather }) => sum + noWeather, 0),
   };
-}
-
-function rainyDay(sum: DaySum): RainyDay {
-  return { city: sum.city, date: dateOf(sum.day), averageSeconds: average(sum), trips: sum.trips };
 }
 
 function average({ seconds, micros, trips }: Pick<DaySum, 'seconds' | 'micros' | 'trips'>): number {
