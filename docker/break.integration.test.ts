@@ -48,10 +48,14 @@ const inside = (name: string, ...command: readonly string[]): Promise<string> =>
   docker('exec', `${system.project}-${name}`, ...command);
 const state = (name: string): Promise<string> => docker('inspect', '--format', '{{.State.Status}}', `${system.project}-${name}`);
 
-const listener = `let heard = 0;
-  const socket = require('dgram').createSocket('udp4').on('message', (packet) => {
-    if (packet.length === 1) heard += 1; else { console.log(heard); process.exit(); }
-  }).bind(9999);`;
+/** Counts packets until it is told of the last one, or until nobody sends any more: then what has arrived is still taken in. */
+const listener = `let heard = 0, rounds = 0;
+  const report = () => { console.log(heard); process.exit(); };
+  const takeIn = () => ++rounds < 1000 ? setImmediate(takeIn) : report();
+  require('dgram').createSocket('udp4')
+    .on('message', (packet) => { if (packet.length > 1) report(); heard += 1; })
+    .bind(9999, () => console.log('bound'));
+  process.stdin.on('end', takeIn).resume();`;
 const sender = `const { createSocket } = require('dgram');
   require('dns').lookup(process.argv[1], 4, (_, address) => {
     const socket = createSocket('udp4');
@@ -62,11 +66,13 @@ const sender = `const { createSocket } = require('dgram');
 
 /** How many of 200 packets from one counter get to the other. */
 async function received(from: string, to: string): Promise<number> {
-  const heard = inside(to, 'timeout', '4', 'node', '-e', listener).catch(() => '0');
-  const bound = `until grep -qi ':270F ' /proc/net/udp; do :; done`;
-  await inside(to, 'timeout', '3', 'bash', '-c', bound);
+  const args = ['exec', '--interactive', `${system.project}-${to}`, 'node', '-e', listener];
+  await using listening = new RunningProcess(spawn('docker', args), 'listener');
+  await listening.line(/bound/);
   await inside(from, 'node', '-e', sender, `${system.project}-${to}`);
-  return Number(await heard);
+  listening.endInput();
+  await listening.ended();
+  return Number(listening.stdout.split('\n')[1]);
 }
 
 /** How long a connection to RabbitMQ takes to open, in ms. */
