@@ -28,7 +28,7 @@ interface Row {
 }
 
 /** Deliveries that one consumer may hold are 65,535; ends, and redeliveries under way, take a little of that. */
-const batchesMax = 60_000;
+const batchesMaxDefault = 60_000;
 
 const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
   ...host,
@@ -37,7 +37,8 @@ const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
   leaseMs: config.sessionTimeout * (1 + 2 / beatsPerTimeout),
 });
 
-function entryPoint(host: Host, { tripsSolvers: shards, sessionTimeout, windowBytes, sessionsMax }: SystemConfig): Role {
+function entryPoint(host: Host, config: SystemConfig): Role {
+  const { tripsSolvers: shards, sessionTimeout, windowBytes, sessionsMax, batchesMax = batchesMaxDefault } = config;
   const limits = { windowBytes, batchesMax, sessionsMax };
   return new EntryPointRole({ ...host, instance: host.newInstance(), shards, sessionTimeoutMs: sessionTimeout, limits });
 }

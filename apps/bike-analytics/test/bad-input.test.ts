@@ -46,6 +46,12 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
     `${header}\n${row}.0\n`,
     'line 2: yearid "2016.0" is no year, it looks like a year as a float: 2016 is expected. --allow-empty',
   ],
+  [
+    'dates in a zone',
+    `${header}\n${row.replaceAll(':00,', ':00Z,')}\n`,
+    'start_date "2016-06-17 10:00:00Z" is no date, it looks like',
+  ],
+  ['commas at the ends', `${header}\n${row},\n`, 'the row has 8 fields, not 7 as the header'],
   ['a header without an end', '\0'.repeat(100_000), 'the header has more than 65536 bytes'],
   ['nothing', '', 'line 1: the file is empty: it has no header'],
   ['a header and no rows', `${header}\n`, 'it has a header and no rows. --allow-empty takes it as it is'],
@@ -61,6 +67,22 @@ it.each<[what: string, content: string | Buffer, reason: string]>([
     exitCode: exitCodes.usage,
     message: expect.stringMatching(`^toronto/trips\\.csv: .*${reason.replace(/[().]/g, '\\$&')}`) as string,
   });
+});
+
+it('takes what it can of Windows-1252, and says that it looks like that', async () => {
+  const stations = join(folder, 'toronto/stations.csv');
+  await writeFile(stations, Buffer.concat([await readFile(stations), Buffer.from('900,Caf\xe9,43.6,-79.4,2016\n', 'latin1')]));
+  const text = reportText(await run(), defaultSettings);
+  expect(text).toContain('Rejected: 1 row\n  toronto/stations.csv: 1 row\n');
+  expect(text).toContain('it looks like Windows-1252');
+});
+
+it('gives a hint where trips and stations have codes of two kinds', async () => {
+  const trips = await readFile(file, 'utf8');
+  await writeFile(file, trips.replaceAll(/,(\d+),(?=2)/g, ',$1.0,').replaceAll(/,(\d+),(?=[\d.]+,\d,)/g, ',$1.0,'));
+  expect(reportText(await run(), defaultSettings)).toMatch(
+    /\n {2}[\d,]+ of toronto's [\d,]+ trips start at no station of their year that stations\.csv has/,
+  );
 });
 
 it('takes no file of the data set for its output', async () => {

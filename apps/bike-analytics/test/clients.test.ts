@@ -76,13 +76,13 @@ async function greet(id: string, entryPoint?: string): Promise<FramedSocket> {
   return socket;
 }
 
-/** Reads until the system refuses, and gives its reason. */
+/** Reads until the system refuses, and gives its reason, with "again: " before it where the client is to begin again. */
 async function refusal(socket: FramedSocket): Promise<string> {
   return world.until(
     (async () => {
       for await (const frame of socket) {
         const { head } = decode(frame, 'welcome', 'acknowledged', 'alive', 'result', 'refused');
-        if (head.kind === 'refused') return head.reason;
+        if (head.kind === 'refused') return `${head.again ? 'again: ' : ''}${head.reason}`;
       }
       throw new Error('the connection ended without a word');
     })(),
@@ -136,7 +136,7 @@ describe('a client that breaks the protocol is told how, and harms nobody', () =
   it('one that was opened for another number of trips-solvers, which may begin again', async () => {
     const socket = await world.until(roles.connect());
     await socket.send(encode(hello({ acknowledged: { weather: 1 }, shards: 7 })));
-    expect(await refusal(socket)).toBe('the session was opened for 7 trips-solvers, now there are 2');
+    expect(await refusal(socket)).toBe('again: the session was opened for 7 trips-solvers, now there are 2');
   });
 
   it.each([
@@ -222,7 +222,7 @@ describe('a client that goes away', () => {
       for (let death = 0; death < deaths; death++) world.life('entry-point')!.die(10);
       await pass(2 * config.sessionTimeout);
       expect(await refusal(await greet(session(5), entryPoint))).toBe(
-        'nobody asked for the session for 60 s: it has to begin again',
+        'again: nobody asked for the session for 60 s: it has to begin again',
       );
       await expectOthersUnharmed();
     },
@@ -237,7 +237,7 @@ describe('a client that goes away', () => {
     world.life('entry-point')!.die(10);
     await pass(0.5 * config.sessionTimeout);
     expect(await refusal(await greet(session(5), entryPoint))).toBe(
-      'nobody asked for the session for 60 s: it has to begin again',
+      'again: nobody asked for the session for 60 s: it has to begin again',
     );
     await expectOthersUnharmed();
   });
@@ -268,7 +268,7 @@ describe('an entry point that RabbitMQ does not answer', () => {
     const socket = await greet(session(6));
     await world.until(welcomeOf(socket));
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
-    expect(await refusal(socket)).toBe('RabbitMQ was out of reach for 60 s: the session has to begin again');
+    expect(await refusal(socket)).toBe('again: RabbitMQ was out of reach for 60 s: the session has to begin again');
     await expectOthersUnharmed();
   });
 });
@@ -280,7 +280,9 @@ describe('an entry point whose clock stood still', () => {
     await socket.send(encode(batch(0), weather));
     await world.until(welcomeOf(socket));
     await pass(1.2 * config.sessionTimeout);
-    expect(await refusal(await greet(session(6)))).toBe('a role had no news of it for 60 s: the session has to begin again');
+    expect(await refusal(await greet(session(6)))).toBe(
+      'again: a role had no news of it for 60 s: the session has to begin again',
+    );
     expect(world.clock.nowMs()).toBeLessThan(2 * config.sessionTimeout);
     await expectOthersUnharmed();
   });
@@ -294,7 +296,9 @@ describe('a session that could not be renewed, whose client was away then', () =
     await pass(0.9 * config.sessionTimeout);
     socket.destroy();
     await pass(0.4 * config.sessionTimeout);
-    expect(await refusal(await greet(session(6)))).toBe('the session could not be renewed for 60 s: it has to begin again');
+    expect(await refusal(await greet(session(6)))).toBe(
+      'again: the session could not be renewed for 60 s: it has to begin again',
+    );
     await expectOthersUnharmed();
   });
 });
@@ -341,6 +345,45 @@ describe('a session timeout of ten minutes', () => {
   });
 });
 
+describe('a session timeout', () => {
+  it('outlives three times how long RabbitMQ takes to miss a role', () => {
+    const parse = (seconds: number) => roleConfig.safeParse({ rabbitmqUrl: 'amqp://127.0.0.1', sessionTimeout: String(seconds) });
+    expect(parse(30).success).toBe(true);
+    expect(parse(29).error?.issues[0]?.path).toEqual(['sessionTimeout']);
+  });
+});
+
+describe('a session that stands still while another waits for its batches', () => {
+  it('begins again after five session timeouts, and the other goes on', async () => {
+    start([], { batchesMax: 20 });
+    const first = await greet(session(8));
+    await first.send(encode(batch(0), weather));
+    world.clock.every(10_000, () => void first.send(encode({ kind: 'ping' })).catch(() => undefined));
+    const other = world.until(roles.ask('client-1', manyTrips(70), 10));
+    expect(await refusal(first)).toMatch(
+      /^again: nothing moved for \d+ s: no batch came, and others wait \(0 of 1 batches under way\): the session has to begin again$/,
+    );
+    expect(world.clock.nowMs()).toBeGreaterThan(5 * config.sessionTimeout);
+    expect((await other).result).toMatchObject({ rainyTrips: { trips: 70 } });
+  });
+});
+
+describe('a client that watches', () => {
+  it('sees answers of a part of the trips while they are added up, and then the whole', async () => {
+    start([{ key: 'broker-trips.1 delivery #3 bike.broker-trips.batches delivered late', arg: 5_000 }]);
+    const soFar: number[] = [];
+    const onAnswerSoFar = (query: number, answer: unknown): void => {
+      if (query === 1) soFar.push((answer as { trips: number }).trips);
+    };
+    const { result } = await world.until(roles.ask('client-1', manyTrips(70), 10, undefined, { onAnswerSoFar }));
+    expect(result).toMatchObject({ rainyTrips: { trips: 70 } });
+    expect(soFar.length).toBeGreaterThan(0);
+    for (const trips of soFar) expect(trips).toBeGreaterThan(0);
+    expect(soFar[0]).toBeLessThan(70);
+    await world.until(roles.empty());
+  });
+});
+
 describe('a session that ends in a long outage', () => {
   it('is ended once', async () => {
     start([{ key: 'entry-point.1 publish #1 bike.broker-weather.batches broker away', arg: 10 * config.sessionTimeout }]);
@@ -360,7 +403,7 @@ describe('a session whose messages are lost with a queue', () => {
   it('begins again after five session timeouts, and its client gets its answers', async () => {
     start([{ key: 'solver-1.1 delivery #1 bike.solver-1.partials queue deleted', arg: 0 }]);
     const { promise, resolve } = Promise.withResolvers<string>();
-    const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => resolve(reason));
+    const client = roles.ask('client-1', files, 10, undefined, { onWarning: ({ reason }) => resolve(reason) });
     expect(await world.until(promise)).toMatch(
       /nothing moved for \d+ s: no answer of query 1 \(0 of 3 batches under way\): the session has to begin again/,
     );
@@ -373,7 +416,7 @@ describe('a session whose messages are lost with the disk of RabbitMQ', () => {
   it('begins again as soon as RabbitMQ is back, and its client gets its answers', async () => {
     start([{ key: 'solver-1.1 publish #1 bike.entry-point.answers broker loses disk', arg: 1_000 }]);
     const reasons: string[] = [];
-    const client = roles.ask('client-1', files, 10, undefined, ({ reason }) => void reasons.push(reason));
+    const client = roles.ask('client-1', files, 10, undefined, { onWarning: ({ reason }) => void reasons.push(reason) });
     expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });
     expect(reasons).toContain('RabbitMQ has lost what was sent: the session has to begin again');
     expect(world.clock.nowMs()).toBeLessThan(config.sessionTimeout);
@@ -389,6 +432,13 @@ async function reasonToWait(socket: FramedSocket): Promise<string | undefined> {
   return undefined;
 }
 
+/** The same with so many trips, all on the rainy day. */
+function manyTrips(count: number): typeof files {
+  const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
+  const rows = Array.from({ length: count }, (_, index) => `2016-07-01 10:00:00,${index % 2},2016-07-01 10:10:00,2,600.0,1,2016`);
+  return new Map([...files, ['montreal/trips', text(header, ...rows)] as const]);
+}
+
 /** Lets time pass, with all that happens in it. */
 const pass = (ms: number): Promise<void> => world.until(new Promise((resolve) => void world.clock.after(ms, resolve)));
 
@@ -400,10 +450,7 @@ async function welcomeOf(socket: FramedSocket): Promise<Head<'welcome'>> {
 describe('replicas', () => {
   it('share the trips: with three trips-solvers of each query none has more than 1.5 times the mean', async () => {
     start([], { tripsSolvers: 3 });
-    const rows = Array.from({ length: 900 }, (_, index) => `2016-07-01 10:00:00,${index % 2},2016-07-01 10:10:00,2,600.0,1,2016`);
-    const header = 'start_date,start_station_code,end_date,end_station_code,duration_sec,is_member,yearid';
-    const many = new Map([...files, ['montreal/trips', text(header, ...rows)] as const]);
-    await world.until(roles.ask('client-1', many, 30));
+    await world.until(roles.ask('client-1', manyTrips(900), 30));
     const sharesOf = (role: string): number[] =>
       [...roles.rows].flatMap(([name, share]) => (name.startsWith(role) ? [share] : []));
     const sum = (shares: number[]): number => shares.reduce((total, share) => total + share, 0);

@@ -143,9 +143,22 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes a session for lost while its client sends nothing',
     file: entryPoint,
-    right: 'const stillMs = mustMove ?',
-    wrong: 'const stillMs = batches >= 0 ?',
+    right: 'if (!mustMove) session.movedMs = clock.nowMs();',
+    wrong: '',
   },
+  {
+    rule: 'lets who sends nothing stop the others',
+    file: entryPoint,
+    right: ' || this.#admission.isWaitedFor(session.id)',
+    wrong: '',
+  },
+  {
+    rule: 'forgets that a session that failed may begin again',
+    file: session,
+    right: 'new RefusedError(reason, again)',
+    wrong: 'new RefusedError(reason)',
+  },
+  { rule: 'shows nothing to who watches', file: tripsSolver, right: 'this.#show(message.head, shard, part.state);', wrong: '' },
   {
     rule: 'ends a session again at each beat that has ended',
     file: entryPoint,

@@ -233,7 +233,10 @@ export class SimulatedRoles {
     files: DataSet['files'],
     batchRows: number,
     poisoned?: Topic,
-    onWarning = (warning: Warning): void => this.#checkWarning(warning),
+    {
+      onWarning = (warning: Warning): void => this.#checkWarning(warning),
+      onAnswerSoFar,
+    }: { onWarning?: (warning: Warning) => void; onAnswerSoFar?: FileReaderParts['onAnswerSoFar'] } = {},
   ): Promise<Outcome> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#world.start(name, async (life) => {
@@ -241,6 +244,7 @@ export class SimulatedRoles {
       const parts: FileReaderParts = {
         clock: life.clock,
         onTrouble: (_, reason) => onWarning({ reason }),
+        onAnswerSoFar,
         open: (city, topic) => {
           const bytes = files.get(`${city}/${topic}`)!;
           const reader = newTopicReader(topic, { file: `${city}/${topic}.csv`, batchRows, weatherOffsetDays: -1 });

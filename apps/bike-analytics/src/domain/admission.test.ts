@@ -94,7 +94,19 @@ describe('the window', () => {
 });
 
 describe('the bound on unfinished batches', () => {
-  it('lets only the oldest session go on beyond half of it, and the next one when that has ended', async () => {
+  it('is no bound for one behind an older session that sends nothing, and that one has its share when it does', async () => {
+    const admission = new Admission({ windowBytes: 1e9, batchesMax: 20 });
+    for (const session of ['idle', 'big']) admission.open(session);
+    for (let number = 0; number < 10; number++) expect(await resolved(admission.admit('big', 'trips', number, 1))).toBe(true);
+    for (let number = 0; number < 5; number++) expect(await resolved(admission.admit('idle', 'trips', number, 1))).toBe(true);
+    const idle = admission.admit('idle', 'trips', 5, 1);
+    expect(await resolved(idle)).toBe(false);
+    expect(admission.isWaitedFor('big')).toBe(true);
+    admission.close('big');
+    expect(await resolved(idle)).toBe(true);
+  });
+
+  it('lets only the first session go on beyond half of it, and the next one when that has ended', async () => {
     const admission = new Admission({ windowBytes: 1e9, batchesMax: 20 });
     for (const session of ['old', 'young']) admission.open(session);
     for (let number = 0; number < 5; number++) {
@@ -130,6 +142,7 @@ describe('the bound on unfinished batches', () => {
   it('counts a batch that is sent again once, and what a predecessor let in', async () => {
     const admission = new Admission({ windowBytes: 1e9, batchesMax: 20 });
     admission.open('old');
+    await admission.admit('old', 'trips', 0, 1);
     admission.open('young', new Map([['weather', 3]]));
     await admission.admit('young', 'trips', 0, 1);
     await admission.admit('young', 'trips', 0, 1);

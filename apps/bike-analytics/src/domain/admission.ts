@@ -4,8 +4,9 @@
  * - **Window**: the bytes of batches that not every filter has reported yet. It keeps the broker's queues short however large the input is
  *   and however slow a filter; a batch's bytes come back once, with the last report, so a repeated report gives nothing.
  * - **Unfinished batches**: barriers and solvers hold a session's messages unacknowledged until it is complete, and a consumer can hold
- *   65,535. One half of `batchesMax` is for the oldest session, which can always finish: no two sessions wait for each other. Of the other half
- *   each of the others may have as much as it leaves free, so that however many stand still there is always room for one more.
+ *   65,535. One half of `batchesMax` is for the first session that sends, until it ends: it can always finish, so no two sessions wait for each
+ *   other. Of the other half each of the others may have as much as it leaves free, so that however many stand still there is always room for
+ *   one more.
  */
 import { filtersOf } from './queries.ts';
 import type { FilterName, Topic } from './terms.ts';
@@ -31,8 +32,10 @@ interface SessionCount {
 
 export class Admission {
   readonly #limits: AdmissionLimits;
-  /** In the order in which sessions were opened: the first is the oldest. */
+  /** In the order in which they were opened. */
   readonly #sessions = new Map<string, SessionCount>();
+  /** Who has one half of the batches: one that sends nothing must not keep it. */
+  #first: string | undefined;
   #waiting: Waiting[] = [];
   #bytes = 0;
   #batches = 0;
@@ -46,11 +49,13 @@ export class Admission {
     if (this.#sessions.has(session)) return;
     this.#sessions.set(session, { batches: new Map(batches), underway: new Map() });
     for (const count of batches.values()) this.#batches += count;
+    if (this.#batchesOf(session) > 0) this.#first ??= session;
   }
 
   /** Resolves when the batch may go on its way; rejects when its session is closed, or is meanwhile. */
   async admit(session: string, topic: Topic, number: number, bytes: number): Promise<void> {
     if (!this.#sessions.has(session)) throw new Error(`session ${session} is closed`);
+    this.#first ??= session;
     if (this.#fits(session, bytes)) return this.#begin(session, topic, number, bytes);
     await new Promise<void>((resolve, refuse) => {
       const admit = (): void => resolve(this.#begin(session, topic, number, bytes));
@@ -86,6 +91,7 @@ export class Admission {
     for (const waiting of this.#waiting.filter((each) => each.session === session))
       waiting.refuse(new Error(`session ${session} is closed`));
     this.#waiting = this.#waiting.filter((each) => each.session !== session);
+    if (session === this.#first) this.#first = [...this.#sessions.keys()].find((each) => this.#hasSent(each));
     this.#wake();
   }
 
@@ -137,16 +143,16 @@ export class Admission {
   }
 
   #hasBatches(session: string): boolean {
-    return session === this.#oldest || this.#batchesOf(session) < this.#free;
+    return session === this.#first || this.#batchesOf(session) < this.#free;
   }
 
-  get #oldest(): string | undefined {
-    return this.#sessions.keys().next().value;
+  #hasSent(session: string): boolean {
+    return this.#batchesOf(session) > 0 || this.#waiting.some((each) => each.session === session);
   }
 
-  /** Batches that all but the oldest session may still have. */
+  /** Batches that all but the first session may still have. */
   get #free(): number {
-    return this.#limits.batchesMax / 2 - this.#batches + this.#batchesOf(this.#oldest!);
+    return this.#limits.batchesMax / 2 - this.#batches + this.#batchesOf(this.#first!);
   }
 
   #batchesOf(session: string): number {

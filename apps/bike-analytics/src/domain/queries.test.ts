@@ -1,7 +1,10 @@
+import { join } from 'node:path';
 import { type Column, type Table, Texts } from '@lab/columns';
 import { describe, expect, test } from 'vitest';
+import { answerStraight } from '../../data/straight-loop.ts';
 import { clientSettings, systemSettings } from '../config.ts';
-import { defaultSettings, filters, queries, querySettings, type Filter } from './queries.ts';
+import { compareAnswers } from '../demo.ts';
+import { type Answers, defaultSettings, filters, queries, querySettings, type Filter } from './queries.ts';
 import type { Topic } from './terms.ts';
 
 /** Batches as the file-reader makes them. */
@@ -35,6 +38,24 @@ test('queries have numbers, names and settings of their own', () => {
   expect(Object.keys(querySettings)).toHaveLength(settings);
   for (const name of Object.keys({ ...clientSettings, ...systemSettings })) expect(querySettings).not.toHaveProperty(name);
 });
+
+test.each(queries)('another answer of query $number is seen', async ({ name }) => {
+  const expected = await answerStraight(join(import.meta.dirname, '../../data'));
+  expect(compareAnswers(expected, structuredClone(expected))).toEqual([]);
+  const others: object = { ...expected, [name]: otherThan(expected[name as keyof Answers]) };
+  expect(compareAnswers(expected, others as Answers)).toEqual([expect.stringMatching(`^${name}\\.`)]);
+});
+
+/** The same but for its first number. */
+function otherThan(answer: unknown): unknown {
+  let changed = false;
+  const text = JSON.stringify(answer, (_, value: unknown) => {
+    if (typeof value !== 'number' || changed) return value;
+    changed = true;
+    return value + 1;
+  });
+  return JSON.parse(text);
+}
 
 describe.each(filters)('filter $name', (filter) => {
   test('works on exactly the columns that the broker cuts for it, and its trips-solver on what it makes of them', () => {

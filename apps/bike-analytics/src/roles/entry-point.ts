@@ -357,7 +357,9 @@ export class EntryPointRole implements Role {
     const underway = this.#admission.underway(session.id);
     const isOurTurn = underway > 0 || session.currentTopic === undefined;
     const mustMove = (isOurTurn && !session.complete) || this.#admission.isWaitedFor(session.id);
-    const stillMs = mustMove ? clock.nowMs() - session.movedMs : 0;
+    // Who waits for others does not stand still, and begins to count when it is let go on.
+    if (!mustMove) session.movedMs = clock.nowMs();
+    const stillMs = clock.nowMs() - session.movedMs;
     if (silentMs >= sessionTimeoutMs) this.#beginAgain(session, `RabbitMQ was out of reach for ${sessionTimeoutMs / 1000} s`);
     else if (stillMs >= stillTimeoutsMax * sessionTimeoutMs)
       this.#beginAgain(
