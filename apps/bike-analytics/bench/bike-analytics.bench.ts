@@ -20,6 +20,10 @@ const app = join(import.meta.dirname, '..');
 const data = join(app, '../../tmp', `bike-${trips}`);
 const roleMemoryMaxMb = 300;
 const embeddedMemoryMaxMb = 600;
+/** In its first runs every process compiles its code, which is no cost of replicas: so many runs make it small. */
+const replicaRounds = 8;
+/** Of so many small sessions at once no role needs more memory, either. */
+const tinySessions = 100;
 
 interface Usage {
   seconds: number;
@@ -66,8 +70,8 @@ interface RabbitmqRuns {
   perRole: Map<string, Omit<Usage, 'seconds'>>;
 }
 
-/** With so many replicas of each filter and trips-solver. */
-async function throughRabbitmq(rounds: number, replicas: number): Promise<RabbitmqRuns> {
+/** With so many replicas of each filter and trips-solver; `script` is what a client does. */
+async function throughRabbitmq(rounds: number, replicas: number, script = 'file-reader-run.ts'): Promise<RabbitmqRuns> {
   await using rabbitmq = await startRabbitmq();
   const listen = `127.0.0.1:${await freePort()}`;
   const many = { filters: String(replicas), 'trips-solvers': String(replicas) };
@@ -81,7 +85,7 @@ async function throughRabbitmq(rounds: number, replicas: number): Promise<Rabbit
     const startSeconds = new Map(processes.map(({ child }) => [child, usageOf(child.pid!).cpuSeconds]));
     const idleSeconds = await rabbitmq.cpuSeconds();
     const runs: Usage[] = [];
-    for (let round = 0; round < rounds; round++) runs.push(await measure('file-reader-run.ts', [data, listen]));
+    for (let round = 0; round < rounds; round++) runs.push(await measure(script, [data, listen]));
     const perRole = new Map<string, Omit<Usage, 'seconds'>>();
     for (const { name, child } of processes) {
       const { cpuSeconds, peakMb } = usageOf(child.pid!);
@@ -128,9 +132,12 @@ async function main(): Promise<void> {
     embedded.push(await measure('embedded-run.ts', [data]));
   }
   process.stderr.write('through RabbitMQ, one process per role\n');
-  const { runs, perRole } = await throughRabbitmq(rounds, 1);
+  const { runs, perRole } = await throughRabbitmq(replicaRounds, 1);
   process.stderr.write('the same with two of each filter and trips-solver\n');
-  const doubled = await throughRabbitmq(rounds, 2);
+  const doubled = await throughRabbitmq(replicaRounds, 2);
+  process.stderr.write(`${tinySessions} small sessions at once\n`);
+  const tiny = await throughRabbitmq(1, 1, 'tiny-sessions-run.ts');
+  tiny.perRole.delete('file-reader');
   duckdb.push(await measure('duckdb-run.ts', [data]));
   const reference = seconds(duckdb);
   await reportBench(
@@ -142,12 +149,18 @@ async function main(): Promise<void> {
       shown('through RabbitMQ', seconds(runs), 's'),
       shown('through RabbitMQ, rows per second', trips / seconds(runs), '1/s'),
       atMost('through RabbitMQ / DuckDB', seconds(runs) / reference, 'ratio', 1.5),
-      shown('through RabbitMQ, CPU of all processes', cpuOf(perRole) / rounds, 's'),
+      shown('through RabbitMQ, CPU of all processes', cpuOf(perRole) / replicaRounds, 's'),
       atMost('the same with two of each filter and trips-solver', cpuOf(doubled.perRole) / cpuOf(perRole), 'ratio', 1.1),
       shown('embedded, CPU', median(embedded.map((run) => run.cpuSeconds)), 's'),
+      atMost(
+        `${tinySessions} small sessions at once, peak memory of a role`,
+        Math.max(...[...tiny.perRole.values()].map(({ peakMb }) => peakMb)),
+        'MB',
+        roleMemoryMaxMb,
+      ),
       atMost('embedded, peak memory', Math.max(...embedded.map((run) => run.peakMb)), 'MB', embeddedMemoryMaxMb),
       ...[...perRole].flatMap(([name, { cpuSeconds, peakMb }]) => [
-        shown(`${name}, CPU per run`, cpuSeconds / rounds, 's'),
+        shown(`${name}, CPU per run`, cpuSeconds / replicaRounds, 's'),
         ...(name === 'rabbitmq' ? [] : [atMost(`${name}, peak memory`, peakMb, 'MB', roleMemoryMaxMb)]),
       ]),
     ],
