@@ -21,7 +21,7 @@ const table = {
   cut: { words: 'A [B]', summary: 'packets between A and B are lost; without B all of A, the cable is pulled' },
   slow: { words: 'A 200ms', summary: 'what A sends arrives so much later' },
   lose: { words: 'A 5%', summary: 'so many of its packets are lost, each way' },
-  'fill-disk': { words: 'A', summary: 'no file on its volumes grows: "no space left on device"; restarts it first' },
+  'fill-disk': { words: 'A', summary: 'its files on volumes cannot grow: "no space left on device"; restarts it first' },
   clock: { words: 'A +1h', summary: 'its clock is fast, or slow (-1h); restarts it, at the end again' },
   heal: { words: '[A]', summary: 'ends all that is broken, whoever broke it' },
   list: { words: '', summary: 'what can be broken, and what is' },
