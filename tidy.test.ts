@@ -83,7 +83,7 @@ const rules: Rule[] = [
     applies: (file) =>
       /^(apps|libs)\/[^/]+\/src\/.*\.tsx?$/.test(file) &&
       !isTest(file) &&
-      !/^libs\/(testing|simulation)\/|\/contract\.ts$/.test(file),
+      !/^libs\/(testing|simulation|watch)\/|\/contract\.ts$/.test(file),
     forbids: /\b(from |import\()'@lab\/(testing|simulation)\b/,
   },
   {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { eventually } from '@lab/testing';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { launchBrowser } from './chromium.ts';
+import { launchBrowser } from '@lab/testing/chromium';
 import { startMariadb } from './shop-mariadb.ts';
 import { FrontDoor, startApi, startFrontend } from './shop-services.ts';
 

@@ -10,7 +10,7 @@ import type { AgentStatus } from '../src/database/domain/agent-status.ts';
 import type { HeldServer } from '../src/edge/domain/reconcile.ts';
 import { Observer } from '../src/edge/status/observer.ts';
 import { StatusServer } from '../src/edge/status/server.ts';
-import { launchBrowser } from './chromium.ts';
+import { launchBrowser } from '@lab/testing/chromium';
 import { EdgeSystem } from './edge-system.ts';
 
 /** What takes a second may take many on a busy machine. */

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { recordingOf } from '../test/made-run.ts';
+import { daysOf, journeyOf, lineOf, storyOf, type Row } from './journey.ts';
+import { makeModel } from './model.ts';
+
+const model = makeModel(
+  recordingOf(
+    'reader starts',
+    'worker-1 starts',
+    'worker-2 starts',
+    '1 reader publish jobs: job 1',
+    '2 worker-1 <- jobs: job 1',
+    '40 worker-1 fault ack #1 jobs dies before: 1500',
+    '40 worker-1 dies',
+    '41 worker-2 << jobs: job 1',
+    '61 worker-2 append answers: job 1',
+    '61 worker-2 acks jobs: job 1',
+    '61 worker-2 notes has nothing to do',
+    '62 reader <- answers: job 1',
+    '1540 worker-1.2 starts',
+  ),
+);
+const told = (rows: readonly Row[]): string[] =>
+  rows.map(({ ms, text, detail }) => `${ms} ${text}${detail === '' ? '' : ` (${detail})`}`);
+
+describe('the journey of a message', () => {
+  it('tells who sent it, who had it and died, each try, and how long it was held', () => {
+    expect(told(journeyOf(model, 'job 1'))).toEqual([
+      '1 published by *reader* (to jobs)',
+      '2 delivered to *worker-1* (from jobs)',
+      '40 *worker-1* dies (it had not acknowledged: the message goes back)',
+      '41 delivered again to *worker-2* (try 2) (from jobs)',
+      '61 appended by *worker-2* (to answers)',
+      '61 acknowledged by *worker-2* (held for 20 ms)',
+      '62 read by *reader* (from answers)',
+    ]);
+  });
+
+  it('ends with who died with it, where nobody got it again', () => {
+    const lost = makeModel(
+      recordingOf(
+        'reader publish jobs: job 1',
+        'worker-1 <- jobs: job 1',
+        '5 other notes something',
+        '9 worker-1 dies',
+        'x acks jobs: ',
+      ),
+    );
+    expect(told(journeyOf(lost, 'job 1')).at(-1)).toBe('9 *worker-1* dies (it had not acknowledged: the message goes back)');
+  });
+});
+
+describe('the story of a run', () => {
+  it('tells faults with what they bring, returns and notes, and no death twice', () => {
+    expect(told(storyOf(model))).toEqual([
+      '40 *worker-1* dies before (ack #1 jobs; back after 1.5 s)',
+      '61 *worker-2* has nothing to do',
+      '1540 *worker-1* is back (life 2)',
+    ]);
+  });
+
+  it('tells in one row what happens to many at the same time', () => {
+    const all = ['a', 'b', 'c', 'd', 'e'].map((role) => `7 ${role} dies`);
+    expect(told(storyOf(makeModel(recordingOf(...all))))).toEqual(['7 *5 processes* die (a, b, c, d, e)']);
+  });
+});
+
+it('the days of a process are what it went through', () => {
+  expect(told(daysOf(model, model.instance('worker-2')!))).toEqual([
+    '0 *worker-2* starts',
+    '41 *job 1* (again) (from jobs)',
+    '61 append *job 1* (to answers)',
+    '61 *worker-2* has nothing to do',
+  ]);
+});
+
+it('an event in a line says who does what', () => {
+  expect(model.events.slice(4, 9).map(lineOf)).toEqual([
+    'reader → publish jobs: job 1',
+    'worker-1 ← job 1',
+    'worker-1: dies before, 1.5 s',
+    'worker-1 dies',
+    'worker-2 ← job 1 (again)',
+  ]);
+});

@@ -1,0 +1,270 @@
+/** A run in words: one event, the way of one message, the days of one process, and the story of all. */
+import type { SimulationEvent } from '@lab/simulation/events';
+import { kindOfFault, type Model } from './model.ts';
+
+/** A row of a story. What is between stars is to be strong. */
+export interface Row {
+  /** The event that it tells of. */
+  readonly at: number;
+  readonly ms: number;
+  readonly kind: 'data' | 'note' | 'fault' | 'plain';
+  readonly text: string;
+  readonly detail: string;
+  /** The message that it is about, of rows in which it is worth to be followed. */
+  readonly message?: string | undefined;
+}
+
+/** Rows after which a story is cut in its middle. */
+const rowsMax = 400;
+
+/** `filter-trips-1-2.3`: in its third life. The first is not told. */
+export const nameOf = ({ role, life }: { role: string; life: number }): string => (life === 1 ? role : `${role}.${life}`);
+
+const span = (ms: number): string => (ms >= 1_000 ? `${Math.round(ms / 10) / 100} s` : `${Math.round(ms * 10) / 10} ms`);
+
+/** One event, in a line. */
+export function lineOf(event: SimulationEvent): string {
+  switch (event.type) {
+    case 'run':
+      return `run of ${event.system}${event.seed === undefined ? '' : `, seed ${event.seed}`}`;
+    case 'promise':
+      return event.broken === undefined ? 'all promises kept' : `broken: ${event.broken}`;
+    case 'fault':
+      return faultLine(event);
+    case 'start':
+      return event.life === 1 ? `${event.role} starts` : `${event.role} starts again, life ${event.life}`;
+    case 'end':
+      return event.reason === 'killed' ? `${nameOf(event)} dies` : `${nameOf(event)} ends: ${event.reason}`;
+    case 'note':
+      return `${nameOf(event)} ${event.text}`;
+    case 'call':
+      return `${nameOf(event)} → ${event.call} ${event.to}${event.message === '' || event.message === event.to ? '' : `: ${event.message}`}`;
+    case 'delivery':
+      return `${nameOf(event)} ← ${event.message || event.from}${event.redelivered ? ' (again)' : ''}`;
+    case 'settled':
+      return `${nameOf(event)} ${event.ok ? 'acknowledges' : 'fails'} ${event.message || event.from}`;
+  }
+}
+
+function faultLine({ key, arg, role, life }: SimulationEvent & { type: 'fault' }): string {
+  const kind = kindOfFault(key);
+  return `${nameOf({ role, life })}: ${kind ?? key}${arg > 0 ? `, ${span(arg)}` : ''}`;
+}
+
+/** Whether the fault kills who it strikes. */
+const isDeath = ({ key }: { key: string }): boolean => kindOfFault(key)?.startsWith('dies ') ?? false;
+
+/** What a fault's key says beside its kind and its role: where it struck. */
+function whereStruck({ key, role, life }: SimulationEvent & { type: 'fault' }): string {
+  const kind = kindOfFault(key);
+  return (kind === undefined ? key : key.slice(0, -kind.length - 1)).replace(`${role}.${life} `, 'at ');
+}
+
+/** The way of a message: published, delivered (try 2), acknowledged, held by whom when it died. */
+export function journeyOf(model: Model, message: string): Row[] {
+  const tries = new Map<string, number>();
+  const holders = new Map<string, { from: string; since: number }>();
+  const rows: Row[] = [];
+  const last = model.messages.get(message)?.at(-1) ?? -1;
+  for (let at = model.messages.get(message)?.[0] ?? 0; at <= Math.max(last, 0) || holders.size > 0; at++) {
+    const event = model.events[at];
+    if (event === undefined) break;
+    if (event.type === 'end' && holders.delete(`${event.role}.${event.life}`)) {
+      const text = event.reason === 'killed' ? `*${nameOf(event)}* dies` : `*${nameOf(event)}* ends`;
+      rows.push({ at, ms: event.ms, kind: 'fault', text, detail: 'it had not acknowledged: the message goes back' });
+    }
+    if (!('message' in event) || event.message !== message) continue;
+    rows.push({ at, ms: event.ms, ...stepOf(event, tries, holders, at, model) });
+    if (at > last) break;
+  }
+  return cut(rows);
+}
+
+type Step = Pick<Row, 'kind' | 'text' | 'detail'>;
+
+function stepOf(
+  event: Extract<SimulationEvent, { readonly message: string }>,
+  tries: Map<string, number>,
+  holders: Map<string, { from: string; since: number }>,
+  at: number,
+  model: Model,
+): Step {
+  switch (event.type) {
+    case 'call': {
+      const sent = { publish: 'published', append: 'appended', send: 'sent', answer: 'answered' }[event.call];
+      const text = sent === undefined ? `*${nameOf(event)}* calls ${event.call}` : `${sent} by *${nameOf(event)}*`;
+      return { kind: 'data', text, detail: `to ${event.to}` };
+    }
+    case 'delivery': {
+      const isLog = model.queues[model.queue(event.from)!]!.isLog;
+      const nth = (tries.get(event.from) ?? 0) + 1;
+      tries.set(event.from, nth);
+      if (isLog) return { kind: 'data', text: `read by *${nameOf(event)}*`, detail: `from ${event.from}` };
+      holders.set(`${event.role}.${event.life}`, { from: event.from, since: at });
+      return {
+        kind: 'data',
+        text: `delivered${nth > 1 ? ' again' : ''} to *${nameOf(event)}*${nth > 1 ? ` (try ${nth})` : ''}`,
+        detail: `from ${event.from}`,
+      };
+    }
+    case 'settled': {
+      const held = holders.get(`${event.role}.${event.life}`);
+      holders.delete(`${event.role}.${event.life}`);
+      const heldMs = held === undefined ? 0 : event.ms - model.events[held.since]!.ms;
+      if (!event.ok) return { kind: 'fault', text: `*${nameOf(event)}* fails`, detail: 'the message goes back' };
+      return { kind: 'plain', text: `acknowledged by *${nameOf(event)}*`, detail: heldMs >= 1 ? `held for ${span(heldMs)}` : '' };
+    }
+    case 'fault':
+      return {
+        kind: 'fault',
+        text: `${kindOfFault(event.key) ?? event.key}${event.arg > 0 ? `, ${span(event.arg)}` : ''}`,
+        detail: whereStruck(event),
+      };
+  }
+}
+
+/** What an instance went through: its lives, its faults, its notes, what it received and sent. */
+export function daysOf(model: Model, instance: number): Row[] {
+  const { name } = model.instances[instance]!;
+  const rows = model.events.flatMap((event, at): Row[] => {
+    if (!('role' in event) || event.role !== name || event.type === 'settled') return [];
+    const { ms } = event;
+    if (event.type === 'call') {
+      if (!model.messages.has(event.message) || event.to.startsWith('/')) return [];
+      return [
+        { at, ms, kind: 'plain', text: `${event.call} *${event.message}*`, detail: `to ${event.to}`, message: event.message },
+      ];
+    }
+    if (event.type === 'delivery') {
+      if (event.message === '') return [];
+      return [
+        {
+          at,
+          ms,
+          kind: 'data',
+          text: `*${event.message}*${event.redelivered ? ' (again)' : ''}`,
+          detail: `from ${event.from}`,
+          message: event.message,
+        },
+      ];
+    }
+    return [toldOf(event, at)];
+  });
+  return cut(rows);
+}
+
+/** Of an event that is no message. */
+function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'note' }, at: number): Row {
+  const { ms } = event;
+  switch (event.type) {
+    case 'start':
+      return {
+        at,
+        ms,
+        kind: 'plain',
+        text: `*${event.role}* ${event.life === 1 ? 'starts' : 'is back'}`,
+        detail: event.life === 1 ? '' : `life ${event.life}`,
+      };
+    case 'end':
+      return {
+        at,
+        ms,
+        kind: 'fault',
+        text: `*${nameOf(event)}* ${event.reason === 'killed' ? 'dies' : 'ends'}`,
+        detail: event.reason === 'killed' ? '' : event.reason,
+      };
+    case 'note':
+      return { at, ms, kind: 'note', text: `*${nameOf(event)}* ${event.text}`, detail: '' };
+    case 'fault': {
+      if (isDeath(event)) {
+        const back = event.arg > 0 ? `; back after ${span(event.arg)}` : '';
+        return {
+          at,
+          ms,
+          kind: 'fault',
+          text: `*${nameOf(event)}* ${kindOfFault(event.key)}`,
+          detail: `${whereStruck(event).replace(/^at /, '')}${back}`,
+        };
+      }
+      const text = `*${nameOf(event)}*: ${kindOfFault(event.key) ?? event.key}${event.arg > 0 ? `, ${span(event.arg)}` : ''}`;
+      const about = event.message === '' || whereStruck(event).includes(event.message) ? '' : `: ${event.message}`;
+      return {
+        at,
+        ms,
+        kind: 'fault',
+        text,
+        detail: `${whereStruck(event)}${about}`,
+        message: event.message === '' ? undefined : event.message,
+      };
+    }
+  }
+}
+
+/** The story of the run: faults, deaths and returns, notes when they change, the promise. */
+export function storyOf(model: Model): Row[] {
+  const said = new Map<string, string>();
+  /** Whose death was told with the fault that killed it. */
+  const struck = new Set<string>();
+  const rows = model.events.flatMap((event, at): Row[] => {
+    const { ms } = event;
+    switch (event.type) {
+      case 'start':
+        return event.life === 1 ? [] : [toldOf(event, at)];
+      case 'note':
+        if (said.get(event.role) === event.text) return [];
+        said.set(event.role, event.text);
+        return [toldOf(event, at)];
+      case 'end':
+        return struck.has(nameOf(event)) ? [] : [toldOf(event, at)];
+      case 'fault':
+        if (isDeath(event)) struck.add(nameOf(event));
+        return [toldOf(event, at)];
+      case 'promise':
+        return event.broken === undefined
+          ? [{ at, ms, kind: 'plain', text: '*All promises kept*', detail: '' }]
+          : [{ at, ms, kind: 'fault', text: `*Broken: ${event.broken}*`, detail: event.detail }];
+      case 'run':
+      case 'call':
+      case 'delivery':
+      case 'settled':
+        return [];
+    }
+  });
+  return cut(together(rows));
+}
+
+/** Fewer are told one by one. */
+const togetherMin = 4;
+/** So many of them are named. */
+const namedMax = 6;
+
+/** What happens to many at the same time is one row. */
+function together(rows: readonly Row[]): Row[] {
+  const said = ({ text }: Row): string => text.replace(/^\*[^*]+\*/, '');
+  const merged: Row[] = [];
+  for (let from = 0, to = 0; from < rows.length; from = to) {
+    const first = rows[from]!;
+    for (to = from; to < rows.length && rows[to]!.ms === first.ms && said(rows[to]!) === said(first);) to++;
+    const same = rows.slice(from, to);
+    const verb = { ' dies': 'die', ' ends': 'end', ' is back': 'are back' }[said(first)];
+    if (same.length < togetherMin || verb === undefined) merged.push(...same);
+    else {
+      const names = same.map(({ text }) => text.split('*')[1]!);
+      const more = names.length > namedMax ? ` and ${names.length - namedMax} more` : '';
+      merged.push({
+        ...same.at(-1)!,
+        text: `*${same.length} processes* ${verb}`,
+        detail: names.slice(0, namedMax).join(', ') + more,
+      });
+    }
+  }
+  return merged;
+}
+
+function cut(rows: Row[]): Row[] {
+  if (rows.length <= rowsMax) return rows;
+  const left = rows.length - rowsMax;
+  const [first, last] = [rows.slice(0, rowsMax / 2), rows.slice(-rowsMax / 2)];
+  const { at, ms } = rows[rowsMax / 2]!;
+  return [...first, { at, ms, kind: 'plain', text: `… ${left} more …`, detail: '' }, ...last];
+}

@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { anyRecording, recordingOf } from '../test/made-run.ts';
+import { fit, flowOf, place } from './layout.ts';
+import { makeModel } from './model.ts';
+
+const model = makeModel(
+  recordingOf(
+    'worker-2 starts',
+    'worker-1 starts',
+    'reader starts',
+    'reader publish app.jobs: job 1',
+    'worker-1 <- app.jobs: job 1',
+    'reader <- app.answers: job 1',
+    'worker-1 append app.answers: job 1',
+    'worker-1 acks app.jobs: job 1',
+    'worker-1 observe database: ',
+  ),
+);
+const flow = flowOf(model);
+const columns = flow.columns.map((column) => column.map((node) => flow.nodes[node]!.label));
+
+describe('the flow of a recording', () => {
+  it('goes from who asks through queues to who answers, whoever was up first', () => {
+    expect(columns).toEqual([['reader'], ['jobs'], ['worker'], ['answers', 'database']]);
+  });
+
+  it('goes back where an answer closes the circle', () => {
+    const back = flow.edges
+      .filter(({ isBack }) => isBack)
+      .map(({ from, to }) => [flow.nodes[from]!.label, flow.nodes[to]!.label]);
+    expect(back).toEqual([['answers', 'reader']]);
+  });
+
+  it('has all replicas of a role in one group, in the order of their numbers', () => {
+    const { members } = flow.nodes.find(({ label }) => label === 'worker')!;
+    expect(members.map((each) => model.instances[each]!.name)).toEqual(['worker-1', 'worker-2']);
+    const twoNumbers = makeModel(
+      recordingOf('solver-10-1 starts', 'solver-2-2 starts', 'solver-2-1 starts', 'solver-2-1.4 starts'),
+    );
+    const [group] = flowOf(twoNumbers).nodes;
+    expect(group!.members.map((each) => twoNumbers.instances[each]!.name)).toEqual(['solver-2-1', 'solver-2-2', 'solver-10-1']);
+  });
+
+  it('has queues that are alike as one, and knows them by their last common word', () => {
+    const shards = flowOf(
+      makeModel(
+        recordingOf(
+          'f-1 publish app.s-1.shard-0: a',
+          'f-2 publish app.s-2.shard-1: b',
+          's-1 <- app.s-1.shard-0: a',
+          's-2 <- app.s-2.shard-1: b',
+          's-1 acks app.s-1.shard-0: a',
+        ),
+      ),
+    );
+    expect(shards.nodes.filter(({ kind }) => kind === 'queue').map(({ label, members }) => [label, members.length])).toEqual([
+      ['shard', 2],
+    ]);
+  });
+
+  it('goes forward to later columns only, and every node is in one', () => {
+    fc.assert(
+      fc.property(anyRecording, (recording) => {
+        const any = flowOf(makeModel(recording));
+        const columnOf = (node: number): number => any.columns.findIndex((column) => column.includes(node));
+        for (const { from, to, isBack } of any.edges) if (!isBack) expect(columnOf(to)).toBeGreaterThan(columnOf(from));
+        expect(any.columns.flat().toSorted((a, b) => a - b)).toEqual(any.nodes.map((_, at) => at));
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('the map', () => {
+  /** The largest system: 40 instances in six roles. */
+  const large = makeModel(
+    recordingOf(
+      ...[1, 2, 3, 4].flatMap((first) => [1, 2, 3, 4, 5].map((second) => `filter-${first}-${second} starts`)),
+      ...Array.from({ length: 16 }, (_, at) => `solver-${at + 1} starts`),
+      ...['client', 'entry', 'broker', 'listener'].map((role) => `${role} starts`),
+      ...['client entry', 'entry broker', 'broker filter-1-1', 'filter-1-1 listener', 'listener solver-1'].flatMap((pair, at) => {
+        const [from, to] = pair.split(' ');
+        return [`${from} publish queue-${'abcde'[at]}: m`, `${to} <- queue-${'abcde'[at]}: m`];
+      }),
+    ),
+  );
+
+  it.each([
+    ['wide', { width: 1_020, height: 380 }, false],
+    ['on a telephone', { width: 380, height: 0 }, true],
+  ])('%s has every instance once, and no two boxes over each other', (_, size, isDown) => {
+    const { boxes, cells, width } = place(flowOf(large), large.instances, size, isDown);
+    expect(
+      cells
+        .flat()
+        .map(({ instance }) => instance)
+        .toSorted((a, b) => a - b),
+    ).toEqual(large.instances.map((__, at) => at));
+    expect(width).toBeLessThanOrEqual(size.width);
+    const all = [...cells.flat(), ...boxes.filter((__, at) => cells[at]!.length === 0)];
+    const overlaps = all.flatMap((a, at) =>
+      all.slice(at + 1).filter((b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height),
+    );
+    expect(overlaps).toEqual([]);
+  });
+
+  it('is larger where there is room', () => {
+    expect(fit(flow, model.instances, { width: 1_020, height: 380 }, false).width).toBeLessThan(700);
+  });
+});

@@ -1,0 +1,186 @@
+/** Beside map and time: the journey of the chosen message, what a chosen instance or queue has and had, or the story of the run; all in words. */
+import type { VNode } from 'preact';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { daysOf, journeyOf, storyOf, type Row } from '../journey.ts';
+import { readyIn, statusOf, type State } from '../model.ts';
+import { after } from '../scale.ts';
+import { seconds, type Choice, type Run, type Time } from './app.tsx';
+import { Icon, shapes } from './icons.tsx';
+
+interface Props {
+  run: Run;
+  state: State;
+  ms: number;
+  time: Time;
+  choice: Choice;
+  choose: (choice: Choice) => void;
+}
+
+interface Told {
+  kicker: string;
+  title: string;
+  sub: string;
+  rows: readonly Row[];
+}
+
+export function Side(props: Props): VNode {
+  const { run, choice, choose } = props;
+  const told = useMemo(() => toldOf(run, choice), [run, choice]);
+  return (
+    <aside>
+      <section id="journey" aria-label="Journey">
+        <div class="bar">
+          <h2>{told.kicker}</h2>
+          <span class="grow" />
+          {choice !== undefined && (
+            <button class="btn ico" aria-label="Clear the choice" title="Clear (esc)" onClick={() => choose(undefined)}>
+              <Icon name="close" />
+            </button>
+          )}
+        </div>
+        <p id="title">{told.title}</p>
+        <p id="sub">
+          {choice !== undefined && 'instance' in choice ? <InstanceNow {...props} instance={choice.instance} /> : told.sub}
+        </p>
+        {choice !== undefined && 'queues' in choice && <QueueNow {...props} queues={choice.queues} />}
+        <Rows {...props} rows={told.rows} />
+      </section>
+      <Commands run={run} />
+    </aside>
+  );
+}
+
+function toldOf({ model }: Run, choice: Choice): Told {
+  if (choice === undefined)
+    return {
+      kicker: 'Journey',
+      title: 'The story of this run',
+      sub: 'Choose a message in the lanes to follow it, or a box of the map.',
+      rows: storyOf(model),
+    };
+  if ('message' in choice) {
+    const rows = journeyOf(model, choice.message);
+    const [first, last] = [rows[0], rows.at(-1)];
+    const tries = Math.max(1, ...rows.map(({ text }) => Number(/\(try (\d+)\)/.exec(text)?.[1] ?? 1)));
+    const tookMs = first === undefined ? 0 : last!.ms - first.ms;
+    const sub = `${rows.length} steps · ${Math.round(tookMs)} ms from first to last${tries > 1 ? ` · ${tries} tries` : ''}`;
+    return { kicker: 'Journey', title: choice.message, sub, rows };
+  }
+  if ('instance' in choice)
+    return { kicker: 'Process', title: model.instances[choice.instance]!.name, sub: '', rows: daysOf(model, choice.instance) };
+  const names = choice.queues.map((queue) => model.queues[queue]!.name);
+  return {
+    kicker: names.length > 1 ? 'Queues' : 'Queue',
+    title: names.length > 1 ? `${names.length} queues` : names[0]!,
+    sub: '',
+    rows: [],
+  };
+}
+
+function InstanceNow({ instance, state, ms }: Props & { instance: number }): VNode {
+  const own = state.instances[instance]!;
+  const parts = [
+    statusOf(own, ms) === 'up' ? 'alive' : statusOf(own, ms),
+    ...(own.life > 1 ? [`life ${own.life}`] : []),
+    ...(own.leads ? ['leads'] : []),
+    own.holds.length === 0 ? 'holds nothing' : `holds ${own.holds.length}`,
+    ...(own.note === '' ? [] : [own.note]),
+  ];
+  return <>{parts.join(' · ')}</>;
+}
+
+/** Messages of a queue that are listed. */
+const listed = 12;
+
+function QueueNow({ queues, run: { model }, state, choose }: Props & { queues: readonly number[] }): VNode {
+  const shown = queues.filter(
+    (queue) => readyIn(state.queues[queue]!) + state.queues[queue]!.held + state.queues[queue]!.entries > 0,
+  );
+  return (
+    <ul class="queues">
+      {(shown.length > 0 ? shown : queues.slice(0, 1)).slice(0, listed).map((queue) => {
+        const { name, isLog } = model.queues[queue]!;
+        const { held, entries, waiting } = state.queues[queue]!;
+        const messages = [...waiting].filter(([message, count]) => count > 0 && message !== '' && model.messages.has(message));
+        return (
+          <li key={queue}>
+            <code>{name}</code>
+            <span class="num">
+              {isLog ? `${entries} entries` : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entries} in all`}
+            </span>
+            {!isLog && (
+              <ol>
+                {messages.slice(0, listed).map(([message]) => (
+                  <li key={message}>
+                    <button onClick={() => choose({ message })}>{message}</button>
+                  </li>
+                ))}
+                {messages.length > listed && <li>and {messages.length - listed} more</li>}
+              </ol>
+            )}
+          </li>
+        );
+      })}
+      {shown.length > listed && <li>and {shown.length - listed} more queues</li>}
+    </ul>
+  );
+}
+
+function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }): VNode {
+  const list = useRef<HTMLOListElement>(null);
+  const { count } = time;
+  const current = after(rows.length, (at) => rows[at]!.at < count) - 1;
+  useEffect(() => {
+    const [own, row] = [list.current!, list.current!.children[current] as HTMLElement | undefined];
+    if (row === undefined) return void (own.scrollTop = 0);
+    const { offsetTop, offsetHeight } = row;
+    if (offsetTop < own.scrollTop || offsetTop + offsetHeight > own.scrollTop + own.clientHeight - 60)
+      own.scrollTop = offsetTop - own.clientHeight / 2;
+  }, [current, rows]);
+  return (
+    <ol id="rows" ref={list} aria-label="Step by step">
+      {rows.map((row, at) => (
+        <li
+          key={at}
+          class={`${row.kind}${row.at >= count ? ' ahead' : ''}${at === current ? ' current' : ''}`}
+          aria-current={at === current ? 'step' : undefined}
+        >
+          <button
+            onClick={() => {
+              time.setPlaying(false);
+              time.seekEvent(row.at);
+              if (row.message !== undefined && choice === undefined) choose({ message: row.message });
+            }}
+          >
+            <span class="t num">{seconds(row.ms)}</span>
+            <span class="m">
+              <svg viewBox="0 0 12 12" aria-hidden="true">
+                {shapes[row.kind]}
+              </svg>
+            </span>
+            <span class="w">
+              <span>{strong(row.text)}</span>
+              {row.detail !== '' && <small>{row.detail}</small>}
+            </span>
+          </button>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** What stands between stars. */
+const strong = (text: string): (string | VNode)[] =>
+  text.split('*').map((part, at) => (at % 2 === 1 ? <b key={at}>{part}</b> : part));
+
+/** How to have this run again. */
+function Commands({ run: { model } }: { run: Run }): VNode {
+  const { system, seed } = model.recording;
+  const run = `npx nx simulate ${system}${seed === undefined ? '' : ` --seed ${seed}`}`;
+  return (
+    <section id="again" aria-label="The same run again">
+      <h2>The same run again</h2>
+      <code>{run}</code>
+    </section>
+  );
+}

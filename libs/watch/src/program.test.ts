@@ -1,0 +1,92 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordingOf } from '../test/made-run.ts';
+import { makeTemplate } from './document.ts';
+import { servePage, watchProgram } from './program.ts';
+import { recordingText } from './recording.ts';
+
+const recording = recordingOf('reader starts', 'reader publish jobs: job 1');
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lab-watch-'));
+  await writeFile(join(folder, 'run.jsonl'), recordingText(recording));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ['', ''];
+  const code = await watchProgram({ args, env: {}, stdout: (text) => void (out += text), stderr: (text) => void (err += text) });
+  return { code, out, err };
+}
+
+describe('the command', () => {
+  it('lists its settings', async () => {
+    const { code, out } = await run('--help');
+    expect(code).toBe(0);
+    for (const flag of ['--replay', '--save', '--port']) expect(out).toContain(flag);
+  });
+
+  it('saves the page as one file, and says where and how large', async () => {
+    const file = join(folder, 'run.html');
+    const { code, out } = await run('--replay', join(folder, 'run.jsonl'), '--save', file);
+    expect([code, out]).toEqual([0, expect.stringMatching(/run\.html: \d+ KiB, opens in any browser\n$/)]);
+    expect(await readFile(file, 'utf8')).toContain('"job 1"');
+  });
+
+  it.each([
+    ['no recording', ['--save', 'x.html'], /replay/i],
+    ['one that is not there', ['--replay', '/nowhere/run.jsonl'], /^\/nowhere\/run\.jsonl cannot be read: ENOENT/],
+    [
+      'a place to save that is none',
+      ['--replay', 'RUN', '--save', '/nowhere/run.html'],
+      /^\/nowhere\/run\.html cannot be written/,
+    ],
+  ])('refuses %s, as wrong usage', async (_, args, message) => {
+    const { code, err } = await run(...args.map((arg) => (arg === 'RUN' ? join(folder, 'run.jsonl') : arg)));
+    expect([code, err]).toEqual([2, expect.stringMatching(message)]);
+  });
+});
+
+describe('the server of the page', () => {
+  /** What a browser cannot be made to say with `fetch`: whom it asks. */
+  const get = (url: string, headers: Record<string, string> = {}, method = 'GET'): Promise<{ status: number; body: string }> =>
+    new Promise((resolve, reject) => {
+      const sent = request(url, { method, headers }, (response) => {
+        let body = '';
+        response.on('data', (part: Buffer) => (body += part.toString()));
+        response.on('end', () => resolve({ status: response.statusCode!, body }));
+      });
+      sent.on('error', reject).end();
+    });
+  const system = new AsyncDisposableStack();
+  let url: string;
+  beforeAll(async () => {
+    const served = await servePage(await makeTemplate(), recording, 0);
+    system.defer(() => served.close());
+    url = served.url;
+  });
+  afterAll(() => system.disposeAsync());
+
+  it('has the page at an address that nobody guesses, and nothing elsewhere', async () => {
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/[\w-]{22}\/$/);
+    expect((await get(url)).body).toContain('"job 1"');
+    expect((await get(new URL('/', url).href)).status).toBe(404);
+    expect((await get(`${url}save`)).body).toBe((await get(url)).body);
+  });
+
+  it.each([
+    ['another name', { host: 'evil.example' }, 403],
+    ['another site', { origin: 'https://evil.example' }, 403],
+    ['a frame or a script of another site', { 'sec-fetch-site': 'cross-site' }, 403],
+    ['its own page', { 'sec-fetch-site': 'same-origin' }, 200],
+  ])('answers who comes by %s', async (_, headers: Record<string, string>, status) => {
+    expect((await get(url, headers)).status).toBe(status);
+  });
+
+  it('does nothing but give', async () => {
+    expect((await get(url, {}, 'POST')).status).toBe(405);
+  });
+});
