@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ConfigError, exitCodes, splitAddress } from '@lab/process';
 import { listenFramed, tlsByKeys } from '@lab/protocol';
+import { sweep } from '@lab/store';
 import { eventually } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
@@ -16,6 +17,7 @@ import { main } from '../src/programs.ts';
 import type { StatusResult } from '../src/roles/server.ts';
 import type { ListedVersion } from '../src/roles/store-commands.ts';
 import { queueOf } from '../src/topology.ts';
+import { nameOf, openStore } from '../src/versions.ts';
 import { Relay } from './processes.ts';
 import { master, path, RealSystem, tree } from './real-system.ts';
 
@@ -307,6 +309,19 @@ describe('a restore that is broken off', () => {
       `interrupted. What is restored stays in ${at('out')}, and the same command with --version 2 goes on from there\n`,
     );
     await goesOn();
+  });
+
+  it('by nothing, though its version is forgotten and all is swept that nobody needs, ends whole', async () => {
+    const restoring = system.admin(...(args as [string]));
+    restoring.catch(() => undefined);
+    await halfDone();
+    const other = await openStore(system.store);
+    await other.forget(nameOf({ node: 'desk', path }), () => [2]);
+    await sweep(other, { nowMs: Infinity, graceMs: 0 });
+    await other.close();
+    relay.letPass();
+    expect(await restoring).toMatchObject({ files: 2 });
+    expect((await readFile(at('out/z'))).equals(noise(size))).toBe(true);
   });
 
   it('by the removal of its version says so', async () => {

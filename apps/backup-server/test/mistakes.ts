@@ -20,6 +20,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: '',
   },
   {
+    rule: 'makes no room at once when the disk is full',
+    file: requester,
+    right: 'await this.#sweep(0).catch(',
+    wrong: 'await Promise.resolve().catch(',
+  },
+  {
     rule: 'takes a blob that nobody asked for',
     file: receiving,
     right: 'if (this.#asked.get(blob.hash) !== blob.bytes)\n        throw',
@@ -172,6 +178,12 @@ export const mistakes: readonly Mistake[] = [
     file: 'src/tree/tree.ts',
     right: '!this.#oneFileSystem || device === top.device',
     wrong: 'true',
+  },
+  {
+    rule: 'lets a sweep take what an admin is restoring',
+    file: 'src/roles/store-commands.ts',
+    right: 'this.#endReading = await store.beginReading(version);',
+    wrong: '',
   },
   {
     rule: 'lets a node ask the server',

@@ -21,6 +21,8 @@ export const tree = ['--node', 'desk', '--path', path];
 export class RealSystem implements AsyncDisposable {
   readonly folder: string;
   readonly memory = makeMemoryServer();
+  /** Which were given, to processes and to what they do. */
+  readonly ids: string[] = [];
   /** What the last command had said before it failed, if it did. */
   heard = '';
   /** What `/metrics` shows. */
@@ -71,7 +73,8 @@ export class RealSystem implements AsyncDisposable {
   }
 
   async startServer(): Promise<void> {
-    const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId: randomUUID };
+    const newId = (): string => (this.ids.push(randomUUID()), this.ids.at(-1)!);
+    const host = { log: silentLogger, clock: systemClock, nowMs: Date.now, newId };
     const settings = { store: this.store, listen: this.#listen, scrubCycle: 1e9, sweepInterval: 1e9, nodeQuota: this.nodeQuota };
     const connect = (): Promise<Broker> => Promise.resolve(this.memory.connect());
     this.#roles = makeRoles(['backup-requester', 'nodes-manager', 'server'], {

@@ -24,10 +24,15 @@ it('has no node on a root that is not there: wrong usage', () => {
   expect(() => makeNode(node, master, host)).toThrow(expect.objectContaining({ name: 'ExitError', exitCode: exitCodes.usage }));
 });
 
-it.each([queueOf.commands, queueOf.outcomes, queueOf.due])('fails, and says why, when %s is lost', async (queue) => {
-  await system.memory.connect().remove({ queue });
-  await expect(system.roles.failed).rejects.toThrow(queue);
-});
+it.each([queueOf.commands, queueOf.outcomes, queueOf.due, queueOf.replies(''), queueOf.orders('')])(
+  'fails, and says why, when %s is lost',
+  async (queue) => {
+    // Some are of one process, by its id.
+    const ids = queue.endsWith('.') ? system.ids : [''];
+    for (const id of ids) await system.memory.connect().remove({ queue: `${queue}${id}` });
+    await expect(system.roles.failed).rejects.toThrow(queue);
+  },
+);
 
 it('has one nodes manager, and a backup sends what has changed', async () => {
   await expect(system.memory.connect().consume(queueOf.commands, () => {}, { prefetch: 1 })).rejects.toThrow(QueueLockedError);
