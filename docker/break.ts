@@ -249,6 +249,8 @@ class Breaker {
     console.log(`seed ${seed}, ${seconds(forMs)}, of ${names.join(', ')} (Ctrl-C ends it)`);
     for (const { order, calmMs } of planned(seed, forMs, names)) {
       await pass(calmMs);
+      // One that was ended by the last fault, as its engine was away, may be starting still.
+      if (!interrupted.signal.aborted) for (const target of this.#find(targets, order)) await target.healthy();
       if (interrupted.signal.aborted) return;
       const { did, end, target } = await this.#strike(await targetsOf(this.#project), order);
       tell(`${target.name} ${did}${end === undefined ? '' : ` for ${seconds(order.forMs)}`}`);
