@@ -40,10 +40,8 @@ export const systemSettings = {
     .describe('bytes of batches under way, over all sessions'),
   sessionsMax: wholeNumber(1, 1000).default(100).describe('sessions at once; more are refused'),
 };
-export interface SystemConfig extends z.infer<z.ZodObject<typeof systemSettings>> {
-  /** Batches of all sessions that are not through, half of them of one; no setting, as only a test has another bound than RabbitMQ's. */
-  batchesMax?: number;
-}
+/** `batchesMax`: of all sessions, not through, half of them of one. It is no setting: only a test has another than RabbitMQ's. */
+export type SystemConfig = z.infer<z.ZodObject<typeof systemSettings>> & { batchesMax?: number };
 
 /** A role in a process of its own, on RabbitMQ. */
 export const roleConfig = z.object({

@@ -10,8 +10,8 @@ import { filterRole } from './roles/filter.ts';
 import type { RoleParts, SessionParts } from './roles/stages.ts';
 import { solverRole } from './roles/solver.ts';
 import { TripsSolverRole } from './roles/trips-solver.ts';
-import { beatsPerTimeout } from './messages.ts';
-import { topology } from './topology.ts';
+import { beatsPerTimeout, encode } from './messages.ts';
+import { queueOf, sessionExchange, topology } from './topology.ts';
 
 /** What a host gives to every role. */
 export interface Host extends RoleParts {
@@ -35,6 +35,8 @@ const sessionParts = (host: Host, config: SystemConfig): SessionParts => ({
   instance: host.newInstance(),
   // Two beats longer than the entry point waits: who is renewed on its last beat is still here.
   leaseMs: config.sessionTimeout * (1 + 2 / beatsPerTimeout),
+  exchange: sessionExchange,
+  tellKeeper: (session) => host.broker.publish({ routingKey: queueOf.answers, body: encode({ kind: 'lapsed', session }) }),
 });
 
 function entryPoint(host: Host, config: SystemConfig): Role {

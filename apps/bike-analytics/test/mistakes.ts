@@ -125,8 +125,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'hears no more of its sessions and lives on',
     file: stages,
-    right: 'followSessions(parts, fail, ',
-    wrong: 'followSessions(parts, () => undefined, ',
+    right: '{ ...parts, onLost: fail }',
+    wrong: '{ ...parts, onLost: () => undefined }',
   },
   {
     rule: 'looks for a seat that is gone',

@@ -296,12 +296,12 @@ export class EntryPointRole implements Role {
       if (error instanceof TopologyError) this.#fail(error);
       throw error;
     });
-    const reason = `${describe(delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
+    const head = headOf(delivery.body);
+    const reason = `${describe(head, delivery.body)} could not be processed: ${String(delivery.headers['x-death-reason'])} (in ${String(delivery.headers['x-death-queue'])})`;
     this.#parts.log.error({ reason, headers: delivery.headers }, 'dead letter');
-    const id = sessionOf(delivery.body);
-    if (id === undefined || this.#ended.has(id)) return;
+    if (head === undefined || this.#ended.has(head.session)) return;
     // Its client may not be back yet, since this entry point was started: it is told when it comes, by a successor if this one dies before.
-    const session = this.#sessions.get(id) ?? this.#open(id);
+    const session = this.#sessions.get(head.session) ?? this.#open(head.session);
     await this.#end(session, reason, diedOfBroker(delivery.headers));
     return session.forgotten;
   }
@@ -367,15 +367,14 @@ export class EntryPointRole implements Role {
         `nothing moved for ${Math.round(stillMs / 1000)} s: ${this.#missing(session, isOurTurn)} (${underway} of ${session.batches} batches under way)`,
       );
     else {
-      const isStill = stillMs >= sessionTimeoutMs / 2;
-      const still = isStill ? `nothing moves: ${this.#missing(session, isOurTurn)}` : undefined;
+      const still = stillMs >= sessionTimeoutMs / 2 ? `nothing moves: ${this.#missing(session, isOurTurn)}` : undefined;
       void session.send({ kind: 'alive', waiting: this.#admission.waiting(session.id) ?? still });
     }
   }
 
-  #missing(session: ClientSession, isOurTurn: boolean): string {
-    const answers = isOurTurn ? `no answer of query ${session.unanswered.join(', ')}` : 'no batch came, and others wait';
-    return this.#admission.missing(session.id) ?? answers;
+  #missing({ id, unanswered }: ClientSession, isOurTurn: boolean): string {
+    const answers = isOurTurn ? `no answer of query ${unanswered.join(', ')}` : 'no batch came, and others wait';
+    return this.#admission.missing(id) ?? answers;
   }
 
   #beginAgain(session: ClientSession, reason: string): void {
@@ -405,24 +404,20 @@ export class EntryPointRole implements Role {
   }
 }
 
-function sessionOf(bytes: Buffer): string | undefined {
+function headOf(bytes: Buffer) {
   try {
-    return decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed').head.session;
+    return decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed').head;
   } catch {
     return undefined;
   }
 }
 
 /** Names a message for its client's user. */
-function describe(bytes: Buffer): string {
-  try {
-    const { head } = decode(bytes, 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed');
-    if (head.kind === 'rows') return `batch ${head.number} of ${head.topic} (${head.city}, ${head.rows} rows)`;
-    if (head.kind === 'end') return `the end of ${head.topic}`;
-    if (head.kind === 'lapsed') return 'the word that the session has lapsed';
-    if (head.kind === 'passed') return `the report of batch ${head.number} of ${head.topic}`;
-    return `${head.kind} of query ${head.query}`;
-  } catch {
-    return `a message of ${bytes.byteLength} bytes that is none of ours`;
-  }
+function describe(head: ReturnType<typeof headOf>, bytes: Buffer): string {
+  if (head === undefined) return `a message of ${bytes.byteLength} bytes that is none of ours`;
+  if (head.kind === 'rows') return `batch ${head.number} of ${head.topic} (${head.city}, ${head.rows} rows)`;
+  if (head.kind === 'end') return `the end of ${head.topic}`;
+  if (head.kind === 'lapsed') return 'the word that the session has lapsed';
+  if (head.kind === 'passed') return `the report of batch ${head.number} of ${head.topic}`;
+  return `${head.kind} of query ${head.query}`;
 }

@@ -1,8 +1,17 @@
 /** What roles are given, and the two shapes of a stage: replicas that share a queue and keep nothing, and one instance that holds what it has seen. */
-import { consumeAlone, followLeases, Held, heldMax, Leases, type Broker, type Consumer, type Handler } from '@lab/middleware';
+import {
+  consumeAlone,
+  followLeases,
+  Held,
+  heldMax,
+  Leases,
+  type Broker,
+  type Consumer,
+  type FollowOptions,
+  type Handler,
+} from '@lab/middleware';
 import type { Clock, Logger, Role } from '@lab/process';
-import { encode } from '../messages.ts';
-import { failureLimit, queueOf, sessionExchange } from '../topology.ts';
+import { failureLimit } from '../topology.ts';
 
 /** What every role is given: its connection to the broker, time, a log, and the meter of its rows. */
 export interface RoleParts {
@@ -13,13 +22,8 @@ export interface RoleParts {
   countRows(rows: number): void;
 }
 
-/** What a role that keeps sessions is given besides. */
-export interface SessionParts extends RoleParts {
-  /** Names this instance among its like, so that its own queue has a name; new at every start. */
-  instance: string;
-  /** After so long without news of a session it is forgotten. */
-  leaseMs: number;
-}
+/** What a role that keeps sessions is given besides: how they are leases, and a name of its own, new at every start. */
+export type SessionParts = RoleParts & Omit<FollowOptions, 'onLost'>;
 
 /** What a role holds of each session: parts by name, each acknowledged together. Sessions are leases, which the entry point keeps. */
 export class Sessions<State> extends Leases<Map<string, Held<State>>> {
@@ -41,17 +45,6 @@ export class Sessions<State> extends Leases<Map<string, Held<State>>> {
     held.set(name, part);
     return part;
   }
-}
-
-/** Keeps what is held in step with the entry point's sessions; `onLost` hears that no news can come any more. Returns how to stop. */
-export function followSessions<State>(
-  parts: SessionParts,
-  onLost: (error: unknown) => void,
-  held: () => Iterable<Sessions<State>>,
-): Promise<() => Promise<void>> {
-  const tellKeeper = (session: string): Promise<void> =>
-    parts.broker.publish({ routingKey: queueOf.answers, body: encode({ kind: 'lapsed', session }) });
-  return followLeases({ ...parts, exchange: sessionExchange, tellKeeper, onLost }, held);
 }
 
 /** Batches worked on at once: enough to hide the broker's confirms, few enough to hold in memory (a batch is about 100 KB). */
@@ -79,7 +72,7 @@ export function holdingStage<State>(parts: SessionParts, sessions: Sessions<Stat
   return {
     failed,
     async start() {
-      unfollow = await followSessions(parts, fail, () => [sessions]);
+      unfollow = await followLeases({ ...parts, onLost: fail }, () => [sessions]);
       for (const [queue, take] of queues) {
         const consumer = await consumeAlone(parts, queue, take, { prefetch: heldMax, failureLimit });
         consumer.closed.catch(fail);

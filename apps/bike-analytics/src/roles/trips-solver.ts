@@ -4,13 +4,13 @@
  * Seats may change hands in the middle of a session: the queue is the state.
  */
 import { decodeTable } from '@lab/columns';
-import { Barrier, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
+import { Barrier, followLeases, heldMax, isSpareCopy, Seats, type Delivery, type Handler } from '@lab/middleware';
 import type { Role } from '@lab/process';
 import type { AnyQuery, State } from '../domain/query.ts';
 import { topics, type Topic } from '../domain/terms.ts';
 import { decode, encode, type Head, type Message } from '../messages.ts';
 import { failureLimit, queueOf, seatExchange } from '../topology.ts';
-import { followSessions, Sessions, type SessionParts } from './stages.ts';
+import { Sessions, type SessionParts } from './stages.ts';
 
 /** What one shard of one session has seen so far. */
 interface ShardState {
@@ -52,7 +52,7 @@ export class TripsSolverRole implements Role {
   }
 
   async start(): Promise<void> {
-    this.#unfollow = await followSessions(this.#parts, this.#fail, () => this.#held.values());
+    this.#unfollow = await followLeases({ ...this.#parts, onLost: this.#fail }, () => this.#held.values());
     await this.#seats.start();
   }
 
