@@ -36,6 +36,19 @@ describe('the journey of a message', () => {
     ]);
   });
 
+  it('tells of a connection that is lost while somebody has it', () => {
+    const cut = makeModel(
+      recordingOf(
+        'a publish jobs: job 1',
+        'b <- jobs: job 1',
+        '5 b fault delivery #2 jobs connection lost: 3914',
+        '3919 b << jobs: job 1',
+        '3920 b acks jobs: job 1',
+      ),
+    );
+    expect(told(journeyOf(cut, 'job 1'))[2]).toBe('5 *b*: connection lost, 3.91 s (what was not acknowledged goes back)');
+  });
+
   it('ends with who died with it, where nobody got it again', () => {
     const lost = makeModel(
       recordingOf(

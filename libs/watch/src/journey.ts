@@ -22,6 +22,12 @@ export const nameOf = ({ role, life }: { role: string; life: number }): string =
 
 const span = (ms: number): string => (ms >= 1_000 ? `${Math.round(ms / 10) / 100} s` : `${Math.round(ms * 10) / 10} ms`);
 
+/** What a fault's argument says: how long, mostly; of a clock's pace it is per mille. */
+function argumentOf({ key, arg }: { key: string; arg: number }): string {
+  if (arg === 0) return '';
+  return /^runs /.test(kindOfFault(key) ?? '') ? ` by ${arg} ‰` : `, ${span(arg)}`;
+}
+
 /** One event, in a line. */
 export function lineOf(event: SimulationEvent): string {
   switch (event.type) {
@@ -46,9 +52,8 @@ export function lineOf(event: SimulationEvent): string {
   }
 }
 
-function faultLine({ key, arg, role, life }: SimulationEvent & { type: 'fault' }): string {
-  const kind = kindOfFault(key);
-  return `${nameOf({ role, life })}: ${kind ?? key}${arg > 0 ? `, ${span(arg)}` : ''}`;
+function faultLine(event: SimulationEvent & { type: 'fault' }): string {
+  return `${nameOf(event)}: ${kindOfFault(event.key) ?? event.key}${argumentOf(event)}`;
 }
 
 /** Whether the fault kills who it strikes. */
@@ -73,6 +78,11 @@ export function journeyOf(model: Model, message: string): Row[] {
       const text = event.reason === 'killed' ? `*${nameOf(event)}* dies` : `*${nameOf(event)}* ends`;
       rows.push({ at, ms: event.ms, kind: 'fault', text, detail: 'it had not acknowledged: the message goes back' });
     }
+    if (event.type === 'fault' && losesConnection(event, holders)) {
+      const text = `*${nameOf(event)}*: ${kindOfFault(event.key)}${argumentOf(event)}`;
+      rows.push({ at, ms: event.ms, kind: 'fault', text, detail: 'what was not acknowledged goes back' });
+      continue;
+    }
     if (!('message' in event) || event.message !== message) continue;
     rows.push({ at, ms: event.ms, ...stepOf(event, tries, holders, at, model) });
     if (at > last) break;
@@ -81,6 +91,19 @@ export function journeyOf(model: Model, message: string): Row[] {
 }
 
 type Step = Pick<Row, 'kind' | 'text' | 'detail'>;
+
+/** Whether the fault takes a message from who holds it, and lets that one live. */
+function losesConnection(
+  { key, role, life }: { key: string; role: string; life: number },
+  holders: Map<string, unknown>,
+): boolean {
+  const kind = kindOfFault(key);
+  if (kind === 'connection lost') return holders.delete(`${role}.${life}`);
+  if (kind !== 'broker away' && kind !== 'broker loses disk') return false;
+  const some = holders.size > 0;
+  holders.clear();
+  return some;
+}
 
 function stepOf(
   event: Extract<SimulationEvent, { readonly message: string }>,
@@ -115,11 +138,7 @@ function stepOf(
       return { kind: 'plain', text: `acknowledged by *${nameOf(event)}*`, detail: heldMs >= 1 ? `held for ${span(heldMs)}` : '' };
     }
     case 'fault':
-      return {
-        kind: 'fault',
-        text: `${kindOfFault(event.key) ?? event.key}${event.arg > 0 ? `, ${span(event.arg)}` : ''}`,
-        detail: whereStruck(event),
-      };
+      return toldOf(event, at);
   }
 }
 
@@ -186,7 +205,7 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'no
           detail: `${whereStruck(event).replace(/^at /, '')}${back}`,
         };
       }
-      const text = `*${nameOf(event)}*: ${kindOfFault(event.key) ?? event.key}${event.arg > 0 ? `, ${span(event.arg)}` : ''}`;
+      const text = `*${nameOf(event)}*: ${kindOfFault(event.key) ?? event.key}${argumentOf(event)}`;
       const about = event.message === '' || whereStruck(event).includes(event.message) ? '' : `: ${event.message}`;
       return {
         at,

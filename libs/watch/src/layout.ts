@@ -92,7 +92,9 @@ function alikeQueues(model: Model): { label: string; members: number[] }[] {
   const alike = new Map<string, number[]>();
   for (const queue of used) {
     const { name, isLog } = model.queues[queue]!;
-    const ways = [...(senders.get(queue) ?? [kindOfName(name)])].sort();
+    const sent = senders.get(queue);
+    // Whoever leads may write a log anew: it is the same one.
+    const ways = sent === undefined ? [`from nobody: ${kindOfName(name)}`] : isLog ? [kindOfName(name)] : [...sent].sort();
     const key = `${isLog} ${ways.join()}`;
     alike.set(key, [...(alike.get(key) ?? []), queue]);
   }
@@ -241,6 +243,8 @@ const pipeSize = { width: 50, height: 38, core: 50 };
 const resourceSize = { width: 60, height: 42, core: 34 };
 /** Answers go back along the edge of the map, beside each other. */
 const backLane = 5;
+/** And leave a node so far from each other. */
+const backStep = 2;
 const margin = 14;
 
 /** Rows and columns of a group's instances: replicas of the same first number are one row. */
@@ -288,7 +292,8 @@ export function place(
   const sizes = flow.nodes.map((node, at) => sizeOf(node, grids[at]!));
   const backs = flow.edges.filter(({ isBack }) => isBack).length;
   const border = margin + Math.min(backs, 8) * backLane;
-  const placed = isDown ? placeDown(flow, sizes, size.width, border) : placeAcross(flow, sizes, size, border);
+  const side = margin + Math.min(backs, 8) * backStep;
+  const placed = isDown ? placeDown(flow, sizes, size.width, border) : placeAcross(flow, sizes, size, border, side);
   const cells = flow.nodes.map(({ members }, at) => {
     const { x, y, width } = placed.boxes[at]!;
     const across = Math.max(0, ...grids[at]!.map(({ column }) => column)) + 1;
@@ -333,20 +338,21 @@ function placeAcross(
   sizes: Sizes,
   { width, height }: { width: number; height: number },
   border: number,
+  side: number,
 ): Boxes {
   // Labels reach a little into the gaps between columns.
   const widths = columns.map((column) =>
     Math.max(...column.map((node) => Math.max(sizes[node]!.core, sizes[node]!.width - 2 * overhang))),
   );
   const used = widths.reduce((sum, each) => sum + each, 0);
-  const gap = within((width - 2 * margin - used) / Math.max(1, columns.length - 1), 24, 190);
+  const gap = within((width - 2 * side - used) / Math.max(1, columns.length - 1), 24, 190);
   const total = used + gap * (columns.length - 1);
   const tallest = Math.max(
     ...columns.map((column) => column.reduce((sum, node) => sum + sizes[node]!.height, 0) + (column.length - 1) * 12),
   );
   const inner = Math.max(tallest, Math.min(tallest * 1.5, height - border - margin));
   const boxes: Box[] = [];
-  let x = Math.max(margin, (width - total) / 2);
+  let x = Math.max(side, (width - total) / 2);
   for (const [at, column] of columns.entries()) {
     const heights = column.reduce((sum, node) => sum + sizes[node]!.height, 0);
     const between = within((inner - heights) / (column.length + 1), 12, 44);
@@ -358,7 +364,7 @@ function placeAcross(
     }
     x += widths[at]! + gap;
   }
-  return { width: Math.max(width, total + 2 * margin), height: inner + border + margin, boxes };
+  return { width: Math.max(width, total + 2 * side), height: inner + border + margin, boxes };
 }
 
 function placeDown({ columns }: Flow, sizes: Sizes, width: number, border: number): Boxes {
@@ -402,7 +408,7 @@ function pathsOf({ edges, nodes }: Flow, { boxes, width }: Boxes, sizes: Sizes, 
         : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
     }
     const nth = backs++ % 8;
-    const out = 8 + nth * 2;
+    const out = 8 + nth * backStep;
     if (isDown) {
       const right = width - 4 - nth * backLane;
       return rounded([x1, y1], [x1, y1 + out], [right, y1 + out], [right, y2 - out], [x2, y2 - out], [x2, y2]);

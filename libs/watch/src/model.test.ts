@@ -88,11 +88,18 @@ describe('a queue', () => {
     expect([1, 2, 3, 4].map((count) => readyIn(early.stateAt(count).queues[0]!))).toEqual([0, 0, 0, 0]);
   });
 
-  it('of one life ends with it', () => {
+  it('of one life is there as long as that life', () => {
     const own = makeModel(
-      recordingOf('a publish all/: go', 'b starts', 'b <- all.b.1: go', 'b acks all.b.1: go', 'a publish all/: go', 'b dies'),
+      recordingOf(
+        'a publish all/: x',
+        'b consume all.b.1',
+        'a publish all/: go',
+        'b <- all.b.1: go',
+        'a publish all/: go',
+        'b dies',
+      ),
     );
-    expect([6, 7].map((count) => readyIn(own.stateAt(count).queues[0]!))).toEqual([1, 0]);
+    expect([2, 4, 5, 6, 7].map((count) => readyIn(own.stateAt(count).queues[0]!))).toEqual([0, 1, 0, 1, 0]);
   });
 });
 

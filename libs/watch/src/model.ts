@@ -89,6 +89,8 @@ export interface Model {
   queue(name: string): number | undefined;
   /** The queues of one life of a process, which go with it. */
   ownQueues(of: { readonly role: string; readonly life: number }): readonly number[];
+  /** Whether there is this queue at an event: that of one life is there from the life's beginning to its end. */
+  exists(queue: number, event: number): boolean;
   /** The process that a call goes to straight. */
   calledInstance(to: string): number | undefined;
   calledResource(to: string): number | undefined;
@@ -171,6 +173,7 @@ export function fold(state: State, event: SimulationEvent, at: number, index: In
       if (event.call === 'remove') empty(state, index.queue(event.to));
       if (event.call === 'publish' || event.call === 'append')
         for (const queue of index.routes(event.to)) {
+          if (!index.exists(queue, at)) continue;
           addTo(state.queues[queue]!.waiting, event.message, 1);
           state.queues[queue]!.entries++;
         }
@@ -348,22 +351,14 @@ function namesOf(events: readonly SimulationEvent[]): Names {
   const resources = [...called].filter((to) => !byName.has(hostOf(to)) && !queueByName.has(to));
   const resourceByName = new Map(resources.map((name, at) => [name, at]));
   const routes = routesOf(events, queueByName);
-  const own = new Map<string, Set<number>>();
-  for (const event of events) {
-    const name = event.type === 'delivery' ? event.from : event.type === 'call' && event.call === 'consume' ? event.to : '';
-    const queue = queueByName.get(name);
-    if (queue === undefined || !('role' in event) || !ofOneLife.test(name)) continue;
-    const key = `${event.role}.${event.life}`;
-    own.set(key, (own.get(key) ?? new Set()).add(queue));
-  }
-  const ownLists = new Map([...own].map(([key, numbers]) => [key, [...numbers]]));
+  const owned = ownedQueues(events, queueByName);
   return {
     instances,
     queues,
     resources,
     instance: (name) => byName.get(name),
     queue: (name) => queueByName.get(name),
-    ownQueues: ({ role, life }) => ownLists.get(`${role}.${life}`) ?? [],
+    ...owned,
     calledInstance: (to) => byName.get(hostOf(to)),
     calledResource: (to) => resourceByName.get(to),
     routes: (to) => routes.get(to) ?? [],
@@ -372,6 +367,34 @@ function namesOf(events: readonly SimulationEvent[]): Names {
 
 /** A queue that is called after one life, or has an id of its own, ends with who consumes it. */
 const ofOneLife = /\.\d+$|[0-9a-f]{8}-[0-9a-f]{4}-/;
+
+/** Which queues belong to one life of a process, and so when they exist. */
+function ownedQueues(
+  events: readonly SimulationEvent[],
+  queueByName: ReadonlyMap<string, number>,
+): Pick<Model, 'ownQueues' | 'exists'> {
+  const lives = new Map<string, { from: number; to: number; queues: Set<number> }>();
+  const lifeOf = new Map<number, { from: number; to: number }>();
+  for (const [at, event] of events.entries()) {
+    if (!('role' in event)) continue;
+    const key = `${event.role}.${event.life}`;
+    const life = lives.get(key) ?? { from: at, to: events.length, queues: new Set() };
+    lives.set(key, life);
+    if (event.type === 'end') life.to = at;
+    const name = event.type === 'delivery' ? event.from : event.type === 'call' && event.call === 'consume' ? event.to : '';
+    const queue = queueByName.get(name);
+    if (queue === undefined || !ofOneLife.test(name)) continue;
+    life.queues.add(queue);
+    lifeOf.set(queue, life);
+  }
+  return {
+    ownQueues: ({ role, life }) => [...(lives.get(`${role}.${life}`)?.queues ?? [])],
+    exists: (queue, event) => {
+      const { from, to } = lifeOf.get(queue) ?? { from: 0, to: events.length };
+      return event >= from && event <= to;
+    },
+  };
+}
 
 /** Calls about queues that carry no message. */
 const brokerCalls = new Set(['publish', 'append', 'declare', 'consume', 'read', 'remove']);
@@ -425,6 +448,7 @@ function flightsOf(events: readonly SimulationEvent[], names: Names): readonly F
   for (const [at, event] of events.entries()) {
     if (event.type !== 'call' || (event.call !== 'publish' && event.call !== 'append')) continue;
     for (const queue of names.routes(event.to)) {
+      if (!names.exists(queue, at)) continue;
       const key = `${queue}\n${event.message}`;
       const calls = sent.get(key);
       if (calls === undefined) sent.set(key, [at]);

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -48,6 +50,15 @@ describe('the command', () => {
     const { code, err } = await run(...args.map((arg) => (arg === 'RUN' ? join(folder, 'run.jsonl') : arg)));
     expect([code, err]).toEqual([2, expect.stringMatching(message)]);
   });
+});
+
+it('a Ctrl-C ends it in good order', async () => {
+  const main = join(import.meta.dirname, 'main.ts');
+  const child = spawn(process.execPath, [main, '--replay', join(folder, 'run.jsonl')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [printed] = (await once(child.stdout, 'data')) as [Buffer];
+  expect(printed.toString()).toMatch(/^http:\/\/127\.0\.0\.1:\d+\//);
+  child.kill('SIGINT');
+  expect(await once(child, 'exit')).toEqual([0, null]);
 });
 
 describe('the server of the page', () => {

@@ -1,4 +1,4 @@
-/** `npx nx watch APP`: shows a recorded run in a browser, or saves it as one file. */
+/** `npx nx look APP`: shows a recorded run in a browser, or saves it as one file. */
 import { randomBytes } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -33,7 +33,7 @@ export function watchProgram(io: MainIo): Promise<number> {
       await serveUntilInterrupted(template, recording, port, io);
     },
   });
-  // Of `npx nx watch APP --help` Nx would show its own.
+  // Of `npx nx look APP --help` Nx would show its own.
   return runMain('node', { 'libs/watch/src/main.ts': watch }, { ...io, args: ['libs/watch/src/main.ts', ...io.args] });
 }
 

@@ -2,6 +2,10 @@
 import type { View } from './app.tsx';
 import type { Arrow } from './tracks.ts';
 
+/** Lower lanes cannot be read: with more instances than fit, the lanes scroll. */
+export const laneMin = 9;
+export const laneMax = 56;
+
 /** Where positions and lanes are, in pixels. */
 export interface Frame {
   readonly width: number;

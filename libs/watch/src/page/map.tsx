@@ -5,6 +5,7 @@ import { fit, labelHeight, type Cell, type MapNode, type Placed } from '../layou
 import { readyIn, statusOf, type InstanceState, type State, type Status } from '../model.ts';
 import { after } from '../scale.ts';
 import { useSize, type Choice, type Run, type Time } from './app.tsx';
+import { laneMax } from './drawing.ts';
 import { crownPath } from './icons.tsx';
 
 interface Props {
@@ -35,7 +36,13 @@ export function SystemMap(props: Props): VNode {
   const { run, time } = props;
   const [ref, { width }] = useSize();
   const isDown = width < narrow;
-  const height = isDown ? 0 : Math.max(220, innerHeight * (run.model.instances.length > 20 ? 0.355 : 0.44));
+  // What the lanes leave, where they are few.
+  const lanes = run.model.instances.length;
+  const [least, left] = [
+    innerHeight * (lanes > 20 ? 0.355 : 0.44),
+    Math.min(innerHeight * 0.58, innerHeight - 245 - lanes * laneMax),
+  ];
+  const height = isDown ? 0 : Math.max(220, least, left);
   const placed = useMemo(
     () => fit(run.flow, run.model.instances, { width: Math.max(320, width), height }, isDown),
     [run, width, height, isDown],
@@ -301,7 +308,7 @@ function InstanceBox({ cell: { instance, x, y, width, height }, run, state, ms, 
     <g
       class={`inst ${status}${isBusy ? ' busy' : ''}${isChosen ? ' chosen' : ''}`}
       role="button"
-      tabIndex={0}
+      tabindex={0}
       aria-label={said}
       aria-pressed={isChosen}
       onClick={() => choose(isChosen ? undefined : { instance })}
@@ -360,7 +367,7 @@ function Pipe({
     <g
       class={`pipe${isChosen ? ' chosen' : ''}${isLog ? ' log' : ''}${state.engineAwayMs > ms ? ' gone' : ''}`}
       role="button"
-      tabIndex={0}
+      tabindex={0}
       aria-label={said}
       aria-pressed={isChosen}
       onClick={() => choose(isChosen ? undefined : { queues: node.members })}

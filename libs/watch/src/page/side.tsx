@@ -42,8 +42,14 @@ export function Side(props: Props): VNode {
         <p id="sub">
           {choice !== undefined && 'instance' in choice ? <InstanceNow {...props} instance={choice.instance} /> : told.sub}
         </p>
-        {choice !== undefined && 'queues' in choice && <QueueNow {...props} queues={choice.queues} />}
-        <Rows {...props} rows={told.rows} />
+        {choice !== undefined && 'queues' in choice ? (
+          <>
+            <Depths run={run} time={props.time} queues={choice.queues} />
+            <QueueNow {...props} queues={choice.queues} />
+          </>
+        ) : (
+          <Rows {...props} rows={told.rows} />
+        )}
       </section>
       <Commands run={run} />
     </aside>
@@ -89,35 +95,80 @@ function InstanceNow({ instance, state, ms }: Props & { instance: number }): VNo
   return <>{parts.join(' · ')}</>;
 }
 
-/** Messages of a queue that are listed. */
-const listed = 12;
+/** Moments of the run at which a depth is drawn. */
+const moments = 150;
+
+/** How deep queues were all along: held below, ready above. */
+function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time; queues: readonly number[] }): VNode {
+  const { held, all, most } = useMemo(() => {
+    const depths = Array.from({ length: moments + 1 }, (_, at) => {
+      const state = model.stateAt(scale.countAt((at / moments) * scale.end));
+      const sum = (of: (queue: number) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
+      const heldNow = sum((queue) => state.queues[queue]!.held);
+      return {
+        held: heldNow,
+        all:
+          heldNow + sum((queue) => (model.queues[queue]!.isLog ? state.queues[queue]!.entries : readyIn(state.queues[queue]!))),
+      };
+    });
+    const highest = Math.max(1, ...depths.map((depth) => depth.all));
+    const area = (of: 'held' | 'all'): string =>
+      `M0 60${depths.map((depth, at) => `L${at} ${60 - (depth[of] / highest) * 52}`).join('')}L${moments} 60z`;
+    return { held: area('held'), all: area('all'), most: highest };
+  }, [queues]);
+  const now = (time.position / scale.end) * moments;
+  return (
+    <>
+      <svg
+        class="depths"
+        viewBox={`0 0 ${moments} 62`}
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={`Depth all along the run, at most ${most}`}
+      >
+        <path class="ready" d={all} />
+        <path class="held" d={held} />
+        <path class="now" d={`M${now} 0V62`} />
+      </svg>
+      <p id="sub">all along the run, at most {most}</p>
+    </>
+  );
+}
+
+/** Queues and messages that are listed. */
+const listed = 14;
 
 function QueueNow({ queues, run: { model }, state, choose }: Props & { queues: readonly number[] }): VNode {
-  const shown = queues.filter(
-    (queue) => readyIn(state.queues[queue]!) + state.queues[queue]!.held + state.queues[queue]!.entries > 0,
-  );
+  const entriesOf = (queue: number): number => state.queues[queue]!.entries;
+  const shown = queues.filter((queue) => entriesOf(queue) + state.queues[queue]!.held > 0);
   return (
     <ul class="queues">
       {(shown.length > 0 ? shown : queues.slice(0, 1)).slice(0, listed).map((queue) => {
         const { name, isLog } = model.queues[queue]!;
-        const { held, entries, waiting } = state.queues[queue]!;
-        const messages = [...waiting].filter(([message, count]) => count > 0 && message !== '' && model.messages.has(message));
+        const { held, waiting } = state.queues[queue]!;
+        const ready = [...waiting].flatMap(([message, count]) => (count > 0 ? [{ message, by: 'ready' }] : []));
+        const taken = state.instances.flatMap(({ holds }, at) =>
+          holds
+            .filter((each) => each.queue === queue)
+            .map(({ message }) => ({ message, by: `held by ${model.instances[at]!.name}` })),
+        );
+        const messages = isLog ? [] : [...taken, ...ready].filter(({ message }) => model.messages.has(message));
         return (
           <li key={queue}>
             <code>{name}</code>
             <span class="num">
-              {isLog ? `${entries} entries` : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entries} in all`}
+              {isLog
+                ? `${entriesOf(queue)} entries`
+                : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entriesOf(queue)} came in`}
             </span>
-            {!isLog && (
-              <ol>
-                {messages.slice(0, listed).map(([message]) => (
-                  <li key={message}>
-                    <button onClick={() => choose({ message })}>{message}</button>
-                  </li>
-                ))}
-                {messages.length > listed && <li>and {messages.length - listed} more</li>}
-              </ol>
-            )}
+            <ol>
+              {messages.slice(0, listed).map(({ message, by }, at) => (
+                <li key={at}>
+                  <button onClick={() => choose({ message })}>{message}</button> <small>{by}</small>
+                </li>
+              ))}
+              {messages.length > listed && <li>and {messages.length - listed} more</li>}
+            </ol>
           </li>
         );
       })}

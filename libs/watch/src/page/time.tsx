@@ -2,7 +2,7 @@
 import type { VNode } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { seconds, useSize, type Choice, type Run, type Time, type View } from './app.tsx';
-import { arrowHeads, inView, lines, nearestArrow, type Frame } from './drawing.ts';
+import { arrowHeads, inView, laneMax, laneMin, lines, nearestArrow, type Frame } from './drawing.ts';
 import type { Arrow, Mark } from './tracks.ts';
 
 interface Props {
@@ -12,9 +12,6 @@ interface Props {
   choose: (choice: Choice) => void;
 }
 
-/** Lower lanes cannot be read: with more instances than fit, the lanes scroll. */
-const laneMin = 9;
-const laneMax = 56;
 /** What stands above the lanes: times and flags. */
 const headHeight = 40;
 /** Under the lanes: how long silences are. */
@@ -47,6 +44,7 @@ export function Lanes(props: Props): VNode {
         id="lanes"
         ref={ref}
         tabIndex={0}
+        style={{ '--lanes': count }}
         role="application"
         aria-label="Lanes of time: left and right step, enter follows the message, escape clears"
       >
@@ -68,6 +66,8 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
   const chosen = useMemo(() => message !== undefined && <Chosen run={run} frame={frame} message={message} />, [...deps, message]);
   const signs = useMemo(() => <Signs run={run} frame={frame} />, deps);
   const playhead = Math.max(frame.gutter - 3, Math.min(width, frame.x(time.position)));
+  /** Beside the end of the axis its time would be cut off. */
+  const pill = Math.min(0, width - 34 - playhead);
   const isIn = time.position >= frame.view[0] && time.position <= frame.view[1];
   const pointing = usePointing({ run, time, choice, choose, frame }, setHovered);
   return (
@@ -97,8 +97,10 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
         {isIn && (
           <g class="playhead" transform={`translate(${playhead} 0)`}>
             <path d={`M0 16V${height}`} />
-            <rect x="-31" y="1" width="62" height="17" rx="8.5" />
-            <text y="13.5">{seconds(run.scale.msAt(time.position))}</text>
+            <rect x={pill - 31} y="1" width="62" height="17" rx="8.5" />
+            <text x={pill} y="13.5">
+              {seconds(run.scale.msAt(time.position))}
+            </text>
           </g>
         )}
       </svg>
@@ -224,8 +226,8 @@ function Traffic({ run: { tracks }, frame }: { run: Run; frame: Frame }): VNode 
 
 /** The chosen message, over all others. */
 function Chosen({ run: { tracks }, frame, message }: { run: Run; frame: Frame; message: string }): VNode {
-  const arrows = tracks.arrows.filter((arrow) => arrow.message === message);
-  const works = tracks.works.filter((work) => work.message === message);
+  const arrows = tracks.arrows.filter((arrow) => arrow.message === message && arrow.to.at >= frame.view[0]);
+  const works = inView(tracks.works, frame.view).filter((work) => work.message === message);
   const { x, y } = frame;
   return (
     <g class="chosen">
