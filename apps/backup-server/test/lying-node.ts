@@ -1,10 +1,11 @@
 /** A node that says what is not so: a requester makes no version of that. */
+import { sleep, type Clock } from '@lab/process';
 import { bundleParts, hashOf } from '@lab/store/bundle';
 import type { Channel } from '../src/channel/channel.ts';
 import { manifestLine, type Entry } from '../src/domain/manifest.ts';
 import { checksumOf, packJson, packOffer, pieces } from '../src/messages.ts';
 
-export const lies = ['size', 'content', 'manifest', 'checksum', 'unchanged'] as const;
+export const lies = ['size', 'content', 'manifest', 'checksum', 'unchanged', 'working'] as const;
 export type Lie = (typeof lies)[number];
 
 const [bytes, other] = [Buffer.alloc(2048, 'x'), Buffer.alloc(2048, 'y')];
@@ -29,10 +30,20 @@ async function lieOnce(channel: Channel, lie: Lie): Promise<void> {
   await channel.receive('stored');
 }
 
+/** For ever, as one that gets further. */
+async function workOn(channel: Channel, clock: Clock): Promise<void> {
+  for (let files = 1; ; files++) {
+    await channel.send({ kind: 'working', files, bytes: files, sentBytes: files });
+    await sleep(clock, 1_000);
+  }
+}
+
 export const lieTo =
-  (lie: Lie) =>
+  (lie: Lie, clock: Clock) =>
   async (channel: Channel): Promise<void> => {
     for (let next = await channel.receive('backup'); next !== undefined; next = await channel.receive('backup'))
-      if (lie === 'unchanged' && next.head.checksum === undefined) await channel.send({ kind: 'unchanged', files: 1, bytes: 1 });
+      if (lie === 'working') await workOn(channel, clock);
+      else if (lie === 'unchanged' && next.head.checksum === undefined)
+        await channel.send({ kind: 'unchanged', files: 1, bytes: 1 });
       else await lieOnce(channel, lie);
   };

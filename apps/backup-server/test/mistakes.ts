@@ -131,6 +131,18 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'silenceMsMax',
   },
   {
+    rule: 'lets one node have all places of a requester',
+    file: registry,
+    right: '(ofNodes.get(node)?.length ?? 0) < triesMax.ofNode',
+    wrong: 'true',
+  },
+  {
+    rule: 'lets paths that fail have all places of a requester',
+    file: registry,
+    right: '|| ofFailed < triesMax.ofFailed',
+    wrong: '|| ofFailed < Infinity',
+  },
+  {
     rule: 'forgets over a restart what was under way',
     file: registry,
     right: 'map(({ current, ...task }) => ({',

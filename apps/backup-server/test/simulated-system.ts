@@ -38,7 +38,7 @@ import type { StatusResult } from '../src/roles/server.ts';
 import type { ListedVersion, VerifyResult } from '../src/roles/store-commands.ts';
 import { openStore, type Key } from '../src/versions.ts';
 import { wire, type StoreSettings } from '../src/wiring.ts';
-import { lieTo, lies } from './lying-node.ts';
+import { lieTo, lies, type Lie } from './lying-node.ts';
 import { contentsOf, SimulatedFolder, SimulatedTree } from './simulated-folders.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 import { watchedBroker } from './watched-broker.ts';
@@ -192,7 +192,7 @@ class Run {
   }
 
   async #startLiar(life: Life): Promise<void> {
-    await listenChannels(this.#listening('liar'), lieTo(lies[this.#load.lie - 1]!), this.#network.for(life));
+    await listenChannels(this.#listening('liar'), lieTo(this.#lie!, life.clock), this.#network.for(life));
   }
 
   /** While faults strike, and once more after that. */
@@ -206,6 +206,10 @@ class Run {
       clock.after(random.pick([20, 500, 1_000]), change);
     };
     change();
+  }
+
+  get #lie(): Lie | undefined {
+    return lies[this.#load.lie - 1];
   }
 
   get #folders(): [Key, SimulatedFolder][] {
@@ -226,7 +230,9 @@ class Run {
     this.#watch(watcher).catch((error: unknown) => this.#broken.reject(error));
     const kill = (): void => this.#world.life('nodes-manager')?.die(tickMs);
     const registered = new Registered(admin, this.#load, this.#listed, kill);
-    if (this.#load.lie > 0) await registered.register({ node: 'liar', path: 'x' });
+    // One that holds up its backups for ever does it with as many as a requester takes.
+    const lying = this.#lie === undefined ? [] : this.#lie === 'working' ? ['w', 'x', 'y', 'z'] : ['x'];
+    for (const path of lying) await registered.register({ node: 'liar', path });
     for (const [key] of this.#folders) await registered.register(key);
     const random = this.#random.fork('commands');
     for (let count = 0; count < this.#load.commands; count++) await registered.command(random, random.pick(this.#folders)[0]);
@@ -260,7 +266,7 @@ class Run {
     const damaged = listed.find(({ state }) => state !== 'whole');
     if (damaged !== undefined) throw new PromiseBroken(versionPromise, `${textOf(damaged)} is ${damaged.state}`);
     if (listed.some(({ node }) => node === 'liar'))
-      throw new PromiseBroken('Of a node that lies there is no version', `it lied about its ${lies[this.#load.lie - 1]}`);
+      throw new PromiseBroken('Of a node that lies there is no version', `it lied about its ${this.#lie}`);
   }
 
   async #restore(admin: Admin, version: ListedVersion): Promise<void> {

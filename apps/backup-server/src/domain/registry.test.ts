@@ -320,3 +320,39 @@ describe('a path', () => {
     expect(registrationOf(taskOf(registry))).toEqual({ ...docs, keep: 3 });
   });
 });
+
+describe('places', () => {
+  const nothing = { files: 0, bytes: 0, sentBytes: 0 };
+  /** Asks for all that is due, as far as there are places; their paths. */
+  const askAll = (registry: Registry, dayMs: number): [Registry, string[]] => {
+    const asked: string[] = [];
+    for (let task; (task = dueTasks(registry, { dayMs, clockMs: 0 })[0]) !== undefined;) {
+      registry = begun(registry, task, `${task.node} ${task.path}`, 0);
+      asked.push(task.path);
+    }
+    return [registry, asked];
+  };
+
+  it('are two for a node, and what was due first has the next', () => {
+    let registry: Registry = new Map();
+    for (const [dueMs, path] of ['third', 'second', 'fourth', 'first'].entries())
+      registry = register(registry, { ...docs, path }, [2, 1, 3, 0][dueMs]!);
+    registry = register(registry, { ...docs, node: 'b', path: 'other' }, 4);
+    const [begun, asked] = askAll(registry, 4);
+    expect(asked).toEqual(['first', 'second', 'other']);
+    registry = heard(begun, keyOf({ node: 'a', path: 'second' }), 'a second', nothing, 0);
+    registry = ended(registry, keyOf({ node: 'a', path: 'second' }), 'a second', outcome(), at(5), () => 5);
+    expect(askAll(registry, 5)[1]).toEqual(['third']);
+  });
+
+  it('are three for paths that have failed, of the four of a requester', () => {
+    let registry: Registry = new Map();
+    for (const node of ['a', 'b', 'c', 'd']) {
+      registry = register(registry, { ...docs, node }, 0);
+      [registry] = askAll(registry, 0);
+      registry = ended(registry, keyOf({ ...docs, node }), `${node} docs`, outcome('failed'), at(0), () => 1e9);
+    }
+    registry = register(registry, { ...docs, node: 'e', path: 'sound' }, 5_000);
+    expect(askAll(registry, 5_000)[1]).toEqual(['docs', 'docs', 'docs', 'sound']);
+  });
+});

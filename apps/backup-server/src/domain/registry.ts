@@ -144,14 +144,31 @@ export function makeDue(registry: Registry, named: { node: string; path: string 
 /** Whether a requester has taken it. */
 export const isUnderWay = ({ current }: Task): boolean => current?.progress !== undefined;
 
-/** What must be asked for now; `begun` it, and it is not asked for again until it has ended, has fallen silent, or seems to be lost from the queue. */
+/**
+ * Of one node, and of paths that failed the last time, no more tries are queued or under way at once: one that takes hours, or says
+ * so, leaves a place to others. A requester has four.
+ */
+export const triesMax = { ofNode: 2, ofFailed: 3 };
+
+/**
+ * What must be asked for now, the longest due first; `begun` the first, and it is not asked for again until it has ended, has fallen
+ * silent, or seems to be lost from the queue.
+ */
 export function dueTasks(registry: Registry, { dayMs, clockMs }: Now): Task[] {
   const tasks = [...registry.values()];
+  const open = tasks.filter(({ current }) => current !== undefined);
+  const ofNodes = Map.groupBy(open, ({ node }) => node);
+  const ofFailed = open.filter(({ failures }) => failures > 0).length;
+  const hasPlace = ({ node, failures }: Task): boolean =>
+    (ofNodes.get(node)?.length ?? 0) < triesMax.ofNode && (failures === 0 || ofFailed < triesMax.ofFailed);
   // Where somebody is at work the queue moves, however slowly.
-  const queuedMs = tasks.some(isUnderWay) ? Infinity : queuedMsMax;
-  return tasks.filter(({ dueMs, current }) =>
-    current === undefined ? dueMs <= dayMs : clockMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs),
-  );
+  const queuedMs = open.some(isUnderWay) ? Infinity : queuedMsMax;
+  const isDue = (task: Task): boolean => {
+    const { dueMs, current } = task;
+    if (current === undefined) return dueMs <= dayMs && hasPlace(task);
+    return clockMs - current.heardMs > (isGone(current) ? silenceMsMax : queuedMs);
+  };
+  return tasks.filter(isDue).sort((one, other) => one.dueMs - other.dueMs);
 }
 
 const isGone = ({ progress, isOvertaken }: Attempt): boolean => progress !== undefined || isOvertaken === true;

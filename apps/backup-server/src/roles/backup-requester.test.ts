@@ -75,6 +75,13 @@ it('a node that says for an hour that it works, and gets no further, is given up
   await role.stop();
 });
 
+it('a third try of one node breaks off the first, which may hold a place for hours', async () => {
+  const { role, backUp, outcomes } = await begin(store);
+  for (const path of ['one', 'two', 'three']) await backUp(path);
+  await eventually(() => expect(outcomes).toMatchObject([{ result: 'failed', reason: 'a later try has come' }]));
+  await role.stop();
+});
+
 it('what a backup has left that found the disk full is swept at once: the next one fits', async () => {
   const blob = (fill: number): Blob => {
     const bytes = createCipheriv('aes-256-ctr', Buffer.alloc(32, fill), Buffer.alloc(16)).update(Buffer.alloc(1_000_000));

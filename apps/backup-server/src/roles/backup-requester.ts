@@ -8,7 +8,7 @@ import type { Clock, Logger, Role } from '@lab/process';
 import { scrub, SupersededError, sweep } from '@lab/store';
 import type { Channel } from '../channel/channel.ts';
 import { Patience } from '../domain/patience.ts';
-import type { Outcome, Registration } from '../domain/registry.ts';
+import { triesMax, type Outcome, type Registration } from '../domain/registry.ts';
 import { surplus } from '../domain/retention.ts';
 import { decode, encode, reasonLength, type Head } from '../messages.ts';
 import { failureLimit, queueOf } from '../topology.ts';
@@ -38,7 +38,8 @@ const progressMs = 1_000;
 
 export class BackupRequesterRole implements Role {
   readonly #parts: BackupRequesterParts;
-  readonly #channels = new Set<Channel>();
+  /** Under way, the oldest first, each with its node. */
+  readonly #channels = new Map<Channel, string>();
   readonly #quota: NodeQuota;
   #consumer: Consumer | undefined;
   #stopping = false;
@@ -59,7 +60,7 @@ export class BackupRequesterRole implements Role {
   /** Breaks off what is under way: what was received is kept, the message goes back, and the next attempt goes on from there. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    for (const channel of this.#channels) channel.destroy();
+    for (const channel of this.#channels.keys()) channel.destroy();
     await this.#consumer?.stop({ drainMs: 5_000 });
   }
 
@@ -153,7 +154,10 @@ export class BackupRequesterRole implements Role {
     // A version with damage has to be brought again, as far as the node still has it: then all is offered.
     const whole = version !== undefined && (await store.missingOf(version)).length === 0;
     const channel = await this.#parts.connect(due);
-    this.#channels.add(channel);
+    this.#channels.set(channel, due.node);
+    const ofNode = [...this.#channels].filter(([, node]) => node === due.node);
+    // No more are asked for at once: as after a restart, the oldest is one that nobody waits for.
+    if (ofNode.length > triesMax.ofNode) ofNode[0]![0].destroy(new Error('a later try has come'));
     tooLong.addEventListener('abort', () => channel.destroy(tooLong.reason as Error));
     try {
       const { path, exclude, oneFileSystem } = due;

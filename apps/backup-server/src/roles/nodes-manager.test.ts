@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { makeMemoryServer, UnavailableError, type Delivery } from '@lab/middleware';
 import { silentLogger } from '@lab/process';
-import { FakeClock } from '@lab/testing';
+import { eventually, FakeClock } from '@lab/testing';
 import { expect, it, vi } from 'vitest';
 import { decode, encode, type Head } from '../messages.ts';
 import { queueOf, topology } from '../topology.ts';
@@ -89,6 +89,24 @@ it('what could not be published is due again, and the command that made it so ha
   isAway = false;
   await clock.advanceAsync(1_000);
   expect(due.filter((kind) => kind === 'due')).toHaveLength(2);
+  await role.stop();
+});
+
+it('what waits for another path of its node is asked for when that one has ended', async () => {
+  const paths = ['one', 'two', 'three', 'four'];
+  const { broker, outcome, role } = await begin(paths.map(taskOf));
+  const asked: Head<'due'>[] = [];
+  const take = ({ body }: Delivery): void => {
+    const { head } = decode(body, 'due', 'sweep');
+    if (head.kind === 'due') asked.push(head);
+  };
+  await broker.consume(queueOf.due, take, { prefetch: 9 });
+  await role.start();
+  await eventually(() => expect(pathsIn(asked)).toEqual(['one', 'two']));
+  const { attempt, node, path } = asked[1]!;
+  const nothing = { files: 0, bytes: 0, sentBytes: 0, storedBytes: 0, elapsedMs: 0 };
+  await outcome({ kind: 'ended', attempt, node, path, outcome: { result: 'unchanged', ...nothing } });
+  await eventually(() => expect(pathsIn(asked)).toEqual(['one', 'two', 'three']));
   await role.stop();
 });
 

@@ -232,7 +232,7 @@ export class NodesManagerRole implements Role {
     return { ...named, attempts: known.attempts + (isUnderWay(known) ? 1 : 0) };
   }
 
-  #hear({ body }: Delivery): void {
+  async #hear({ body }: Delivery): Promise<void> {
     const { head } = decode(body, 'progress', 'ended', 'drilled');
     const now = this.#now();
     const key = keyOf(head);
@@ -251,6 +251,8 @@ export class NodesManagerRole implements Role {
     }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, now, (task) => this.#next(task, now.dayMs));
     if (head.outcome.result !== 'unchanged' || head.outcome.removed) this.#sweepSoon(now.dayMs);
+    // Another of that node may have waited for this.
+    await this.#publishDue(now);
   }
 
   #sweepSoon(nowMs: number): void {

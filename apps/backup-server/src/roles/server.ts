@@ -3,7 +3,7 @@
  * for the reply; what concerns the store (list, query, restore, verify) it reads there itself.
  */
 import { UnavailableError, type Broker, type Consumer, type Delivery } from '@lab/middleware';
-import { exitCodes, retry, sleep, type Clock, type Logger, type Role } from '@lab/process';
+import { exitCodes, inTime, retry, sleep, type Clock, type Logger, type Role } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import type { Channel } from '../channel/channel.ts';
 import { decode, encode, unpackJson, type Head, type Message } from '../messages.ts';
@@ -183,15 +183,9 @@ export class ServerRole implements Role {
   }
 
   /** Nobody waits for ever for whom RabbitMQ reaches, or does not. */
-  async #inTime<T>(work: Promise<T>, what: string): Promise<T> {
-    const late = Promise.withResolvers<never>();
+  #inTime<T>(work: Promise<T>, what: string): Promise<T> {
     const text = `${what} within ${replyMs / 1000} s: does it run, and RabbitMQ? The command may still be done`;
-    const stopTimer = this.#parts.clock.after(replyMs, () => late.reject(new CommandError(text, exitCodes.unavailable)));
-    try {
-      return await Promise.race([work, late.promise]);
-    } finally {
-      stopTimer();
-    }
+    return inTime(this.#parts.clock, replyMs, work, () => new CommandError(text, exitCodes.unavailable));
   }
 
   #onReply({ body }: Delivery): void {
@@ -243,14 +237,9 @@ export class ServerRole implements Role {
   }
 
   /** Waits a moment for a look at what is damaged; whether it goes on. */
-  async #damagedLooked(): Promise<boolean> {
-    const late = Promise.withResolvers<boolean>();
-    const stopTimer = this.#parts.clock.after(lookMs, () => late.resolve(true));
-    try {
-      const looked = this.#damaged.look(() => this.#parts.store.refreshShown()).then(() => false);
-      return await Promise.race([looked, late.promise]);
-    } finally {
-      stopTimer();
-    }
+  #damagedLooked(): Promise<boolean> {
+    const { clock, store } = this.#parts;
+    const looked = this.#damaged.look(() => store.refreshShown()).then(() => false);
+    return Promise.race([looked, sleep(clock, lookMs).then(() => true)]);
   }
 }
