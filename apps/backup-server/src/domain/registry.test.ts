@@ -17,6 +17,7 @@ import {
   drilled,
   nextDrill,
   setBack,
+  shown,
   silenceMsMax,
   unasked,
   unregister,
@@ -354,5 +355,29 @@ describe('places', () => {
     }
     registry = register(registry, { ...docs, node: 'e', path: 'sound' }, 5_000);
     expect(askAll(registry, 5_000)[1]).toEqual(['docs', 'docs', 'docs', 'sound']);
+  });
+});
+
+describe('what a status shows', () => {
+  const mib = 1024 * 1024;
+
+  it('has all of what a few failed on', () => {
+    const reason = 'é'.repeat(8192);
+    const drill = { endedMs: 0, version: 1, problem: reason };
+    const last = { ...outcome('failed'), reason, endedMs: 0 };
+    const failed: Task = { ...docs, dueMs: 0, attempts: 1, failures: 1, drill, last };
+    expect(shown(restored([failed]))).toEqual([failed]);
+  });
+
+  it('is no longer than a message, for no more is registered', () => {
+    const long = (path: number): Registration => ({ ...docs, path: `${path}`.padEnd(4000, 'x'), exclude: ['y'.repeat(4000)] });
+    let registry = restored(Array.from({ length: 250 }, (_, path) => ({ ...long(path), dueMs: 0, attempts: 0, failures: 0 })));
+    const addTo = (): void => {
+      for (let path = 250; path < 300; path++) registry = register(registry, long(path), 0);
+    };
+    expect(addTo).toThrow(/all registrations together have \d+ characters; at most 2097152 are allowed: unregister a path/);
+    expect(JSON.stringify([...registry.values()].map(registrationOf)).length).toBeLessThan(2 * mib);
+    // What is there may still be changed.
+    expect(taskOf(register(registry, { ...long(0), every: '1h' }, 0), long(0)).every).toBe('1h');
   });
 });

@@ -121,7 +121,26 @@ export function register(registry: Registry, registration: Registration, nowMs: 
   const current = known?.current && { ...known.current, isOutdated: true };
   const history = { registeredMs, succeededMs, attempts, last, drill, provenMs };
   const task: Task = { ...registration, ...history, failures: 0, current, dueMs: nowMs };
-  return new Map(registry).set(keyOf(registration), task);
+  const next = new Map(registry).set(keyOf(registration), task);
+  const length = JSON.stringify([...next.values()].map(registrationOf)).length;
+  if (known === undefined && length > lengths.registrations)
+    throw new RangeError(
+      `all registrations together have ${length} characters; at most ${lengths.registrations} are allowed: unregister a path, or register one above several`,
+    );
+  return next;
+}
+
+/** In characters: a status has all of it in one message, and a broker takes 16 MiB. */
+const lengths = { registrations: 2 * 1024 * 1024, reasons: 2 * 1024 * 1024 };
+
+/** For a status: the more tasks there are, the less of what each failed on. */
+export function shown(registry: Registry): Task[] {
+  const most = Math.floor(lengths.reasons / (2 * registry.size));
+  return [...registry.values()].map((task) => ({
+    ...task,
+    last: task.last && { ...task.last, reason: task.last.reason?.slice(0, most) },
+    drill: task.drill && { ...task.drill, problem: task.drill.problem?.slice(0, most) },
+  }));
 }
 
 export function unregister(registry: Registry, named: { node: string; path: string }): Registry {

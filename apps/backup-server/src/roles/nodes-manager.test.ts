@@ -3,7 +3,7 @@ import { makeMemoryServer, UnavailableError, type Delivery } from '@lab/middlewa
 import { silentLogger } from '@lab/process';
 import { eventually, FakeClock } from '@lab/testing';
 import { expect, it, vi } from 'vitest';
-import { decode, encode, type Head } from '../messages.ts';
+import { decode, encode, unpackJson, type Head } from '../messages.ts';
 import { queueOf, topology } from '../topology.ts';
 import { NodesManagerRole, type SavedRegistry } from './nodes-manager.ts';
 
@@ -126,6 +126,21 @@ it('a command that could not be saved has not happened, and one that could has',
   expect(pathsIn(role.tasks)).toEqual(['two']);
   expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: false })).toContain('is not registered');
   expect(await command({ kind: 'unregister', node: 'a', path: 'one', forget: true })).toBeUndefined();
+  await role.stop();
+});
+
+it('a status of thousands of paths that fail is no longer than a broker takes', async () => {
+  const reason = 'é'.repeat(8192);
+  const nothing = { files: 0, bytes: 0, sentBytes: 0, storedBytes: 0, elapsedMs: 0 };
+  const last = { result: 'failed', ...nothing, reason, endedMs: 0 } as const;
+  const paths = Array.from({ length: 2_000 }, (_, index) => `${index}`);
+  const { broker, command, role } = await begin(paths.map((path) => ({ ...taskOf(path), dueMs: 1e12, last })));
+  const published = vi.spyOn(broker, 'publish');
+  await role.start();
+  await command({ kind: 'status' });
+  const reply = published.mock.calls.map(([message]) => message).find(({ routingKey }) => routingKey === 'replies')!;
+  const text = JSON.stringify(unpackJson(decode(Buffer.from(reply.body), 'reply').body));
+  expect(Buffer.byteLength(text)).toBeLessThan(16 * 1024 * 1024);
   await role.stop();
 });
 

@@ -24,6 +24,7 @@ import {
   restored,
   saved,
   setBack,
+  shown,
   unasked,
   unregister,
   type Now,
@@ -141,7 +142,7 @@ export class NodesManagerRole implements Role {
   }
 
   #statusTasks(nowMs: number): StatusTask[] {
-    return [...this.#registry.values()].map((task) => ({ ...task, isLate: isLate(task, nowMs, parseSchedule(task.every)) }));
+    return shown(this.#registry).map((task) => ({ ...task, isLate: isLate(task, nowMs, parseSchedule(task.every)) }));
   }
 
   #keep(consumer: Consumer): void {
