@@ -791,6 +791,20 @@ export function brokerContract(name: string, makeFixture: () => Promise<Fixture>
         await broker.remove({ log });
       });
 
+      test('a log that is removed and made anew is another one: who read the old one ends', async () => {
+        const broker = await connect();
+        const log = await declareLog(broker);
+        await appendAll(broker, log, ['old']);
+        const entries = await broker.read(log, 'first');
+        await take(entries, 1);
+        await disturb();
+        await broker.remove({ log });
+        await broker.declare({ logs: [{ name: log }] });
+        await appendAll(broker, log, ['new', 'newer']);
+        expect(await entries.next()).toMatchObject({ done: true });
+        expect((await take(await broker.read(log, 'first'), 1)).map(text)).toEqual(['new']);
+      });
+
       test('a reader that is returned ends, and leaves the log alone', async () => {
         const broker = await connect();
         const log = await declareLog(broker);

@@ -112,6 +112,9 @@ export interface Consumer {
    * Resolves after `stop`; rejects when the consumer is lost for good: with a `QueueLockedError` where another took over from an exclusive one, with a
    * `TopologyError` where its queue is gone with all in it, removed by whomever, also while the connection was away; a `BrokerLostError`, which is one
    * too, where the whole broker is. Whoever declares and consumes again begins with nothing.
+   *
+   * A queue that is there again under the same name, removed and made anew by others before this consumer came to look, is taken for the same one:
+   * RabbitMQ tells no life of a queue from the next. Whoever removes a queue that others may consume gives the next one another name.
    */
   readonly closed: Promise<void>;
 }
@@ -144,7 +147,7 @@ export interface Broker {
   /** Resolves when the entry is safe. A lost connection may append it twice. */
   append(log: string, body: Uint8Array): Promise<void>;
   /**
-   * The log's entries from a place on, without end, or until the log is gone. An offset that was dropped means the oldest entry left. `next`
+   * The log's entries from a place on, without end, or until the log is gone, also where another one has its name by then. An offset that was dropped means the oldest entry left. `next`
    * begins with an entry appended after the call began, at the latest with the first one appended after it resolved.
    */
   read(log: string, from: 'first' | 'next' | number): Promise<AsyncIterableIterator<LogEntry>>;

@@ -129,6 +129,28 @@ function adapterTests(name: string, server: () => RabbitmqServer): void {
       await eventually(() => other.broker.publish({ routingKey: queue, body }).then(() => true));
     });
 
+    test.each([
+      ['shorter', ['new']],
+      ['as long', ['new', 'new', 'new']],
+      ['longer', ['new', 'new', 'new', 'new', 'new']],
+    ])('a reader hears that its log was made anew while it was away, now %s', async (_, bodies) => {
+      const [away, other] = [await connectVia(), await connectVia()];
+      const log = fresh();
+      await away.broker.declare({ logs: [{ name: log }] });
+      for (const each of ['0', '1', '2']) await away.broker.append(log, Buffer.from(each));
+      const [entries, atEnd] = [await away.broker.read(log, 'first'), await away.broker.read(log, 'next')];
+      for (const offset of [0, 1, 2]) expect(await entries.next()).toMatchObject({ value: { offset } });
+      away.proxy.cut();
+      away.proxy.reset();
+      await other.broker.remove({ log });
+      await other.broker.declare({ logs: [{ name: log }] });
+      away.proxy.heal();
+      // It is back, and the log still empty.
+      await away.broker.incarnation();
+      for (const each of bodies) await other.broker.append(log, Buffer.from(each));
+      for (const each of [entries, atEnd]) expect(await each.next()).toMatchObject({ done: true });
+    });
+
     test('who comes at the same time as others to a new broker finds the incarnation that they find', async () => {
       await server().loseDisk();
       const brokers = await Promise.all(Array.from({ length: 8 }, () => connectVia()));

@@ -2,6 +2,7 @@
 import { BackOff } from '@lab/process/time';
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib';
 import { Fifo } from '@lab/process/fifo';
+import { UnavailableError } from '../errors.ts';
 import type { LogEntry } from '../port.ts';
 import { withTag } from './acks.ts';
 import { ignoringClosed, isGone, readRefusal } from './reply.ts';
@@ -22,15 +23,30 @@ const chunkEntriesMax = 65_535;
 /** For the last chunk of a log to arrive; from an empty log nothing does. */
 const lastChunkTimeoutMs = 500;
 
-const offsetOf = ({ properties }: ConsumeMessage): number => Number(properties.headers?.['x-stream-offset']);
+/** An entry, by its place and by the id that it was published with, which no other entry has. */
+interface Mark {
+  readonly offset: number;
+  readonly id: unknown;
+}
 
+const markOf = ({ properties }: ConsumeMessage): Mark => ({
+  offset: Number(properties.headers?.['x-stream-offset']),
+  id: properties.messageId,
+});
+
+/**
+ * A place in a log. A log that was removed and made anew has the same name and the same offsets, but other entries: a reader that comes back looks
+ * for the last entry that it had. Where that is another one, or the log ends before it, the log that was read is gone.
+ */
 export class LogReader implements AsyncIterableIterator<LogEntry> {
   readonly #options: LogReaderOptions;
   readonly #backOff: BackOff;
-  readonly #buffer = new Fifo<{ entry: LogEntry; tag: number; channel: Channel }>();
+  readonly #buffer = new Fifo<{ entry: LogEntry; mark: Mark; tag: number; channel: Channel }>();
   readonly #waiting: ((result: IteratorResult<LogEntry>) => void)[] = [];
-  /** Where a new connection goes on. */
+  /** Where to begin, as long as nothing was read. */
   #from: 'first' | 'next' | number;
+  /** The last entry before what is still to be read: a new connection goes on behind it. */
+  #before: Mark | undefined;
   #connection: ChannelModel | undefined;
   #channel: Channel | undefined;
   #handedOut = 0;
@@ -47,7 +63,11 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     this.#connection = connection;
     const { log } = this.#options;
     try {
-      if (this.#from === 'next') this.#from = await endOf(log, connection);
+      if (this.#before !== undefined || this.#from === 'next') {
+        const last = await lastOf(log, connection);
+        if (this.#isAnotherLog(last)) return this.end();
+        if (this.#from === 'next') this.#before = last;
+      }
       const channel = await connection.createChannel();
       channel.on('error', () => {});
       channel.on('close', () => this.#onChannelClosed(channel, connection));
@@ -56,7 +76,7 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
       this.#channel = channel;
       const onMessage = (message: ConsumeMessage | null) =>
         message === null ? this.#onCancelled(channel) : this.#take(message, channel);
-      await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': this.#from } });
+      await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': this.#before?.offset ?? this.#from } });
     } catch (error) {
       throw readRefusal(`read "${log}"`, log, error);
     }
@@ -92,13 +112,24 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     setTimeout(() => this.#retry(connection), this.#backOff.nextMs()).unref();
   }
 
+  /** Throws while nothing is known: a log in which something was read has a last entry, or is another one that is still empty. */
+  #isAnotherLog(last: Mark | undefined): boolean {
+    const before = this.#before;
+    if (before === undefined) return false;
+    if (last === undefined) throw new UnavailableError(`read "${this.#options.log}": no entry came, though there were some`);
+    return last.offset < before.offset || (last.offset === before.offset && last.id !== before.id);
+  }
+
   #take(message: ConsumeMessage, channel: Channel): void {
     if (this.#channel !== channel) return;
-    const offset = offsetOf(message);
+    const mark = markOf(message);
+    const { offset } = mark;
     const tag = message.fields.deliveryTag;
+    const before = this.#before;
+    if (before?.offset === offset && before.id !== mark.id) return void this.stop();
     // RabbitMQ starts at a chunk's beginning where it cannot start within it.
-    if (typeof this.#from === 'number' && offset < this.#from) return;
-    this.#buffer.push({ entry: { offset, body: message.content }, tag, channel });
+    if (before !== undefined ? offset <= before.offset : typeof this.#from === 'number' && offset < this.#from) return;
+    this.#buffer.push({ entry: { offset, body: message.content }, mark, tag, channel });
     this.#serve();
   }
 
@@ -114,8 +145,8 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
     if (this.#ended) return { done: true, value: undefined };
     const item = this.#buffer.shift();
     if (item === undefined) return undefined;
-    const { entry, tag, channel } = item;
-    this.#from = entry.offset + 1;
+    const { entry, mark, tag, channel } = item;
+    this.#before = mark;
     const due = ++this.#handedOut % ackEvery === 0 || this.#buffer.length === 0;
     if (due && channel === this.#channel) ignoringClosed(() => channel.ack(withTag(tag), true));
     return { done: false, value: entry };
@@ -152,27 +183,26 @@ export class LogReader implements AsyncIterableIterator<LogEntry> {
 }
 
 /**
- * The offset after a log's last entry, or `next` if it is empty. A reader that starts at `next` needs the number: if it loses its connection before
- * the first entry, what is appended meanwhile is already part of what it must see.
+ * A log's last entry, if one comes within a moment. A reader that starts at `next` needs it: if it loses its connection before the first entry, what is
+ * appended meanwhile is already part of what it must see.
  */
-async function endOf(log: string, connection: ChannelModel): Promise<number | 'next'> {
+async function lastOf(log: string, connection: ChannelModel): Promise<Mark | undefined> {
   const channel = await connection.createChannel();
   channel.on('error', () => {});
-  let end: number | undefined;
+  let last: Mark | undefined;
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
   const timer = setTimeout(begin, lastChunkTimeoutMs);
   try {
     await channel.prefetch(chunkEntriesMax);
     const onMessage = (message: ConsumeMessage | null) => {
-      if (message !== null) end = offsetOf(message) + 1;
+      if (message !== null) last = markOf(message);
       begin();
     };
     await channel.consume(log, onMessage, { arguments: { 'x-stream-offset': 'last' } });
     await begun;
-    if (end === undefined) return 'next';
     // The last chunk is sent in one go, ahead of the answer to this.
-    await channel.prefetch(chunkEntriesMax);
-    return end;
+    if (last !== undefined) await channel.prefetch(chunkEntriesMax);
+    return last;
   } finally {
     clearTimeout(timer);
     channel.close().catch(() => {});
