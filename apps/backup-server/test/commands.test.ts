@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ConfigError, exitCodes, splitAddress } from '@lab/process';
@@ -334,6 +334,12 @@ describe('a restore that is broken off', () => {
     relay.letPass();
     await expect(restoring).rejects.toEqual(refused(1, 'the version was removed meanwhile'));
   });
+});
+
+it('a tree whose manifest would be too long is refused before anything is read', async () => {
+  await system.write('hole', '');
+  await truncate(at(`root/${path}/hole`), 15 * 1024 ** 4);
+  await expect(system.backUp()).rejects.toEqual(refused(1, /the manifest of "papers" would have more than 268435456 bytes/));
 });
 
 it('a backup that is wanted while one is under way has what is there now', async () => {

@@ -102,6 +102,15 @@ describe('a restore', () => {
     expect([lstatSync(at('a')).mode & 0o777, lstatSync(at('a')).mtimeMs]).toEqual([0o500, 2e6]);
   });
 
+  it.each([1_700_000_000_123.4567, -1_500])('brings a time back within 0.4 µs: %d ms since 1970', async (mtimeMs) => {
+    const timed = [folder(''), folder('a'), file('a/x', 'one'), link('l', 'nowhere')].map((entry) => ({ ...entry, mtimeMs }));
+    await restore(timed);
+    for (const path of ['', 'a', 'a/x', 'l']) {
+      const restoredMs = Number(lstatSync(at(path), { bigint: true }).mtimeNs) / 1e6;
+      expect(Math.abs(restoredMs - mtimeMs), path).toBeLessThanOrEqual(0.000_4);
+    }
+  });
+
   it('goes through a version, and holds none of it', async () => {
     const entries = [folder(''), ...Array.from({ length: 600 }, (_, index) => file(`f${1000 + index}`, `${index}`))];
     let made = 0;

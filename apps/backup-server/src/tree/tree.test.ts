@@ -229,7 +229,7 @@ describe('a survey that leaves things out', () => {
     expect(notes).toEqual([]);
   });
 
-  it('is refused where it is too large by its names, before anything is read', async () => {
+  it('is refused where it is too large by its names and sizes, before anything is read', async () => {
     for (let folder = 0; folder < 3; folder++) for (let file = 0; file < 10; file++) write(`f${folder}/${file}`);
     const check = async (entriesMax: number, bytesMax: number, exclude: string[] = []): Promise<void> => {
       using walk = tree.open('.', { exclude });
@@ -240,6 +240,12 @@ describe('a survey that leaves things out', () => {
     await check(33, 1e6, ['f1/9']);
     await check(34, 34 * 64);
     await expect(check(34, 34 * 60)).rejects.toThrow('the manifest of "." would have more than 2040 bytes');
+    // Ten chunks of content and ten of a hole, or about.
+    write('f0/large', Buffer.alloc(10 * 1024 * 1024, 1));
+    write('hole', '');
+    truncateSync(join(root, 'hole'), 40 * 1024 * 1024);
+    await check(36, 36 * 64 + 20 * 80);
+    await expect(check(36, 36 * 64 + 20 * 70)).rejects.toThrow('would have more than');
   });
 
   /** Linux mounts something there, in a container too. */

@@ -62,7 +62,7 @@ export interface Walk extends Disposable {
   read(file: FoundFile, take: (blob: Blob) => Promise<void>): Promise<{ entry?: FileEntry; note?: string }>;
   /** A file was taken as it is known. */
   seen(file: FoundFile): void;
-  /** A `PathError` where the manifest would surely have more entries, or more bytes; only names are looked at. */
+  /** A `PathError` where the manifest would have more entries, or more bytes, by the names and sizes that are there; nothing is read. */
   checkSize(entriesMax: number, bytesMax: number): Promise<void>;
   /** All that is there was read or seen: what is known of others can go. */
   forgetOthers(): void;
@@ -91,6 +91,8 @@ const readsMax = 3;
 const sizelessBytesMax = 64 * 1024 * 1024;
 /** Of a line of a manifest, without its path. */
 const entryBytesMin = 60;
+/** Of what a line has for each chunk. */
+const chunkBytesMin = 75;
 
 export class Tree {
   readonly #root: string;
@@ -191,13 +193,25 @@ class TreeWalk implements Walk {
         if (this.#isExcluded(path)) continue;
         if (isFolder) folders.push(path);
         entries++;
-        bytes += entryBytesMin + path.length;
+        bytes += entryBytesMin + path.length + (isFolder ? 0 : this.#chunksOf(path) * chunkBytesMin);
       }
       if (entries > entriesMax)
         throw new PathError(`"${this.#registered}" has more than ${entriesMax} entries: register parts of it`);
       if (bytes > bytesMax)
         throw new PathError(`the manifest of "${this.#registered}" would have more than ${bytesMax} bytes: register parts of it`);
       await turn();
+    }
+  }
+
+  /** In how many chunks a file is, about: those of holes are as long as can be. */
+  #chunksOf(path: string): number {
+    try {
+      const { size, blocks } = lstatSync(this.#fsPath(path));
+      const held = Math.min(size, blocks * 512);
+      return size <= fileChunks.max ? 0 : held / fileChunks.average + (size - held) / fileChunks.max;
+    } catch {
+      // Whatever it is, the walk will say it.
+      return 0;
     }
   }
 
