@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { QueueLockedError } from '@lab/middleware';
 import { exitCodes, silentLogger, splitAddress, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { connectChannel } from '../src/channel/channel.ts';
 import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import { makeNode } from '../src/hosts.ts';
@@ -56,7 +56,10 @@ async function spoilPacks(): Promise<void> {
 
 it('a damaged manifest is found, named, and brought again by the next backup of a tree that has not changed', async () => {
   await spoilPacks();
+  const logged = vi.spyOn(silentLogger, 'error');
   await expect(system.admin('verify')).rejects.toThrow('damaged');
+  const what = expect.stringMatching(/^blob [0-9a-f]{64} in packs.*\.pack is damaged, or gone$/) as string;
+  expect(logged).toHaveBeenCalledWith({ what }, 'damage found');
   expect(await list()).toMatchObject([{ version: 1, state: 'damaged' }]);
   await expect(system.admin('restore', ...tree, '--to', join(system.folder, 'no'))).rejects.toThrow('damaged');
   await system.backUp();

@@ -144,12 +144,14 @@ it('a status of thousands of paths that fail is no longer than a broker takes', 
   await role.stop();
 });
 
-it('what was due in years, by a clock that was once ahead, is due within its interval', async () => {
+it('what was due in years, by a clock that was once ahead, is due within its interval; so is a scrub; and the log says so', async () => {
   const { role, state } = await begin([{ ...taskOf('one'), dueMs: 1e12 }]);
+  const logged = vi.spyOn(silentLogger, 'warn');
   await role.start();
+  expect(logged).toHaveBeenCalledWith({ paths: ['"one" of node a'] }, expect.stringContaining('due earlier now'));
   expect(role.tasks).toMatchObject([{ path: 'one', dueMs: 3_600_000 }]);
   await role.stop();
-  expect(state.saved.tasks).toMatchObject([{ dueMs: 3_600_000 }]);
+  expect(state.saved).toMatchObject({ tasks: [{ dueMs: 3_600_000 }], scrub: { dueMs: sliceMs } });
 });
 
 it('has the store swept at the start, after an attempt that failed, and after a path was unregistered', async () => {
