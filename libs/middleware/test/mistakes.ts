@@ -60,6 +60,18 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'this.#unsettled.delete(entry);',
   },
   {
+    rule: 'gives up what came back twenty times',
+    file: queue,
+    right: 'const { deliveryLimit, deadLetterQueue } = this.options;\n    if (this.#removed) return entries',
+    wrong: 'const { deliveryLimit = 20, deadLetterQueue } = this.options;\n    if (this.#removed) return entries',
+  },
+  {
+    rule: 'lets who reads a removed log wait for another one',
+    file: 'src/memory/log.ts',
+    right: 'for (const reader of this.#readers) reader.end();',
+    wrong: '',
+  },
+  {
     rule: 'hands more deliveries out than prefetch says',
     file: queue,
     right: 'this.#unsettled.size < this.options.prefetch',
