@@ -25,6 +25,11 @@ describe('the flow of a recording', () => {
     expect(columns).toEqual([['reader'], ['jobs'], ['worker'], ['answers', 'database']]);
   });
 
+  it('goes from a client to a server also where the server has spoken first', () => {
+    const greeted = flowOf(makeModel(recordingOf('server send client-1: hello', 'client-1 send server: a question')));
+    expect(greeted.columns.flat().map((node) => greeted.nodes[node]!.label)).toEqual(['client', 'server']);
+  });
+
   it('goes back where an answer closes the circle', () => {
     const back = flow.edges
       .filter(({ isBack }) => isBack)

@@ -152,7 +152,7 @@ function linksOf(
 }
 
 /** Those who ask are first, whoever was up first. */
-const asks = /client|reader|admin|requester/;
+const asks = /client|reader|admin/;
 
 /** One edge after another, from the first that was used: what closes a circle goes back. */
 function withoutCircles(links: readonly Link[], nodes: readonly MapNode[]): MapEdge[] {

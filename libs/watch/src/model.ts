@@ -5,6 +5,7 @@
 import type { SimulationEvent } from '@lab/simulation/events';
 import { kinds, type KindName } from '@lab/simulation/faults';
 import type { Recording } from './recording.ts';
+import { after } from './scale.ts';
 
 /** One process of a role, as `filter-trips-1-2`: it lives several times. */
 export interface Instance {
@@ -467,7 +468,7 @@ function flightsOf(events: readonly SimulationEvent[], names: Names): readonly F
     const key = `${queue}\n${event.message}`;
     const calls = sent.get(key) ?? [];
     // First come, first served; of a log, the last that was written before.
-    const nth = names.queues[queue]!.isLog ? calls.findLastIndex((call) => call < at) : (taken.get(key) ?? 0);
+    const nth = names.queues[queue]!.isLog ? after(calls.length, (each) => calls[each]! < at) - 1 : (taken.get(key) ?? 0);
     if (!event.redelivered) taken.set(key, nth + 1);
     const call = event.redelivered ? undefined : (calls[Math.max(0, nth)] ?? calls.findLast((each) => each < at));
     const sender = call === undefined ? undefined : events[call];

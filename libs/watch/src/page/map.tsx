@@ -148,6 +148,18 @@ const Legend = (): VNode => (
       </svg>
       held, ready
     </span>
+    <span>
+      <svg viewBox="0 0 14 12">
+        <path class="flag" d="M2 0.5h9l-2.6 3.4 2.6 3.4h-7.4v5H2z" />
+      </svg>
+      fault
+    </span>
+    <span>
+      <svg viewBox="0 0 12 12">
+        <path class="f-note" d="M6 1.5L10.5 6L6 10.5L1.5 6Z" />
+      </svg>
+      says
+    </span>
   </div>
 );
 

@@ -118,37 +118,36 @@ function livesOf(model: Model, scale: Scale, laneOf: readonly number[]): Pick<Tr
   return { dead, troubled, leading, away };
 }
 
+type OpenWork = Work & { to: number };
+
 function worksAndArrows(model: Model, scale: Scale, laneOf: readonly number[]): Pick<Tracks, 'works' | 'arrows'> {
-  const works: (Work & { to: number })[] = [];
-  const open = new Map<string, Work & { to: number }>();
+  const works: OpenWork[] = [];
+  /** What each process has in hand. */
+  const inHand = new Map<string, { readonly key: string; readonly work: OpenWork }[]>();
   /** Where a message was last, of those that come again. */
-  const tried = new Map<string, Work & { to: number }>();
+  const tried = new Map<string, OpenWork>();
   const again = new Map<number, Arrow['from']>();
   for (const [event, each] of model.events.entries()) {
     const at = scale.positions[event]!;
     if (each.type === 'end') {
-      for (const [key, work] of open) {
-        if (!key.startsWith(`${each.role}\n`)) continue;
-        work.to = at;
-        open.delete(key);
-      }
+      for (const { work } of inHand.get(each.role) ?? []) work.to = at;
+      inHand.delete(each.role);
     }
     if (each.type !== 'delivery' && each.type !== 'settled') continue;
-    const key = `${each.role}\n${each.from}\n${each.message}`;
-    const isLog = model.queues[model.queue(each.from)!]!.isLog;
-    if (each.type === 'delivery' && !isLog) {
-      const place = `${each.from}\n${each.message}`;
-      const before = tried.get(place);
-      if (each.redelivered && before !== undefined) again.set(event, { lane: before.lane, at: before.to });
+    const key = `${each.from}\n${each.message}`;
+    const own = inHand.get(each.role) ?? [];
+    inHand.set(each.role, own);
+    if (each.type === 'settled') {
+      const [done] = own.splice(own.findIndex((one) => one.key === key) >>> 0, 1);
+      if (done !== undefined) done.work.to = at;
+    } else if (!model.queues[model.queue(each.from)!]!.isLog) {
+      const before = tried.get(key);
+      if (each.redelivered && before !== undefined) again.set(event, { lane: before.lane, at: Math.min(before.to, at) });
       const work = { lane: laneOf[model.instance(each.role)!]!, from: at, to: scale.end, message: each.message };
       works.push(work);
-      open.set(key, work);
-      tried.set(place, work);
+      own.push({ key, work });
+      tried.set(key, work);
     }
-    const work = open.get(key);
-    if (each.type !== 'settled' || work === undefined) continue;
-    work.to = at;
-    open.delete(key);
   }
   const arrows = model.flights.flatMap(({ call, delivery, from, to, queue, message, redelivered }): Arrow[] => {
     const end = { lane: laneOf[to]!, at: scale.positions[delivery]! };
