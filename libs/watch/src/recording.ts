@@ -108,16 +108,22 @@ export function sampleRecording(recording: Recording, charactersMax: number): Re
   }
 }
 
-/** The places of events that stay whatever is left out. */
+/** The places of events that stay whatever is left out. A message of which anything stays, stays: half of it would be counted as one that waits. */
 function keptOf(events: readonly SimulationEvent[], around: number): ReadonlySet<number> {
-  const touched = new Set(events.flatMap((event) => (event.type === 'fault' && event.message !== '' ? [event.message] : [])));
+  const delivered = new Set(events.flatMap((event) => (event.type === 'delivery' ? [event.message] : [])));
   const kept = new Set<number>();
+  const whole = new Set<string>();
   for (const [index, event] of events.entries()) {
-    const isMessage = event.type === 'call' || event.type === 'delivery' || event.type === 'settled';
-    if (!isMessage || (around > 0 && touched.has(event.message))) kept.add(index);
-    if (event.type !== 'fault' && event.type !== 'promise') continue;
-    for (let at = Math.max(0, index - around); at <= Math.min(events.length - 1, index + around); at++) kept.add(at);
+    if (event.type !== 'call' && event.type !== 'delivery' && event.type !== 'settled') kept.add(index);
+    if (around === 0 || (event.type !== 'fault' && event.type !== 'promise')) continue;
+    if (event.type === 'fault' && event.message !== '') whole.add(event.message);
+    for (let at = Math.max(0, index - around); at <= Math.min(events.length - 1, index + around); at++) {
+      kept.add(at);
+      const near = events[at]!;
+      if ('message' in near && delivered.has(near.message)) whole.add(near.message);
+    }
   }
+  for (const [index, event] of events.entries()) if ('message' in event && whole.has(event.message)) kept.add(index);
   return kept;
 }
 

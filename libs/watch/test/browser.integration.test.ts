@@ -2,16 +2,16 @@
  * The page in a real browser, with a run of bike-analytics that is recorded here: 36 processes, and faults that kill some of them. With SCREENSHOTS=1 it also takes the picture of the README.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
 import { launchBrowser } from '@lab/testing/chromium';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { makeTemplate, savedBytesMax } from '../src/document.ts';
+import { documentOf, makeTemplate, savedBytesMax } from '../src/document.ts';
 import { lineOf } from '../src/journey.ts';
 import { servePage, watchProgram } from '../src/program.ts';
 import { readRecording, type Recording } from '../src/recording.ts';
@@ -195,6 +195,18 @@ describe('a saved file', () => {
     expect(await shown(fromDisk)).toEqual(served);
     expect(requests.map((each) => each.replace(/#.*/, ''))).toEqual([address]);
     expect(await fromDisk.getByRole('link', { name: 'Save' }).count()).toBe(0);
+  });
+
+  it('says how many events there were, where some are left out; and is dark where the system is', async () => {
+    const file = join(dirname(saved), 'sampled.html');
+    await writeFile(file, documentOf(await makeTemplate(), { ...recording, sampledFrom: 99_999 }));
+    const page = await open(pathToFileURL(file).href, { colorScheme: 'dark' });
+    await page.getByText(`${recording.events.length.toLocaleString('en')} events of 99,999`).waitFor();
+    await page.getByText('sampled', { exact: true }).waitFor();
+    const ground = (): Promise<string> => page.evaluate<string>('getComputedStyle(document.documentElement).backgroundColor');
+    const dark = await ground();
+    await page.getByRole('button', { name: 'Light or dark' }).click();
+    expect([dark, await ground()]).toEqual(['rgb(17, 21, 26)', 'rgb(251, 250, 247)']);
   });
 
   it('is what the page gives to be saved', async () => {

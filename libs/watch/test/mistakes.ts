@@ -50,8 +50,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'leaves out what happened around faults',
     file: recording,
-    right: "if (event.type !== 'fault' && event.type !== 'promise') continue;",
-    wrong: "if (event.type !== 'promise') continue;",
+    right: "(event.type !== 'fault' && event.type !== 'promise')) continue;",
+    wrong: "event.type !== 'promise') continue;",
+  },
+  {
+    rule: 'leaves out half of a message',
+    file: recording,
+    right: "if ('message' in near && delivered.has(near.message)) whole.add(near.message);",
+    wrong: '',
   },
   {
     rule: 'reads another version as if it were this one',

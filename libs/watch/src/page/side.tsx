@@ -1,6 +1,6 @@
 /** Beside map and time: the journey of the chosen message, what a chosen instance or queue has and had, or the story of the run; all in words. */
 import type { VNode } from 'preact';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { daysOf, journeyOf, storyOf, type Row } from '../journey.ts';
 import { readyIn, statusOf, type State } from '../model.ts';
 import { after } from '../scale.ts';
@@ -181,7 +181,7 @@ function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }):
   const list = useRef<HTMLOListElement>(null);
   const { count } = time;
   const current = after(rows.length, (at) => rows[at]!.at < count) - 1;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const [own, row] = [list.current!, list.current!.children[current] as HTMLElement | undefined];
     if (row === undefined) return void (own.scrollTop = 0);
     const { offsetTop, offsetHeight } = row;
