@@ -97,7 +97,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'registers again what was unregistered while it was due',
     file: manager,
-    right: 'for (let task; (task = dueTasks(this.#registry, now)[0]) !== undefined;) {',
+    right: 'for (let task; (task = dueTasks(this.#registry, now).find((each) => keyOf(each) !== except)) !== undefined;) {',
     wrong: 'for (const task of dueTasks(this.#registry, now)) {',
   },
   {

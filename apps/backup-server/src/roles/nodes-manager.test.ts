@@ -94,7 +94,7 @@ it('what could not be published is due again, and the command that made it so ha
 
 it('what waits for another path of its node is asked for when that one has ended', async () => {
   const paths = ['one', 'two', 'three', 'four'];
-  const { broker, outcome, role } = await begin(paths.map(taskOf));
+  const { broker, command, outcome, role } = await begin(paths.map(taskOf));
   const asked: Head<'due'>[] = [];
   const take = ({ body }: Delivery): void => {
     const { head } = decode(body, 'due', 'sweep');
@@ -104,9 +104,12 @@ it('what waits for another path of its node is asked for when that one has ended
   await role.start();
   await eventually(() => expect(pathsIn(asked)).toEqual(['one', 'two']));
   const { attempt, node, path } = asked[1]!;
+  // Due again, but not before somebody may have seen how it ended.
+  expect(await command({ kind: 'register', node, address: 'a:1', path, every: '1h' })).toBeUndefined();
   const nothing = { files: 0, bytes: 0, sentBytes: 0, storedBytes: 0, elapsedMs: 0 };
   await outcome({ kind: 'ended', attempt, node, path, outcome: { result: 'unchanged', ...nothing } });
   await eventually(() => expect(pathsIn(asked)).toEqual(['one', 'two', 'three']));
+  expect(role.tasks[1]).toMatchObject({ path: 'two', attempts: 1, dueMs: 0, current: undefined });
   await role.stop();
 });
 

@@ -252,8 +252,8 @@ export class NodesManagerRole implements Role {
     }
     this.#registry = ended(this.#registry, key, head.attempt, head.outcome, now, (task) => this.#next(task, now.dayMs));
     if (head.outcome.result !== 'unchanged' || head.outcome.removed) this.#sweepSoon(now.dayMs);
-    // Another of that node may have waited for this.
-    await this.#publishDue(now);
+    // Another of that node may have waited for this. Itself waits for the next look: who polls sees how this has ended.
+    await this.#publishDue(now, key);
   }
 
   #sweepSoon(nowMs: number): void {
@@ -267,10 +267,10 @@ export class NodesManagerRole implements Role {
     return next > nowMs ? next : schedule(nowMs);
   }
 
-  async #publishDue(now: Now): Promise<void> {
+  async #publishDue(now: Now, except?: string): Promise<void> {
     const { broker, newId, log } = this.#parts;
     // While one is published another may be unregistered, or begun.
-    for (let task; (task = dueTasks(this.#registry, now)[0]) !== undefined;) {
+    for (let task; (task = dueTasks(this.#registry, now).find((each) => keyOf(each) !== except)) !== undefined;) {
       const { node, path, current } = task;
       // Nobody has taken it: should it be in the queue still, whichever comes first is the try.
       const attempt = current?.progress === undefined ? (current?.attempt ?? newId()) : newId();
