@@ -227,6 +227,8 @@ export interface Cell extends Box {
 }
 
 export interface Placed {
+  /** From top to bottom. */
+  readonly isDown: boolean;
   readonly width: number;
   readonly height: number;
   /** By node. */
@@ -307,7 +309,7 @@ export function place(
       height: cellSize.height,
     }));
   });
-  return { ...placed, cells, paths: pathsOf(flow, placed, sizes, isDown) };
+  return { ...placed, isDown, cells, paths: pathsOf(flow, placed, sizes, isDown) };
 }
 
 /** About as wide as a letter of the map's labels. */
@@ -370,7 +372,8 @@ function placeAcross(
 function placeDown({ columns }: Flow, sizes: Sizes, width: number, border: number): Boxes {
   const boxes: Box[] = [];
   const room = width - margin - border;
-  let y = 8;
+  // Over the first row answers come back.
+  let y = margin + 12;
   for (const column of columns) {
     for (let rest = [...column]; rest.length > 0;) {
       // As many beside each other as there is room for.

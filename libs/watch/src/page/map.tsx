@@ -396,7 +396,11 @@ function Pipe({
         <rect class="held" x={x + width - 2 - readyWidth - heldWidth} y={y + 15} width={heldWidth} height="8" rx="3" />
       )}
       {readyWidth > 0 && <rect class="ready" x={x + width - 2 - readyWidth} y={y + 15} width={readyWidth} height="8" rx="3" />}
-      <text x={x + width / 2} y={y + 35} class="s halo">
+      <text
+        {...(placed.isDown
+          ? { x: x + width + 5, y: y + 23, class: 's beside halo' }
+          : { x: x + width / 2, y: y + 35, class: 's halo' })}
+      >
         {[number, rate > 0 ? `${rate}/s` : ''].filter(Boolean).join(' · ')}
       </text>
     </g>
