@@ -229,9 +229,10 @@ export class BlobIndex {
     return bundles.find((bundle) => bundle.offset === offset);
   }
 
-  /** The bytes of a bundle of a pack: its header as the index has it, its payload unchecked, and 0 where it cannot be read. */
+  /** The bytes of a bundle of a pack: its header as the index has it, its payload unchecked, and 0 where it cannot be read or is cut off. */
   async read(file: DiskFile, bundle: PackedBundle): Promise<Buffer> {
-    const bytes = await readBundle(file, bundle);
+    const read = await readBundle(file, bundle);
+    const bytes = read.length === bundle.bytes ? read : Buffer.concat([read], bundle.bytes);
     bundle.headerBytes.copy(bytes);
     return bytes;
   }

@@ -206,7 +206,7 @@ const removed: [file: string, sync: string, wrong?: string][] = [
   ['pack-writer.ts', '    await sync(this.#folder, this.#disk);\n'],
   ['pack-writer.ts', '    await file.sync();\n'],
   ['pack-writer.ts', 'undefined);\n    await sync(this.#packs, this.#disk);\n', 'undefined);\n'],
-  ['housekeeping.ts', '    await file.sync();\n'],
+  ['housekeeping.ts', '  await file.sync();\n'],
   ['housekeeping.ts', '      await syncVersions(store);\n'],
   ['store.ts', "      await sync(join(this.directory, 'packs'), this.disk);\n"],
   ['durable.ts', 'at);\n    await file.sync();\n', 'at);\n'],

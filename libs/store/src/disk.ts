@@ -45,8 +45,8 @@ export interface Stat {
   mtimeMs: number;
 }
 
-/** A bad sector, or a damaged file system. */
-export const unreadableCodes: readonly string[] = ['EIO', 'EBADMSG', 'EUCLEAN'];
+/** A bad sector, a damaged file system, a file that may not be read, or a folder in its place. */
+export const unreadableCodes: readonly string[] = ['EIO', 'EBADMSG', 'EUCLEAN', 'EACCES', 'EPERM', 'EISDIR'];
 
 /** The same disk; `onUnreadable` hears of every call that fails for what is there cannot be read. */
 export function watched(disk: Disk, onUnreadable: (what: string) => void): Disk {

@@ -70,7 +70,7 @@ export function decodeIndex(bytes: Buffer): PackedBundle[] {
   return bundles;
 }
 
-/** A bundle from its pack; its blobs are not checked. What cannot be read is 0. */
+/** A bundle from its pack, as far as the pack goes; its blobs are not checked. What cannot be read is 0. */
 export const readBundle = (file: DiskFile, bundle: PackedBundle): Promise<Buffer> =>
   readAt(file, bundle.offset, bundle.bytes, () => {});
 

@@ -156,8 +156,8 @@ export class BackupRequesterRole implements Role {
     const channel = await this.#parts.connect(due);
     this.#channels.set(channel, due.node);
     const ofNode = [...this.#channels].filter(([, node]) => node === due.node);
-    // No more are asked for at once: as after a restart, the oldest is one that nobody waits for.
-    if (ofNode.length > triesMax.ofNode) ofNode[0]![0].destroy(new Error('a later try has come'));
+    // No more are asked for at once: as after a restart, the oldest are those that nobody waits for.
+    for (const [older] of ofNode.slice(0, -triesMax.ofNode)) older.destroy(new Error('a later try has come'));
     tooLong.addEventListener('abort', () => channel.destroy(tooLong.reason as Error));
     try {
       const { path, exclude, oneFileSystem } = due;
