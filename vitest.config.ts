@@ -84,10 +84,10 @@ export default defineConfig({
         },
       },
       ...[...documents].map(([folder, documents]) => ({
-        test: { name: `readme:${folder}`, include: ['readme.test.ts'], provide: { documents }, maxWorkers },
+        test: { name: `readme:${folder}`, include: ['readme.test.ts'], provide: { documents }, ...patience, maxWorkers },
       })),
-      { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, maxWorkers } },
-      { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, maxWorkers } },
+      { test: { name: 'hostile', include: ['**/*.hostile.test.ts'], exclude: ignored, ...patience, maxWorkers } },
+      { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...patience, maxWorkers } },
       ...['integration', 'chaos'].flatMap((kind) => {
         const files = `*.${kind}.test.ts`;
         const together = { name: kind, include: [`**/${files}`], exclude: [...ignored, ...large, alone], maxWorkers: 2 };
