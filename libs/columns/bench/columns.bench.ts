@@ -1,6 +1,8 @@
 /** The scanner against the plain way, `split` at line ends and at commas, over the same bytes in the same run. `--json FILE` writes the rows. */
-import { median, reportBench, type BenchRow } from '@lab/testing';
+import { explainBench, median, reportBench, type BenchRow } from '@lab/testing';
 import { CsvScanner } from '../src/index.ts';
+
+explainBench();
 
 const rows = 200_000;
 const rounds = 15;

@@ -4,12 +4,14 @@
  */
 import { connectZookeeper } from '@lab/discovery';
 import { connectRabbitmq, type Broker, type LogEntry } from '@lab/middleware';
-import { eventually, reportBench, type BenchRow } from '@lab/testing';
+import { eventually, explainBench, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq, startZookeeper } from '@lab/testing/containers';
 import { makeLogGroup, type Membership } from '../src/index.ts';
 import { MemberProcess } from '../test/member-events.ts';
 import { systemClock } from '@lab/process/time';
 import { randomToken } from '../test/token.ts';
+
+explainBench();
 
 const sessionTimeoutMs = 1_500;
 const patience = { timeoutMs: 60_000, intervalMs: 5 };

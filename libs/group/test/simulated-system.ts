@@ -43,6 +43,20 @@ export function simulatedGroup(
     faultsForMs,
     settleMs: 120_000,
     liveness: 'Whoever lives comes to be in the view, and all that was multicast settles',
+    promises: [
+      'Any two members accept prefixes of one sequence of messages and views',
+      'Messages of one member keep their order',
+      'A multicast that resolved is in every later state',
+      'A command resolves with what it returned here, or is fenced, or is indefinite',
+      'What was answered is so at all',
+      'What was fenced happened nowhere',
+      'No command is applied twice',
+      'State and messages meet at one place of the order, so all states are equal there',
+      'Who is out stays out',
+      'One leads in an epoch, and epochs grow',
+      'The leader is the candidate that has been in the group longest',
+      'The leader knows that it leads, and nobody else believes it',
+    ],
     prepare: async (load) => (world) => new Run(world, library, count, load).run(load.members),
   };
 }

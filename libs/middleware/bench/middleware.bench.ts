@@ -2,10 +2,13 @@
  * The RabbitMQ adapter against bare amqplib on the same broker with the same options: quorum queue, confirm channel, mandatory, persistent, the
  * same prefetch, the same number of messages in flight, one connection that publishes and one that consumes.
  */
-import { median, reportBench, type BenchRow } from '@lab/testing';
+import { explainBench, median, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq } from '@lab/testing/containers';
 import { connect, type ChannelModel, type ConfirmChannel } from 'amqplib';
 import { connectRabbitmq, type Broker } from '../src/index.ts';
+import { tracedRows } from './traced.ts';
+
+explainBench();
 
 interface Load {
   name: string;
@@ -132,6 +135,7 @@ async function compare(mode: Mode, load: Load, ours: Contestant, theirs: Contest
   ];
 }
 
+const spans = await tracedRows();
 await using server = await startRabbitmq();
 const { url } = server;
 const broker = await connectRabbitmq({ url });
@@ -144,4 +148,4 @@ for (const load of loads) {
 }
 await Promise.all(connections.map((connection) => connection.close()));
 await broker.close();
-await reportBench(rows, process.argv);
+await reportBench([...rows, ...spans], process.argv);

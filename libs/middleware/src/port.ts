@@ -60,6 +60,8 @@ export interface Publication {
   /** At most 128 MiB. Must not change before `publish` has resolved: until then it may have to be sent again. */
   body: Uint8Array;
   headers?: Headers;
+  /** What it was made of. Adapters ignore it: a trace (`traced.ts`) leads from them to it. */
+  causes?: readonly Delivery[];
 }
 
 export interface Delivery {

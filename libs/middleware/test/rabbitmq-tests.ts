@@ -182,6 +182,15 @@ function adapterTests(name: string, server: () => RabbitmqServer): void {
       expect(seen.length).toBeLessThanOrEqual(messages.length + 2);
     });
 
+    test("a call whose connection hangs rejects with the port's error, which names it", async () => {
+      const { broker, proxy } = await connectVia({ connectTimeoutMs: 2_000, heartbeatSeconds: 1 });
+      proxy.cut();
+      await expect(broker.declare({ queues: [{ name: fresh() }] })).rejects.toMatchObject({
+        name: 'UnavailableError',
+        message: expect.stringMatching(/^declare: /) as string,
+      });
+    });
+
     test('no more than the limit is on its way unconfirmed', async () => {
       const [slow, witness] = [await connectVia({ unconfirmedBytesMax: 100_000 }), await connectVia()];
       const queue = fresh();

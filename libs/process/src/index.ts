@@ -7,6 +7,7 @@ export type { Role } from './role.ts';
 export {
   command,
   commandGroup,
+  runCommand,
   runMain,
   runProgram,
   type Command,
@@ -15,5 +16,5 @@ export {
   type ProgramProcess,
 } from './program.ts';
 export { runProcess, type HealthOptions, type HostedRole, type OsProcess, type RunOptions } from './run-process.ts';
-export { runRole, type RoleHost, type RoleOptions } from './run-role.ts';
+export { openTracing, runRole, type RoleHost, type RoleOptions } from './run-role.ts';
 export * from './settings.ts';

@@ -43,11 +43,11 @@ describe('runMain', () => {
     '  broken       breaks',
     '  late         waits',
     '',
-    '"main.ts COMMAND --help" lists a command\'s settings',
+    '"main.ts COMMAND help" lists a command\'s settings',
     '',
   ].join('\n');
 
-  it.each([[[]], [['--help']], [['-h']]])('lists the commands for %j', async (args) => {
+  it.each([[[]], [['--help']], [['-h']], [['help']]])('lists the commands for %j', async (args) => {
     expect(await main(...args)).toEqual({ code: 0, out: list, err: '', ran: [] });
   });
 
@@ -56,7 +56,7 @@ describe('runMain', () => {
     expect(await main('count')).toMatchObject({ code: 4 });
   });
 
-  it('shows a command by --help, whatever else is given', async () => {
+  it('shows a command by help, or by --help, whatever else is given', async () => {
     const expected = [
       'Usage: main.ts file-reader --data VALUE [options]',
       '',
@@ -67,6 +67,7 @@ describe('runMain', () => {
       '',
     ].join('\n');
     expect(await main('file-reader', '--rows', '99', '--help')).toEqual({ code: 0, out: expected, err: '', ran: [] });
+    expect(await main('file-reader', 'help')).toEqual({ code: 0, out: expected, err: '', ran: [] });
   });
 
   it('suggests the command that was meant', async () => {
@@ -88,7 +89,7 @@ describe('runMain', () => {
       err: [
         '--data (or DATA) is required: folder to read',
         '--rows (or ROWS) is "99": at most 9 is allowed',
-        '"main.ts file-reader --help" lists the settings',
+        '"main.ts file-reader help" lists the settings',
         '',
       ].join('\n'),
       ran: [],
@@ -138,7 +139,7 @@ describe('runProgram', () => {
     expect(await start('greet')).toBe(exitCodes.usage);
     expect(written).toEqual([
       'out: Usage: main.ts greet --who VALUE\n\ngreets\n\n  --who VALUE  a name (required) [WHO]\n',
-      'err: --who (or WHO) is required: a name\n"main.ts greet --help" lists the settings\n',
+      'err: --who (or WHO) is required: a name\n"main.ts greet help" lists the settings\n',
     ]);
   });
 });
@@ -201,7 +202,7 @@ describe('a group of commands', () => {
   it('with flags only takes nothing from the environment', async () => {
     expect(await main('admin', 'list')).toMatchObject({
       code: exitCodes.usage,
-      err: '--path is required: path to list\n"main.ts admin list --help" lists the settings\n',
+      err: '--path is required: path to list\n"main.ts admin list help" lists the settings\n',
     });
   });
 });

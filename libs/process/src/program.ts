@@ -76,8 +76,8 @@ export interface MainIo extends ConfigSource {
 }
 
 /**
- * A program of subcommands. Without one, or with `--help`, it lists them; `--help` behind one lists its settings; a mistyped command, flag or value
- * is explained on stderr. Resolves with the exit code.
+ * A program of subcommands. Without one, or with `help`, it lists them; `help` behind one lists its settings; a mistyped command, flag or value
+ * is explained on stderr. `--help` is the same, where it gets through: behind `npx nx` it is Nx's own. Resolves with the exit code.
  */
 export async function runMain(program: string, commands: Commands, io: MainIo): Promise<number> {
   const [name = '--help', ...args] = io.args;
@@ -87,16 +87,21 @@ export async function runMain(program: string, commands: Commands, io: MainIo): 
     const schemas = Object.values(chosen.commands).map(({ settings }) => settings);
     return runMain(`${program} ${name}`, chosen.commands, { ...io, args: commandFirst(schemas, args) });
   }
-  if (args.some(asksForHelp)) {
+  return runCommand(`${program} ${name}`, chosen, { ...io, args });
+}
+
+/** A program of one command, which is called so: as `runMain` does one of its. */
+export async function runCommand(called: string, chosen: Command, { args, env, ...io }: MainIo): Promise<number> {
+  if (args[0] === helpWord || args.some((arg) => helpFlags.includes(arg))) {
     const { usage, lines } = describeConfig(chosen.settings);
-    io.stdout(`${`Usage: ${program} ${name} ${usage}`.trimEnd()}\n\n${chosen.summary}\n\n${lines}`);
+    io.stdout(`${`Usage: ${called} ${usage}`.trimEnd()}\n\n${chosen.summary}\n\n${lines}`);
     return exitCodes.ok;
   }
   try {
-    return (await chosen.run({ args, env: io.env })) ?? exitCodes.ok;
+    return (await chosen.run({ args, env })) ?? exitCodes.ok;
   } catch (error) {
     if (error instanceof ConfigError) {
-      io.stderr(`${error.problems.join('\n')}\n"${program} ${name} --help" lists the settings\n`);
+      io.stderr(`${error.problems.join('\n')}\n"${called} help" lists the settings\n`);
       return exitCodes.usage;
     }
     const code = exitCodeOf(error);
@@ -106,14 +111,14 @@ export async function runMain(program: string, commands: Commands, io: MainIo): 
   }
 }
 
-const asksForHelp = (arg: string): boolean => helpFlags.includes(arg);
+const helpWord = 'help';
 
 function explainCommands(program: string, commands: Commands, name: string, io: MainIo): number {
   const names = Object.keys(commands);
   const width = Math.max(...names.map((each) => each.length));
   const list = Object.entries(commands).map(([each, { summary }]) => `  ${each.padEnd(width)}  ${summary}\n`);
-  const help = `Usage: ${program} COMMAND [options]\n\n${list.join('')}\n"${program} COMMAND --help" lists a command's settings\n`;
-  if (asksForHelp(name)) {
+  const help = `Usage: ${program} COMMAND [options]\n\n${list.join('')}\n"${program} COMMAND help" lists a command's settings\n`;
+  if (name === helpWord || helpFlags.includes(name)) {
     io.stdout(help);
     return exitCodes.ok;
   }

@@ -285,6 +285,6 @@ describe('a process', { timeout: startMs + 20_000 }, () => {
   it('explains a wrong flag on stderr and exits with 2', async () => {
     const program = run('serve', '--drain', '5');
     expect(await program.ended()).toBe(exitCodes.usage);
-    expect(program.stderr).toBe('there is no --drain\n"program.ts serve --help" lists the settings\n');
+    expect(program.stderr).toBe('there is no --drain\n"program.ts serve help" lists the settings\n');
   });
 });

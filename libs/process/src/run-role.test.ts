@@ -1,4 +1,6 @@
 import { EventEmitter } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import { exitCodes } from './exit-codes.ts';
 import type { OsProcess } from './run-process.ts';
@@ -116,4 +118,29 @@ it('ends with an error when something is lost that the role cannot do without', 
   };
   expect(await story.run(make)).toBe(exitCodes.unavailable);
   expect(story.told).toEqual(['broker opened', 'stopped', 'broker closed']);
+});
+
+it('gives its role a tracer where a mode is set, and tells its spans to the end; otherwise none', async () => {
+  const bodies: string[] = [];
+  const collector = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part: Buffer) => (body += part.toString()));
+    request.on('end', () => (bodies.push(body), response.end()));
+  });
+  await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+  const otelExporterOtlpEndpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
+  const tracers: unknown[] = [];
+  for (const labTrace of [undefined, 'off', 'all'] as const) {
+    const os = new FakeOs();
+    const options = { name: 'counter', logLevel: 'error', os, labTrace, otelExporterOtlpEndpoint } as const;
+    await runRole(options, ({ tracer }) => {
+      tracers.push(tracer);
+      tracer?.startSpan('last').end();
+      return { start: async () => void os.emit('SIGTERM', 'SIGTERM'), stop: async () => {} };
+    });
+  }
+  collector.closeAllConnections();
+  collector.close();
+  expect(tracers.slice(0, 2)).toEqual([undefined, undefined]);
+  expect(bodies).toEqual([expect.stringContaining('"name":"last"')]);
 });

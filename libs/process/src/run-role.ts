@@ -1,5 +1,7 @@
 /** One role in a process of its own: what nearly every main does. */
 import { randomUUID } from 'node:crypto';
+import type { Tracer } from '@lab/tracing';
+import type { TraceMode, Tracing } from '@lab/tracing/start';
 import type { Registry } from 'prom-client';
 import { makeLogger, type Logger, type LoggerOptions } from './logger.ts';
 import { StartGivenUp, type Role } from './role.ts';
@@ -16,6 +18,8 @@ export interface RoleHost {
   newId(this: void): string;
   /** The role's own metrics are registered here; `/metrics` shows them. */
   readonly registry: Registry;
+  /** For what the role does with others; undefined where nothing is traced. */
+  readonly tracer: Tracer | undefined;
   /**
    * Waits for something that the role needs: a connection, a store. It is closed when the role has stopped, or could not start; what was opened last
    * is closed first.
@@ -32,30 +36,48 @@ export interface RoleOptions extends Pick<RunOptions, 'drainMs' | 'os'> {
   logLevel: NonNullable<LoggerOptions['level']>;
   /** Port of `/healthz` and `/metrics`; without it there are none. */
   healthPort?: number | undefined;
+  /** Default `off`. */
+  labTrace?: TraceMode | undefined;
+  otelExporterOtlpEndpoint?: string | undefined;
+}
+
+/** The tracing of a process by its settings; undefined where it tells nothing, and then nothing of it is loaded. Who began it stops it. */
+export async function openTracing(
+  name: string,
+  { labTrace: mode = 'off', otelExporterOtlpEndpoint: endpoint }: Pick<RoleOptions, 'labTrace' | 'otelExporterOtlpEndpoint'>,
+  log: Logger,
+): Promise<Tracing | undefined> {
+  if (mode === 'off') return undefined;
+  const { startTracing } = await import('@lab/tracing/start');
+  return startTracing({ service: name, mode, endpoint, log });
 }
 
 /** Makes a role, runs it until a signal comes or it fails, and resolves with the exit code (`runProcess`). */
 export async function runRole(options: RoleOptions, make: (host: RoleHost) => Role | Promise<Role>): Promise<number> {
-  const { name, logLevel, healthPort: port, ...runOptions } = options;
+  const { name, logLevel, healthPort: port, labTrace, otelExporterOtlpEndpoint, ...runOptions } = options;
   const log = makeLogger({ name, level: logLevel });
+  const tracing = await openTracing(name, { labTrace, otelExporterOtlpEndpoint }, log);
   // Not for programs that are no role: it takes as long to load as all of the rest.
   const { Registry } = await import('prom-client');
   const registry = new Registry();
-  const role = new OpeningRole({ log, registry }, make);
-  return runProcess([{ name, role }], { log, ...runOptions, ...(port !== undefined && { health: { port, registry } }) });
+  const role = new OpeningRole({ log, registry, tracer: tracing?.tracer }, make);
+  const health = port !== undefined && { health: { port, registry } };
+  const code = await runProcess([{ name, role }], { log, ...runOptions, ...health });
+  await tracing?.stop();
+  return code;
 }
 
 /** Opens what its role needs as a part of its start, and closes it as a part of its stop. */
 class OpeningRole implements Role {
   readonly failed: Promise<never>;
   readonly #fail: (reason: unknown) => void;
-  readonly #parts: Pick<RoleHost, 'log' | 'registry'>;
+  readonly #parts: Pick<RoleHost, 'log' | 'registry' | 'tracer'>;
   readonly #make: (host: RoleHost) => Role | Promise<Role>;
   readonly #givenUp = Promise.withResolvers<never>();
   readonly #opened: { close(): Promise<unknown> }[] = [];
   #role: Role | undefined;
 
-  constructor(parts: Pick<RoleHost, 'log' | 'registry'>, make: (host: RoleHost) => Role | Promise<Role>) {
+  constructor(parts: Pick<RoleHost, 'log' | 'registry' | 'tracer'>, make: (host: RoleHost) => Role | Promise<Role>) {
     this.#parts = parts;
     this.#make = make;
     ({ promise: this.failed, reject: this.#fail } = Promise.withResolvers<never>());

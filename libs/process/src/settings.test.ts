@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { address, duration, port, rabbitmqUrl, splitAddress, wholeNumber } from './settings.ts';
+import { address, duration, port, rabbitmqUrl, roleSettings, splitAddress, wholeNumber } from './settings.ts';
 
 /** What it is read as, or what is wrong with it. */
 const read = (schema: z.ZodType, value: unknown): unknown => {
@@ -51,4 +51,10 @@ it('a whole number is one, in its range', () => {
 it('what is not a URL of RabbitMQ is refused where it is read', () => {
   expect(read(rabbitmqUrl, undefined)).toMatch(/^amqp:/);
   expect(read(rabbitmqUrl, 'http://127.0.0.1')).toBe('amqp://USER:PASSWORD@HOST:PORT');
+});
+
+it('which spans are told is a word or a share', () => {
+  const { labTrace } = roleSettings;
+  for (const mode of ['off', 'faults', 'all', '1%', '0.5%', '100%', undefined]) expect(read(labTrace, mode)).toBe(mode);
+  for (const text of ['on', '1', '101%', '%', 'all ']) expect(read(labTrace, text)).toBe('off, faults, all, or a share as 1%');
 });

@@ -1,4 +1,5 @@
 /** Pieces of settings that programs share, as zod schemas for `readConfig`. */
+import type { TraceMode } from '@lab/tracing/start';
 import { z } from 'zod';
 
 /** `60`, `60s`, `1500ms`, `2m`, `12h` or `7d`, as milliseconds; `min` and `max` are milliseconds, too. A default is a `.prefault('60s')`. */
@@ -43,6 +44,21 @@ export const port = wholeNumber(1, 65_535);
 export const roleSettings = {
   healthPort: port.optional().describe('port of /healthz and /metrics; without it there are none'),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('least important level that is logged'),
+  labTrace: z
+    .string()
+    .regex(/^(off|faults|all|(100|\d{1,2})(\.\d+)?%)$/, 'off, faults, all, or a share as 1%')
+    .transform((text) => text as TraceMode)
+    .optional()
+    .describe('which spans are told: off (default), faults, all, or a share besides as 1%'),
+  otelExporterOtlpEndpoint: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('collector that gets them; without it stdout'),
+};
+
+/** What every demo has whose roles run in one process. */
+export const demoSettings = {
+  watch: z.boolean().default(false).describe('shows the run on a page, which stays until Ctrl-C'),
 };
 
 /** For a role that talks to RabbitMQ. The default is RabbitMQ's own port on this machine. */

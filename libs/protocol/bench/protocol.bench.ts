@@ -6,10 +6,12 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Fifo } from '@lab/process/fifo';
-import { median, reportBench, type BenchRow } from '@lab/testing';
+import { explainBench, median, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess } from '@lab/testing/processes';
 import { connectFramed } from '../src/index.ts';
 import { RawFrames } from './raw.ts';
+
+explainBench();
 
 /** Many short rounds in turns: whatever else the machine does then falls on both. */
 const rounds = 41;

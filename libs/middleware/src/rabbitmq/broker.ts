@@ -187,8 +187,11 @@ class RabbitmqBroker implements Broker {
     });
   }
 
-  /** Runs a call on the consuming connection, again where it was lost meanwhile, for as long as calls wait for a connection. Returns that connection. */
-  #call(what: string, run: (connection: ChannelModel) => Promise<void>): Promise<ChannelModel> {
+  /**
+   * Runs a call on the consuming connection, again where it was lost meanwhile, for as long as calls wait for a connection. Returns that connection. What the
+   * client library says of a connection that hung is not the port's: it rejects with an `UnavailableError` that names the call.
+   */
+  async #call(what: string, run: (connection: ChannelModel) => Promise<void>): Promise<ChannelModel> {
     const { connectTimeoutMs, random, log } = this.#options;
     const deadlineMs = systemClock.nowMs() + connectTimeoutMs;
     const attempt = async (): Promise<ChannelModel> => {
@@ -197,11 +200,16 @@ class RabbitmqBroker implements Broker {
       await run(connection);
       return connection;
     };
-    return retry(attempt, {
-      ...{ clock: systemClock, withinMs: connectTimeoutMs, random },
-      worthwhile: (error) => !this.#closed && !(error instanceof BrokerError && error.definite),
-      onRetry: (error) => log.warn({ err: error }, `${what}: trying again`),
-    });
+    try {
+      return await retry(attempt, {
+        ...{ clock: systemClock, withinMs: connectTimeoutMs, random },
+        worthwhile: (error) => !this.#closed && !(error instanceof BrokerError && error.definite),
+        onRetry: (error) => log.warn({ err: error }, `${what}: trying again`),
+      });
+    } catch (error) {
+      if (error instanceof BrokerError) throw error;
+      throw new UnavailableError(`${what}: ${(error as Error).message}`, error);
+    }
   }
 
   async close(): Promise<void> {
