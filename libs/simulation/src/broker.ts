@@ -21,6 +21,7 @@ import {
   type Topology,
 } from '@lab/middleware';
 import { sleep } from '@lab/process';
+import { atOf } from './faults.ts';
 import type { Life, World } from './world.ts';
 
 /** What a message says, in a few words of the app: the same words are the same message, wherever it goes. */
@@ -383,14 +384,14 @@ class Subscription implements Consumer {
     const message = this.#textOf(delivery);
     const { name: role, number: number } = life;
     const { redelivered } = delivery;
-    world.emit(() => ({ type: 'delivery', role, life: number, from: this.queue, message, redelivered }));
+    world.emit(() => ({ type: 'delivery', role, life: number, from: this.queue, message, redelivered, at: atOf(place) }));
     const deathMs = life.strikes('dies before', place, message);
     if (deathMs !== undefined) life.die(deathMs);
     this.#connection.host.strikeQueue(this.queue, life, place, message, deliveryShare);
     const lostMs = life.strikes('connection lost', place, message);
     if (life.isDead) throw new SimulatedCrash('dead');
-    const settled = (ok: boolean): void =>
-      world.emit(() => ({ type: 'settled', role, life: number, from: this.queue, message, ok }));
+    const settled = (ok: boolean, at?: string): void =>
+      world.emit(() => ({ type: 'settled', role, life: number, from: this.queue, message, ok, at }));
     const failed = (error: unknown): never => {
       settled(false);
       throw error;
@@ -407,7 +408,7 @@ class Subscription implements Consumer {
     return outcome.then(() => this.#acknowledge(message, settled), failed);
   }
 
-  #acknowledge(message: string, settled: (ok: boolean) => void): void {
+  #acknowledge(message: string, settled: (ok: boolean, at?: string) => void): void {
     const { life } = this.#connection;
     const { world } = this.#connection.host;
     if (life.isDead) throw new SimulatedCrash('dead');
@@ -416,7 +417,7 @@ class Subscription implements Consumer {
     if (deathMs !== undefined) life.die(deathMs);
     if (life.isDead || life.strikes('ack lost', place, message) !== undefined)
       throw new SimulatedCrash('the acknowledgement was lost');
-    settled(true);
+    settled(true, world.recording ? atOf(place) : undefined);
     const endMs = life.strikes('dies after', place, message);
     // When the broker has it.
     if (endMs !== undefined) world.clock.after(0, () => life.die(endMs));
@@ -480,7 +481,7 @@ class Reader implements AsyncIterableIterator<LogEntry> {
     if (lateMs !== undefined) await sleep(life.clock, lateMs);
     await life.awake();
     const { name: role, number } = life;
-    world.emit(() => ({ type: 'delivery', role, life: number, from: this.#log, message, redelivered: false }));
+    world.emit(() => ({ type: 'delivery', role, life: number, from: this.#log, message, redelivered: false, at: atOf(place) }));
     const deathMs = life.strikes('dies before', place, message);
     if (deathMs !== undefined) life.die(deathMs);
     const lostMs = life.strikes('connection lost', place, message);

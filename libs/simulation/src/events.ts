@@ -3,11 +3,24 @@
  * The first line of a file is a `run`. The same run has the same events, which is how determinism is tested.
  */
 import { createHash } from 'node:crypto';
+import type { KindName } from './faults.ts';
+import type { Scenario } from './system.ts';
 
 export const eventsVersion = 1;
 
+/** What is wrong with a process that lives. */
+export type Trouble = 'hung' | 'asleep' | 'cut' | 'slow';
+
 export type SimulationEvent = { readonly ms: number } & (
-  | { readonly type: 'run'; readonly version: number; readonly system: string; readonly seed: number | undefined }
+  | {
+      readonly type: 'run';
+      readonly version: number;
+      readonly system: string;
+      readonly seed: number | undefined;
+      /** What it takes to run it again, with its faults or with others; which kinds there are. Only of a simulation. */
+      readonly scenario?: Omit<Scenario, 'faults'> | undefined;
+      readonly kinds?: readonly KindName[] | undefined;
+    }
   /** A process starts, for the `life`th time. */
   | { readonly type: 'start'; readonly role: string; readonly life: number }
   /** It has ended: killed by a fault, or for a reason of its own. */
@@ -20,6 +33,8 @@ export type SimulationEvent = { readonly ms: number } & (
       readonly call: string;
       readonly to: string;
       readonly message: string;
+      /** Where faults may strike, as `publish #3`: see `placeOf`. */
+      readonly at?: string | undefined;
     }
   /** A message or a log's entry reaches a process. */
   | {
@@ -29,6 +44,7 @@ export type SimulationEvent = { readonly ms: number } & (
       readonly from: string;
       readonly message: string;
       readonly redelivered: boolean;
+      readonly at?: string | undefined;
     }
   /** The process has acknowledged it (`ok`), or its handler failed. */
   | {
@@ -38,6 +54,7 @@ export type SimulationEvent = { readonly ms: number } & (
       readonly from: string;
       readonly message: string;
       readonly ok: boolean;
+      readonly at?: string | undefined;
     }
   /** A fault strikes. */
   | {
@@ -47,7 +64,11 @@ export type SimulationEvent = { readonly ms: number } & (
       readonly key: string;
       readonly arg: number;
       readonly message: string;
+      /** What it does until it is mended: of a system that runs, where nobody knows beforehand when that is. */
+      readonly trouble?: Trouble | undefined;
     }
+  /** A fault ends that has such a trouble. */
+  | { readonly type: 'mended'; readonly role: string; readonly life: number; readonly trouble: Trouble; readonly text: string }
   /** What an app wants to be seen: a view, a leader, an answer. */
   | { readonly type: 'note'; readonly role: string; readonly life: number; readonly text: string }
   /** The end of the run: all promises kept, or the one that was broken. */

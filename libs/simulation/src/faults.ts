@@ -3,9 +3,10 @@
  * leaving one out does not change the others; what strikes is listed. *Replaying*, only what is on a list strikes, and nothing is drawn: a list needs no seed, and stays good when the way in which faults are drawn has changed.
  */
 import type { Random } from '@lab/testing';
+import type { SimulationEvent } from './events.ts';
 
 export interface Fault {
-  /** Place and kind: `filter-trips-1.1 publish #10 bike.trips-solver-1/every late`, of the role's first life and its tenth publish there. */
+  /** Place and kind: `filter-trips-1.1 publish #10 bike-analytics.trips-solver-1/every late`, of the role's first life and its tenth publish there. */
   readonly key: string;
   /** Milliseconds, mostly; see `kinds`. */
   readonly arg: number;
@@ -179,3 +180,25 @@ export function kindOf({ key }: Fault): KindName {
   if (found === undefined) throw new RangeError(`"${key}" ends with no kind of fault: ${Object.keys(kinds).join(', ')}`);
   return found;
 }
+
+const callKinds: readonly KindName[] = [
+  ...(['dies before', 'dies meanwhile', 'dies after', 'late', 'answered late', 'twice', 'lands late'] as const),
+  ...(['pauses', 'hangs', 'sleeps', 'connection lost', 'broker away', 'broker loses disk', 'cut from registry'] as const),
+  ...(['machine off', 'all machines off', 'disk full', 'disk error'] as const),
+];
+
+/** The kinds that may strike at an event of a recording; only some of them strike in every system, and at every call. */
+export const kindsAt: Readonly<Partial<Record<SimulationEvent['type'], readonly KindName[]>>> = {
+  call: callKinds,
+  delivery: ['delivered late', 'dies before', 'connection lost'],
+  settled: ['dies before', 'ack lost', 'dies after'],
+};
+
+/** The place of an event at which a fault may strike: with a blank and a kind behind it, the key of the fault. */
+export function placeOf(event: SimulationEvent): string | undefined {
+  if (!('at' in event) || event.at === undefined) return undefined;
+  return `${event.role}.${event.life} ${event.at} ${event.type === 'call' ? event.to : event.from}`;
+}
+
+/** What of a place its event does not say otherwise: `publish #3`. */
+export const atOf = (place: string): string => / (\S+ #\d+) /.exec(place)![1]!;

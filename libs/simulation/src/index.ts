@@ -4,6 +4,7 @@ export { digestOf, eventLines, eventsVersion, type SimulationEvent } from './eve
 export {
   brokerKinds,
   FaultPlan,
+  kindOf,
   kinds,
   outageKinds,
   paceKinds,
@@ -13,8 +14,17 @@ export {
   type Fault,
   type KindName,
 } from './faults.ts';
-export { readSaved, simulateProgram } from './program.ts';
+export { readSaved, simulateProgram, type Asked, type Recorded } from './program.ts';
 export { SimulatedRegistry } from './registry.ts';
-export { failureText, findFailure, simulateSeeds, type Failure } from './seeds.ts';
-export { runScenario, scenarioOf, type Outcome, type Scenario, type SimulatedSystem, type Workload } from './system.ts';
+export { failureText, findFailure, runSeed, simulateSeeds, type Failure } from './seeds.ts';
+export {
+  noProgramFails,
+  promisesOf,
+  runScenario,
+  scenarioOf,
+  type Outcome,
+  type Scenario,
+  type SimulatedSystem,
+  type Workload,
+} from './system.ts';
 export { PromiseBroken, TimeOfDay, World, type Life } from './world.ts';

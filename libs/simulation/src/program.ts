@@ -1,20 +1,21 @@
 /** `npx nx simulate APP`: many seeds on all cores, one seed, or a list of faults from a file. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { dirname, resolve } from 'node:path';
 import {
   command,
   duration,
   ExitError,
   exitCodes,
   pathError,
-  runMain,
+  runCommand,
   systemClock,
   wholeNumber,
   type ProgramProcess,
 } from '@lab/process';
 import { z } from 'zod';
-import { eventLines } from './events.ts';
+import { eventLines, type SimulationEvent } from './events.ts';
 import { kindOf, type Fault } from './faults.ts';
 import { explain, failureText, runSeed, Tally, type Failure } from './seeds.ts';
 import { runScenario, type Scenario, type SimulatedSystem } from './system.ts';
@@ -56,17 +57,12 @@ export async function simulateProgram(system: SimulatedSystem, { argv, env, stdo
     settings,
     run: ({ seeds = seedsByDefault, ...given }) => run(system, { seeds, ...given }, startWorker),
   });
-  return runMain(
-    // Of 'npx nx simulate APP --help' Nx would show its own.
-    'node',
-    { 'test/simulate.ts': simulate },
-    {
-      args: ['test/simulate.ts', ...argv.slice(2)],
-      env,
-      stdout: (text) => void stdout.write(text),
-      stderr: (text) => void stderr.write(text),
-    },
-  );
+  return runCommand(`npx nx simulate ${system.name}`, simulate, {
+    args: argv.slice(2),
+    env,
+    stdout: (text) => void stdout.write(text),
+    stderr: (text) => void stderr.write(text),
+  });
 }
 
 async function run(system: SimulatedSystem, given: Settings, startWorker: () => ChildProcess): Promise<number> {
@@ -75,7 +71,7 @@ async function run(system: SimulatedSystem, given: Settings, startWorker: () => 
   const { seeds, tally, failure } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
   const seconds = (performance.now() - startMs) / 1000;
   if (failure && given.save) await writeFile(given.save, savedText(failure)).catch(refused);
-  if (failure && given.events && !single) await writeFile(given.events, eventLines(failure.events)).catch(refused);
+  if (failure && given.events && !single) await writeEvents(given.events, failure.events);
   if (given.json)
     console.log(
       JSON.stringify({ system: system.name, seeds, seconds, faults: Object.fromEntries(tally.counts), failure: failure ?? null }),
@@ -88,12 +84,19 @@ function keptText(seeds: number, given: Settings, { counts }: Tally, seconds: nu
   const total = [...counts.values()].reduce((sum, each) => sum + each, 0);
   const which = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${kind} ${count}`);
   const of = given.until !== undefined && seeds < given.seeds ? ` of ${given.seeds} in the time given` : '';
-  return `All promises kept: ${seeds}${of} seeds in ${seconds.toFixed(1)} s, ${total} faults (${which.join(', ') || 'none'}).`;
+  return `All promises kept: ${seeds}${of} ${seeds === 1 ? 'seed' : 'seeds'} in ${seconds.toFixed(1)} s, ${total} faults (${which.join(', ') || 'none'}).`;
 }
 
 const refused = (error: unknown): never => {
   throw pathError(error, 'a file cannot be written: ');
 };
+
+/** Nx runs this in the app's folder, where a relative path leads to another file than one expects. */
+async function writeEvents(path: string, events: readonly SimulationEvent[]): Promise<void> {
+  await mkdir(dirname(path), { recursive: true }).catch(refused);
+  await writeFile(path, eventLines(events)).catch(refused);
+  process.stderr.write(`${events.length} events are in ${resolve(path)}\n`);
+}
 
 const savedText = ({ system, scenario: { seed, load, faults = [] } }: Failure): string =>
   `${JSON.stringify({ format: 'lab-faults', version: 1, system, seed, load, faults }, undefined, 2)}\n`;
@@ -126,10 +129,15 @@ async function runOne(system: SimulatedSystem, { faults, seed, events }: Setting
   tally.add(outcome.fired);
   if (events !== undefined) {
     const recorded = await runScenario(system, outcome.scenario, true);
-    await writeFile(events, eventLines(recorded.events)).catch(refused);
+    await writeEvents(events, recorded.events);
   }
   return { seeds: 1, tally, failure: outcome.broken && (await explain(system, outcome)) };
 }
+
+/** What a worker is asked: to run a seed of its own, or a scenario, of which it tells the events. */
+export type Asked = { readonly seed: number } | { readonly scenario: Scenario };
+/** What it answers to a scenario. */
+export type Recorded = { readonly events: readonly SimulationEvent[] } | { readonly error: string };
 
 /** What a worker says of a seed. */
 interface SeedDone {
@@ -208,8 +216,14 @@ class Seeds {
 
 /** A worker process: runs the seeds that it is given, until it is killed or its parent is gone. */
 function work(system: SimulatedSystem): Promise<number> {
-  process.on('message', ({ seed }: { seed: number }) => {
-    runSeed(system, seed).then(
+  process.on('message', (asked: Asked) => {
+    if ('scenario' in asked)
+      return void runScenario(system, asked.scenario, true).then(
+        ({ events }) => process.send?.({ events } satisfies Recorded),
+        (error: unknown) => process.send?.({ error: (error as Error).message } satisfies Recorded),
+      );
+    const { seed } = asked;
+    return void runSeed(system, seed).then(
       ({ fired, broken }) => process.send?.({ seed, fired, broken: broken !== undefined } satisfies SeedDone),
       (error: unknown) => process.send?.({ seed, fired: [], broken: false, error: (error as Error).message } satisfies SeedDone),
     );

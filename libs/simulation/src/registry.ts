@@ -15,6 +15,7 @@ import {
   type SharedRecord,
 } from '@lab/discovery';
 import { sleep } from '@lab/process';
+import { atOf } from './faults.ts';
 import type { Life, World } from './world.ts';
 
 export class SimulatedRegistry {
@@ -153,7 +154,15 @@ class Connection implements Discovery {
       await this.#life.awake();
       if (lateMs !== undefined && fresh !== undefined) value = await fresh().catch(() => value);
       const message = textOf(value);
-      this.#world.emit(() => ({ type: 'delivery', role, life: number, from: name, message, redelivered: false }));
+      this.#world.emit(() => ({
+        type: 'delivery',
+        role,
+        life: number,
+        from: name,
+        message,
+        redelivered: false,
+        at: atOf(place),
+      }));
       const deathMs = this.#life.strikes('dies before', place, message);
       if (deathMs !== undefined) this.#life.die(deathMs);
       this.#isCutAt(place, message);

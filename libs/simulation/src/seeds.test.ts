@@ -1,11 +1,12 @@
 /** A system small enough to see through: a sender, a queue and a worker that tells a log, right or with a mistake. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Broker } from '@lab/middleware';
-import { describe, expect, it } from 'vitest';
-import { brokerKinds } from './faults.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { brokerKinds, kindsAt, placeOf, type KindName } from './faults.ts';
 import { SimulatedBroker } from './broker.ts';
+import type { SimulationEvent } from './events.ts';
 import { readSaved, simulateProgram } from './program.ts';
 import { failureText, findFailure, simulateSeeds } from './seeds.ts';
 import { storyOf } from './story.ts';
@@ -28,6 +29,7 @@ function systemOf(work: Worker, extra: Partial<SimulatedSystem<{ jobs: number }>
     faultsForMs: 5_000,
     settleMs: 60_000,
     liveness: 'Every job is done',
+    promises: [],
     prepare:
       async ({ jobs }) =>
       (world) =>
@@ -67,7 +69,20 @@ it.each([
   const io = { argv: ['node', 'simulate.ts', ...args], env: {}, stdout: { write }, stderr: { write } };
   expect(await simulateProgram(systemOf(careful), io)).toBe(2);
   expect(said).toContain('give one of --seeds, --seed and --faults');
-  expect(said).toContain('"node test/simulate.ts --help" lists');
+  expect(said).toContain('"npx nx simulate yours help" lists');
+});
+
+it('says where the events are that were asked for', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'lab-events-'));
+  const file = join(folder, 'tmp/run.jsonl');
+  using stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  using stdout = vi.spyOn(console, 'log').mockReturnValue();
+  const io = { argv: ['node', 'simulate.ts', '--seed', '1', '--events', relative('', file)], env: {} };
+  expect(await simulateProgram(systemOf(careful), { ...process, ...io })).toBe(0);
+  const count = (await readFile(file, 'utf8')).trim().split('\n').length;
+  expect(stderr.mock.calls).toEqual([[`${count} events are in ${file}\n`]]);
+  expect(stdout).toHaveBeenCalledOnce();
+  await rm(folder, { recursive: true });
 });
 
 describe('a right system', () => {
@@ -75,6 +90,39 @@ describe('a right system', () => {
 
   it('runs the same way twice', async () => {
     for (let seed = 1; seed <= 20; seed++) await checkDeterminism(systemOf(careful), scenarioOf(systemOf(careful), seed));
+  });
+
+  it('runs the same way again with a list of the faults that its recording has', async () => {
+    const system = systemOf(careful);
+    let struck = 0;
+    for (let seed = 1; seed <= 20; seed++) {
+      const { scenario, events } = await runScenario(system, scenarioOf(system, seed), true);
+      const faults = events.filter((event) => event.type === 'fault');
+      const again = await runScenario(system, { ...scenario, faults }, true);
+      expect(again.events.slice(1)).toEqual(events.slice(1));
+      struck += faults.length;
+    }
+    expect(struck).toBeGreaterThan(20);
+  });
+
+  it('is struck at whatever event of its recording one names, by every kind that there is for it', async () => {
+    // Not every call sends something.
+    const isSent = (event: SimulationEvent): boolean => event.type !== 'call' || ['publish', 'append'].includes(event.call);
+    const ofSending: readonly KindName[] = ['twice', 'connection lost'];
+    const system = systemOf(careful);
+    const calm = await runScenario(system, { ...scenarioOf(system, 3), faults: [] }, true);
+    const places = calm.events.filter((event) => placeOf(event) !== undefined);
+    expect(new Set(places.map(({ type }) => type))).toEqual(new Set(['call', 'delivery', 'settled']));
+    for (const event of places) {
+      const own = kindsAt[event.type]!.filter(
+        (kind) => brokerKinds.includes(kind as never) && (isSent(event) || !ofSending.includes(kind)),
+      );
+      for (const kind of own) {
+        const fault = { key: `${placeOf(event)!} ${kind}`, arg: 1 };
+        const { fired } = await runScenario(system, { ...calm.scenario, faults: [fault] });
+        expect(fired, fault.key).toEqual([fault]);
+      }
+    }
   });
 
   it('is told of a kind that never strikes', async () => {
@@ -93,7 +141,7 @@ describe('a worker that acknowledges first', () => {
     expect(text).toMatch(/FAULT worker\.1 .*(dies before|dies after)/);
     expect(text).toMatch(/worker\.1 <- jobs {3}job \d/);
     expect(text).toMatch(/never {2}-> append done {3}job \d/);
-    expect(text).toMatch(/npx nx simulate yours --seed \d+/);
+    expect(text).toContain('; again with: npx nx simulate yours --seed ');
     expect(await readFile(join(import.meta.dirname, '../README.md'), 'utf8')).toContain(text);
   });
 

@@ -15,6 +15,7 @@ const walk = (goesWell: (steps: number, nowMs: number) => boolean): SimulatedSys
   faultsForMs: 60_000,
   settleMs: 60_000,
   liveness: 'It gets through',
+  promises: [promise],
   prepare: async () => async (world) => {
     const { promise: through, resolve } = Promise.withResolvers<void>();
     let steps = 0;

@@ -43,6 +43,7 @@ function isTold(event: SimulationEvent, touched: ReadonlySet<string>, struck: Re
     case 'promise':
       return false;
     case 'fault':
+    case 'mended':
       return true;
     case 'start':
       return event.life > 1 && struck.has(event.role);
@@ -73,6 +74,7 @@ function textOf(event: SimulationEvent): string {
     case 'end':
       return `${event.role}.${event.life} ends: ${event.reason}`;
     case 'note':
+    case 'mended':
       return `${event.role}.${event.life} ${event.text}`;
     case 'call':
       return `${event.role}.${event.life} -> ${event.call} ${event.to}   ${event.message}`;

@@ -23,6 +23,8 @@ export interface SimulatedSystem<Load extends Workload = Workload> {
   readonly settleMs: number;
   /** That it is, as a promise of DESIGN.md. */
   readonly liveness: string;
+  /** What else a run may find broken: a `PromiseBroken` that names another is an error of the simulation. */
+  readonly promises: readonly string[];
   /**
    * Prepares what takes real time, as reading files does, and gives the run: it starts the processes, does what clients do, and throws `PromiseBroken` where the
    * outcome is not what was promised.
@@ -45,6 +47,9 @@ export interface Outcome {
   readonly events: readonly SimulationEvent[];
 }
 
+/** Breaks where code of the system ends with an error that nobody expects. */
+export const noProgramFails = 'no program fails';
+
 /** The run of a seed: all that is not said follows from it. */
 export const scenarioOf = (system: SimulatedSystem, seed: number): Scenario => ({
   seed,
@@ -64,6 +69,8 @@ export async function runScenario(system: SimulatedSystem, scenario: Scenario, r
     version: eventsVersion,
     system: system.name,
     seed: scenario.faults ? undefined : scenario.seed,
+    scenario: { seed: scenario.seed, load: scenario.load },
+    kinds: system.kinds,
   }));
   let broken: PromiseBroken | undefined;
   try {
@@ -71,17 +78,22 @@ export async function runScenario(system: SimulatedSystem, scenario: Scenario, r
   } catch (error) {
     broken = error instanceof PromiseBroken ? error : programFailed(error);
   }
+  if (broken !== undefined && !promisesOf(system).some((each) => broken.promise.startsWith(each)))
+    throw new Error(`${system.name} does not list this promise: ${broken.promise}`);
   world.emit(() => ({ type: 'promise', broken: broken?.promise, detail: broken?.detail ?? '' }));
   const events = [...world.events];
   world.end();
   return { scenario, fired: plan.fired, broken, events };
 }
 
+/** All that a run of it may find broken; of programs that fail, only the beginning. */
+export const promisesOf = ({ promises, liveness }: SimulatedSystem): string[] => [...promises, liveness, noProgramFails];
+
 function programFailed(cause: unknown): PromiseBroken {
   const { name, message, stack } = cause instanceof Error ? cause : new Error(String(cause));
   // Numbers and names differ from run to run; what is left tells failures apart.
   const kind = message.replaceAll(/\d+|"[^"]*"/g, '…').slice(0, 80);
-  return new PromiseBroken(`no program fails (${name}: ${kind})`, stack ?? message);
+  return new PromiseBroken(`${noProgramFails} (${name}: ${kind})`, stack ?? message);
 }
 
 /** Runs it twice; throws where they differ, with the first event that does. */

@@ -7,7 +7,7 @@
 import { silentLogger, sleep, type Clock, type Logger } from '@lab/process';
 import { FakeClock, type Random } from '@lab/testing';
 import type { SimulationEvent, UntimedEvent } from './events.ts';
-import type { FaultPlan, KindName } from './faults.ts';
+import { atOf, type FaultPlan, type KindName } from './faults.ts';
 
 /** A promise of the system does not hold. The promise in the words of its DESIGN.md: two failures with one promise are the same failure. */
 export class PromiseBroken extends Error {
@@ -398,7 +398,7 @@ export class Life {
       throw error;
     }
     const { name: role, number: life } = this;
-    world.emit(() => ({ type: 'call', role, life, call: operation, to: subject, message: text }));
+    world.emit(() => ({ type: 'call', role, life, call: operation, to: subject, message: text, at: atOf(place) }));
     const endMs = strikes('dies after');
     if (endMs !== undefined) this.die(endMs);
     const pauseMs = strikes('pauses') ?? strikes('hangs');
