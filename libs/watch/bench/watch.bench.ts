@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { reportBench, type BenchRow } from '@lab/testing';
+import { explainBench, reportBench, type BenchRow } from '@lab/testing';
 import { launchBrowser } from '@lab/testing/chromium';
 import { documentOf, makeTemplate, savedDocument } from '../src/document.ts';
 import { recordingOf } from '../test/made-run.ts';
+
+explainBench();
 
 const messages = 20_000;
 const steps = 200;

@@ -36,9 +36,13 @@ export async function makeTemplate(): Promise<Template> {
   return { html, style, script: bundle.outputFiles[0]!.text.replaceAll('</script', '<\\/script') };
 }
 
-/** The page of this recording. Its policy lets nothing run but its own script, and loads nothing from anywhere. */
-export function documentOf({ html, script, style }: Template, recording: Recording): string {
+/**
+ * The page of this recording. Its policy lets nothing run but its own script, and loads nothing from anywhere. Behind it there may be a server that runs the recording again, or that tells how
+ * it goes on.
+ */
+export function documentOf({ html, script, style }: Template, recording: Recording, server?: 'again' | 'live'): string {
   const policy = [
+    ...(server === undefined ? [] : ["connect-src 'self'"]),
     "default-src 'none'",
     `script-src ${sourceOf(script)}`,
     `style-src ${sourceOf(style)}`,
@@ -49,6 +53,7 @@ export function documentOf({ html, script, style }: Template, recording: Recordi
   // In JSON this is the same, and ends no element.
   const data = JSON.stringify(recording).replaceAll('<', '\\u003c');
   return html
+    .replace('<html', () => (server === undefined ? '<html' : `<html data-${server}`))
     .replace('<head>', () => `<head>\n    <meta http-equiv="Content-Security-Policy" content="${policy}" />`)
     .replace(/<style>[^<]*/, () => `<style>${style}`)
     .replace(/(id="recording">)[^<]*/, (_, start: string) => start + data)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { recordingOf } from '../test/made-run.ts';
-import { daysOf, journeyOf, lineOf, storyOf, type Row } from './journey.ts';
+import { daysOf, journeyOf, lineOf, storyOf, verdictLine, type Row } from './journey.ts';
 import { makeModel } from './model.ts';
 
 const model = makeModel(
@@ -72,6 +72,18 @@ describe('the story of a run', () => {
     ]);
   });
 
+  it('tells a failure that comes again all the time once, and who leads each time that it changes', () => {
+    const run = ['5 a starts', '6 a notes fails to call b: away', '7 a notes leads', '8 a notes leads no more'];
+    const more = ['9 a notes fails to call b: away', '10 a notes leads', '20000 a notes fails to call b: away'];
+    expect(told(storyOf(makeModel(recordingOf(...run, ...more))))).toEqual([
+      '6 *a* fails to call b: away',
+      '7 *a* leads',
+      '8 *a* leads no more',
+      '10 *a* leads',
+      '20000 *a* fails to call b: away',
+    ]);
+  });
+
   it('tells in one row what happens to many at the same time', () => {
     const all = ['a', 'b', 'c', 'd', 'e'].map((role) => `7 ${role} dies`);
     expect(told(storyOf(makeModel(recordingOf(...all))))).toEqual(['7 *5 processes* die (a, b, c, d, e)']);
@@ -94,5 +106,15 @@ it('an event in a line says who does what', () => {
     'worker-1: dies before, 1.5 s',
     'worker-1 dies',
     'worker-2 ← job 1 (again)',
+  ]);
+});
+
+it('says of promises that they are kept in the end, to who has not seen it yet', () => {
+  const promise = { ms: 9, type: 'promise', broken: undefined, detail: '' } as const;
+  expect([false, true].map((isOver) => verdictLine(promise, isOver))).toEqual(['promises kept in the end', 'promises kept']);
+  const broken = { ...promise, broken: 'Every job is done' };
+  expect([false, true].map((isOver) => verdictLine(broken, isOver))).toEqual([
+    'broken in the end: Every job is done',
+    'broken: Every job is done',
   ]);
 });

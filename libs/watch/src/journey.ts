@@ -37,6 +37,8 @@ export function lineOf(event: SimulationEvent): string {
       return event.broken === undefined ? 'all promises kept' : `broken: ${event.broken}`;
     case 'fault':
       return faultLine(event);
+    case 'mended':
+      return `${nameOf(event)} ${event.text}`;
     case 'start':
       return event.life === 1 ? `${event.role} starts` : `${event.role} starts again, life ${event.life}`;
     case 'end':
@@ -52,8 +54,21 @@ export function lineOf(event: SimulationEvent): string {
   }
 }
 
+/** What a run has come to, for who is at its end, or somewhere before it. */
+export function verdictLine({ broken }: SimulationEvent & { type: 'promise' }, isOver: boolean): string {
+  const when = isOver ? '' : ' in the end';
+  return broken === undefined ? `promises kept${when}` : `broken${when}: ${broken}`;
+}
+
 function faultLine(event: SimulationEvent & { type: 'fault' }): string {
   return `${nameOf(event)}: ${kindOfFault(event.key) ?? event.key}${argumentOf(event)}`;
+}
+
+/** A fault by its key alone: what, how long, and where. */
+export function faultText(fault: { key: string; arg: number }): string {
+  const kind = kindOfFault(fault.key);
+  const place = kind === undefined ? '' : fault.key.slice(0, -kind.length - 1);
+  return `*${kind ?? fault.key}*${argumentOf(fault)} · ${place}`;
 }
 
 /** Whether the fault kills who it strikes. */
@@ -173,7 +188,7 @@ export function daysOf(model: Model, instance: number): Row[] {
 }
 
 /** Of an event that is no message. */
-function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'note' }, at: number): Row {
+function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'mended' | 'note' }, at: number): Row {
   const { ms } = event;
   switch (event.type) {
     case 'start':
@@ -192,6 +207,8 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'no
         text: `*${nameOf(event)}* ${event.reason === 'killed' ? 'dies' : 'ends'}`,
         detail: event.reason === 'killed' ? '' : event.reason,
       };
+    case 'mended':
+      return { at, ms, kind: 'plain', text: `*${nameOf(event)}* ${event.text}`, detail: '' };
     case 'note':
       return { at, ms, kind: 'note', text: `*${nameOf(event)}* ${event.text}`, detail: '' };
     case 'fault': {
@@ -212,7 +229,8 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'no
         ms,
         kind: 'fault',
         text,
-        detail: `${whereStruck(event)}${about}`,
+        // One that is no kind of the simulation is its own word.
+        detail: kindOfFault(event.key) === undefined ? about : `${whereStruck(event)}${about}`,
         message: event.message === '' ? undefined : event.message,
       };
     }
@@ -221,7 +239,7 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'no
 
 /** The story of the run: faults, deaths and returns, notes when they change, the promise. */
 export function storyOf(model: Model): Row[] {
-  const said = new Map<string, string>();
+  const isNews = newsOf();
   /** Whose death was told with the fault that killed it. */
   const struck = new Set<string>();
   const rows = model.events.flatMap((event, at): Row[] => {
@@ -230,8 +248,8 @@ export function storyOf(model: Model): Row[] {
       case 'start':
         return event.life === 1 ? [] : [toldOf(event, at)];
       case 'note':
-        if (said.get(event.role) === event.text) return [];
-        said.set(event.role, event.text);
+        return isNews(event) ? [toldOf(event, at)] : [];
+      case 'mended':
         return [toldOf(event, at)];
       case 'end':
         return struck.has(nameOf(event)) ? [] : [toldOf(event, at)];
@@ -250,6 +268,26 @@ export function storyOf(model: Model): Row[] {
     }
   });
   return cut(together(rows));
+}
+
+/** Who tries again all the time fails in the same ways, until it succeeds. */
+const sameFailureMs = 10_000;
+
+/** Tells which notes say something new: another one than the last of that process, or a failure that it has not had for a while. */
+function newsOf(): (note: SimulationEvent & { type: 'note' }) => boolean {
+  const last = new Map<string, string>();
+  const failedMs = new Map<string, number>();
+  return ({ role, text, ms }) => {
+    if (/^fails\b/.test(text)) {
+      const failure = `${role} ${text}`;
+      const beforeMs = failedMs.get(failure) ?? -Infinity;
+      failedMs.set(failure, ms);
+      return ms - beforeMs >= sameFailureMs;
+    }
+    const before = last.get(role);
+    last.set(role, text);
+    return text !== before;
+  };
 }
 
 /** Fewer are told one by one. */

@@ -64,6 +64,26 @@ describe('the flow of a recording', () => {
     ]);
   });
 
+  it('says whose a queue is, where others are called the same', () => {
+    const batches = flowOf(
+      makeModel(
+        recordingOf(
+          ...['weather-1', 'trips-1', 'trips-2'].flatMap((topic) => [
+            `reader publish app.filter-${topic}.batches: a`,
+            `filter-${topic} <- app.filter-${topic}.batches: a`,
+          ]),
+          'reader publish app.others: a',
+        ),
+      ),
+    );
+    const queues = batches.nodes.filter(({ kind }) => kind === 'queue').map(({ owner, label }) => [owner, label]);
+    expect(queues).toEqual([
+      ['filter-weather-1', 'batches'],
+      ['filter-trips', 'batches'],
+      [undefined, 'others'],
+    ]);
+  });
+
   it('goes forward to later columns only, and every node is in one', () => {
     fc.assert(
       fc.property(anyRecording, (recording) => {
@@ -108,6 +128,24 @@ describe('the map', () => {
       all.slice(at + 1).filter((b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height),
     );
     expect(overlaps).toEqual([]);
+  });
+
+  it('is an empty one of a run in which nothing has happened yet', () => {
+    const nothing = makeModel(recordingOf());
+    for (const isDown of [false, true]) {
+      const { width, height } = fit(flowOf(nothing), [], { width: 1_020, height: 380 }, isDown);
+      expect([width, height].every((each) => each > 0 && each < 2_000)).toBe(true);
+    }
+  });
+
+  it('has aside whom nothing is known to reach, a few over each other', () => {
+    const alone = makeModel(
+      recordingOf('a publish jobs: m', 'b <- jobs: m', ...Array.from({ length: 6 }, (_, at) => `engine${'uvwxyz'[at]} starts`)),
+    );
+    const { columns, nodes } = flowOf(alone);
+    const labels = columns.map((column) => column.map((node) => nodes[node]!.label));
+    expect(labels.slice(0, 3)).toEqual([['a'], ['jobs'], ['b']]);
+    expect(labels.slice(3).map(({ length }) => length)).toEqual([4, 2]);
   });
 
   it('is larger where there is room', () => {

@@ -10,6 +10,8 @@ const eventsMax = 1e9;
 export interface MapNode {
   readonly kind: 'group' | 'queue' | 'resource';
   readonly label: string;
+  /** Of a queue, where others have the same label: whose it is. */
+  readonly owner?: string | undefined;
   /** Of the model: instances, queues or one resource. Queues that are alike are one node. */
   readonly members: readonly number[];
 }
@@ -39,8 +41,8 @@ export function flowOf(model: Model): Flow {
   for (const [group, members] of groupsOf(model.instances))
     groupNodes.set(group, nodes.push({ kind: 'group', label: group, members }) - 1);
   const queueNodes = new Map<number, number>();
-  for (const { label, members } of alikeQueues(model)) {
-    const node = nodes.push({ kind: 'queue', label, members }) - 1;
+  for (const { label, owner, members } of toldApart(alikeQueues(model), model)) {
+    const node = nodes.push({ kind: 'queue', label, owner, members }) - 1;
     for (const member of members) queueNodes.set(member, node);
   }
   const resourceNodes = model.resources.map((label, at) => nodes.push({ kind: 'resource', label, members: [at] }) - 1);
@@ -89,6 +91,8 @@ function alikeQueues(model: Model): { label: string; members: number[] }[] {
       senders.set(queue, (senders.get(queue) ?? new Set()).add(`${kindOfName(event.to)} ${group}`));
     }
   }
+  for (const { queues } of model.recording.live?.depths ?? [])
+    for (const name of Object.keys(queues)) used.add(model.queue(name)!);
   const alike = new Map<string, number[]>();
   for (const queue of used) {
     const { name, isLog } = model.queues[queue]!;
@@ -101,7 +105,7 @@ function alikeQueues(model: Model): { label: string; members: number[] }[] {
   return [...alike.values()].map((members) => ({ label: labelOf(members.map((each) => model.queues[each]!.name)), members }));
 }
 
-/** What all have in common, and of that the last word: `bike.filter-trips-1.batches` are batches. */
+/** What all have in common, and of that the last word: `bike-analytics.filter-trips-1.batches` are batches. */
 function labelOf(names: readonly string[]): string {
   const words = names.map((name) =>
     kindOfName(name)
@@ -110,6 +114,26 @@ function labelOf(names: readonly string[]): string {
   );
   const common = words[0]!.filter((word) => words.every((each) => each.includes(word)));
   return common.at(-1) ?? words[0]!.at(-1) ?? names[0]!;
+}
+
+/** Where several have one label, with the word before it, if that is not the same for all. */
+function toldApart(
+  pipes: readonly { label: string; members: number[] }[],
+  { queues }: Model,
+): { label: string; owner: string | undefined; members: number[] }[] {
+  const owned = pipes.map((pipe) => ({ ...pipe, owner: ownerOf(pipe.members.map((each) => queues[each]!.name)) }));
+  const owners = Map.groupBy(owned, ({ label }) => label);
+  const isTold = ({ label }: { label: string }): boolean => new Set(owners.get(label)!.map(({ owner }) => owner)).size > 1;
+  return owned.map((pipe) => (isTold(pipe) ? pipe : { ...pipe, owner: undefined }));
+}
+
+/** Between the app's name and the last word, what all have in common: `trips-solver-1`, or of several `trips-solver`. */
+function ownerOf(names: readonly string[]): string | undefined {
+  const common = (all: readonly string[]): string | undefined => {
+    const [first = [], ...others] = all.map((name) => name.split('.').slice(1, -1));
+    return first.findLast((word) => !kindOfName(word).includes('*') && others.every((each) => each.includes(word)));
+  };
+  return common(names) ?? common(names.map(kindOfName));
 }
 
 interface Link {
@@ -187,9 +211,19 @@ function columnsOf(nodes: readonly MapNode[], edges: readonly MapEdge[]): number
     const takers = forward.filter(({ from }) => from === at).map(({ to }) => depths[to]!);
     if (kind === 'queue' && takers.length > 0) depths[at] = Math.min(...takers) - 1;
   }
-  const used = [...new Set(depths)].sort((a, b) => a - b);
-  const columns = used.map((depth) => nodes.flatMap((_, at) => (depths[at] === depth ? [at] : [])));
-  return ordered(columns, forward);
+  const linked = new Set(edges.flatMap(({ from, to }) => [from, to]));
+  const used = [...new Set([...linked].map((at) => depths[at]!))].sort((a, b) => a - b);
+  const columns = used.map((depth) => nodes.flatMap((_, at) => (linked.has(at) && depths[at] === depth ? [at] : [])));
+  return [...ordered(columns, forward), ...aloneOf(nodes, linked)];
+}
+
+/** So many of those that nothing is known to reach stand over each other. */
+const aloneMax = 4;
+
+/** Whoever is not heard of stands aside: engines, mostly, and in a system that has just started everybody. */
+function aloneOf(nodes: readonly MapNode[], linked: ReadonlySet<number>): number[][] {
+  const alone = nodes.flatMap((_, at) => (linked.has(at) ? [] : [at]));
+  return Array.from({ length: Math.ceil(alone.length / aloneMax) }, (_, at) => alone.slice(at * aloneMax, (at + 1) * aloneMax));
 }
 
 /** Each column in the order of what leads into it, twice; then of what leads out of it. */
@@ -241,7 +275,12 @@ export interface Placed {
 
 export const cellSize = { width: 26, height: 20, gap: 5, loneWidth: 36 };
 export const labelHeight = 17;
-const pipeSize = { width: 50, height: 38, core: 50 };
+export const pipeWidth = 50;
+const pipeHeight = 38;
+/** Above the label of a pipe. */
+const ownerHeight = 10;
+/** Where a pipe begins, below its owner's name. */
+export const pipeTop = ({ owner }: MapNode): number => (owner === undefined ? 0 : ownerHeight);
 const resourceSize = { width: 60, height: 42, core: 34 };
 /** Answers go back along the edge of the map, beside each other. */
 const backLane = 5;
@@ -314,9 +353,14 @@ export function place(
 
 /** About as wide as a letter of the map's labels. */
 const letterWidth = 6.1;
+const ownerLetterWidth = 5;
 
-function sizeOf({ kind, label }: MapNode, grid: readonly { row: number; column: number }[]): Size {
-  if (kind === 'queue') return pipeSize;
+function sizeOf(node: MapNode, grid: readonly { row: number; column: number }[]): Size {
+  const { kind, label, owner = '' } = node;
+  if (kind === 'queue') {
+    const width = Math.max(pipeWidth, owner.length * ownerLetterWidth);
+    return { width, height: pipeHeight + pipeTop(node), core: pipeWidth };
+  }
   if (kind === 'resource') return { ...resourceSize, width: Math.max(resourceSize.width, label.length * letterWidth) };
   const [rows, across] = [Math.max(...grid.map(({ row }) => row)) + 1, Math.max(...grid.map(({ column }) => column)) + 1];
   const core = grid.length === 1 ? cellSize.loneWidth : across * (cellSize.width + cellSize.gap) - cellSize.gap;
@@ -350,6 +394,7 @@ function placeAcross(
   const gap = within((width - 2 * side - used) / Math.max(1, columns.length - 1), 24, 190);
   const total = used + gap * (columns.length - 1);
   const tallest = Math.max(
+    0,
     ...columns.map((column) => column.reduce((sum, node) => sum + sizes[node]!.height, 0) + (column.length - 1) * 12),
   );
   const inner = Math.max(tallest, Math.min(tallest * 1.5, height - border - margin));
@@ -445,8 +490,10 @@ function rounded(first: Point, ...points: readonly Point[]): string {
 }
 
 /** The middle of what is drawn: under the label of a group or a queue. */
-const middle = ({ y, height }: Box, { kind }: MapNode): number =>
-  kind === 'group' ? y + labelHeight + (height - labelHeight) / 2 : kind === 'queue' ? y + 19 : y + height / 2;
+function middle({ y, height }: Box, node: MapNode): number {
+  if (node.kind === 'group') return y + labelHeight + (height - labelHeight) / 2;
+  return node.kind === 'queue' ? y + pipeTop(node) + 19 : y + height / 2;
+}
 
 const acrossEnds = (a: Box, b: Box, from: MapNode, to: MapNode): [number, number, number, number] => [
   a.x + a.width,
@@ -457,7 +504,7 @@ const acrossEnds = (a: Box, b: Box, from: MapNode, to: MapNode): [number, number
 
 const downEnds = (a: Box, b: Box, from: MapNode, to: MapNode): [number, number, number, number] => [
   a.x + a.width / 2,
-  from.kind === 'queue' ? a.y + 25 : a.y + a.height,
+  from.kind === 'queue' ? a.y + pipeTop(from) + 25 : a.y + a.height,
   b.x + b.width / 2,
-  to.kind === 'queue' ? b.y + 13 : b.y,
+  to.kind === 'queue' ? b.y + pipeTop(to) + 13 : b.y,
 ];

@@ -136,6 +136,20 @@ describe('an instance', () => {
     ]);
   });
 
+  const leadersOf = (run: Model): boolean[] => run.stateAt(run.events.length).instances.map(({ leads }) => leads);
+  // The words of the apps, as their spans have them.
+  it.each(['serves clients', 'decides', 'leads, epoch 3'])('leads where it says: %s', (text) => {
+    expect(leadersOf(makeModel(recordingOf('a-1 starts', `1 a-1 notes ${text}`)))).toEqual([true]);
+  });
+
+  it.each(['closes to clients', 'decides no more', 'leads no more'])('does not lead any more where it says: %s', (text) => {
+    expect(leadersOf(makeModel(recordingOf('a-1 starts', '1 a-1 notes leads, epoch 1', `2 a-1 notes ${text}`)))).toEqual([false]);
+  });
+
+  it('does not lead its like where it leads those who write the log of a group', () => {
+    expect(leadersOf(makeModel(recordingOf('worker-1 starts', '1 worker-1 notes leads images, epoch 2')))).toEqual([false]);
+  });
+
   it('gets messages from the process that sent them, or of a redelivery from nobody', () => {
     const { flights } = makeModel(
       recordingOf(

@@ -2,7 +2,7 @@
  * What a run looked like at any moment: a pure function of the recording and of how many of its events have happened. `makeModel` reads the recording once; then each moment is the nearest checkpoint
  * and the few events after it. A moment between two events has those before it, and its own time: what ends by itself, as a pause, ends there.
  */
-import type { SimulationEvent } from '@lab/simulation/events';
+import type { SimulationEvent, Trouble } from '@lab/simulation/events';
 import { kinds, type KindName } from '@lab/simulation/faults';
 import type { Recording } from './recording.ts';
 import { after } from './scale.ts';
@@ -43,15 +43,13 @@ export interface Holding {
   readonly since: number;
 }
 
-/** What is wrong with an instance that lives, until a time in ms. */
-export type Trouble = 'hung' | 'asleep' | 'cut' | 'slow';
-
 export interface InstanceState {
   /** 0 before the first. */
   life: number;
   isUp: boolean;
   /** Why it ended, of one that did. */
   reason: string;
+  /** What is wrong with it while it lives, until a time in ms. */
   troubles: { [trouble in Trouble]?: number };
   leads: boolean;
   /** What it said last that is to be seen. */
@@ -106,7 +104,7 @@ const stride = 256;
 
 export function makeModel(recording: Recording): Model {
   const { events } = recording;
-  const names = namesOf(events);
+  const names = namesOf(recording);
   const index = {
     recording,
     events,
@@ -185,8 +183,11 @@ export function fold(state: State, event: SimulationEvent, at: number, index: In
       return settle(state, instance, index.queue(event.from)!, event.message, event.ok);
     case 'fault':
       return strike(state, instance, event, index);
+    case 'mended':
+      return void delete instance.troubles[event.trouble];
     case 'note':
       instance.note = event.text;
+      if (resigning.test(event.text)) instance.leads = false;
       if (leading.test(event.text)) {
         const { group } = index.instances[number]!;
         lead(
@@ -199,8 +200,9 @@ export function fold(state: State, event: SimulationEvent, at: number, index: In
   }
 }
 
-/** What an app's instance says when it leads the others of its group. */
-const leading = /^(serves clients|deciding who serves what|leads\b)/;
+/** What an app's instance says when it leads the others of its group, and when it does so no more. */
+const leading = /^(serves clients$|decides$|deciding who serves what|leads(,|$))/;
+const resigning = /^((leads|decides) no more$|closes to clients$)/;
 
 function lead(
   state: State,
@@ -287,7 +289,8 @@ export const isEngineFault = (kind: KindName | undefined): boolean =>
 
 type FaultEvent = SimulationEvent & { readonly type: 'fault' };
 
-function strike(state: State, instance: InstanceState, { key, ms, arg }: FaultEvent, index: Index): void {
+function strike(state: State, instance: InstanceState, { key, ms, arg, trouble: lasting }: FaultEvent, index: Index): void {
+  if (lasting !== undefined) instance.troubles[lasting] = Infinity;
   const kind = kindOfFault(key);
   if (kind === undefined) return;
   const trouble = troubleOf[kind];
@@ -312,6 +315,26 @@ export function statusOf({ life, isUp, troubles }: InstanceState, ms: number): S
   return (['asleep', 'hung', 'cut', 'slow'] as const).find((trouble) => (troubles[trouble] ?? -1) > ms) ?? 'up';
 }
 
+/** Older counts of the broker say nothing of a moment. */
+const depthsMs = 10_000;
+
+/** What the broker counted in these queues at a time, where it was asked. */
+export function depthsAt(
+  { recording, queues }: Pick<Model, 'recording' | 'queues'>,
+  members: readonly number[],
+  ms: number,
+): { ready: number; held: number; rate: number } | undefined {
+  const samples = recording.live?.depths ?? [];
+  const last = samples[after(samples.length, (at) => samples[at]!.ms <= ms) - 1];
+  if (last === undefined || ms - last.ms > depthsMs) return undefined;
+  const sum = { ready: 0, held: 0, rate: 0 };
+  for (const member of members) {
+    const own = last.queues[queues[member]!.name];
+    for (const each of ['ready', 'held', 'rate'] as const) sum[each] += own?.[each] ?? 0;
+  }
+  return sum;
+}
+
 /** How many messages wait. */
 export function readyIn({ waiting }: QueueState): number {
   let ready = 0;
@@ -328,7 +351,7 @@ function instanceOf(name: string): Instance {
 const isFile = (to: string): boolean => to.startsWith('/');
 
 /** Who and what there is, from all events. */
-function namesOf(events: readonly SimulationEvent[]): Names {
+function namesOf({ events, live }: Recording): Names {
   const roles = new Set<string>();
   const queueNames = new Map<string, { isLog: boolean }>();
   const called = new Set<string>();
@@ -345,6 +368,8 @@ function namesOf(events: readonly SimulationEvent[]): Names {
   // What is read and never acknowledged is a log, unless it is consumed.
   for (const event of events)
     if (event.type === 'call' && event.call === 'consume' && queueNames.has(event.to)) queueNames.set(event.to, { isLog: false });
+  for (const { queues: counted } of live?.depths ?? [])
+    for (const name of Object.keys(counted)) if (!queueNames.has(name)) queueNames.set(name, { isLog: false });
   const instances = [...roles].map(instanceOf);
   const byName = new Map(instances.map(({ name }, at) => [name, at]));
   const queues = [...queueNames].map(([name, { isLog }]) => ({ name, isLog }));

@@ -1,40 +1,53 @@
-/** `npx nx look APP`: shows a recorded run in a browser, or saves it as one file. */
-import { randomBytes } from 'node:crypto';
+/** `npx nx look APP`: shows the running system, or a recorded run, in a browser; or saves the run as one file. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import { command, ExitError, exitCodes, interruptible, pathError, runMain, wholeNumber, type MainIo } from '@lab/process';
+import { command, ExitError, exitCodes, interruptible, pathError, runCommand, wholeNumber, type MainIo } from '@lab/process';
 import { z } from 'zod';
+import { askedFaults, runAgain, simulatorOf } from './again.ts';
 import { documentOf, makeTemplate, savedDocument, type Template } from './document.ts';
+import { serveLive } from './live.ts';
 import { readRecording, type Recording } from './recording.ts';
+import { watchRunning } from './running.ts';
+import { answer, bodyOf, pageRoutes, serve, type Routes, type Served } from './server.ts';
 
 /** A larger one has more events than a page can show. */
 const fileBytesMax = 256 * 1024 * 1024;
 
 const settings = z.object({
-  replay: z.string().describe('the recording to show: a file that "npx nx simulate APP --seed N --events FILE" has written'),
+  replay: z
+    .string()
+    .optional()
+    .describe(
+      'shows a recording, a file that "npx nx simulate APP --seed N --events FILE" has written, not what "npx nx up APP" started',
+    ),
   save: z
     .string()
     .optional()
-    .describe('writes the page to this file, at most 5 MB, and shows nothing; a browser opens it from the disk'),
+    .describe('of a replay: writes the page to this file, at most 5 MB, and shows nothing; a browser opens it from the disk'),
   port: wholeNumber(0, 65_535).default(0).describe('port on 127.0.0.1; default any that is free'),
 });
 
 /** The program. Resolves with the exit code. */
 export function watchProgram(io: MainIo): Promise<number> {
   const watch = command({
-    summary: 'Shows a recorded run in a browser on this machine: a map, the time, the journey of each message. Ctrl-C ends it.',
+    summary:
+      'Shows a system that is up, or a recorded run, in a browser on this machine: a map, the time, the journey of each message. Ctrl-C ends it.',
     settings,
     run: async ({ replay, save, port }) => {
+      if (replay === undefined) {
+        if (save !== undefined)
+          throw new ExitError('--save is of a --replay; the page of a running system has a button', exitCodes.usage);
+        return showRunning(port, io);
+      }
+      if (save !== undefined && resolve(save) === resolve(replay))
+        throw new ExitError(`${save} is the recording itself: name another file to save the page in`, exitCodes.usage);
       const recording = await recordingIn(replay);
       const template = await makeTemplate();
       if (save !== undefined) return saveTo(save, template, recording, io);
       await serveUntilInterrupted(template, recording, port, io);
     },
   });
-  // Of `npx nx look APP --help` Nx would show its own.
-  return runMain('node', { 'libs/watch/src/main.ts': watch }, { ...io, args: ['libs/watch/src/main.ts', ...io.args] });
+  return runCommand('npx nx look APP', watch, io);
 }
 
 async function recordingIn(file: string): Promise<Recording> {
@@ -55,80 +68,49 @@ async function saveTo(file: string, template: Template, recording: Recording, io
   io.stdout(`${resolve(file)}: ${(Buffer.byteLength(saved) / 1024).toFixed(0)} KiB, opens in any browser\n`);
 }
 
+function showRunning(port: number, io: MainIo): Promise<void> {
+  return interruptible(async (interrupted) => {
+    await using opened = new AsyncDisposableStack();
+    const running = await watchRunning(process.cwd());
+    opened.defer(running.close);
+    const served = await serveLive(await makeTemplate(), running.feed, port, running.breakable);
+    opened.defer(served.close);
+    running.follow(served.isAnybodyThere);
+    io.stdout(`${served.url}\nCtrl-C ends it, and what was broken by its buttons.\n`);
+    await new Promise((done) => interrupted.addEventListener('abort', done, { once: true }));
+  });
+}
+
 function serveUntilInterrupted(template: Template, recording: Recording, port: number, io: MainIo): Promise<void> {
   return interruptible(async (interrupted) => {
-    const served = await servePage(template, recording, port);
+    const served = await servePage(template, recording, port, simulatorOf(recording, process.cwd()));
     io.stdout(`${served.url}\nCtrl-C ends it.\n`);
     await new Promise((done) => interrupted.addEventListener('abort', done, { once: true }));
     await served.close();
   });
 }
 
-/** Serves the page on 127.0.0.1, at an address that nobody guesses, to no other site. */
-export async function servePage(
-  template: Template,
-  recording: Recording,
-  port: number,
-): Promise<{ url: string; close(): Promise<void> }> {
-  const path = `/${randomBytes(16).toString('base64url')}/`;
-  const page = documentOf(template, recording);
-  const server = createServer((request, response) => {
-    const own = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const status = refusalOf(request, own);
-    if (status !== undefined) return answer(response, status, 'text/plain', 'not for you\n');
-    if (request.url === path) return answer(response, 200, 'text/html; charset=utf-8', page);
-    if (request.url === `${path}save`)
-      return answer(response, 200, 'text/html; charset=utf-8', savedDocument(template, recording), {
-        'content-disposition': 'attachment',
-      });
-    return answer(response, 404, 'text/plain', 'There is only the page that the command has printed\n');
-  });
-  await listen(server, port);
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`,
-    close: () =>
-      new Promise((done) => {
-        server.close(() => done());
-        server.closeAllConnections();
-      }),
-  };
-}
-
-/** Whoever got here by another name, or from the page of another site. */
-function refusalOf({ method, headers }: IncomingMessage, own: string): number | undefined {
-  if (method !== 'GET') return 405;
-  if (headers.host !== own || (headers.origin !== undefined && headers.origin !== `http://${own}`)) return 403;
-  const site = headers['sec-fetch-site'];
-  return site === undefined || site === 'none' || site === 'same-origin' ? undefined : 403;
-}
-
-function answer(
-  response: ServerResponse,
-  status: number,
-  type: string,
-  body: string,
-  headers: Record<string, string> = {},
-): void {
-  response.writeHead(status, {
-    'content-type': type,
-    'cache-control': 'no-store',
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
-    'content-security-policy': "frame-ancestors 'none'",
-    ...headers,
-  });
-  response.end(body);
-}
-
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((done, failed) => {
-    server.once('error', (error) =>
-      failed(
-        new ExitError(`port ${port} cannot be had: ${error.message}; leave --port out for a free one`, exitCodes.usage, {
-          cause: error,
-        }),
+/** Serves the page of a recording; with the simulator of its app, the page can run it again. */
+export function servePage(template: Template, recording: Recording, port: number, simulator?: string): Promise<Served> {
+  const page = documentOf(template, recording, simulator === undefined ? undefined : 'again');
+  return serve(
+    {
+      ...pageRoutes(
+        () => page,
+        () => savedDocument(template, recording),
       ),
-    );
-    server.listen(port, '127.0.0.1', done);
-  });
+      ...(simulator !== undefined && againRoute(recording, simulator)),
+    },
+    port,
+  );
 }
+
+const againRoute = (recording: Recording, simulator: string): Routes => ({
+  again: {
+    method: 'POST',
+    handle: async (request, response) => {
+      const again = await runAgain(simulator, recording, (await bodyOf(request, askedFaults)).faults);
+      answer(response, 200, 'application/json', JSON.stringify(again));
+    },
+  },
+});

@@ -31,6 +31,24 @@ export function makeScale(events: readonly SimulationEvent[]): Scale {
     position += (isQuiet(event) ? quietStep : 1) + 1.5 * Math.log2(1 + pauseMs);
     positions[at] = position;
   }
+  return scaleOf(events, positions, position + 1);
+}
+
+/** Positions that are played in a second: so many events, where they are close. */
+export const pace = 14;
+
+/** The axis of a system that ran on its engines: its time is even, and is played as fast as it went. */
+export function makeClockScale(events: readonly SimulationEvent[], untilMs: number): Scale {
+  const perMs = pace / 1_000;
+  const scale = scaleOf(
+    events,
+    Float64Array.from(events, ({ ms }) => ms * perMs),
+    Math.max(untilMs, events.at(-1)?.ms ?? 0) * perMs,
+  );
+  return { ...scale, msAt: (position) => position / perMs, positionOf: (ms) => ms * perMs };
+}
+
+function scaleOf(events: readonly SimulationEvent[], positions: Float64Array, end: number): Scale {
   const ms = (at: number): number => events[at]?.ms ?? 0;
   /** Between the event before and the one after, by where `value` is between what they have. */
   const between = (value: number, before: number, of: (at: number) => number, result: (at: number) => number): number => {
@@ -42,7 +60,7 @@ export function makeScale(events: readonly SimulationEvent[]): Scale {
   const place = (at: number): number => positions[at] ?? 0;
   return {
     positions,
-    end: position + 1,
+    end,
     countAt: (value) => after(events.length, (at) => place(at) <= value),
     msAt: (value) => between(value, after(events.length, (at) => place(at) <= value) - 1, place, ms),
     positionOf: (value) => between(value, after(events.length, (at) => ms(at) <= value) - 1, ms, place),

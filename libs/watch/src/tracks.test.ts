@@ -18,7 +18,7 @@ const model = makeModel(
     '3 worker-1 acks jobs: ',
     '900 worker-1 dies',
     '901 worker-2 << jobs: ',
-    '902 worker-2 notes leads all',
+    '902 worker-2 notes leads, epoch 2',
     '903 worker-2 acks jobs: ',
     '1500 worker-1.2 starts',
   ),

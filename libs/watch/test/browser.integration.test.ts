@@ -11,6 +11,7 @@ import { eventually } from '@lab/testing';
 import { launchBrowser } from '@lab/testing/chromium';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { simulatorOf } from '../src/again.ts';
 import { documentOf, makeTemplate, savedBytesMax } from '../src/document.ts';
 import { lineOf } from '../src/journey.ts';
 import { servePage, watchProgram } from '../src/program.ts';
@@ -35,7 +36,7 @@ beforeAll(async () => {
   saved = join(folder, 'run.html');
   const io = { env: {}, stdout: () => undefined, stderr: () => undefined };
   expect(await watchProgram({ args: ['--replay', file, '--save', saved], ...io })).toBe(0);
-  const served = await servePage(await makeTemplate(), recording, 0);
+  const served = await servePage(await makeTemplate(), recording, 0, simulatorOf(recording, app));
   system.defer(() => served.close());
   url = served.url;
   browser = system.adopt(await launchBrowser(), (each) => each.close());
@@ -80,7 +81,11 @@ describe('the page', () => {
     const names = new Set(recording.events.flatMap((event) => ('role' in event ? [event.role] : [])));
     expect(names.size).toBeGreaterThan(30);
     expect(await page.locator('#map .inst[role=button]').count()).toBe(names.size);
-    expect(await page.locator('.lane-name').count()).toBe(names.size);
+    const lanes = await page.locator('.lane-name').all();
+    expect(lanes).toHaveLength(names.size);
+    expect(new Set(await page.locator('.lane-name title').allTextContents())).toEqual(names);
+    const boxes = await Promise.all(lanes.map(async (lane) => (await lane.boundingBox())!));
+    for (const [at, { y }] of boxes.slice(1).entries()) expect(y).toBeGreaterThan(boxes[at]!.y + boxes[at]!.height - 0.5);
     const left = async (name: string): Promise<number> => (await page.getByRole('group', { name, exact: true }).boundingBox())!.x;
     const places = await Promise.all(['entry-point', 'broker-trips', 'filter-trips', 'trips-solver', 'solver'].map(left));
     expect(places).toEqual(places.toSorted((a, b) => a - b));
@@ -139,7 +144,9 @@ describe('the page', () => {
     const page = await open(url, { event: redelivery() });
     const tip = page.locator('#tip');
     const { x, y, width } = (await page.locator('#lanes').boundingBox())!;
-    for (let step = 0; step < 300 && !(await tip.isVisible()); step++)
+    // What goes back to a queue has none, and is not followed.
+    const hasWords = async (): Promise<boolean> => (await tip.isVisible()) && !(await tip.innerText()).startsWith('no words');
+    for (let step = 0; step < 300 && !(await hasWords()); step++)
       await page.mouse.move(x + 200 + ((step * 37) % (width - 300)), y + 60 + ((step * 23) % 240));
     const message = (await tip.innerText()).split(' · ')[0]!;
     await page.mouse.down();
@@ -178,6 +185,44 @@ describe('the page', () => {
   });
 });
 
+describe('a simulation that is run again from the page', () => {
+  const faults = (page: Page) => page.getByRole('list', { name: 'Faults' }).getByRole('checkbox');
+  const runAgain = async (page: Page): Promise<string> => {
+    await page.getByRole('button', { name: 'Run again' }).click();
+    await page.getByRole('status').filter({ hasText: /./ }).waitFor();
+    return page.getByRole('status').innerText();
+  };
+
+  it('goes as before with the same faults, and otherwise from the first of those on that are switched off', async () => {
+    const page = await open();
+    const struck = recording.events.filter(({ type }) => type === 'fault').length;
+    expect(await faults(page).count()).toBe(struck);
+    expect(await runAgain(page)).toBe('All went as before.');
+    const death = recording.events.findIndex((event) => event.type === 'fault' && / dies /.test(event.key));
+    const { key } = recording.events[death] as { key: string };
+    const place = recording.events.slice(0, death).filter(({ type }) => type === 'fault').length;
+    await faults(page).nth(place).uncheck();
+    await page.getByRole('button', { name: 'Run again' }).click();
+    await page.getByText(`As before up to event ${death}.`).waitFor();
+    expect(await page.getByText(`${struck - 1} of ${struck} on`).count(), key).toBe(1);
+    expect(await page.getByRole('list', { name: 'Faults' }).getByText('off', { exact: true }).count()).toBe(1);
+  });
+
+  it('is struck by one more, at the event of the moment', async () => {
+    const isFilter = (event: Recording['events'][number]): boolean => event.type === 'delivery' && /^filter-/.test(event.role);
+    const delivery = recording.events.findIndex(isFilter);
+    const { role } = recording.events[delivery] as { role: string };
+    const page = await open(url, { event: delivery });
+    await page.getByRole('combobox', { name: 'Fault' }).selectOption('dies before');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    expect(await runAgain(page)).toBe(`As before up to event ${delivery + 1}.`);
+    expect(await now(page)).toContain(`${role}: dies before, 1 s`);
+    await press(page, 'ArrowRight');
+    expect(await now(page)).toBe(`${role} dies`);
+    expect(await page.getByRole('link', { name: 'faults.json' }).getAttribute('href')).toContain('dies%20before');
+  });
+});
+
 describe('a saved file', () => {
   it('opens from the disk, asks for nothing else, and shows the same', async () => {
     expect((await stat(saved)).size).toBeLessThan(savedBytesMax);
@@ -195,6 +240,7 @@ describe('a saved file', () => {
     expect(await shown(fromDisk)).toEqual(served);
     expect(requests.map((each) => each.replace(/#.*/, ''))).toEqual([address]);
     expect(await fromDisk.getByRole('link', { name: 'Save' }).count()).toBe(0);
+    expect(await fromDisk.getByRole('button', { name: 'Run again' }).count()).toBe(0);
   });
 
   it('says how many events there were, where some are left out; and is dark where the system is', async () => {

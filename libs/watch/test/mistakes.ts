@@ -2,7 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [model, scale, layout, recording] = ['src/model.ts', 'src/scale.ts', 'src/layout.ts', 'src/recording.ts'];
-const [document, program, journey] = ['src/document.ts', 'src/program.ts', 'src/journey.ts'];
+const [document, server, journey] = ['src/document.ts', 'src/server.ts', 'src/journey.ts'];
 
 export const mistakes: readonly Mistake[] = [
   {
@@ -73,8 +73,8 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     rule: 'answers who comes by another name',
-    file: program,
-    right: 'headers.host !== own ||',
+    file: server,
+    right: 'host !== own ||',
     wrong: '',
   },
   {

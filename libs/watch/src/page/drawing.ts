@@ -6,6 +6,9 @@ import type { Arrow } from './tracks.ts';
 export const laneMin = 9;
 export const laneMax = 56;
 
+/** The names of lanes, in pixels: in low ones as large as none is over the next. */
+export const nameSize = (laneHeight: number): number => Math.min(11, laneHeight * 0.85);
+
 /** Where positions and lanes are, in pixels. */
 export interface Frame {
   readonly width: number;

@@ -1,8 +1,8 @@
 /** The map: roles from left to right, a box an instance, queues between, dots that travel. */
 import type { VNode } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
-import { fit, labelHeight, type Cell, type MapNode, type Placed } from '../layout.ts';
-import { readyIn, statusOf, type InstanceState, type State, type Status } from '../model.ts';
+import { fit, labelHeight, pipeTop, pipeWidth, type Cell, type MapNode, type Placed } from '../layout.ts';
+import { depthsAt, readyIn, statusOf, type InstanceState, type State, type Status } from '../model.ts';
 import { after } from '../scale.ts';
 import { useSize, type Choice, type Run, type Time } from './app.tsx';
 import { laneMax } from './drawing.ts';
@@ -124,7 +124,8 @@ const Legend = (): VNode => (
         ['busy', 'at work'],
         ['dead', 'dead'],
         ['hung', 'hung'],
-        ['cut', 'cut or slow'],
+        ['cut', 'cut off'],
+        ['slow', 'slow, disk full, wrong clock'],
       ] as const
     ).map(([kind, text]) => (
       <span key={kind} class={`inst ${kind}`}>
@@ -354,14 +355,23 @@ function Pipe({
   choice,
   choose,
 }: Props & { node: MapNode; at: number; placed: Placed }): VNode {
-  const { x, y, width } = placed.boxes[at]!;
+  const box = placed.boxes[at]!;
+  const width = pipeWidth;
+  const [x, y] = [box.x + (box.width - width) / 2, box.y + pipeTop(node)];
   const queues = node.members.map((queue) => ({ ...run.model.queues[queue]!, ...state.queues[queue]! }));
   const sum = (of: (queue: (typeof queues)[number]) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
   const isLog = queues.every((queue) => queue.isLog);
-  const [ready, held, entries] = [isLog ? 0 : sum(readyIn), sum((queue) => queue.held), sum((queue) => queue.entries)];
-  const rate = useRate(run, node.members, ms, time.count);
+  const seen = useRate(run, node.members, ms, time.count);
+  const counted = depthsAt(run.model, node.members, ms);
+  const [ready, held, entries] = [
+    isLog ? 0 : (counted?.ready ?? sum(readyIn)),
+    counted?.held ?? sum((queue) => queue.held),
+    (isLog ? counted?.ready : undefined) ?? sum((queue) => queue.entries),
+  ];
+  const rate = counted === undefined ? seen : Math.round(counted.rate);
   const isChosen = choice !== undefined && 'queues' in choice && choice.queues === node.members;
-  const label = isLog ? `${node.label}, log of ${entries} entries` : `${node.label}, ${ready} ready, ${held} held`;
+  const name = node.owner === undefined ? node.label : `${node.owner} ${node.label}`;
+  const label = isLog ? `${name}, log of ${entries} entries` : `${name}, ${ready} ready, ${held} held`;
   const said = `${label}${rate > 0 ? `, ${rate} a second` : ''}: ${queues
     .map(({ name }) => name)
     .slice(0, 6)
@@ -387,6 +397,11 @@ function Pipe({
     >
       <title>{said}</title>
       <rect class="hit" x={x - 2} y={y} width={width + 4} height="32" />
+      {node.owner !== undefined && (
+        <text x={x + width / 2} y={y - 1} class="q owner halo">
+          {node.owner}
+        </text>
+      )}
       <text x={x + width / 2} y={y + 9} class="q halo">
         {node.label}
       </text>
@@ -414,7 +429,7 @@ function useRate({ model }: Run, members: readonly number[], ms: number, count: 
     return model.events.flatMap((event, at) =>
       event.type === 'delivery' && own.has(model.queue(event.from)!) ? [{ ms: event.ms, at }] : [],
     );
-  }, [members]);
+  }, [model, members]);
   const until = after(times.length, (each) => times[each]!.at < count);
   return until - after(until, (each) => times[each]!.ms <= ms - 1_000);
 }

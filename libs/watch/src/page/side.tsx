@@ -2,10 +2,13 @@
 import type { VNode } from 'preact';
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { daysOf, journeyOf, storyOf, type Row } from '../journey.ts';
-import { readyIn, statusOf, type State } from '../model.ts';
+import { depthsAt, readyIn, statusOf, type State } from '../model.ts';
 import { after } from '../scale.ts';
-import { seconds, type Choice, type Run, type Time } from './app.tsx';
+import type { Choice, LivePage, Run, Time } from './app.tsx';
+import { Break, Metrics } from './break.tsx';
+import { Faults, planOf, type Again } from './faults.tsx';
 import { Icon, shapes } from './icons.tsx';
+import { Promises } from './promises.tsx';
 
 interface Props {
   run: Run;
@@ -23,8 +26,11 @@ interface Told {
   rows: readonly Row[];
 }
 
-export function Side(props: Props): VNode {
-  const { run, choice, choose } = props;
+export function Side(props: Props & { again: Again | undefined; live: LivePage | undefined }): VNode {
+  const { run, choice, choose, time, again, live, state, ms } = props;
+  const { ledger } = run.model.recording.live ?? {};
+  const instance = choice !== undefined && 'instance' in choice ? choice.instance : undefined;
+  const { seed } = run.model.recording;
   const told = useMemo(() => toldOf(run, choice), [run, choice]);
   return (
     <aside>
@@ -42,6 +48,7 @@ export function Side(props: Props): VNode {
         <p id="sub">
           {choice !== undefined && 'instance' in choice ? <InstanceNow {...props} instance={choice.instance} /> : told.sub}
         </p>
+        {instance !== undefined && live?.breaking !== undefined && <Metrics role={run.model.instances[instance]!.name} />}
         {choice !== undefined && 'queues' in choice ? (
           <>
             <Depths run={run} time={props.time} queues={choice.queues} />
@@ -51,7 +58,23 @@ export function Side(props: Props): VNode {
           <Rows {...props} rows={told.rows} />
         )}
       </section>
-      <Commands run={run} />
+      {ledger !== undefined && <Promises ledger={ledger} />}
+      {live?.breaking !== undefined && (
+        <Break
+          run={run}
+          state={state}
+          ms={ms}
+          breaking={live.breaking}
+          target={instance}
+          choose={(each) => choose({ instance: each })}
+        />
+      )}
+      {(again !== undefined || seed !== undefined) && (
+        <section id="again" aria-label="The same run again">
+          {again === undefined ? <h2>The same run again</h2> : <Faults run={run} time={time} again={again} />}
+          <Command run={run} />
+        </section>
+      )}
     </aside>
   );
 }
@@ -102,7 +125,10 @@ const moments = 150;
 function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time; queues: readonly number[] }): VNode {
   const { held, all, most } = useMemo(() => {
     const depths = Array.from({ length: moments + 1 }, (_, at) => {
-      const state = model.stateAt(scale.countAt((at / moments) * scale.end));
+      const position = (at / moments) * scale.end;
+      const counted = depthsAt(model, queues, scale.msAt(position));
+      if (counted !== undefined) return { held: counted.held, all: counted.ready + counted.held };
+      const state = model.stateAt(scale.countAt(position));
       const sum = (of: (queue: number) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
       const heldNow = sum((queue) => state.queues[queue]!.held);
       return {
@@ -115,7 +141,7 @@ function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time;
     const area = (of: 'held' | 'all'): string =>
       `M0 60${depths.map((depth, at) => `L${at} ${60 - (depth[of] / highest) * 52}`).join('')}L${moments} 60z`;
     return { held: area('held'), all: area('all'), most: highest };
-  }, [queues]);
+  }, [model, queues]);
   const now = (time.position / scale.end) * moments;
   return (
     <>
@@ -138,7 +164,7 @@ function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time;
 /** Queues and messages that are listed. */
 const listed = 14;
 
-function QueueNow({ queues, run: { model }, state, choose }: Props & { queues: readonly number[] }): VNode {
+function QueueNow({ queues, run: { model }, state, ms, choose }: Props & { queues: readonly number[] }): VNode {
   const entriesOf = (queue: number): number => state.queues[queue]!.entries;
   const shown = queues.filter((queue) => entriesOf(queue) + state.queues[queue]!.held > 0);
   return (
@@ -152,14 +178,17 @@ function QueueNow({ queues, run: { model }, state, choose }: Props & { queues: r
             .filter((each) => each.queue === queue)
             .map(({ message }) => ({ message, by: `held by ${model.instances[at]!.name}` })),
         );
+        const counted = depthsAt(model, [queue], ms);
         const messages = isLog ? [] : [...taken, ...ready].filter(({ message }) => model.messages.has(message));
         return (
           <li key={queue}>
             <code>{name}</code>
             <span class="num">
               {isLog
-                ? `${entriesOf(queue)} entries`
-                : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entriesOf(queue)} came in`}
+                ? `${counted?.ready ?? entriesOf(queue)} entries`
+                : counted !== undefined
+                  ? `${counted.ready} ready, ${counted.held} held, ${counted.rate} a second`
+                  : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entriesOf(queue)} came in`}
             </span>
             <ol>
               {messages.slice(0, listed).map(({ message, by }, at) => (
@@ -177,7 +206,7 @@ function QueueNow({ queues, run: { model }, state, choose }: Props & { queues: r
   );
 }
 
-function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }): VNode {
+function Rows({ run, rows, time, choice, choose }: Props & { rows: readonly Row[] }): VNode {
   const list = useRef<HTMLOListElement>(null);
   const { count } = time;
   const current = after(rows.length, (at) => rows[at]!.at < count) - 1;
@@ -189,7 +218,7 @@ function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }):
       own.scrollTop = offsetTop - own.clientHeight / 2;
   }, [current, rows]);
   return (
-    <ol id="rows" ref={list} aria-label="Step by step">
+    <ol id="rows" ref={list} class={time.isFollowing ? 'live' : ''} aria-label="Step by step">
       {rows.map((row, at) => (
         <li
           key={at}
@@ -198,12 +227,12 @@ function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }):
         >
           <button
             onClick={() => {
-              time.setPlaying(false);
+              time.stop();
               time.seekEvent(row.at);
               if (row.message !== undefined && choice === undefined) choose({ message: row.message });
             }}
           >
-            <span class="t num">{seconds(row.ms)}</span>
+            <span class="t num">{run.clock(row.ms)}</span>
             <span class="m">
               <svg viewBox="0 0 12 12" aria-hidden="true">
                 {shapes[row.kind]}
@@ -221,17 +250,27 @@ function Rows({ rows, time, choice, choose }: Props & { rows: readonly Row[] }):
 }
 
 /** What stands between stars. */
-const strong = (text: string): (string | VNode)[] =>
+export const strong = (text: string): (string | VNode)[] =>
   text.split('*').map((part, at) => (at % 2 === 1 ? <b key={at}>{part}</b> : part));
 
-/** How to have this run again. */
-function Commands({ run: { model } }: { run: Run }): VNode {
-  const { system, seed } = model.recording;
-  const run = `npx nx simulate ${system}${seed === undefined ? '' : ` --seed ${seed}`}`;
+/** How to have this run again without a page: by its seed, or by a file with the list of its faults. */
+function Command({ run: { model } }: { run: Run }): VNode {
+  const { system, seed, scenario } = model.recording;
+  if (seed !== undefined || scenario === undefined)
+    return <code>{`npx nx simulate ${system}${seed === undefined ? '' : ` --seed ${seed}`}`}</code>;
+  const list = {
+    format: 'lab-faults',
+    version: 1,
+    system,
+    ...scenario,
+    faults: planOf(model.recording).map(({ fault }) => fault),
+  };
   return (
-    <section id="again" aria-label="The same run again">
-      <h2>The same run again</h2>
-      <code>{run}</code>
-    </section>
+    <code>
+      npx nx simulate {system} --faults{' '}
+      <a href={`data:application/json,${encodeURIComponent(JSON.stringify(list))}`} download="faults.json">
+        faults.json
+      </a>
+    </code>
   );
 }

@@ -1,8 +1,8 @@
 /** Time: a lane an instance, arrows for messages, flags for faults, bands for who leads. What lies ahead is veiled. */
 import type { VNode } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { seconds, useSize, type Choice, type Run, type Time, type View } from './app.tsx';
-import { arrowHeads, inView, laneMax, laneMin, lines, nearestArrow, type Frame } from './drawing.ts';
+import { useSize, type Choice, type Run, type Time, type View } from './app.tsx';
+import { arrowHeads, inView, laneMax, laneMin, lines, nameSize, nearestArrow, type Frame } from './drawing.ts';
 import type { Arrow, Mark } from './tracks.ts';
 
 interface Props {
@@ -86,7 +86,13 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
         <g class={message === undefined ? '' : 'quiet'}>{traffic}</g>
         {chosen}
         {signs}
-        <rect class="veil" x={playhead} y={20} width={Math.max(0, width - playhead)} height={height - 20} />
+        <rect
+          class={time.isFollowing ? 'veil live' : 'veil'}
+          x={playhead}
+          y={20}
+          width={Math.max(0, width - playhead)}
+          height={height - 20}
+        />
         {hovered !== undefined && (
           <path
             class={`arrow hovered ${hovered.arrow.kind}`}
@@ -99,7 +105,7 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
             <path d={`M0 16V${height}`} />
             <rect x={pill - 31} y="1" width="62" height="17" rx="8.5" />
             <text x={pill} y="13.5">
-              {seconds(run.scale.msAt(time.position))}
+              {run.clock(run.scale.msAt(time.position))}
             </text>
           </g>
         )}
@@ -119,7 +125,7 @@ function nameOfArrow({ model, tracks }: Run, { message, from, to }: Arrow): stri
 }
 
 /** Lanes, the lives on them, who leads, silences and times. */
-function Ground({ run: { scale, tracks }, frame }: { run: Run; frame: Frame }): VNode {
+function Ground({ run: { scale, tracks, clock }, frame }: { run: Run; frame: Frame }): VNode {
   const { x, y, width, height, gutter, head, laneHeight, view } = frame;
   const band = (from: number, to: number): { x: number; width: number } => {
     const left = Math.max(gutter, x(from));
@@ -167,17 +173,17 @@ function Ground({ run: { scale, tracks }, frame }: { run: Run; frame: Frame }): 
         const { x: left, width: wide } = band(each.from, each.to);
         return <path key={`${each.lane} ${each.from}`} class="dead-line" d={`M${left} ${y(each.lane)}h${wide}`} />;
       })}
-      <Times frame={frame} scale={scale} />
+      <Times frame={frame} scale={scale} clock={clock} />
     </g>
   );
 }
 
-function Times({ frame, scale }: { frame: Frame; scale: Run['scale'] }): VNode {
+function Times({ frame, scale, clock }: { frame: Frame } & Pick<Run, 'scale' | 'clock'>): VNode {
   const { gutter, width, height, at } = frame;
   const ticks: VNode[] = [];
   let before = '';
   for (let x = gutter + 4; x < width - 46; x += 84) {
-    const text = seconds(scale.msAt(at(x)));
+    const text = clock(scale.msAt(at(x)));
     ticks.push(
       <g key={x}>
         <path d={`M${x} 20V${height}`} />
@@ -303,6 +309,7 @@ function Signs({ run: { tracks }, frame }: { run: Run; frame: Frame }): VNode {
 /** The names of lanes: of replicas only their numbers, behind the first. */
 function Labels({ run: { model, tracks }, frame, instance }: { run: Run; frame: Frame; instance: number | undefined }): VNode {
   let before = '';
+  const size = nameSize(frame.laneHeight);
   return (
     <g>
       <rect class="gutter" x="0" y={frame.head} width={frame.gutter - 3} height={frame.height - frame.head} />
@@ -316,10 +323,11 @@ function Labels({ run: { model, tracks }, frame, instance }: { run: Run; frame: 
           <text
             key={each}
             x={frame.gutter - 8}
-            y={frame.y(lane) + 3.6}
+            y={frame.y(lane) + size / 3}
             class={each === instance ? 'lane-name chosen' : 'lane-name'}
-            style={{ fontSize: `${Math.min(11, frame.laneHeight + 0.6)}px` }}
+            style={{ fontSize: `${size}px` }}
           >
+            <title>{name}</title>
             {text.length > room ? `…${text.slice(1 - room)}` : text}
           </text>
         );

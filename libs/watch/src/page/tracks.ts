@@ -91,6 +91,8 @@ function livesOf(model: Model, scale: Scale, laneOf: readonly number[]): Pick<Tr
       diedAt.set(instance, at);
       for (const trouble of troubled) if (trouble.lane === lane) trouble.to = Math.min(trouble.to, at);
     }
+    if (each.type === 'mended')
+      for (const span of troubled) if (span.lane === lane && span.trouble === each.trouble) span.to = Math.min(span.to, at);
     if (each.type === 'start' && diedAt.has(instance)) {
       dead.push({ lane, from: diedAt.get(instance)!, to: at });
       diedAt.delete(instance);
@@ -102,7 +104,9 @@ function livesOf(model: Model, scale: Scale, laneOf: readonly number[]): Pick<Tr
       const { hung, asleep, cut, slow } = state.instances[instance]!.troubles;
       const until = each.ms + each.arg;
       const trouble = hung === until || asleep === until ? 'hung' : cut === until ? 'cut' : slow === until ? 'slow' : undefined;
-      if (trouble !== undefined && each.arg > 0) troubled.push({ lane, from: at, to, trouble });
+      if (each.trouble !== undefined && each.trouble !== 'asleep')
+        troubled.push({ lane, from: at, to: scale.end, trouble: each.trouble });
+      else if (trouble !== undefined && each.arg > 0) troubled.push({ lane, from: at, to, trouble });
     }
     if (each.type === 'note' || each.type === 'end' || each.type === 'call')
       for (const [other, { leads }] of state.instances.entries()) {
@@ -175,7 +179,7 @@ function marksOf(
   for (const [event, each] of model.events.entries()) {
     const at = scale.positions[event]!;
     const before = model.events[event - 1];
-    if (before !== undefined && each.ms - before.ms >= silenceMs)
+    if (model.recording.live === undefined && before !== undefined && each.ms - before.ms >= silenceMs)
       silences.push({ from: scale.positions[event - 1]!, to: at, ms: each.ms - before.ms });
     if (!('role' in each)) continue;
     const lane = laneOf[model.instance(each.role)!]!;
