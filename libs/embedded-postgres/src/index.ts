@@ -6,7 +6,7 @@
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { constants, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, constants, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -183,11 +183,13 @@ async function initialise(folder: string, user: User | undefined): Promise<void>
   await Promise.race([initdb.closed, once(AbortSignal.timeout(startMs), 'abort')]);
   const status = await initdb.stop('INT');
   if (status !== 0) throw new Error(`initdb ended with ${status}; it said:\n${initdb.lastLines}`);
+  // Not in its arguments, for those no ALTER SYSTEM changes.
+  await appendFile(join(folder, 'data/postgresql.conf'), `${settings.join('\n')}\n`);
 }
 
 const settings = [
-  'listen_addresses=127.0.0.1',
-  'unix_socket_directories=',
+  "listen_addresses='127.0.0.1'",
+  "unix_socket_directories=''",
   // What was written before a process was killed the kernel keeps. Only a machine that loses its power would lose it, and that ends this server's life
   // anyway. Pages are still logged whole: SIGKILL can come in the middle of one.
   'fsync=off',
@@ -215,8 +217,7 @@ async function serveSomewhere(folder: string, user: User | undefined): Promise<{
 }
 
 async function serve(folder: string, port: number, user: User | undefined): Promise<Supervised> {
-  const args = ['-D', join(folder, 'data'), '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
-  const server = new Supervised(folder, ['postgres', ...args], user);
+  const server = new Supervised(folder, ['postgres', '-D', join(folder, 'data'), '-p', String(port)], user);
   const ready = server.says('database system is ready to accept connections');
   if (await Promise.race([ready, once(AbortSignal.timeout(startMs), 'abort').then(() => false)])) return server;
   await server.stop('INT');

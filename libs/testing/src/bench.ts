@@ -20,6 +20,16 @@ export interface BenchOutput {
 
 const standardOutput: BenchOutput = { env: process.env, write: (text) => process.stdout.write(text) };
 
+/** Before a bench measures for minutes: where it is asked for help, says what it takes, and ends the process. */
+export function explainBench(): void {
+  if (!process.argv.slice(2).some((arg) => ['help', '--help', '-h'].includes(arg))) return;
+  process.stdout.write(`Usage: npx nx bench APP [--json FILE]
+
+Measures, for minutes, and prints what was measured beside what was wanted; with --json into FILE, too.
+`);
+  process.exit(0);
+}
+
 /**
  * Prints the rows as a table, and with `--json FILE` among the arguments writes them to that file too. A relative FILE is in the folder that
  * the command was given in: npm leaves that one in `INIT_CWD`, Nx in `CALLER_CWD`. Whether targets hold does not change the exit code:

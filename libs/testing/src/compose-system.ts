@@ -1,7 +1,7 @@
 /** An app's system in containers, beside the one that its users may have started: what integration and chaos suites do harm to. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { composeEnvironment, composeUp } from '../../../docker/compose.ts';
+import { composeDown, composeEnvironment, composeUp } from '../../../docker/compose.ts';
 import { eventually } from './eventually.ts';
 import { Container } from '../../../docker/container.ts';
 import { freePort } from './free-port.ts';
@@ -36,10 +36,15 @@ export class ComposeSystem implements AsyncDisposable {
     this.env = env;
   }
 
-  /** Starts it without any data, whatever an earlier run left; resolves when every role takes work. */
+  /** Starts it without any data, whatever an earlier run left; resolves when every role takes work. What does not come up is removed: others need the machine. */
   async startAnew(): Promise<void> {
     await this.down('--volumes');
-    await this.up();
+    try {
+      await this.up();
+    } catch (error) {
+      await this[Symbol.asyncDispose]().catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Makes what is missing, and starts what does not run; resolves when every role takes work. */
@@ -49,7 +54,7 @@ export class ComposeSystem implements AsyncDisposable {
 
   /** Stops in good order and removes all containers; with `--volumes` their data too. */
   async down(...args: readonly string[]): Promise<void> {
-    await this.compose('down', '--remove-orphans', '--timeout', '12', ...args);
+    await composeDown(this.directory, { ...process.env, ...this.env }, ['--timeout', '12', ...args]);
   }
 
   /** Containers and networks have this name and `-` before their own. */

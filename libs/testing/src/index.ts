@@ -1,4 +1,4 @@
-export { compareInTurn, median, reportBench, type BenchOutput, type BenchRow, type Comparison } from './bench.ts';
+export { compareInTurn, explainBench, median, reportBench, type BenchOutput, type BenchRow, type Comparison } from './bench.ts';
 export { eventually, type EventuallyOptions } from './eventually.ts';
 export { FakeClock } from './fake-clock.ts';
 export { freePort } from './free-port.ts';
