@@ -133,7 +133,7 @@ const cases: readonly Case[] = [
     lists: /^counter-1 {2}deaf to counter-2\ncounter-2 {2}deaf to counter-1$/m,
     async seen() {
       expect([await received('counter-2', 'counter-1'), await received('counter-1', 'counter-2')]).toEqual([0, 0]);
-      expect(await connectMs()).toBeLessThan(200);
+      await eventually(async () => expect(await connectMs()).toBeLessThan(200));
     },
     ended: async () => expect(await received('counter-2', 'counter-1')).toBe(200),
   },
@@ -150,7 +150,8 @@ const cases: readonly Case[] = [
     says: 'rabbitmq slow by 200ms, with ',
     lists: /^rabbitmq {3}slow by 200(ms|\.0ms)$/m,
     seen: async () => expect(await connectMs()).toBeGreaterThanOrEqual(200),
-    ended: async () => expect(await connectMs()).toBeLessThan(200),
+    // What was slow on its way may still be on it.
+    ended: () => eventually(async () => expect(await connectMs()).toBeLessThan(200)),
   },
   {
     typed: 'lose counter-1 50%',
@@ -262,9 +263,14 @@ describe('a fault by command', () => {
       expect(code).toBe(0);
       return said.split('\n').map((line) => line.replace(/^ *[\d.]+ s/, ''));
     };
-    const first = await run();
-    expect(first.length).toBeGreaterThan(3);
-    expect(await run()).toEqual(first);
+    const [first, second] = [await run(), await run()];
+    // On a busy machine one run has fewer of them, and its last one is cut short.
+    const both = Math.min(first.length, second.length);
+    expect(both).toBeGreaterThan(3);
+    const lastBegins = both - 3;
+    const cut = (lines: readonly string[]): string[] =>
+      lines.slice(0, both - 1).map((line, index) => (index < lastBegins ? line : line.replace(/ for \d+ s$/, '')));
+    expect(cut(second)).toEqual(cut(first));
     await isWhole();
   });
 });

@@ -6,58 +6,11 @@ import { randomInt } from 'node:crypto';
 import { basename } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { projectOf } from './compose.ts';
-import { Container, docker, faultsIn } from './container.ts';
+import { docker, faultsIn } from './container.ts';
 import { ensureEngine, say } from './engine.ts';
-import { findTarget, help, parse, planned, targetNames, UsageError, type Order } from './verbs.ts';
-
-/** What there is to break. */
-class Target extends Container {
-  readonly name: string;
-  /** What is wrong with it by Docker's own word: `paused`, `unhealthy`; or nothing. */
-  readonly trouble: string | undefined;
-  /** 0 where it does not run. */
-  readonly pid: number;
-
-  constructor(name: string, { Name, State }: Inspected) {
-    super(Name.slice(1));
-    this.name = name;
-    this.pid = State.Pid;
-    if (['exited', 'dead', 'created'].includes(State.Status)) this.trouble = `stopped, exit code ${State.ExitCode}`;
-    else if (State.Status !== 'running') this.trouble = State.Status;
-    else if (State.Health?.Status === 'unhealthy') this.trouble = 'unhealthy';
-  }
-}
-
-/** A part of what `docker inspect` says. */
-interface Inspected {
-  readonly Name: string;
-  readonly Config: { readonly Labels: Readonly<Record<string, string>> };
-  readonly HostConfig: { readonly RestartPolicy: { readonly Name: string } };
-  readonly State: {
-    readonly Status: string;
-    readonly Pid: number;
-    readonly ExitCode: number;
-    readonly Health?: { readonly Status: string };
-  };
-}
-
-/** All targets of a project in the order of their names. What has ended as it should, and is not started again, is none. */
-async function targetsOf(project: string): Promise<Target[]> {
-  const ids = await docker('ps', '--all', '--quiet', '--filter', `label=com.docker.compose.project=${project}`);
-  if (ids === '') return [];
-  const all = JSON.parse(await docker('inspect', ...ids.split('\n'))) as Inspected[];
-  const isDone = ({ State, HostConfig }: Inspected): boolean =>
-    State.Status === 'exited' && State.ExitCode === 0 && ['', 'no'].includes(HostConfig.RestartPolicy.Name);
-  const there = all.filter((each) => !isDone(each));
-  const named = there.map(({ Name, Config }) => ({
-    service: Config.Labels['com.docker.compose.service']!,
-    container: Name.slice(1),
-  }));
-  const names = targetNames(project, named);
-  return there
-    .map((each, index) => new Target(names[index]!, each))
-    .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-}
+import { Journal } from './journal.ts';
+import { targetsOf, type Target } from './targets.ts';
+import { findTarget, help, parse, planned, UsageError, type Order } from './verbs.ts';
 
 /** What was done, and how it ends; what is done at once ends by itself. */
 interface Struck {
@@ -193,10 +146,12 @@ const seconds = (ms: number): string => `${ms / 1_000} s`;
 class Breaker {
   readonly #app: string;
   readonly #project: string;
+  readonly #journal: Journal;
 
   constructor(directory: string) {
     this.#app = basename(directory);
     this.#project = projectOf(directory);
+    this.#journal = new Journal(directory);
   }
 
   async run(order: Order): Promise<void> {
@@ -215,14 +170,15 @@ class Breaker {
     return order.targets.map((wanted) => targets[findTarget(names, wanted)]!);
   }
 
-  async #strike(targets: readonly Target[], order: Order): Promise<Struck & { target: Target }> {
+  async #strike(targets: readonly Target[], order: Order): Promise<Struck & { target: Target; id: string }> {
     const [target, other] = this.#find(targets, order) as [Target, Target | undefined];
     const mayBeStopped = ['start', 'unpause'].includes(order.verb);
     for (const each of [target, other])
       if (each?.trouble !== undefined && each.trouble !== 'unhealthy' && !mayBeStopped)
         throw new Error(`${each.name} is ${each.trouble}: npx nx break ${this.#app} heal ${each.name}`);
     try {
-      return { ...(await strikes[order.verb as keyof typeof strikes](order, target, other)), target };
+      const struck = await strikes[order.verb as keyof typeof strikes](order, target, other);
+      return { ...struck, target, id: this.#journal.struck(target.name, order.verb, struck.did) };
     } catch (error) {
       // What Ctrl-C has stopped halfway is ended, too.
       if (signalCount > 0)
@@ -232,12 +188,13 @@ class Breaker {
   }
 
   async #once(targets: readonly Target[], order: Order): Promise<void> {
-    const { did, end, target } = await this.#strike(targets, order);
+    const { did, end, target, id } = await this.#strike(targets, order);
     if (end === undefined) return console.log(`${target.name} ${did}`);
     if (order.keep) return console.log(`${target.name} ${did}; npx nx break ${this.#app} heal ${target.name} ends it`);
     console.log(`${target.name} ${did}; ${end.word} in ${seconds(order.forMs)} (Ctrl-C: now)`);
     await pass(order.forMs);
     await ended(end);
+    this.#journal.ended(target.name, end.word, id);
     console.log(`${target.name} ${end.word}`);
   }
 
@@ -251,12 +208,16 @@ class Breaker {
       await pass(calmMs);
       // One that was ended by the last fault, as its engine was away, may be starting still.
       if (!interrupted.signal.aborted) for (const target of this.#find(targets, order)) await target.healthy();
-      if (interrupted.signal.aborted) return;
-      const { did, end, target } = await this.#strike(await targetsOf(this.#project), order);
-      tell(`${target.name} ${did}${end === undefined ? '' : ` for ${seconds(order.forMs)}`}`);
+      const leftMs = forMs - (performance.now() - startMs);
+      if (interrupted.signal.aborted || leftMs <= 0) return;
+      const { did, end, target, id } = await this.#strike(await targetsOf(this.#project), order);
+      // A busy engine takes its time: what it has cost is not added.
+      const lastsMs = Math.min(order.forMs, leftMs);
+      tell(`${target.name} ${did}${end === undefined ? '' : ` for ${(lastsMs / 1_000).toFixed()} s`}`);
       if (end === undefined) continue;
-      await pass(order.forMs);
+      await pass(lastsMs);
       await ended(end);
+      this.#journal.ended(target.name, end.word, id);
       tell(`${target.name} ${end.word}`);
     }
   }
@@ -275,6 +236,7 @@ class Breaker {
     let ended = 0;
     const tell = (target: Target, what: string): void => {
       ended += 1;
+      this.#journal.ended(target.name, what);
       console.log(`${target.name} ${what}`);
     };
     const mend = async (target: Target): Promise<void> => {

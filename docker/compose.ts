@@ -2,12 +2,14 @@
  * `up`, `down`, `logs` and `env` of the app in whose folder this is called: `node ../../docker/compose.ts up`. Project and port follow the app's
  * name, so that a renamed copy runs beside its original.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { ensureEngine, run, say } from './engine.ts';
 import { appImage, debianRelease, rabbitmqRelease, serviceImage } from './images.ts';
+import { Journal } from './journal.ts';
 import { mergeLogs } from './logs.ts';
 
 /** Ports that no kernel hands out by itself: below 32,768. */
@@ -18,6 +20,9 @@ const portCount = 10_000;
 export function portOf(app: string): number {
   return portFirst + (createHash('sha256').update(app).digest().readUInt32BE() % portCount);
 }
+
+/** That of the app in this folder, in this environment. */
+export const portIn = (directory: string): number => Number(process.env['LAB_PORT'] ?? portOf(appOf(directory)));
 
 /**
  * What an app's compose file is given: its project, its port, and the images that it names, which are made when they are missing.
@@ -36,39 +41,46 @@ export async function composeUp(directory: string, env: NodeJS.ProcessEnv, args:
   const live = ['--status', 'running', '--status', 'restarting'];
   const listed = await run('docker', ['compose', 'ps', '--quiet', ...live], { cwd: directory, env });
   const containers = listed.split('\n').filter(Boolean);
-  await Promise.all(containers.map(roleReady));
+  if (containers.length === 0) return;
+  // One that was up before may have ended often in its life.
+  const restarts = await inspected('{{.RestartCount}}', ...containers);
+  // One after the other: they start at the same time anyway, and twenty questions at once keep them from it.
+  for (const [index, container] of containers.entries()) await roleReady(container, Number(restarts[index]));
+}
+
+/** A line for each of these containers. */
+async function inspected(format: string, ...containers: readonly string[]): Promise<string[]> {
+  return (await run('docker', ['inspect', '--format', format, ...containers])).trim().split('\n');
 }
 
 /** How long a role may take to be ready once the services that it needs are: seconds, but minutes on a slow machine that starts all at once. */
 const readyMs = 300_000;
 /** Whoever ends so often meanwhile ends for a reason of its own. */
 const restartsMax = 5;
-/** An exec into a container that is just starting has been seen to hang on a busy engine; asking again helps. */
-const attemptMs = 5_000;
+/** An exec into a container that is just starting has been seen to hang on a busy engine; asking again helps. Each try is given twice as long: too busy an engine is no reason to ask it more. */
+const firstAttemptMs = 5_000;
 
 /**
  * Waits inside the container until the role answers its health port with 200; one without that port is ready when it runs. Done once and not as
- * Docker's own health check, which for twenty roles would start a process every few hundred ms for ever.
+ * Docker's own health check, which for twenty roles would start a process every few hundred ms for ever. `read` waits without a process of its own.
  */
 const askHealth = `[ -z "$HEALTH_PORT" ] && exit 0
+exec 4<> <(:)
 until { exec 3<>"/dev/tcp/127.0.0.1/$HEALTH_PORT" && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ "$status" = 200 ]; } 2>/dev/null
-do sleep 0.2; done`;
+do read -rt 0.3 -u 4; done`;
 
-async function roleReady(container: string): Promise<void> {
+async function roleReady(container: string, restartsBefore: number): Promise<void> {
   const deadlineMs = performance.now() + readyMs;
-  const inspected = async (field: string): Promise<string> =>
-    (await run('docker', ['inspect', '--format', `{{.${field}}}`, container])).trim();
-  // One that was up before may have ended often in its life.
-  const restartsBefore = Number(await inspected('RestartCount'));
-  for (;;) {
+  for (let attemptMs = firstAttemptMs; ; attemptMs *= 2) {
     const leftMs = deadlineMs - performance.now();
     try {
       return void (await run('docker', ['exec', container, 'bash', '-c', askHealth], { timeoutMs: attemptMs }));
     } catch (error) {
       // A role that fails is started again, and with it the question has to be asked again.
-      const restarts = Number(await inspected('RestartCount')) - restartsBefore;
-      if (leftMs <= 0 || restarts >= restartsMax)
-        throw new Error(await unreadyText((await inspected('Name')).slice(1)), { cause: error });
+      const [line = ''] = await inspected('{{.RestartCount}} {{.Name}}', container);
+      const [restarts, name = ''] = line.split(' /');
+      if (leftMs <= 0 || Number(restarts) - restartsBefore >= restartsMax)
+        throw new Error(await unreadyText(name), { cause: error });
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }
@@ -87,11 +99,17 @@ function appOf(directory: string): string {
 /** Under which the app's containers run. */
 export const projectOf = (directory: string): string => `lab-${appOf(directory)}`;
 
+/** The containers of a project are there, running or not, on an engine that answers. */
+export const isUp = (project: string): Promise<boolean> =>
+  run('docker', ['ps', '--all', '--quiet', '--filter', `label=com.docker.compose.project=${project}`]).then(
+    (ids) => ids !== '',
+    () => false,
+  );
+
 async function environmentWith(
   directory: string,
   imageOf: (service: string | undefined) => string | Promise<string>,
 ): Promise<Record<string, string>> {
-  const app = appOf(directory);
   const named = new Map(
     [...composeFile(directory).matchAll(/\$\{(LAB_(?:(\w+)_)?IMAGE)\b/g)].map(([, variable, service]) => [
       variable!,
@@ -100,7 +118,7 @@ async function environmentWith(
   );
   const environment: Record<string, string> = {
     COMPOSE_PROJECT_NAME: projectOf(directory),
-    LAB_PORT: process.env['LAB_PORT'] ?? String(portOf(app)),
+    LAB_PORT: String(portIn(directory)),
   };
   for (const [variable, service] of named) environment[variable] = await imageOf(service);
   return environment;
@@ -127,13 +145,16 @@ export async function up(directory: string, args: readonly string[], ready?: () 
   await ensureEngine();
   const environment = await composeEnvironment(directory);
   say(`starting the containers of ${environment['COMPOSE_PROJECT_NAME']}`);
+  new Journal(directory).begin();
   await composeUp(directory, { ...process.env, ...environment }, args);
   await ready?.();
   const next = /^# next: (.*)$/m.exec(composeFile(directory))?.[1];
   const port = composeFile(directory).includes('LAB_PORT') ? `, its port is 127.0.0.1:${environment['LAB_PORT']}` : '';
   console.log(`${environment['COMPOSE_PROJECT_NAME']} is up${port}`);
-  if (next !== undefined)
-    console.log(`Next:\n  ${next.replaceAll('LAB_PORT', environment['LAB_PORT']!).replaceAll('LAB_APP', basename(directory))}`);
+  const app = basename(directory);
+  const own = next?.replaceAll('LAB_PORT', environment['LAB_PORT']!).replaceAll('LAB_APP', app);
+  const common = [`npx nx load ${app}`, `npx nx break ${app} help`, `npx nx look ${app}`];
+  console.log(['Next:', ...(own === undefined ? [] : [own]), ...common].join('\n  '));
 }
 
 /** `down` and `logs` only name things: no image has to be made for them. */
@@ -142,9 +163,11 @@ const namesOnly = async (directory: string): Promise<NodeJS.ProcessEnv> => ({
   ...(await environmentWith(directory, () => 'unused')),
 });
 
-async function down(directory: string, args: readonly string[]): Promise<void> {
-  await ensureEngine();
-  const env = await namesOnly(directory);
+/**
+ * Removes the containers and networks of a project, with `--volumes` its data, too. Docker's engine has been seen to count a container in a network that is
+ * gone, and then removes the network no more: it stays, and the next `up` takes it.
+ */
+export async function composeDown(directory: string, env: NodeJS.ProcessEnv, args: readonly string[]): Promise<void> {
   const named = async (what: string): Promise<string[]> => {
     const filter = `label=com.docker.compose.project=${env['COMPOSE_PROJECT_NAME']}`;
     return (await run('docker', [what, 'ls', '--quiet', '--filter', filter, ...(what === 'container' ? ['--all'] : [])]))
@@ -152,14 +175,33 @@ async function down(directory: string, args: readonly string[]): Promise<void> {
       .filter(Boolean);
   };
   try {
-    await compose(directory, ['down', '--volumes', '--remove-orphans', '--timeout', '10', ...args], env);
+    await compose(directory, ['down', '--remove-orphans', ...args], env);
   } catch (error) {
     if ((await named('container')).length > 0 || (await named('network')).length === 0) throw error;
-    for (const volume of await named('volume')) await run('docker', ['volume', 'rm', volume]);
+    if (args.includes('--volumes')) for (const volume of await named('volume')) await run('docker', ['volume', 'rm', volume]);
     console.error(
       'all of it is gone but a network, in which Docker still counts a container that is not there: the next up takes it',
     );
   }
+}
+
+async function down(directory: string, args: readonly string[]): Promise<void> {
+  await ensureEngine();
+  say(`removing the containers of ${projectOf(directory)}`);
+  await composeDown(directory, await namesOnly(directory), ['--volumes', '--timeout', '10', ...args]);
+}
+
+/** The lines of all containers as they come, each with its container and its time. */
+export async function spawnLogs(
+  directory: string,
+  args: readonly string[],
+  complaints: 'inherit' | 'ignore' = 'inherit',
+): Promise<ChildProcessByStdio<null, Readable, null>> {
+  return spawn('docker', ['compose', 'logs', '--no-color', '--timestamps', ...args], {
+    cwd: directory,
+    env: await namesOnly(directory),
+    stdio: ['ignore', 'pipe', complaints],
+  });
 }
 
 /** All roles' logs as one story, until Ctrl-C; with `--no-follow` what there is so far. Other arguments name services. */
@@ -167,11 +209,8 @@ async function logs(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
   const follow = args.includes('--no-follow') ? [] : ['--follow'];
   const services = args.filter((arg) => arg !== '--no-follow');
-  const child = spawn('docker', ['compose', 'logs', '--no-color', '--timestamps', ...follow, ...services], {
-    cwd: directory,
-    env: await namesOnly(directory),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  if (!(await isUp(projectOf(directory)))) throw new Error(`${projectOf(directory)} is not up: npx nx up ${basename(directory)}`);
+  const child = await spawnLogs(directory, [...follow, ...services]);
   // Ctrl-C reaches the child too; its end is ours, and what is merged already is still printed.
   process.on('SIGINT', () => undefined);
   await mergeLogs(child.stdout, (line) => console.log(line));

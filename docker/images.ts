@@ -69,9 +69,11 @@ export async function appImage(app: string): Promise<string> {
 
 /** Makes whatever image is missing, of all services and apps, one after the other: minutes on a fresh machine, which whoever has something else to do need not wait for. */
 export async function everyImage(): Promise<void> {
-  const services = (await readdir(import.meta.dirname)).filter((name) => name !== 'node');
-  for (const name of services) if (existsSync(join(import.meta.dirname, name, 'Dockerfile'))) await serviceImage(name);
-  await serviceImage('rabbitmq', newerRelease);
+  const services = (await readdir(import.meta.dirname)).filter((name) =>
+    existsSync(join(import.meta.dirname, name, 'Dockerfile')),
+  );
+  for (const name of services.filter((name) => name !== 'node')) await serviceImage(name);
+  if (services.includes('rabbitmq')) await serviceImage('rabbitmq', newerRelease);
   for (const app of await readdir(join(root, 'apps'))) await appImage(app);
 }
 
@@ -225,12 +227,13 @@ async function digestOf(paths: readonly string[]): Promise<string> {
       continue;
     }
     const entries = await readdir(path, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-    for (const file of files.filter((each) => !/\/(test|bench)\/|\.test\.ts$|\.md$/.test(each)).sort()) {
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => relative(path, join(entry.parentPath, entry.name)));
+    // What a load or a fault writes down of a running system goes into none.
+    for (const file of files.filter((each) => !/(^|\/)(test|bench|tmp)\/|\.test\.ts$|\.md$/.test(each)).sort()) {
       hash
-        .update(relative(path, file))
+        .update(file)
         .update('\0')
-        .update(await readFile(file));
+        .update(await readFile(join(path, file)));
     }
   }
   return hash.digest('hex').slice(0, 12);

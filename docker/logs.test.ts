@@ -33,6 +33,13 @@ describe('merged logs', () => {
     ]);
   });
 
+  it('leave out spans, which roles tell as lines of OTLP', async () => {
+    const span = 'filter-1  | 2026-01-31T12:00:01.000000000Z {"resourceSpans":[{"resource":{},"scopeSpans":[]}]}';
+    expect(await merged(span, 'filter-1  | 2026-01-31T12:00:02.000000000Z {"level":30,"msg":"first"}')).toEqual([
+      '12:00:02.000 filter-1 first',
+    ]);
+  });
+
   it('leave out what compose says of itself', async () => {
     expect(await merged('filter-1 exited with code 0', '')).toEqual([]);
   });

@@ -14,7 +14,7 @@ interface LogRecord {
   text: string;
 }
 
-/** Reads what `docker compose logs --timestamps --no-color` prints, and writes it in the order of time. */
+/** Reads what `docker compose logs --timestamps --no-color` prints, and writes it in the order of time. Spans are left out: they are for programs. */
 export async function mergeLogs(input: Readable, write: (line: string) => void): Promise<void> {
   let waiting: LogRecord[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -25,7 +25,7 @@ export async function mergeLogs(input: Readable, write: (line: string) => void):
   };
   for await (const line of createInterface({ input })) {
     const record = parse(line);
-    if (record === undefined) continue;
+    if (record === undefined || record.text.startsWith('{"resourceSpans":')) continue;
     if (waiting.push(record) >= waitingMax) flush();
     // Restarting the wait with each line would never end it on a busy system; the past, though, comes without a pause.
     timer ??= setTimeout(flush, settleMs);

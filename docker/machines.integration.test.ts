@@ -36,7 +36,7 @@ describe.skipIf(why)(`two machines${why === undefined ? '' : `: ${why}`}`, () =>
 
   /** What a container of the second machine, and this process, are told by the first machine. */
   const greetings = (): Promise<string[]> => {
-    const visit = ['timeout', '2', 'bash', '-c', `read -r line < /dev/tcp/${machines[0]!.address}/${port}; echo $line`];
+    const visit = ['timeout', '5', 'bash', '-c', `read -r line < /dev/tcp/${machines[0]!.address}/${port}; echo $line`];
     const ways = [machines[1]!.docker('exec', 'guest', ...visit), run(visit[0]!, visit.slice(1))];
     return Promise.all(ways.map((way) => way.then((line) => line.trim()).catch(() => 'silence')));
   };

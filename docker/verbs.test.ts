@@ -28,7 +28,7 @@ describe('what is typed', () => {
 
   it.each([
     ['frob', '"frob" is no verb; there are kill, stop,'],
-    ['kill', 'kill takes A, not ""'],
+    ['kill', 'kill takes A, and got nothing; list names the targets'],
     ['cut a b c', 'cut takes A [B], not "a b c"'],
     ['cut a a', 'a cannot be cut from itself'],
     ['list a', 'list takes nothing, not "a"'],

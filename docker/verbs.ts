@@ -70,7 +70,9 @@ export function parse(args: readonly string[]): Order {
   const expected = verbs[verb].words.split(' ').filter(Boolean);
   const least = expected.filter((each) => !each.startsWith('[')).length;
   if (words.length < least || words.length > expected.length)
-    throw new UsageError(`${verb} takes ${verbs[verb].words || 'nothing'}, not "${words.join(' ')}"`);
+    throw new UsageError(
+      `${verb} takes ${verbs[verb].words || 'nothing'}, ${words.length === 0 ? 'and got nothing' : `not "${words.join(' ')}"`}${words.length < least ? '; list names the targets' : ''}`,
+    );
   if (values['one-way'] === true && verb !== 'cut') throw new UsageError('--one-way is of cut alone');
   if (values.seed !== undefined && verb !== 'random') throw new UsageError('--seed is of random alone');
   if (values.keep === true && verb === 'random') throw new UsageError('random ends each of its faults: it takes no --keep');
