@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -9,7 +10,7 @@ function run(tool: string, ...args: string[]): { status: number | null; stdout: 
   return { status, stdout, stderr };
 }
 
-describe.each(['demo.ts', 'mutants.ts', 'test-all.ts'])('%s', (tool) => {
+describe.each(['demo.ts', 'mutants.ts', 'new.ts', 'test-all.ts'])('%s', (tool) => {
   it('shows its help, and starts nothing', () => {
     expect(run(tool, '--help')).toEqual({ status: 0, stdout: expect.stringMatching(/^Usage: npm run /) as string, stderr: '' });
   });
@@ -34,5 +35,32 @@ describe('demo.ts', () => {
   it('runs the named ones only', () => {
     const { status, stdout } = run('demo.ts', 'word-count');
     expect([status, stdout.match(/^── .* ──$/gm)]).toEqual([0, ['── word-count ──']]);
+  });
+});
+
+describe('eject.ts', () => {
+  it.each(['tmp/own', '.'])('makes no repository in the kit: %s', (to) => {
+    const kit = join(import.meta.dirname, '..');
+    expect(run('eject.ts', 'word-count', join(kit, to))).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `${join(kit, to)} is in the kit, ${kit}: name a folder outside of it, as ../word-count\n`,
+    });
+  });
+});
+
+describe('a bench', () => {
+  const root = join(import.meta.dirname, '..');
+  const benches = globSync('{apps,libs}/*/bench/*.bench.ts', { cwd: root });
+
+  it.each(benches)('%s explains itself before it measures', (bench) => {
+    expect(readFileSync(join(root, bench), 'utf8')).toMatch(/';\n\nexplainBench\(\);\n/);
+  });
+
+  it('measures nothing where it is asked for help', () => {
+    expect(run('../libs/columns/bench/columns.bench.ts', 'help')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^Usage: npx nx bench APP \[--json FILE\]\n/) as string,
+    });
   });
 });

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 
 const apps = join(import.meta.dirname, '../apps');
 
-const help = `Usage: npm run demo [-- APP ...]
+const help = `Usage: npm run demo [-- [--watch] APP ...]
 
 Runs the demos of the named systems. Without a name it runs every one that needs no Docker engine, and names the others.
+With --watch each shows its run on a page of this machine, which stays until Ctrl-C; then
+the next begins.
 `;
 
 interface Manifest {
@@ -28,16 +30,23 @@ const demos = readdirSync(apps)
 /** A demo takes seconds, a minute at the most on a slow machine; one that is not done by then hangs. */
 const demoMs = 120_000;
 
-async function runDemo(app: string): Promise<boolean> {
+async function runDemo(app: string, flags: readonly string[]): Promise<boolean> {
   // With an engine it may have to build images first.
-  const timeout = needsEngine(app) ? undefined : demoMs;
-  const child = spawn('npm', ['run', '--silent', 'demo'], { cwd: join(apps, app), stdio: 'inherit', timeout });
+  const timeout = needsEngine(app) || flags.length > 0 ? undefined : demoMs;
+  const child = spawn('npm', ['run', '--silent', 'demo', '--', ...flags], { cwd: join(apps, app), stdio: 'inherit', timeout });
+  let isInterrupted = false;
+  // Ctrl-C is for the demo whose page is open; the next one follows.
+  const interrupt = (): void => void (isInterrupted = true);
+  if (flags.length > 0) process.on('SIGINT', interrupt);
   const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('close', resolve));
-  return code === 0;
+  process.off('SIGINT', interrupt);
+  return code === 0 || isInterrupted;
 }
 
-async function main(named: readonly string[]): Promise<number> {
-  if (named.some((arg) => arg === '--help' || arg === '-h')) {
+async function main(args: readonly string[]): Promise<number> {
+  const flags = args.filter((arg) => arg === '--watch');
+  const named = args.filter((arg) => arg !== '--watch');
+  if (named.some((arg) => ['help', '--help', '-h'].includes(arg))) {
     process.stdout.write(`${help}\nThe systems: ${demos.join(', ')}\n`);
     return 0;
   }
@@ -49,7 +58,7 @@ async function main(named: readonly string[]): Promise<number> {
   const failed: string[] = [];
   for (const app of named.length > 0 ? named : demos.filter((app) => !needsEngine(app))) {
     console.log(`\n── ${app} ──`);
-    if (!(await runDemo(app))) failed.push(app);
+    if (!(await runDemo(app, flags))) failed.push(app);
   }
   if (named.length === 0)
     for (const app of demos.filter(needsEngine)) console.log(`\n${app} needs a Docker engine: npx nx demo ${app}`);

@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { copyWorkspace, Mutants, packagesWithMistakes, summary, type Verdict } from './mutants.ts';
+import { copyWorkspace } from './judging.ts';
+import { Mutants, packagesWithMistakes, summary, type Verdict } from './mutants.ts';
 
 const root = join(import.meta.dirname, '..');
 

@@ -7,24 +7,12 @@
  * What compares texts has seen nothing: tests of the whole repository, as tidy.test.ts, and a package's `mistakes.test.ts`, which makes mutants itself, do not
  * run; a failure for the reason that a mutant cannot be made counts for nothing.
  */
-import { spawn } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { changedCode, withMistake, type Mistake } from '@lab/testing';
-import { repositoryFiles } from './repository-files.ts';
+import { copyWorkspace, failedTests, runNode, type Report } from './judging.ts';
 
 /** The order in which they run. */
 const suites = ['unit', 'simulation', 'embedded', 'integration', 'chaos'] as const;
@@ -76,25 +64,6 @@ export function packagesWithMistakes(root: string): Map<string, string> {
 export async function mistakesOf(root: string, folder: string): Promise<readonly Mistake[]> {
   const { mistakes } = (await import(pathToFileURL(join(root, folder, 'test/mistakes.ts')).href)) as { mistakes: Mistake[] };
   return mistakes;
-}
-
-/** Copies of the workspace's sources, in its folder `tmp`, where everything in `node_modules` but its own packages is found. Dispose of them. */
-export function copyWorkspace(root: string): Disposable & { folder: string } {
-  mkdirSync(join(root, 'tmp'), { recursive: true });
-  const folder = mkdtempSync(join(root, 'tmp/mutants-'));
-  for (const file of repositoryFiles(root)) {
-    mkdirSync(join(folder, dirname(file)), { recursive: true });
-    cpSync(join(root, file), join(folder, file));
-    const [, packageFolder] = /^((?:libs|apps)\/[^/]+)\/package\.json$/.exec(file) ?? [];
-    if (packageFolder === undefined) continue;
-    const { name } = JSON.parse(readFileSync(join(root, file), 'utf8')) as { name: string };
-    const link = join(folder, 'node_modules', name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(relative(dirname(link), join(folder, packageFolder)), link);
-  }
-  // Some tests run what a package's dependencies have there.
-  symlinkSync(join(root, 'node_modules/.bin'), join(folder, 'node_modules/.bin'));
-  return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /** Makes the mistakes of one package, one after another, in a copy of the workspace. */
@@ -188,7 +157,7 @@ export class Mutants {
     const args = ['run', `--project=${suite}`, `${this.#folder}/`, ...output, '--exclude=**/mistakes.test.ts'];
     // One seed shows that it runs; what more of them find is what the simulation has found.
     const env = this.#has('simulation') ? { SEEDS: '1' } : {};
-    const { code, stderr } = await this.#node(suite, [vitest, ...args], this.#copy, env);
+    const { code, stderr } = await runNode([vitest, ...args], this.#copy, env, this.#patienceMs(suite));
     if (code === 0) return undefined;
     if (code === undefined) return { by: 'it does not end' };
     const failed = existsSync(report) ? failedTests(JSON.parse(readFileSync(report, 'utf8')) as Report) : [];
@@ -202,7 +171,7 @@ export class Mutants {
 
   async #simulate(suite: Suite): Promise<Failure | undefined> {
     const args = ['test/simulate.ts', '--seeds', `${seeds}`, '--jobs', '2', '--json'];
-    const { code, stdout, stderr } = await this.#node(suite, args, join(this.#copy, this.#folder), {});
+    const { code, stdout, stderr } = await runNode(args, join(this.#copy, this.#folder), {}, this.#patienceMs(suite));
     if (code === 0) return undefined;
     if (code === undefined) return { by: 'it does not end' };
     if (!stdout.startsWith('{')) return { by: `an error: ${stderr.slice(0, 1_000)}` };
@@ -210,57 +179,10 @@ export class Mutants {
     return { by: failure.promise, faults: failure.scenario.faults.length };
   }
 
-  /** Runs a Node program; without a code if it had to be killed. */
-  async #node(
-    suite: Suite,
-    args: readonly string[],
-    cwd: string,
-    env: Record<string, string>,
-  ): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
-    // A process group of its own: a mistake may hang in one of its workers.
-    const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...env }, stdio, detached: true });
-    const kill = (): void => void process.kill(-child.pid!, 'SIGKILL');
+  #patienceMs(suite: Suite): number | undefined {
     const clean = this.#cleanMs.get(suite);
-    const timer = clean === undefined ? undefined : setTimeout(kill, Math.max(patienceMsMin, clean * patience));
-    process.once('exit', kill);
-    const [code, stdout, stderr] = await Promise.all([
-      new Promise<number | null>((resolve, reject) => child.once('error', reject).once('exit', resolve)),
-      text(child.stdout),
-      text(child.stderr),
-    ]);
-    clearTimeout(timer);
-    process.off('exit', kill);
-    return { code: code ?? undefined, stdout, stderr };
+    return clean === undefined ? undefined : Math.max(patienceMsMin, clean * patience);
   }
-}
-
-interface Report {
-  testResults: {
-    name: string;
-    status: string;
-    message: string;
-    assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
-  }[];
-}
-
-interface FailedTest {
-  name: string;
-  message: string;
-  isFile: boolean;
-}
-
-/** A file that cannot be loaded has no tests, and yet has failed. */
-function failedTests({ testResults }: Report): FailedTest[] {
-  return testResults.flatMap(({ name, status, message, assertionResults }): FailedTest[] => {
-    if (status === 'failed' && assertionResults.length === 0) return [{ name, message, isFile: true }];
-    const failed = assertionResults.filter((result) => result.status === 'failed');
-    return failed.map(({ fullName, failureMessages }) => ({
-      name: fullName,
-      message: failureMessages.join('\n'),
-      isFile: false,
-    }));
-  });
 }
 
 const survives = ({ caughtBy, noBug }: Verdict): boolean => caughtBy === undefined && noBug === undefined;

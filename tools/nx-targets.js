@@ -3,7 +3,7 @@
  * `workspace`: its lint is that of all packages in one go, types included, which takes a third of the time of one after another.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { problem } from './node-version.js';
 
 // Nx prints the message of an error, and nothing else that a plugin says.
@@ -14,8 +14,8 @@ export const name = 'lab-targets';
 /** Kinds of suites that vitest.config.ts tells apart by the end of a file's name; `test` are all others. */
 const kinds = ['embedded', 'integration', 'chaos'];
 /** `test:all` has one fault of each kind, the target has all. */
-const settings = { chaos: 'FAULTS=all ' };
-const root = join(import.meta.dirname, '..');
+const settings = { chaos: 'CHAOS=all ' };
+const workspace = join(import.meta.dirname, '..');
 
 /** @type {import('@nx/devkit').CreateNodes} */
 export const createNodes = [
@@ -31,8 +31,11 @@ export const createNodes = [
     }),
 ];
 
-/** @param {string} folder of a package, relative to the workspace's root */
-export function packageTargets(folder) {
+/**
+ * @param {string} folder of a package, relative to the root
+ * @param {string} root of a workspace
+ */
+export function packageTargets(folder, root = workspace) {
   // Not in its folder tmp, where tests make and remove copies meanwhile.
   const parts = ['src', 'test'].map((part) => join(root, folder, part)).filter((part) => existsSync(part));
   const files = parts.flatMap((part) => readdirSync(part, { recursive: true, encoding: 'utf8' }));
@@ -47,6 +50,9 @@ export function packageTargets(folder) {
     ...Object.fromEntries(
       suites.map((kind) => [kind, command(`${settings[kind] ?? ''}vitest run --project '${kind}*' ${folder}/`)]),
     ),
+    ...(existsSync(join(root, folder, 'test/simulate.ts')) && folder.startsWith('apps/')
+      ? { grade: command(`node --import ./tools/node-24.js tools/grade.ts ${basename(folder)}`) }
+      : {}),
     ...(documents.some((text) => /^```console$/m.test(text)) ? { readme: command(`vitest run --project readme:${folder}`) } : {}),
   };
 }

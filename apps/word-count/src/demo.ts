@@ -1,20 +1,45 @@
 /** The whole system in one process, on the broker in memory: two counters, and the one at work is killed in the middle. */
 import { isDeepStrictEqual } from 'node:util';
-import { makeMemoryServer } from '@lab/middleware';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { ExitError, silentLogger } from '@lab/process';
 import { wordsOf } from './domain/word-count.ts';
+import { decodeBatch, describeMessage } from './messages.ts';
 import { Counter } from './roles/counter.ts';
 import { countWords } from './roles/reader.ts';
 
-export async function demo(lines: readonly string[], print: (text: string) => void): Promise<void> {
+export async function demo(lines: readonly string[], print: (text: string) => void, watch = false): Promise<void> {
+  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('word-count') : undefined;
   const server = makeMemoryServer();
-  const [first, second, broker] = [server.connect(), server.connect(), server.connect()];
-  for (const each of [first, second]) await new Counter({ broker: each, log: silentLogger }).start();
-  const onSent = (sent: number, total: number): void => (sent === Math.ceil(total / 2) ? server.kill(first) : undefined);
-  const counts = await countWords({ broker, job: 'demo', lines, onSent });
+  const atWork = server.connect();
+  const seen = (role: string, broker: Broker): Broker => traced(broker, page?.tracer(role), describeMessage);
+  await new Counter({ broker: seen('counter-1', atWork), log: silentLogger }).start();
+  await new Counter({ broker: seen('counter-2', server.connect()), log: silentLogger }).start();
+  const killed = Promise.withResolvers<void>();
+  const broker = seen('reader', server.connect());
+  const halfway: Pick<Broker, 'declare' | 'read' | 'publish'> = {
+    declare: (topology) => broker.declare(topology),
+    read: (log, from) => broker.read(log, from),
+    async publish(message) {
+      const { number, total } = decodeBatch(Buffer.from(message.body));
+      if (number >= total / 2) await killed.promise;
+      await broker.publish(message);
+    },
+  };
+  const onSent = (sent: number, total: number): void => {
+    if (sent !== Math.ceil(total / 2)) return;
+    // By then the counter at work has what was sent.
+    setImmediate(() => {
+      page?.killed('counter-1');
+      server.kill(atWork);
+      killed.resolve();
+    });
+  };
+  const counts = await countWords({ broker: halfway, job: 'demo', lines, onSent });
   print(topWords(counts));
   if (!isDeepStrictEqual(counts, plainLoop(lines))) throw new ExitError('the counts are not those of a plain loop');
   print('Checked: the counts are those of a plain loop, although the counter at work was killed halfway.\n');
+  await page?.keep();
 }
 
 /** What the answer must be, found without batches and messages. */

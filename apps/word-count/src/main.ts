@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectRabbitmq } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import * as lab from '@lab/process';
 import { z } from 'zod';
 import { demo, topWords } from './demo.ts';
+import { describeMessage } from './messages.ts';
 import { Counter } from './roles/counter.ts';
 import { countWords } from './roles/reader.ts';
 
@@ -20,8 +22,8 @@ const print = (text: string): void => void process.stdout.write(text);
 const commands = {
   demo: lab.command({
     summary: 'the whole system in one process, with a crash in the middle',
-    settings: z.object({ file }),
-    run: ({ file }) => demo(readLines(file), print),
+    settings: z.object({ file, ...lab.demoSettings }),
+    run: ({ file, watch }) => demo(readLines(file), print, watch),
   }),
   reader: lab.command({
     summary: 'sends a file to the counters and shows the ten words that come most often',
@@ -32,8 +34,8 @@ const commands = {
     summary: 'counts words; start several, and one works while the others stand by',
     settings: z.object({ rabbitmqUrl, ...roleSettings }),
     run: ({ rabbitmqUrl: url, ...settings }) =>
-      lab.runRole({ name: 'counter', ...settings }, async ({ log, open, fail }) => {
-        const broker = await open(connectRabbitmq({ url, log }));
+      lab.runRole({ name: 'counter', ...settings }, async ({ log, open, fail, tracer }) => {
+        const broker = traced(await open(connectRabbitmq({ url, log })), tracer, describeMessage);
         broker.lost.catch(fail);
         return new Counter({ broker, log });
       }),

@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedWordCount } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedWordCount(), process);
+export const system = simulatedWordCount();
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

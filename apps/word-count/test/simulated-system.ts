@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { silentLogger } from '@lab/process';
 import { brokerKinds, PromiseBroken, SimulatedBroker, type SimulatedSystem, type World } from '@lab/simulation';
 import { seededRandom } from '@lab/testing';
-import { batches } from '../src/messages.ts';
+import { batches, describeMessage } from '../src/messages.ts';
 import { Counter } from '../src/roles/counter.ts';
 import { countWords } from '../src/roles/reader.ts';
 
@@ -21,12 +21,6 @@ function linesOf({ lines, text }: Load): string[] {
   return Array.from({ length: lines }, () => `${word()} ${'7'.repeat(random.pick([1, 3_500]))} ${word()}`);
 }
 
-/** What a message says, in the story of a failure. */
-function describeMessage(body: Uint8Array): string {
-  const { number } = JSON.parse(Buffer.from(body).toString()) as { number?: number };
-  return number === undefined ? 'answer' : `batch ${number}`;
-}
-
 type Load = Readonly<Record<'lines' | 'text', number>>;
 
 /** With another counter it is for proving that a mistake in it is found. */
@@ -39,6 +33,7 @@ export function simulatedWordCount(CounterUnderTest: typeof Counter = Counter): 
     faultsForMs: 5_000,
     settleMs: 60_000,
     liveness: 'Every job is answered, and nothing of it is held after that',
+    promises: ['Each word of each job is counted once'],
     prepare: async (load) => (world) => run(world, CounterUnderTest, linesOf(load)),
   };
 }

@@ -1,17 +1,14 @@
-/** The promise, in real processes on a real RabbitMQ: whatever is killed in the middle of a job, the counts are the same. */
+/** The promise, in real processes on a real RabbitMQ: whatever is killed while readers are at work, each word of each job is counted once. */
 import { join } from 'node:path';
-import { connectRabbitmq, type Broker } from '@lab/middleware';
-import { silentLogger } from '@lab/process';
 import { eventually } from '@lab/testing';
 import { queueDepths, startRabbitmq, type RabbitmqServer } from '@lab/testing/containers';
+import { Load } from '@lab/testing/load';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { batches, decodeBatch } from '../src/messages.ts';
-import { countWords } from '../src/roles/reader.ts';
+import { batches } from '../src/messages.ts';
+import { WordCountLoad } from './load.ts';
 
 const main = join(import.meta.dirname, '../src/main.ts');
-const lines = Array.from({ length: 100_000 }, (_, index) => (index % 4 === 0 ? 'error here' : 'info there'));
-const expected = { error: 25_000, here: 25_000, info: 75_000, there: 75_000 };
 
 let rabbitmq: RabbitmqServer;
 let counters: RunningProcess[] = [];
@@ -27,54 +24,41 @@ afterAll(async () => {
   await rabbitmq[Symbol.asyncDispose]();
 });
 
-const faults: [string, () => Promise<unknown>][] = [
-  ['one counter is killed, then the other', () => counters[0]!.kill().then(() => counters[1]!.kill())],
-  ['RabbitMQ is killed', () => rabbitmq.kill().then(() => rabbitmq.start())],
-  ['RabbitMQ is restarted', () => rabbitmq.restart()],
+/** All is gone. Counters end when they are told so; readers go on with their next job. */
+async function loseDisk(): Promise<void> {
+  await rabbitmq.loseDisk();
+  await eventually(() => counters.every((counter) => !counter.isAlive));
+}
+
+const clients = 3;
+/** With how many readers are told that their job is lost. */
+const faults: [string, () => Promise<unknown>, number][] = [
+  ['one counter is killed, then the other', () => counters[0]!.kill().then(() => counters[1]!.kill()), 0],
+  ['RabbitMQ is killed', () => rabbitmq.kill().then(() => rabbitmq.start()), 0],
+  ['RabbitMQ is restarted', () => rabbitmq.restart(), 0],
+  ['RabbitMQ is killed, and its disk is empty when it is back', loseDisk, clients],
 ];
 
-it.each(faults)('the counts are right although %s', { timeout: 600_000 }, async (job, strike) => {
-  const broker = await connectRabbitmq({ url: rabbitmq.url, log: silentLogger });
-  // The last batch waits until the fault has struck, so that it strikes in the middle.
+it.each(faults)('the counts are right although %s', { timeout: 600_000 }, async (_, strike, told) => {
+  let [isHeld, waiting] = [false, 0];
   const struck = Promise.withResolvers<void>();
-  const gated: Pick<Broker, 'declare' | 'read' | 'publish'> = {
-    declare: (topology) => broker.declare(topology),
-    read: (log, from) => broker.read(log, from),
-    publish: async (message) => {
-      const { number, total } = decodeBatch(Buffer.from(message.body));
-      if (number === total - 1) await struck.promise;
-      await broker.publish(message);
-    },
+  const beforeLast = async (): Promise<void> => {
+    if (!isHeld) return;
+    waiting++;
+    await struck.promise;
   };
-  const answer = countWords({ broker: gated, job, lines });
+  await using load = new Load(new WordCountLoad({ url: rabbitmq.url, lines: 40_000, beforeLast }), { rate: 100, clients });
+  await load.goesOn();
+  // Each job is in its middle: all but its last batch is sent.
+  isHeld = true;
+  await eventually(() => waiting === clients);
   await eventually(async () => expect(await held()).toBeGreaterThan(100), { intervalMs: 500 });
   await strike();
-  counters = counters.map((counter) => (counter.isAlive ? counter : startCounter()));
+  isHeld = false;
   struck.resolve();
-  expect(await answer).toEqual(expected);
+  counters = counters.map((counter) => (counter.isAlive ? counter : startCounter()));
+  await load.goesOn();
+  expect((await load.verdicts()).filter(({ kept }) => !kept)).toEqual([]);
+  expect(load.counts.refused + load.counts.unknown).toBe(told);
   await eventually(async () => expect(await held()).toBe(0), { intervalMs: 500 });
-  await broker.close();
 });
-
-it(
-  'a reader that RabbitMQ has lost everything of is told, and gets the counts when it asks again',
-  { timeout: 600_000 },
-  async () => {
-    const broker = await connectRabbitmq({ url: rabbitmq.url, log: silentLogger });
-    // One batch is missing, so that all that was sent is held.
-    const struck = Promise.withResolvers<never>();
-    const gated: Pick<Broker, 'declare' | 'read' | 'publish'> = {
-      declare: (topology) => broker.declare(topology),
-      read: (log, from) => broker.read(log, from),
-      publish: (message) => (decodeBatch(Buffer.from(message.body)).number === 0 ? struck.promise : broker.publish(message)),
-    };
-    const answer = countWords({ broker: gated, job: 'lost', lines });
-    await eventually(async () => expect(await held()).toBeGreaterThan(100), { intervalMs: 500 });
-    broker.lost.catch(struck.reject);
-    await Promise.all([rabbitmq.loseDisk(), expect(answer).rejects.toThrow('has lost its disk')]);
-    await eventually(() => counters.every((counter) => !counter.isAlive), { intervalMs: 500 });
-    counters = [startCounter(), startCounter()];
-    expect(await countWords({ broker, job: 'lost', lines })).toEqual(expected);
-    await broker.close();
-  },
-);

@@ -1,0 +1,14 @@
+/** A run of two databases with one fault: change it, so that an agent is seen that fences without killing the server. */
+import { runScenario } from '@lab/simulation';
+import { expect, it } from 'vitest';
+import { simulatedDatabases } from '../../test/simulated-system.ts';
+
+const load = { clients: 1, diskLost: 0 };
+
+it('all promises are kept', async () => {
+  const faults = [{ key: 'db-1.1 observe #4 mariadb late', arg: 500 }];
+  const { broken, fired } = await runScenario(simulatedDatabases(), { seed: 5, load, faults });
+  // Otherwise there is no such place.
+  expect(fired).toEqual(faults);
+  expect(broken).toBeUndefined();
+});

@@ -1,0 +1,118 @@
+/**
+ * What the command for exercises says, in the learner's language. Promises, stories and what tests say stay as the systems have them, and so does what is
+ * wrong with a command.
+ */
+
+export const languages = ['en', 'es', 'pt'] as const;
+export type Language = (typeof languages)[number];
+
+/** After so many tries the explanation is shown to who has not solved it. */
+export const triesBefore = 2;
+
+const en = {
+  begun: (tries: number): string => `begun, ${tries} ${tries === 1 ? 'try' : 'tries'}`,
+  solved: 'solved',
+  list: (exercise: string): string => `Begin one: ${exercise} 1; all commands: ${exercise} help`,
+  aRun: 'A run that breaks the promise:',
+  story: 'Its story:',
+  page: 'Its page:',
+  repair: (folder: string): string => `Repair it in ${folder}, then:`,
+  work: (folder: string): string => `Work in ${folder}, then:`,
+  write: (file: string): string => `Write it in ${file}`,
+  run: 'Run it:',
+  then: 'Then:',
+  choose: 'ANSWER is the promise that breaks:',
+  others: `Also: hint, explain (after ${triesBefore} tries), reset.`,
+  notYet: 'Not yet.',
+  broken: (promise: string): string => `A promise is broken: ${promise}.`,
+  failed: (test: string): string => `This does not pass: ${test}`,
+  kept: (seeds: number): string => `Solved. All promises are kept in ${seeds} seeds, and the tests pass.`,
+  done: 'Solved. It does what was asked for, and the tests pass.',
+  failsOnRight: (test: string): string => `On the right program your test fails: ${test}`,
+  noTest: (file: string): string => `There is no test in ${file}.`,
+  passesOnBoth: 'Your test passes on the right program, and on the one with the mistake, too.',
+  sees: (test: string): string => `Your test sees the mistake: ${test}`,
+  name: 'Now name the promise: check ANSWER.',
+  another: 'But that is not the promise that breaks.',
+  found: (sees: string, promise: string): string => `Solved. ${sees}\nWhat breaks is: ${promise}.`,
+  hangs: 'The simulation does not end.',
+  cannotRun: 'The simulation cannot run:',
+  endedEarly: (seeds: number, all: number): string => `The simulation ended after ${seeds} of ${all} seeds.`,
+  lastHint: 'That was the last hint.',
+  moreHints: (count: number): string => `There ${count === 1 ? 'is one' : `are ${count}`} more.`,
+  away: (number: number, paths: string): string => `Exercise ${number} is put away, as before: ${paths}.`,
+  saved: (patch: string): string => `What you did is kept in ${patch}; in the repository's root, git apply brings it back.`,
+};
+type Texts = typeof en;
+
+const es: Texts = {
+  begun: (tries) => `empezado, ${tries} ${tries === 1 ? 'intento' : 'intentos'}`,
+  solved: 'resuelto',
+  list: (exercise) => `Empieza uno: ${exercise} 1; todos los comandos: ${exercise} help`,
+  aRun: 'Una corrida que rompe la promesa:',
+  story: 'Su historia:',
+  page: 'Su página:',
+  repair: (folder) => `Repáralo en ${folder}, después:`,
+  work: (folder) => `Trabaja en ${folder}, después:`,
+  write: (file) => `Escríbelo en ${file}`,
+  run: 'Córrelo:',
+  then: 'Después:',
+  choose: 'ANSWER es la promesa que se rompe:',
+  others: `También: hint (una pista), explain (tras ${triesBefore} intentos), reset.`,
+  notYet: 'Todavía no.',
+  broken: (promise) => `Se rompe una promesa: ${promise}.`,
+  failed: (test) => `Esto no pasa: ${test}`,
+  kept: (seeds) => `Resuelto. Todas las promesas se cumplen en ${seeds} semillas, y los tests pasan.`,
+  done: 'Resuelto. Hace lo que se pidió, y los tests pasan.',
+  failsOnRight: (test) => `Con el programa correcto tu test falla: ${test}`,
+  noTest: (file) => `No hay ningún test en ${file}.`,
+  passesOnBoth: 'Tu test pasa con el programa correcto, y también con el que tiene el error.',
+  sees: (test) => `Tu test ve el error: ${test}`,
+  name: 'Ahora nombra la promesa: check ANSWER.',
+  another: 'Pero no es esa la promesa que se rompe.',
+  found: (sees, promise) => `Resuelto. ${sees}\nLo que se rompe es: ${promise}.`,
+  hangs: 'La simulación no termina.',
+  cannotRun: 'La simulación no puede correr:',
+  endedEarly: (seeds, all) => `La simulación terminó después de ${seeds} de ${all} semillas.`,
+  lastHint: 'Esa fue la última pista.',
+  moreHints: (count) => (count === 1 ? 'Hay una más.' : `Hay ${count} más.`),
+  away: (number, paths) => `El ejercicio ${number} está guardado; como antes: ${paths}.`,
+  saved: (patch) => `Lo que hiciste queda en ${patch}; en la raíz del repositorio, git apply lo trae de vuelta.`,
+};
+
+const pt: Texts = {
+  begun: (tries) => `começado, ${tries} ${tries === 1 ? 'tentativa' : 'tentativas'}`,
+  solved: 'resolvido',
+  list: (exercise) => `Começa um: ${exercise} 1; todos os comandos: ${exercise} help`,
+  aRun: 'Uma execução que quebra a promessa:',
+  story: 'A história:',
+  page: 'A página:',
+  repair: (folder) => `Corrige em ${folder}, depois:`,
+  work: (folder) => `Trabalha em ${folder}, depois:`,
+  write: (file) => `Escreve-o em ${file}`,
+  run: 'Corre-o:',
+  then: 'Depois:',
+  choose: 'ANSWER é a promessa que se quebra:',
+  others: `Também: hint (uma pista), explain (após ${triesBefore} tentativas), reset.`,
+  notYet: 'Ainda não.',
+  broken: (promise) => `Quebra-se uma promessa: ${promise}.`,
+  failed: (test) => `Isto não passa: ${test}`,
+  kept: (seeds) => `Resolvido. Todas as promessas se cumprem em ${seeds} sementes, e os testes passam.`,
+  done: 'Resolvido. Faz o que foi pedido, e os testes passam.',
+  failsOnRight: (test) => `Com o programa certo o teu teste falha: ${test}`,
+  noTest: (file) => `Não há nenhum teste em ${file}.`,
+  passesOnBoth: 'O teu teste passa com o programa certo, e também com o que tem o erro.',
+  sees: (test) => `O teu teste vê o erro: ${test}`,
+  name: 'Agora nomeia a promessa: check ANSWER.',
+  another: 'Mas não é essa a promessa que se quebra.',
+  found: (sees, promise) => `Resolvido. ${sees}\nO que se quebra é: ${promise}.`,
+  hangs: 'A simulação não acaba.',
+  cannotRun: 'A simulação não pode correr:',
+  endedEarly: (seeds, all) => `A simulação acabou após ${seeds} de ${all} sementes.`,
+  lastHint: 'Essa foi a última pista.',
+  moreHints: (count) => (count === 1 ? 'Há mais uma.' : `Há mais ${count}.`),
+  away: (number, paths) => `O exercício ${number} está guardado; como antes: ${paths}.`,
+  saved: (patch) => `O que fizeste fica em ${patch}; na raiz do repositório, git apply trá-lo de volta.`,
+};
+
+export const texts: Readonly<Record<Language, Texts>> = { en, es, pt };
