@@ -1,7 +1,8 @@
 /**
  * Posts and reads through a node, against the same SQL behind a bare framed server (bare.ts) and against bare `pg`, in the same run, on the same PostgreSQL,
  * with the same connections and as much at a time. Node, bare server and PostgreSQL are processes of their own; the load comes from this one. Who goes first
- * changes from round to round. `--seconds N` is how long each is measured in a round, `--rounds N` how often, `--json FILE` writes the rows.
+ * changes from round to round. Then posts where commits take their time, and what a watcher waits for. `--seconds N` is how long each is measured in a round,
+ * `--rounds N` how often, `--json FILE` writes the rows.
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '@lab/embedded-postgres';
 import { systemClock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
-import { compareInTurn, freePort, median, reportBench, type BenchRow } from '@lab/testing';
+import { compareInTurn, eventually, explainBench, freePort, median, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import pg from 'pg';
 import { ask, connectTo } from '../src/wire/asking.ts';
@@ -17,6 +18,10 @@ import { Consortium } from '../src/client/consortium.ts';
 import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
 import { connectionTo } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';
+import { Watch } from '../test/recording-client.ts';
+import { slowCommits } from '../test/slow-commits.ts';
+
+explainBench();
 
 const { values: options } = parseArgs({
   options: {
@@ -30,7 +35,11 @@ if (!(seconds > 0) || !Number.isInteger(rounds) || rounds < 1) throw new RangeEr
 
 /** Requests under way at a time, each on a connection of its own. */
 const lanes = 32;
-const areas = Array.from({ length: 8 }, (_, index) => `area-${index + 1}`);
+const areas = Array.from({ length: 16 }, (_, index) => `area-${index + 1}`);
+/** Of a durable commit on a laptop's disk. */
+const commitMs = 20;
+/** Posts that a watcher is to hear of. */
+const heardPosts = 100;
 /** Items of a read. */
 const pageItems = 10;
 const text = 'It rains in the north and in the south, and in the west there is wind. '.repeat(3);
@@ -47,8 +56,8 @@ function startProgram(args: readonly string[], env: Record<string, string>): Run
 
 const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
-/** What a lane does again and again; `lane` says which one it is. */
-type Step = (lane: number) => Promise<unknown>;
+/** What a lane does again and again; `lane` says which one it is, and `area` the number of its area, where that is another. */
+type Step = (lane: number, area?: number) => Promise<unknown>;
 
 interface Measured {
   perSecond: number;
@@ -80,9 +89,9 @@ function stepsOfNode(sockets: readonly FramedSocket[], users: readonly Session[]
   const request = async <K extends 'post' | 'read'>(lane: number, kind: K, body: Body<K>): Promise<void> => {
     decodeReply(kind, await sockets[lane]!.request(encodeRequest(kind, timeoutMs, body), { timeoutMs }));
   };
-  const of = (lane: number) => ({ token: users[lane % users.length]!.token, area: areas[lane % areas.length]! });
+  const of = (area: number) => ({ token: users[area % users.length]!.token, area: areas[area % areas.length]! });
   return {
-    post: (lane) => request(lane, 'post', { ...of(lane), key: randomUUID(), text }),
+    post: (lane, area = lane) => request(lane, 'post', { ...of(area), key: randomUUID(), text }),
     read: (lane) => request(lane, 'read', { ...of(lane), limit: pageItems }),
   };
 }
@@ -179,7 +188,46 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
   ];
   rows.push(...apart('node look-ups, 8 at a time', lookUp), ...apart('logins, 2 at a time', login));
   await pool.end();
+  rows.push(await measureWatch(consortium, users[0]!));
+  // Connections of their own: a node closes those that are silent for long.
+  rows.push(...(await measureSlowCommits(databaseUrl, stepsOfNode(await connections(nodeAddress), users).post)));
   return rows;
+}
+
+/** From the acknowledgement of a post on. */
+async function measureWatch(consortium: Consortium, { token, name: user }: Session): Promise<BenchRow> {
+  const area = areas[0]!;
+  const watch = new Watch({ user, token, consortium }, area);
+  await watch.begun();
+  const tookMs: number[] = [];
+  for (let post = 1; post <= heardPosts; post++) {
+    const { number } = await consortium.node(area, 'post', { token, area, key: randomUUID(), text });
+    const beginMs = performance.now();
+    await eventually(() => watch.has(number), { intervalMs: 1 });
+    tookMs.push(performance.now() - beginMs);
+  }
+  await watch.stop();
+  const value = tookMs.sort((a, b) => a - b)[Math.floor(heardPosts * 0.99) - 1]!;
+  return { name: 'a watcher hears of a post, p99', value, unit: 'ms', target: '<= 200', holds: value <= 200 };
+}
+
+/** Posts wait for those before them in their area, and not for others. */
+async function measureSlowCommits(databaseUrl: string, post: Step): Promise<BenchRow[]> {
+  await slowCommits(databaseUrl, commitMs);
+  const inAll = await load(post, areas.length);
+  const inOne = await load((lane) => post(lane, 0), areas.length);
+  await slowCommits(databaseUrl, 0);
+  const ratio = inAll.perSecond / inOne.perSecond;
+  const row = (where: string, value: number, unit: string) => ({
+    name: `posts at commits of ${commitMs} ms, ${where}`,
+    value,
+    unit,
+  });
+  return [
+    { ...row('in one area', inOne.perSecond, '/s'), target: null, holds: null },
+    { ...row(`in ${areas.length} areas`, inAll.perSecond, '/s'), target: null, holds: null },
+    { ...row(`in ${areas.length} areas / in one`, ratio, 'ratio'), target: '>= 8', holds: ratio >= 8 },
+  ];
 }
 
 const postgres = await startEmbeddedPostgres();

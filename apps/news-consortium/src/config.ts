@@ -1,5 +1,5 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' are those of their commands. */
-import { address, duration, roleSettings } from '@lab/process';
+import { address, demoSettings, duration, roleSettings } from '@lab/process';
 import { z } from 'zod';
 import { isPassword, nameRule, normalName, passwordRule } from './domain/names.ts';
 
@@ -46,4 +46,5 @@ export const nodeConfig = z.object({
 });
 export type NodeConfig = z.infer<typeof nodeConfig>;
 
-export const demoConfig = z.object({});
+export const demoConfig = z.object({ ...demoSettings });
+export type DemoConfig = z.infer<typeof demoConfig>;

@@ -4,6 +4,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { interruptible, makeLogger, systemClock } from '@lab/process';
 import { ordinaryCost } from '@lab/process/passwords';
+import type { Tracer } from '@lab/tracing';
+import type { DemoPage } from '@lab/watch/demo';
+import type { DemoConfig } from './config.ts';
 import { addressesOf, ask, connectTo } from './wire/asking.ts';
 import { Consortium } from './client/consortium.ts';
 import { Member } from './client/member.ts';
@@ -18,10 +21,11 @@ const patienceMs = 180_000;
 /** Longer than a user who has an item in hand takes to mark it. */
 const leaseMs = 10_000;
 
-export const demo = (): Promise<void> =>
-  interruptible(async (interrupted) => {
+export async function demo({ watch }: DemoConfig): Promise<void> {
+  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('news-consortium') : undefined;
+  await interruptible(async (interrupted) => {
     const postgres = await startEmbeddedPostgres();
-    const system = new DemoSystem(postgres.url);
+    const system = new DemoSystem(postgres.url, page);
     const story = new Story(system, postgres, interrupted);
     try {
       await system.start();
@@ -32,15 +36,19 @@ export const demo = (): Promise<void> =>
       await postgres.stop();
     }
   });
+  await page?.keep();
+}
 
 /** Two agents and three nodes. */
 class DemoSystem {
   readonly #databaseUrl: string;
+  readonly #page: DemoPage | undefined;
   readonly agents: ServingRole[] = [];
   readonly nodes: ServingRole[] = [];
 
-  constructor(databaseUrl: string) {
+  constructor(databaseUrl: string, page?: DemoPage) {
     this.#databaseUrl = databaseUrl;
+    this.#page = page;
   }
 
   get agentAddresses(): string[] {
@@ -50,14 +58,27 @@ class DemoSystem {
   async start(): Promise<void> {
     const common = { listen: '127.0.0.1:0', databaseUrl: this.#databaseUrl };
     for (const name of ['agent-1', 'agent-2']) {
-      const agent = makeAgent(host(name), { ...common, name, adminName: 'admin', adminPassword, session: 3_600_000 });
+      const agent = makeAgent(host(name, this.#page?.tracer(name)), {
+        ...common,
+        name,
+        adminName: 'admin',
+        adminPassword,
+        session: 3_600_000,
+      });
       this.agents.push(agent);
       await agent.start();
+      this.#page?.servesAt(name, `127.0.0.1:${agent.port}`);
     }
     for (const name of ['node-1', 'node-2', 'node-3']) {
-      const node = makeNode(host(name), { ...common, name, agents: this.agentAddresses, lease: leaseMs });
+      const node = makeNode(host(name, this.#page?.tracer(name)), {
+        ...common,
+        name,
+        agents: this.agentAddresses,
+        lease: leaseMs,
+      });
       this.nodes.push(node);
       await node.start();
+      this.#page?.servesAt(name, `127.0.0.1:${node.port}`);
     }
   }
 
@@ -68,9 +89,9 @@ class DemoSystem {
 }
 
 /** The plugs that the demo pulls make roles warn; of interest are errors. */
-function host(name: string): Host {
+function host(name: string, tracer?: Tracer): Host {
   const log = makeLogger({ name, level: 'error' });
-  return { clock: systemClock, nowMs: Date.now, newId: randomUUID, scryptCost: ordinaryCost, log };
+  return { clock: systemClock, nowMs: Date.now, newId: randomUUID, scryptCost: ordinaryCost, log, tracer };
 }
 
 class Story {

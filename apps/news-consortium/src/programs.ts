@@ -20,7 +20,7 @@ const commands: Record<string, Command> = {
     summary:
       'the whole system in one process, on a PostgreSQL of its own: two users and an administrator, and plugs that are pulled',
     settings: config.demoConfig,
-    run: async () => (await import('./demo.ts')).demo(),
+    run: async (settings) => (await import('./demo.ts')).demo(settings),
   }),
   agent: command({
     summary: 'logs users in, registers nodes and distributes areas over them',

@@ -2,6 +2,7 @@
 import { ExitError, exitCodes, retry, splitAddress, type Clock, type Logger, type Role } from '@lab/process';
 import { Passwords, type ScryptCost } from '@lab/process/passwords';
 import type { FramedServer } from '@lab/protocol';
+import type { Tracer } from '@lab/tracing';
 import { addressesOf, ask, joinAddress } from './wire/asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
 import { Refusal } from './wire/refusal.ts';
@@ -13,12 +14,13 @@ import { Node } from './roles/node.ts';
 import { serve, type Service } from './wire/serving.ts';
 import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
-import { Database, DatabaseUnavailableError } from './store/database.ts';
+import { DatabaseUnavailableError, type Database } from './store/database.ts';
 import { Deciding } from './store/deciding.ts';
 import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
 import { Notifications } from './store/notifications.ts';
 import { Tokens } from './wire/tokens.ts';
+import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 
 /** What a host gives to every role. */
 export interface Host {
@@ -29,6 +31,7 @@ export interface Host {
   readonly newId: () => string;
   readonly scryptCost: ScryptCost;
   readonly log: Logger;
+  readonly tracer?: Tracer | undefined;
 }
 
 /** A role that takes requests. */
@@ -65,10 +68,11 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
       const administrator = { name: settings.adminName, password: settings.adminPassword };
       await atStart(clock, (deadline) => ensureAdministrator({ accounts, passwords, log }, administrator, deadline));
     }
-    const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => ask(address, 'health', {}, { timeoutMs });
+    const asking = tracedAsk(ask, host.tracer);
+    const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => asking(address, 'health', {}, { timeoutMs });
     const decider = new Decider({
       ...{ name, clock, log, askHealth },
-      connect: () => Deciding.connect(url, name),
+      connect: async () => tracedDeciding(await Deciding.connect(url, name), host.tracer),
       prune: () => accounts.prune(clock.nowMs() + statementMs),
     });
     await started(
@@ -104,7 +108,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     const membership = new Membership({
       ...{ id, name, clock, log },
       agents: () => addressesOf(settings.agents),
-      ask: (agent, kind, body) => ask(agent, kind, body, { timeoutMs: askMs }),
+      ask: (agent, kind, body) => tracedAsk(ask, host.tracer)(agent, kind, body, { timeoutMs: askMs }),
       newToken: () => tokens.sign({ kind: 'node', id, expiresMs: host.nowMs() + nodeTokenMs }),
     });
     const lookAtAll = (): void => feeds.lookAtAll();
@@ -113,7 +117,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
       new Notifications({
         ...{ url, clock, log },
         probe: { text: 'SELECT 1 FROM nodes WHERE id = $1', values: [id] },
-        channels: { news: (area) => feeds.lookAt(area), sessions: lookAtAll, assignments: lookAtAll },
+        channels: { sessions: lookAtAll, assignments: lookAtAll },
         onRenewed: lookAtAll,
         onProbe: (rows) => membership.seen(rows.length > 0),
       }),
@@ -146,12 +150,12 @@ function servingRole(putTogether: (parts: AsyncDisposableStack) => Promise<Frame
 
 async function openDatabase(
   parts: AsyncDisposableStack,
-  { clock, log }: Host,
+  { clock, log, tracer }: Host,
   url: string,
   connections: number,
 ): Promise<Database> {
   await migrate({ url, clock, log });
-  return parts.adopt(new Database({ url, connections, clock, log }), (database) => database.close());
+  return parts.adopt(makeDatabase({ url, connections, clock, log }, tracer), (database) => database.close());
 }
 
 /** What a role must have of the database before it can take requests. */
@@ -166,9 +170,9 @@ async function started<R extends Pick<Role, 'start' | 'stop'>>(parts: AsyncDispo
   return role;
 }
 
-async function listen(address: string, service: Service, { clock, log }: Host): Promise<FramedServer> {
+async function listen(address: string, service: Service, { clock, log, tracer }: Host): Promise<FramedServer> {
   try {
-    return await serve({ ...splitAddress(address), service, clock, log });
+    return await serve({ ...splitAddress(address), service: tracedService(service, tracer), clock, log });
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }

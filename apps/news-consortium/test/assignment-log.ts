@@ -19,16 +19,22 @@ export async function recordAssignments(url: string): Promise<void> {
   // As the last act of each transaction, so that the time is that of its commit.
   await query(
     url,
-    `CREATE TABLE test_assigned (area_id bigint, node_id uuid, address text, at_ms float8, begins boolean, decided boolean);
-     CREATE FUNCTION test_assigned() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    `CREATE TABLE IF NOT EXISTS test_assigned (area_id bigint, node_id uuid, address text, at_ms float8, begins boolean, decided boolean);
+     CREATE OR REPLACE FUNCTION test_assigned() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
        INSERT INTO test_assigned VALUES (coalesce(NEW.area_id, OLD.area_id), coalesce(NEW.node_id, OLD.node_id),
          (SELECT address FROM nodes WHERE id = NEW.node_id), extract(epoch FROM clock_timestamp()) * 1000, TG_OP = 'INSERT',
          EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 710002 AND granted AND pid = pg_backend_pid()));
        RETURN NULL;
      END $$;
+     DROP TRIGGER IF EXISTS test_assigned ON assignments;
      CREATE CONSTRAINT TRIGGER test_assigned AFTER INSERT OR DELETE ON assignments
        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test_assigned()`,
   );
+}
+
+/** Nothing is written down any more. */
+export async function forgetAssignments(url: string): Promise<void> {
+  await query(url, 'DROP FUNCTION IF EXISTS test_assigned CASCADE; DROP TABLE IF EXISTS test_assigned');
 }
 
 /** A transaction that has begun to commit is done within this time, on a busy machine too. */

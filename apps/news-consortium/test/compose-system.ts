@@ -12,10 +12,11 @@ const directory = join(import.meta.dirname, '..');
 
 export const administrator = { name: 'admin', password: 'battery-staple' };
 export const agents = ['agent-1', 'agent-2'];
+const services = [...agents, 'postgres'];
 
 export class NewsComposeSystem extends ComposeSystem {
   readonly administrator = administrator;
-  /** Of services and replicas, as `docker inspect` has them. */
+  /** Of services; empty where one does not run. */
   readonly #addresses = new Map<string, string>();
 
   /** Starts it anew, without any data; resolves when every role takes work. */
@@ -32,27 +33,18 @@ export class NewsComposeSystem extends ComposeSystem {
 
   /** Containers that were started again may have got other addresses. */
   async refresh(): Promise<void> {
-    const ids = (await this.compose('ps', '--quiet')).split('\n').filter(Boolean);
-    const format = '{{.Name}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
-    const addresses = await docker('inspect', '--format', format, ...ids);
-    for (const line of addresses.split('\n')) {
-      const [name = '', address = ''] = line.split(' ');
-      this.#addresses.set(name.slice(`/${this.project}-`.length), address);
-    }
+    const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
+    const ids = services.map((service) => this.container(service).id);
+    const addresses = (await docker('inspect', '--format', format, ...ids)).split('\n');
+    for (const [index, service] of services.entries()) this.#addresses.set(service, addresses[index] ?? '');
   }
 
   get agentAddresses(): string[] {
-    return agents.map((service) => `${this.#address(service)}:8000`);
+    return agents.flatMap((service) => this.#addresses.get(service) || []).map((address) => `${address}:8000`);
   }
 
   get databaseUrl(): string {
-    return `postgres://lab:lab@${this.#address('postgres')}:5432/lab`;
-  }
-
-  #address(service: string, replica = 1): string {
-    const address = this.#addresses.get(`${service}-${replica}`);
-    if (address === undefined || address === '') throw new Error(`${service}-${replica} has no address`);
-    return address;
+    return `postgres://lab:lab@${this.#addresses.get('postgres')}:5432/lab`;
   }
 
   /** A client's command in the client's container, as a program calls it; rejects with what it said. */

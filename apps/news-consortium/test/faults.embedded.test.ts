@@ -8,6 +8,7 @@ import { ask } from '../src/wire/asking.ts';
 import { nodesMax } from '../src/messages.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';
 import { Watch } from './recording-client.ts';
+import { slowCommits } from './slow-commits.ts';
 import {
   addArea,
   client,
@@ -149,6 +150,33 @@ describe('while nodes come and go', () => {
       await ask(address, 'status', {}, { timeoutMs });
       expect((await system.status()).areas).toMatchObject([{ area: 'sports' }]);
     });
+  });
+
+  it('posts of different areas do not wait for each other, however long a commit takes', async () => {
+    const areas = Array.from({ length: 16 }, (_, index) => `area-${index}`);
+    for (const area of areas) await addArea(area);
+    const token = await member('ana', ...areas);
+    const nodes = new Map((await system.status()).areas.map(({ area, nodes: [node] }) => [area, node!]));
+    /** So many times each of sixteen clients posts. */
+    const took = async (times: number, areaOf: (lane: number) => string): Promise<number> => {
+      const startMs = performance.now();
+      const work = async (area: string): Promise<void> => {
+        for (let time = 1; time <= times; time++)
+          await ask(nodes.get(area)!, 'post', { token, area, text: 'late', key: newKey() }, { timeoutMs });
+      };
+      await Promise.all(areas.map((_, lane) => work(areaOf(lane))));
+      return performance.now() - startMs;
+    };
+    // All connections are there then.
+    await took(1, (lane) => areas[lane]!);
+    await slowCommits(system.databaseUrl, 100);
+    try {
+      const [inOne, inSixteen] = [await took(1, () => areas[0]!), await took(2, (lane) => areas[lane]!)];
+      // 16 commits, one after the other, and twice 16 at a time.
+      expect(inSixteen).toBeLessThan(inOne);
+    } finally {
+      await slowCommits(system.databaseUrl, 0);
+    }
   });
 
   describe('a watch', () => {

@@ -80,9 +80,12 @@ export interface History {
 }
 
 /** What broke a promise, in words; empty where none was broken. */
-export function violations(history: History): string[] {
+export const violations = (history: History): string[] => judged(history).flatMap(({ broken }) => broken);
+
+/** The same for each promise, and how many cases of it there were. */
+export function judged(history: History): { broken: string[]; cases: number }[] {
   const view = new View(history);
-  return rules.flatMap((rule) => [...rule(view)]);
+  return promises.map(({ rules, count }) => ({ broken: rules.flatMap((rule) => [...rule(view)]), cases: count(view) }));
 }
 
 /** The longest that anybody waited for an answer that came. */
@@ -370,20 +373,33 @@ function* hasNoFaults(view: View): Iterable<string> {
       yield `a ${kind} of ${user} in ${area} was answered ${outcome.code}`;
 }
 
-const rules: readonly Rule[] = [
-  keepsPosts,
-  showsTheSameToAll,
-  keepsDeleted,
-  offersNothingMarked,
-  leases,
-  offersAll,
-  offersNothingFromBefore,
-  numbersGrow,
-  readsGrow,
-  keepsSets,
-  watchesMissNothing,
-  asksTheRightNodes,
-  hasNoFaults,
+interface HistoryPromise {
+  readonly promise: string;
+  /** What is counted. */
+  readonly cases: string;
+  readonly count: (view: View) => number;
+  readonly rules: readonly Rule[];
+}
+
+export const promises: readonly HistoryPromise[] = [
+  {
+    promise: 'a post that was acknowledged is never lost and appears once',
+    cases: 'posts are as readers and watchers have seen them',
+    count: (view) => view.done('post').length,
+    rules: [keepsPosts, showsTheSameToAll, keepsDeleted, numbersGrow, readsGrow, watchesMissNothing],
+  },
+  {
+    promise: 'an unread item is offered until it is acknowledged, and never to two readers at a time',
+    cases: 'offers of unread items',
+    count: (view) => view.done('unread').length,
+    rules: [offersNothingMarked, leases, offersAll, offersNothingFromBefore],
+  },
+  {
+    promise: 'sessions, subscriptions and assignments are as they were last changed',
+    cases: 'operations were done where they may be, or refused where they may not',
+    count: (view) => view.history.operations.length,
+    rules: [keepsSets, asksTheRightNodes, hasNoFaults],
+  },
 ];
 
 /** The number from which on a read shows all: a full page goes no further than its first item. */

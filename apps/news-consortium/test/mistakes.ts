@@ -151,6 +151,14 @@ export const mistakes: readonly Mistake[] = [
   { rule: 'takes a token that nobody has signed', file: tokens, right: '!timingSafeEqual(given, right) ||', wrong: '' },
   { rule: 'moves areas although nothing has changed', file: assignment, right: 'distinct(current)', wrong: '[] as Assignment[]' },
   {
+    rule: 'deals areas out by a hash of their names',
+    file: assignment,
+    right: 'for (const { area, node } of before) if (draft.serving.has(area) && draft.isLive(node)) draft.put(area, node);',
+    wrong: `for (const area of draft.serving.keys())
+    for (let place = 0; draft.missing(area) > 0; place++)
+      draft.put(area, draft.nodes[(weight(area, '') + place) % draft.nodes.length]!);`,
+  },
+  {
     rule: 'gives an area to the fullest node',
     file: assignment,
     right: '    free,\n    (node) => draft.load(node),',

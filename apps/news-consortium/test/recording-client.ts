@@ -25,8 +25,8 @@ const patienceMs = 15_000;
 export class RecordingClient {
   readonly user: string;
   readonly consortium: Consortium;
-  /** Something was asked and is not answered yet. */
-  busy = false;
+  /** What became of the last operation. */
+  last: Outcome<RecordedKind> = { is: 'unknown' };
   /** Closed ones too. */
   readonly tokens: string[] = [];
   readonly #options: RecordingOptions;
@@ -80,9 +80,8 @@ export class RecordingClient {
   ): Promise<Replies[K] | undefined> {
     const invokedMs = Date.now();
     this.#tries = { kind, address: undefined, unsure: false };
-    this.busy = true;
     const outcome = await this.#outcome(kind, work);
-    this.busy = false;
+    this.last = outcome;
     const completedMs = outcome.is === 'unknown' ? Infinity : Date.now();
     const { user } = this;
     this.#options.record({ kind, user, session: token, area, asked, invokedMs, completedMs, outcome } as unknown as Operation);

@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedConsortium } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedConsortium, process);
+export const system = simulatedConsortium;
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

@@ -42,6 +42,23 @@ export const simulatedConsortium: SimulatedSystem<Load> = {
   // A copy of a request may land until then, and what it does is undone.
   settleMs: 40_000,
   liveness: 'When all is repaired, every area is on as many living nodes as it wants',
+  promises: [
+    'One decides as long as it lives',
+    'One decides',
+    'Every area is on as many nodes as it wants, or on all',
+    'A node that answers keeps its areas',
+    'A node that joins or leaves moves its share',
+    'Where nothing has changed, nothing moves',
+    'An agent registers only what it can reach',
+    'An agent that is cut off takes nothing from nodes',
+    'Others serve what a killed node served',
+    'Others serve what a node that hangs served',
+    'Others serve what a node served that is another one now',
+    'Others serve what a node served that leaves',
+    'Another agent decides where one was killed',
+    'Another agent decides where one hangs',
+    'Another agent decides where one finds all nodes dead',
+  ],
   prepare: async (load) => async (world) => {
     const run = new Run(world, load);
     await Promise.race([run.run(load), run.model.broken.promise]);

@@ -1,15 +1,13 @@
 /** Clients of several users that do whatever clients do, by chance from a seed, on agents and nodes that things happen to; wherever those run. */
-import { systemClock } from '@lab/process';
+import { randomUUID } from 'node:crypto';
 import { eventually, type Random } from '@lab/testing';
+import { Promised, Refused, type LoadClient, type Workload } from '@lab/testing/load';
 import type { Consortium } from '../src/client/consortium.ts';
 import type { Item } from '../src/messages.ts';
 import { recordAssignments, recordedAssignments } from './assignment-log.ts';
-import type { History, Operation } from './history.ts';
+import { judged, promises, type History, type Operation } from './history.ts';
 import { RecordingClient, Watch } from './recording-client.ts';
 
-const users = ['ana', 'bo', 'cyd'];
-const areas = ['chess', 'sports', 'weather'];
-const clientsPerUser = 2;
 const password = 'correct horse';
 const pageItems = 100;
 /** Those of the auditor from the beginning on, and some of the users. */
@@ -28,24 +26,30 @@ export interface WorkPlace {
   client(): Consortium;
 }
 
-/** Clients at work, whose operations and watches become a history. */
-export class Work {
+/** Clients at work, whose operations and watches become a history, and what they were promised. Users and areas are its own. */
+export class Work implements Workload {
   readonly #place: WorkPlace;
   readonly operations: Operation[] = [];
+  /** Once it was checked. */
+  history: History | undefined;
+  readonly promises: Promised[];
   readonly #random: Random;
-  readonly #clients: RecordingClient[];
+  readonly #run = randomUUID().slice(0, 8);
+  readonly #users = ['ana', 'bo', 'cyd'].map((name) => `${name}-${this.#run}`);
+  readonly #areas = ['chess', 'sports', 'weather'].map((name) => `${name}-${this.#run}`);
+  readonly #auditor = this.#client(`auditor-${this.#run}`);
+  /** One of each user. */
+  readonly #readers = this.#users.map((name) => this.#client(name));
   readonly #watches: Watch[] = [];
   /** Numbers of what a user has posted, by user and area. */
   readonly #posted = new Map<string, number[]>();
   #posts = 0;
-  #over = false;
+  #connects = 0;
 
-  constructor(place: WorkPlace, random: Random) {
+  constructor(place: WorkPlace, random: Random, kept = promises.map(({ promise, cases }) => new Promised(promise, cases))) {
     this.#place = place;
     this.#random = random;
-    this.#clients = [...users.flatMap((user) => Array.from({ length: clientsPerUser }, () => user)), 'auditor'].map((name) =>
-      this.#client(name),
-    );
+    this.promises = kept;
   }
 
   #client(name: string): RecordingClient {
@@ -58,22 +62,33 @@ export class Work {
     await recordAssignments(this.#place.databaseUrl);
     const client = this.#place.client();
     const { token } = await client.agent('login', this.#place.administrator);
-    for (const area of areas) await client.agent('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
-    for (const name of [...users, 'auditor']) await client.agent('register', { name, password, key: name });
-    for (const each of this.#clients) await each.login();
-    for (const each of this.#clients) for (const area of areas) await each.node('subscribe', area, {});
-    for (const area of areas) await this.#watch(this.#clients.at(-1)!, area);
+    for (const area of this.#areas) await client.agent('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
+    for (const each of [...this.#readers, this.#auditor]) {
+      await client.agent('register', { name: each.user, password, key: each.user });
+      await each.login();
+      for (const area of this.#areas) await each.node('subscribe', area, {});
+    }
+    for (const area of this.#areas) await this.#watch(this.#auditor, area);
   }
 
-  /** Everybody works until the faults are over. */
-  async during(faults: () => Promise<void>): Promise<void> {
-    const working = this.#clients.slice(0, -1).map((client, index) => this.#work(client, this.#random.fork(`client ${index}`)));
-    try {
-      await Promise.race([faults(), Promise.all(working)]);
-    } finally {
-      this.#over = true;
-    }
-    await Promise.all(working);
+  /** One more of a user; it does whatever clients do. */
+  async connect(number: number): Promise<LoadClient> {
+    const client = this.#client(this.#users[number % this.#users.length]!);
+    // One that comes back does something else: what it was refused would be refused again.
+    const random = this.#random.fork(`client ${number}, ${++this.#connects}`);
+    await client.login();
+    if (client.last.is !== 'ok') throw new Error(`${client.user} is not logged in`);
+    const operate = async (): Promise<void> => {
+      try {
+        await this.#step(client, random);
+      } catch (error) {
+        this.promises.at(-1)!.breaks(`a client failed: ${String(error)}`);
+        throw error;
+      }
+      if (client.last.is === 'refused') throw new Refused(client.last.code);
+      if (client.last.is === 'unknown') throw new Error('nobody has answered in time');
+    };
+    return { operate };
   }
 
   /** Resolves when so many more operations were answered. */
@@ -82,20 +97,8 @@ export class Work {
     await eventually(() => this.operations.length >= wanted, { timeoutMs: 3 * waitMsMax, intervalMs: 5 });
   }
 
-  /** Resolves at a moment at which somebody waits for an answer. */
-  async amidWork(): Promise<void> {
-    await eventually(() => this.#clients.some((client) => client.busy), { intervalMs: 1 });
-  }
-
-  async #work(client: RecordingClient, random: Random): Promise<void> {
-    while (!this.#over) {
-      await this.#step(client, random);
-      await new Promise<void>((resolve) => systemClock.after(random.integer(0, 30), resolve));
-    }
-  }
-
   async #step(client: RecordingClient, random: Random): Promise<void> {
-    const area = random.pick(areas);
+    const area = random.pick(this.#areas);
     const chance = random.next();
     if (chance < 0.3) return this.#post(client, area);
     if (chance < 0.45) return void (await client.node('read', area, { limit: pageItems }));
@@ -142,13 +145,29 @@ export class Work {
     await watch.begun();
   }
 
+  /** What all of them did and saw, when nobody is at work any more. */
+  async check(): Promise<void> {
+    this.history = await this.#end();
+    for (const [index, { broken, cases }] of judged(this.history).entries()) {
+      const promised = this.promises[index]!;
+      for (let held = broken.length; held < cases; held++) promised.holds();
+      for (const each of broken) promised.breaks(each);
+    }
+  }
+
+  /** Its areas are no more. */
+  async leave(): Promise<void> {
+    const client = this.#place.client();
+    const { token } = await client.agent('login', this.#place.administrator);
+    for (const area of this.#areas) await client.agent('removeArea', { token, area, key: `no ${area}` });
+  }
+
   /** All that is unread is read, all that is there is read by the auditor, and watches come to their ends. */
-  async end(): Promise<History> {
-    for (const client of this.#clients)
-      for (const area of areas) await eventually(() => this.#drained(client, area), { intervalMs: 20 });
-    const auditor = this.#clients.at(-1)!;
+  async #end(): Promise<History> {
+    for (const client of [...this.#readers, this.#auditor])
+      for (const area of this.#areas) await eventually(() => this.#drained(client, area), { intervalMs: 20 });
     const final = new Map<string, Item[]>();
-    for (const area of areas) final.set(area, await allNews(auditor, area));
+    for (const area of this.#areas) final.set(area, await allNews(this.#auditor, area));
     for (const watch of this.#watches) {
       const { area, after } = watch.watched ?? { area: '', after: Infinity };
       const last = final.get(area)?.findLast(({ number }) => number > after)?.number;
@@ -161,8 +180,8 @@ export class Work {
 
   async #drained(client: RecordingClient, area: string): Promise<boolean> {
     const offered = await client.node('unread', area, { limit: pageItems });
-    // The subscription has ended.
-    if (offered === undefined) return true;
+    // Refused: the subscription has ended.
+    if (offered === undefined) return client.last.is === 'refused';
     const numbers = offered.items.map(({ number }) => number);
     if (numbers.length > 0) await client.node('mark', area, { numbers });
     return numbers.length === 0 && offered.held === 0;

@@ -11,21 +11,24 @@ describe('a watcher', () => {
   /** What a reading has found it gives only then. */
   let mayGive: PromiseWithResolvers<void>;
   let readings: number;
+  let clock: FakeClock;
   let feeds: Feeds;
 
   beforeEach(() => {
     [items, readings, mayGive] = [[], 0, Promise.withResolvers()];
     const news: FeedsParts['news'] = {
       enter: async () => items.length,
+      lastNumbers: async () => new Map([['sports', items.length]]),
       follow: async (_, sessions, { after }) => {
         readings++;
         const found = items.filter(({ number }) => number > after);
         await mayGive.promise;
-        return { served: true, lastNumber: items.length, allowed: sessions, items: found };
+        return { served: true, allowed: sessions, items: found };
       },
       notServed: async () => new Refusal('not-served', 'nobody serves it'),
     };
-    feeds = new Feeds({ news, clock: new FakeClock(), log: silentLogger });
+    clock = new FakeClock();
+    feeds = new Feeds({ news, clock, log: silentLogger });
   });
 
   function post(): void {
@@ -55,6 +58,18 @@ describe('a watcher', () => {
     post();
     await eventually(() => back.length === 3 && fresh.length === 1);
     expect([back, fresh]).toEqual([[2, 3, 4], [4]]);
+  });
+
+  it('gets what was posted at another node, and where nothing was nothing is read', async () => {
+    feeds.start();
+    mayGive.resolve();
+    const numbers = watch();
+    await eventually(() => readings === 1);
+    await clock.advanceAsync(1_000);
+    expect(readings).toBe(1);
+    items.push({ number: 1, author: 'ana', text: 'goal', postedAt: '' });
+    await clock.advanceAsync(100);
+    await eventually(() => numbers.length === 1);
   });
 
   it('gets what was posted while its feed was being read', async () => {

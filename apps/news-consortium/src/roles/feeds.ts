@@ -1,7 +1,9 @@
 /**
- * Who watches what, and what they have had. A notification only says that there is something new: what it is, each feed reads from the database, from the number
- * that its watchers have had on. So a notification that is lost or comes twice changes nothing, and a watcher that comes back with its last number misses
- * nothing. Watchers that have had the same share one statement, however many they are.
+ * Who watches what, and what they have had. Ten times a second a node asks which of the areas that are watched have something new: what it is, each feed reads
+ * from the number that its watchers have had on. So a watcher that comes back with its last number misses nothing. Watchers that have had the same share one
+ * statement, however many they are.
+ *
+ * A post does not notify: PostgreSQL lets transactions that do commit one after the other, whatever areas they are of.
  */
 import type { Clock, Logger } from '@lab/process';
 import { encode, encodeReply, pageItemsMax } from '../messages.ts';
@@ -16,7 +18,7 @@ export interface WatcherSocket extends AsyncIterable<Uint8Array> {
 }
 
 export interface FeedsParts {
-  readonly news: Pick<News, 'enter' | 'follow' | 'notServed'>;
+  readonly news: Pick<News, 'enter' | 'follow' | 'lastNumbers' | 'notServed'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -33,6 +35,8 @@ interface Watcher {
 
 interface Feed {
   readonly watchers: Set<Watcher>;
+  /** The area's last item when it was asked what is new; undefined where the area was gone. */
+  lastNumber: number | undefined;
   reading: boolean;
   /** Something happened since the reading began. */
   again: boolean;
@@ -40,6 +44,8 @@ interface Feed {
 
 /** So often each side says that it is there. */
 export const aliveMs = 500;
+/** So often it asks what is new: a watcher hears of a post within twice that. */
+const askMs = 100;
 /** Sessions expire without a notification. */
 const reviewMs = 5_000;
 const readMs = 2_000;
@@ -48,6 +54,7 @@ const alive = encode({ alive: true });
 export class Feeds {
   readonly #parts: FeedsParts;
   readonly #feeds = new Map<string, Feed>();
+  #asking = false;
   #stopTimers: () => void = () => undefined;
 
   constructor(parts: FeedsParts) {
@@ -57,6 +64,7 @@ export class Feeds {
   start(): void {
     const stops = [
       this.#parts.clock.every(aliveMs, () => this.#sayAlive()),
+      this.#parts.clock.every(askMs, () => void this.#askWhatIsNew()),
       this.#parts.clock.every(reviewMs, () => this.lookAtAll()),
     ];
     this.#stopTimers = () => stops.forEach((stop) => stop());
@@ -73,7 +81,7 @@ export class Feeds {
     const last = await this.#parts.news.enter(access, deadline);
     const watcher: Watcher = { access, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
     await socket.send(encodeReply({ after: watcher.after }));
-    const feed = this.#feeds.get(access.area) ?? { watchers: new Set(), reading: false, again: false };
+    const feed = this.#feeds.get(access.area) ?? { watchers: new Set(), lastNumber: last, reading: false, again: false };
     feed.watchers.add(watcher);
     this.#feeds.set(access.area, feed);
     this.lookAt(access.area);
@@ -82,6 +90,25 @@ export class Feeds {
     } finally {
       feed.watchers.delete(watcher);
       if (feed.watchers.size === 0 && this.#feeds.get(access.area) === feed) this.#feeds.delete(access.area);
+    }
+  }
+
+  /** Looks at the areas that have had items since it was asked last, and at those that are gone. */
+  async #askWhatIsNew(): Promise<void> {
+    if (this.#asking || this.#feeds.size === 0) return;
+    const { news, clock, log } = this.#parts;
+    this.#asking = true;
+    try {
+      const lastNumbers = await news.lastNumbers([...this.#feeds.keys()], clock.nowMs() + readMs);
+      for (const [area, feed] of this.#feeds) {
+        if (lastNumbers.get(area) === feed.lastNumber) continue;
+        feed.lastNumber = lastNumbers.get(area);
+        this.lookAt(area);
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'which areas have something new could not be asked; trying again');
+    } finally {
+      this.#asking = false;
     }
   }
 

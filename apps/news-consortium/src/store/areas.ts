@@ -32,7 +32,7 @@ const statements = {
     name: 'remove-area',
     text: `WITH ${admin}, made AS (
         UPDATE areas SET removed_at = now() FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}
-      SELECT ${outcome}, pg_notify('news', $2)::text`,
+      SELECT ${outcome}`,
   },
   where: {
     name: 'where',

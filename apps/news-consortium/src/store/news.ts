@@ -40,8 +40,7 @@ export const newsStatements = {
         INSERT INTO news (area_id, number, author_id, key, text, hash)
         SELECT n.id, n.last_number, g.user_id, $4, $5, sha256(convert_to($5, 'UTF8')) FROM numbered n, gate g
         ON CONFLICT (author_id, key) DO NOTHING RETURNING number)
-      SELECT ${gateColumns}, p.number::float8 AS number, CASE WHEN p.number IS NOT NULL THEN pg_notify('news', $2)::text END
-      FROM gate g LEFT JOIN posted p ON true`,
+      SELECT ${gateColumns}, p.number::float8 AS number FROM gate g LEFT JOIN posted p ON true`,
   },
   posted: {
     name: 'posted',
@@ -158,10 +157,14 @@ export const newsStatements = {
       WHERE a.name = $1 AND a.removed_at IS NULL ORDER BY random()`,
   },
   enter: { name: 'enter', text: `WITH ${gate} SELECT ${gateColumns}, g.last_number::float8 AS "lastNumber" FROM gate g` },
+  lastNumbers: {
+    name: 'last-numbers',
+    text: `SELECT name, last_number::float8 AS "lastNumber" FROM areas WHERE name = ANY ($1) AND removed_at IS NULL`,
+  },
   // For all who watch an area from the same number on: the items once, and who of them may still have them.
   follow: {
     name: 'follow',
-    text: `SELECT a.last_number::float8 AS "lastNumber", EXISTS (SELECT FROM assignments x WHERE x.area_id = a.id AND x.node_id = $2) AS served,
+    text: `SELECT EXISTS (SELECT FROM assignments x WHERE x.area_id = a.id AND x.node_id = $2) AS served,
         (SELECT coalesce(json_agg(s.id), '[]') FROM sessions s JOIN subscriptions f ON f.user_id = s.user_id AND f.area_id = a.id
           WHERE s.id = ANY ($3::uuid[]) AND s.closed_at IS NULL AND s.expires_at > now()) AS allowed,
         (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
@@ -190,7 +193,6 @@ type Passed = GateRow & { userId: string; areaId: string };
 /** What `follow` found of an area. */
 export interface Followed {
   readonly served: boolean;
-  readonly lastNumber: number;
   /** Of the sessions asked for, those that are open and whose users are subscribed. */
   readonly allowed: readonly string[];
   readonly items: readonly Item[];
@@ -304,6 +306,13 @@ export class News {
   async enter(access: Access, deadline: Deadline): Promise<number> {
     const row = await this.#pass<{ lastNumber: number }>(newsStatements.enter, access, [], deadline, { subscribed: true });
     return row.lastNumber;
+  }
+
+  /** Of those areas that are there, the number of the last item that was posted. */
+  async lastNumbers(areas: readonly string[], deadline: Deadline): Promise<ReadonlyMap<string, number>> {
+    type Row = { name: string; lastNumber: number };
+    const rows = await this.#database.run<Row>(newsStatements.lastNumbers, [areas], deadline);
+    return new Map(rows.map(({ name, lastNumber }) => [name, lastNumber]));
   }
 
   /** Up to `limit` items above `after`; undefined where the area is gone. */
