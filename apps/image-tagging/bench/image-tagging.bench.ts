@@ -13,7 +13,7 @@ import { Client, credentials, Metadata, type ClientReadableStream, type ClientWr
 import { makeMemoryGroups } from '@lab/group';
 import { makeMemoryServer } from '@lab/middleware';
 import { makeLogger, systemClock } from '@lab/process';
-import { compareInTurn, reportBench, type BenchRow } from '@lab/testing';
+import { compareInTurn, explainBench, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import sharp from 'sharp';
 import type { DownloadResponse, ImagesClient, RegistryClient, UploadResponse } from '../src/generated/lab/images/v1/images.ts';
@@ -27,6 +27,8 @@ import { PictureStore } from '../src/store/picture-store.ts';
 import { defaultNames, topologyOf } from '../src/topology.ts';
 import { idOf, makeWorker } from '../src/wiring.ts';
 import { bareService, chunkBytesUp } from './bare.ts';
+
+explainBench();
 
 const { values } = parseArgs({
   options: {

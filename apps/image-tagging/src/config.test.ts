@@ -33,7 +33,7 @@ describe('the settings of a role', () => {
     });
     expect(read(workerConfig, '--name worker-1 --store /s')).toMatchObject({ jobs: 2, queue: 'image-tagging.worker.jobs' });
     expect(read(configuratorConfig, '')).toMatchObject({ exchange: 'images', routingKey: 'tag' });
-    expect(read(demoConfig, '--keep')).toEqual({ keep: true });
+    expect(read(demoConfig, '--keep')).toEqual({ keep: true, watch: false });
   });
 
   it('come from the environment, but for what a flag says', () => {

@@ -1,5 +1,5 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' commands have flags only. */
-import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
+import { address, demoSettings, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { serverNamePrefix } from './domain/catalog.ts';
 import { defaultNames } from './topology.ts';
@@ -88,6 +88,7 @@ export type ConfiguratorConfig = z.infer<typeof configuratorConfig>;
 
 export const demoConfig = z.object({
   keep: z.boolean().default(false).describe('leave the folder with all pictures'),
+  ...demoSettings,
 });
 export type DemoConfig = z.infer<typeof demoConfig>;
 

@@ -5,13 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { makeMemoryGroups } from '@lab/group';
-import { makeMemoryServer } from '@lab/middleware';
+import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { ExitError, interruptible, makeLogger, systemClock, type Role } from '@lab/process';
+import type { Tracer } from '@lab/tracing';
 import sharp from 'sharp';
 import { PictureClient } from './client/picture-client.ts';
 import type { DemoConfig } from './config.ts';
 import { ImageState } from './generated/lab/images/v1/images.ts';
 import { makePicture } from '../data/make.ts';
+import { describeMessage } from './messages.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { defaultNames, topologyOf } from './topology.ts';
 import { makeRegistry, makeServer, makeWorker, type Host } from './wiring.ts';
@@ -26,10 +29,11 @@ const samples: Readonly<Record<string, readonly string[]>> = {
 };
 const tagMs = 60_000;
 
-export const demo = ({ keep }: DemoConfig): Promise<void> =>
-  interruptible(async (interrupted) => {
+export async function demo({ keep, watch }: DemoConfig): Promise<void> {
+  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('image-tagging') : undefined;
+  await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
-    const system = new DemoSystem(join(folder, 'store'));
+    const system = new DemoSystem(join(folder, 'store'), page?.tracer);
     try {
       await system.start();
       const pictures = await choosePictures(folder);
@@ -45,6 +49,8 @@ export const demo = ({ keep }: DemoConfig): Promise<void> =>
       else await rm(folder, { recursive: true, force: true });
     }
   });
+  await page?.keep();
+}
 
 interface Chosen {
   readonly path: string;
@@ -130,12 +136,14 @@ function require(holds: boolean, otherwise: string): asserts holds {
 
 class DemoSystem {
   readonly #folder: string;
+  readonly #tracerOf: ((role: string) => Tracer) | undefined;
   readonly #roles: Role[] = [];
   readonly #closing: (() => Promise<void>)[] = [];
   #registryPort = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, tracerOf?: (role: string) => Tracer) {
     this.#folder = folder;
+    this.#tracerOf = tracerOf;
   }
 
   get registry(): string {
@@ -147,25 +155,26 @@ class DemoSystem {
     const memory = makeMemoryServer();
     const groups = makeMemoryGroups({ clock: systemClock, newToken: randomUUID });
     const store = await PictureStore.open(this.#folder);
-    const host = (): Host => {
+    const host = (name: string): Host => {
       const group = groups.connect();
       this.#closing.push(() => group.close());
-      return { group, clock: systemClock, nowMs: Date.now, newId: randomUUID, log };
+      return { group, clock: systemClock, nowMs: Date.now, newId: randomUUID, log, tracer: this.#tracerOf?.(name) };
     };
     const broker = memory.connect();
+    const brokerOf = (role: string): Broker => traced(broker, this.#tracerOf?.(role), describeMessage);
     this.#closing.push(() => broker.close());
     await broker.declare(topologyOf(defaultNames));
     const shared = { group: 'images', limitMegapixels: 100, listen: addressAt(0) };
-    const registry = makeRegistry(host(), { ...shared, name: 'registry' });
+    const registry = makeRegistry(host('registry'), { ...shared, name: 'registry' });
     await this.#run(registry);
     this.#registryPort = registry.port;
     for (const name of ['svc-1', 'svc-2', 'svc-3']) {
       const settings = { ...shared, ...defaultNames, name, address: addressAt, limitBytes: 2 * 1024 ** 3 };
-      await this.#run(makeServer({ ...host(), store, broker }, settings));
+      await this.#run(makeServer({ ...host(name), store, broker: brokerOf(name) }, settings));
     }
     for (const name of ['worker-1', 'worker-2']) {
       const { queue } = defaultNames;
-      await this.#run(makeWorker({ ...host(), store, broker }, { ...shared, name, queue, jobs: 1 }));
+      await this.#run(makeWorker({ ...host(name), store, broker: brokerOf(name) }, { ...shared, name, queue, jobs: 1 }));
     }
     console.log('a registry, 3 servers and 2 workers are running in this process');
   }

@@ -1,10 +1,12 @@
 /** Processes: one role on the real parts. */
 import { hostname } from 'node:os';
-import { connectZookeeper } from '@lab/discovery';
-import { makeLogGroup, makeSpreadGroup, type Group } from '@lab/group';
+import { connectZookeeper, tracedDiscovery } from '@lab/discovery';
+import { makeLogGroup, makeSpreadGroup, tracedGroup, type Group } from '@lab/group';
 import { connectRabbitmq, type Broker } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { makeLogger, pathError, runRole, type RoleHost } from '@lab/process';
 import { groupAddress, type ConfiguratorConfig, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
+import { describeMessage } from './messages.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { topologyOf } from './topology.ts';
 import { makeRegistry, makeServer, makeWorker, type StoreHost } from './wiring.ts';
@@ -30,17 +32,23 @@ async function withStore(host: RoleHost, settings: ServerConfig | WorkerConfig):
 
 type MemberSettings = Pick<RegistryConfig, 'group' | 'rabbitmqUrl' | 'zookeeper' | 'sessionTimeout' | 'name'>;
 
-const openBroker = (host: RoleHost, { rabbitmqUrl, name }: MemberSettings): Promise<Broker> =>
-  host.open(connectRabbitmq({ url: rabbitmqUrl, log: host.log, name }));
+async function openBroker(host: RoleHost, { rabbitmqUrl, name }: MemberSettings): Promise<Broker> {
+  const broker = await host.open(connectRabbitmq({ url: rabbitmqUrl, log: host.log, name }));
+  return traced(broker, host.tracer, describeMessage);
+}
 
 /** A group of Spread needs neither RabbitMQ nor ZooKeeper. */
 async function openGroup(host: RoleHost, settings: MemberSettings, jobs?: Broker): Promise<Group> {
+  return tracedGroup(await makeGroup(host, settings, jobs), host.tracer, describeMessage);
+}
+
+async function makeGroup(host: RoleHost, settings: MemberSettings, jobs: Broker | undefined): Promise<Group> {
   const { log, clock } = host;
   const { daemon } = groupAddress(settings.group);
   if (daemon !== undefined) return host.open(makeSpreadGroup({ daemon, log }));
   const broker = jobs ?? (await openBroker(host, settings));
   const { zookeeper: servers, sessionTimeout: sessionTimeoutMs } = settings;
-  const discovery = await host.open(connectZookeeper({ servers, sessionTimeoutMs, log }));
+  const discovery = tracedDiscovery(await host.open(connectZookeeper({ servers, sessionTimeoutMs, log })), host.tracer);
   return host.open(makeLogGroup({ broker, discovery, clock, newToken: () => host.newId().slice(0, 13), log }));
 }
 

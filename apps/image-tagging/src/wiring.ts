@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Group } from '@lab/group';
 import type { Broker } from '@lab/middleware';
 import type { Logger, Role, RoleHost } from '@lab/process';
+import { note, type Tracer } from '@lab/tracing';
 import pLimit from 'p-limit';
 import { groupAddress, type RegistryConfig, type ServerConfig, type WorkerConfig } from './config.ts';
 import { GroupCatalog } from './group-catalog.ts';
@@ -16,7 +17,7 @@ import { WorkerRole } from './roles/worker.ts';
 import type { PictureStore } from './store/picture-store.ts';
 
 /** What a host gives to every role. */
-export interface Host extends Pick<RoleHost, 'clock' | 'nowMs' | 'newId' | 'log'> {
+export interface Host extends Pick<RoleHost, 'clock' | 'nowMs' | 'newId' | 'log'>, Partial<Pick<RoleHost, 'tracer'>> {
   readonly group: Group;
 }
 
@@ -33,6 +34,18 @@ function membersOf({ group, clock, newId }: Host, settings: { group: string; nam
   return new GroupCatalog({ group, groupName: groupAddress(settings.group).name, memberName: settings.name, clock, newId });
 }
 
+/** For traces: since when and until when this server leads. */
+function noteLeader(members: GroupCatalog, tracer: Tracer | undefined): void {
+  if (tracer === undefined) return;
+  let known: number | undefined;
+  members.onChange(() => {
+    const { leads } = members;
+    if (leads === known) return;
+    note(tracer, leads === undefined ? 'leads no more' : `leads, epoch ${leads}`);
+    known = leads;
+  });
+}
+
 /** A role that answers calls. */
 export interface ServingRole extends Role {
   /** The port that it listens at, from its start on. */
@@ -43,7 +56,7 @@ export function makeRegistry(host: Host, settings: Pick<RegistryConfig, 'listen'
   const registry = new RegistryRole({ members: membersOf(host, settings), clock: host.clock });
   const implementation = registryImplementation(registry, host.log);
   const services = [{ definition: registryService, implementation }];
-  return withCalls(registry, { listen: settings.listen, services }, host.log);
+  return withCalls(registry, { listen: settings.listen, services, tracer: host.tracer }, host.log);
 }
 
 export function makeServer(
@@ -54,10 +67,12 @@ export function makeServer(
   },
 ): ServingRole {
   const { exchange, routingKey, limitBytes, limitMegapixels, address, listen } = settings;
+  const members = membersOf(host, settings);
+  noteLeader(members, host.tracer);
   const server = new ServerRole({
     ...host,
     ...{
-      members: membersOf(host, settings),
+      members,
       names: { exchange, routingKey },
       address: () => address(serving.port),
       idOf,
@@ -66,7 +81,8 @@ export function makeServer(
     limitPixels: limitMegapixels * 1e6,
   });
   const implementation = imagesImplementation(server, host.log);
-  const serving = withCalls(server, { listen, services: [{ definition: imagesService, implementation }] }, host.log);
+  const services = [{ definition: imagesService, implementation }];
+  const serving = withCalls(server, { listen, services, tracer: host.tracer }, host.log);
   return serving;
 }
 

@@ -34,9 +34,12 @@ export interface DownloadedFile {
   /** Of this machine. */
   readonly path: string;
   readonly tagged: boolean;
-  /** Of what is in the file, taken here. */
+  /** Of what is in the file, taken here; where there is nothing to be had, why. */
   readonly sha256: string;
 }
+
+/** As the clients' container has it. */
+type Received = Pick<DownloadedFile, 'path' | 'tagged'> & { readonly problem?: string };
 
 export class ImageComposeSystem extends ComposeSystem {
   readonly #clients: string;
@@ -51,31 +54,37 @@ export class ImageComposeSystem extends ComposeSystem {
 
   /** Starts it anew, without any picture; resolves when every role takes work. */
   static async start(name: string): Promise<ImageComposeSystem> {
-    const folder = await mkdtemp(join(tmpdir(), `images-${name}-`));
-    await chmod(folder, 0o755);
-    const system = new ImageComposeSystem(await testEnvironment(directory, name), folder);
+    const system = new ImageComposeSystem(await testEnvironment(directory, name), await newFolder());
     await system.startAnew();
     return system;
   }
 
+  /** Clients of a system that runs, which stays there when they `leave`. */
+  static async beside(project: string): Promise<ImageComposeSystem> {
+    const system = new ImageComposeSystem({ COMPOSE_PROJECT_NAME: project }, await newFolder());
+    await system.#startClients();
+    return system;
+  }
+
+  /** Clients and their folder are gone. */
+  async leave(): Promise<void> {
+    await this.#removeClients();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
   override async up(): Promise<void> {
     await super.up();
+    await this.#startClients();
+  }
+
+  async #startClients(): Promise<void> {
     await this.#removeClients();
+    const image = await docker('inspect', '--format', '{{.Config.Image}}', this.container('registry').id);
     const user = `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`;
     const mount = ['--volume', `${this.folder}:${here}`, '--user', user];
     const network = ['--network', `${this.project}_default`];
-    await docker(
-      'run',
-      '--detach',
-      '--init',
-      '--name',
-      this.#clients,
-      ...network,
-      ...mount,
-      ...sleeping,
-      this.env['LAB_IMAGE']!,
-      'infinity',
-    );
+    const options = ['--detach', '--init', '--name', this.#clients, ...network, ...mount];
+    await docker('run', ...options, '--entrypoint', 'sleep', image, 'infinity');
   }
 
   override async down(...args: readonly string[]): Promise<void> {
@@ -142,34 +151,42 @@ export class ImageComposeSystem extends ComposeSystem {
     return this.#received({ path, tagged });
   }
 
-  /** Many pictures, one after the other, by one client, in the order of the ids. */
+  /** Many pictures, eight at a time, by one client, in the order of the ids. */
   async downloadAll(ids: readonly string[], options: { original: boolean }): Promise<DownloadedFile[]> {
-    const files = await this.program<DownloadedFile[]>(downloads, here, String(options.original), ...ids);
+    const files = await this.program<Received[]>(downloads, here, String(options.original), ...ids);
     return Promise.all(files.map((file) => this.#received(file)));
   }
 
-  async #received({ path, tagged }: Pick<DownloadedFile, 'path' | 'tagged'>): Promise<DownloadedFile> {
+  async #received({ path, tagged, problem }: Received): Promise<DownloadedFile> {
+    if (problem !== undefined) return { path, tagged, sha256: problem };
     const local = join(this.folder, path.slice(here.length));
     return { path: local, tagged, sha256: await sha256Of(local) };
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
     await super[Symbol.asyncDispose]();
-    await rm(this.folder, { recursive: true, force: true });
+    await this.leave();
   }
 }
 
-const sleeping = ['--entrypoint', 'sleep'];
+/** That the user of the clients' container may read. */
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'images-'));
+  await chmod(folder, 0o755);
+  return folder;
+}
 
 const downloads = `
   import { PictureClient } from './src/client/picture-client.ts';
   const [to, original, ...ids] = process.argv.slice(1);
   const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
+  const received = (id) =>
+    client.download(id, to, original === 'true').then(
+      ({ path, tagged }) => ({ path, tagged }),
+      ({ message }) => ({ path: '', tagged: false, problem: message }),
+    );
   const files = [];
-  for (const id of ids) {
-    const { path, tagged } = await client.download(id, to, original === 'true');
-    files.push({ path, tagged });
-  }
+  while (ids.length > 0) files.push(...(await Promise.all(ids.splice(0, 8).map(received))));
   client.close();
   console.log(JSON.stringify(files));
 `;

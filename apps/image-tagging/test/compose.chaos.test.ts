@@ -3,17 +3,18 @@
  * go on by themselves, every upload that was answered is there once and tagged, and of the large one hardly anything is sent twice.
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { eventually } from '@lab/testing';
 import type { Container } from '@lab/testing/containers';
+import { Load } from '@lab/testing/load';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Uploaded } from '../src/client/picture-client.ts';
 import { makePicture } from '../data/make.ts';
 import { idOf } from '../src/wiring.ts';
 import { ImageComposeSystem, here, sha256Of } from './compose-system.ts';
+import { UploadLoad } from './load.ts';
 
 const mib = 1024 * 1024;
 /** A second or two of transfer, two thirds of which are left when the fault strikes. */
@@ -25,13 +26,11 @@ const servers = ['svc-1', 'svc-2', 'svc-3'];
 const slow = 'slow.jpg';
 
 let system: ImageComposeSystem;
-/** All that was ever answered: the picture's SHA-256 and keywords by its id. */
-const answered = new Map<string, { sha256: string; keywords: readonly string[] }>();
-/** Of answers, each to an upload with a key of its own. */
-let answers = 0;
+let workload: UploadLoad;
 
 beforeAll(async () => {
   system = await ImageComposeSystem.start('chaos');
+  workload = new UploadLoad(system);
   // A worker takes most of a second for it.
   await writeFile(join(system.folder, slow), await makePicture({ seed: 1, width: 3000, height: 2000, format: 'jpeg' }));
 }, 300_000);
@@ -40,98 +39,29 @@ afterAll(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-interface Answer {
-  readonly id: string;
-  readonly sha256: string;
-  readonly keywords: readonly string[];
-}
-
-function remember({ id, ...picture }: Answer): void {
-  answers++;
-  answered.set(id, picture);
-}
-
-let nextSeed = 1_000;
-
-/** Four clients in one process that upload one small picture after the other, each another one, until it is told to end. */
-class Load implements AsyncDisposable {
-  readonly #counts = new Map<number, number>();
-  readonly #child = system.start(load, here, String((nextSeed += 1_000)));
-  readonly #ended = once(this.#child, 'close') as Promise<[number | null]>;
-
-  constructor() {
-    createInterface(this.#child.stdout).on('line', (line) => {
-      const { client, ...answer } = JSON.parse(line) as Answer & { client: number };
-      remember(answer);
-      this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1);
-    });
-  }
-
-  /** Resolves when each client has had an answer to an upload that it began after now; rejects when one has given up. */
-  async goesOn(): Promise<void> {
-    const before = new Map(this.#counts);
-    const has = (client: number): boolean => (this.#counts.get(client) ?? 0) >= (before.get(client) ?? 0) + 2;
-    const gaveUp = this.#ended.then(([code]) => Promise.reject(new Error(`the clients ended with ${code}`)));
-    await Promise.race([eventually(() => [0, 1, 2, 3].every(has), patience), gaveUp]);
-  }
-
-  /** Rejects when a client has not succeeded by itself. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.stdin.end();
-    expect(await this.#ended, 'a client has given up').toEqual([0, null]);
-  }
-}
-
-/** Clients have a pace. */
-const importWait = `import { setTimeout as wait } from 'node:timers/promises';`;
-
-const load = `
-  ${importWait}
-  import { createHash } from 'node:crypto';
-  import { writeFile } from 'node:fs/promises';
-  import { PictureClient } from './src/client/picture-client.ts';
-  import { makePicture } from './data/make.ts';
-  const [folder, firstSeed] = process.argv.slice(1);
-  let seed = Number(firstSeed);
-  let ended = false;
-  process.stdin.on('end', () => (ended = true)).resume();
-  async function run(client) {
-    const pictures = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
-    while (!ended) {
-      const name = 'load-' + seed++ + '.jpg';
-      const bytes = await makePicture({ seed, width: 640, height: 480, format: 'jpeg' });
-      await writeFile(folder + '/' + name, bytes);
-      const keywords = ['load', 'client ' + client, name];
-      const { id } = await pictures.upload(folder + '/' + name, keywords);
-      console.log(JSON.stringify({ client, id, sha256: createHash('sha256').update(bytes).digest('hex'), keywords }));
-      await wait(500);
-    }
-    pictures.close();
-  }
-  await Promise.all([0, 1, 2, 3].map(run));
-  process.exit();
-`;
-
 /** Gives the workers something to do for a second or two. */
 async function uploadSlowOnes(name: string): Promise<void> {
   const sha256 = await sha256Of(join(system.folder, slow));
-  const keywords = [1, 2, 3, 4].map((number) => ['slow', `${name} ${number}`]);
-  const ids = await system.program<string[]>(uploadsOfOne, `${here}/${slow}`, JSON.stringify(keywords));
-  for (const [index, id] of ids.entries()) remember({ id, sha256, keywords: keywords[index]! });
+  const uploads = [1, 2, 3, 4]
+    .map((number) => `slow-${number}-of-${name}`)
+    .map((key) => ({ key, ...workload.begin(key, sha256, [key]) }));
+  const given = JSON.stringify(uploads.map(({ keywords, key }) => [keywords, key]));
+  const ids = await system.program<string[]>(uploadsOfOne, `${here}/${slow}`, given);
+  for (const [index, { answered }] of uploads.entries()) answered(ids[index]!);
 }
 
 const uploadsOfOne = `
   import { PictureClient } from './src/client/picture-client.ts';
-  const [file, keywords] = process.argv.slice(1);
+  const [file, given] = process.argv.slice(1);
   const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
-  const uploads = await Promise.all(JSON.parse(keywords).map((each) => client.upload(file, each)));
+  const uploads = await Promise.all(JSON.parse(given).map((each) => client.upload(file, ...each)));
   client.close();
   console.log(JSON.stringify(uploads.map(({ id }) => id)));
 `;
 
 /** A picture, and megabytes behind its end, which are stored with it and which no decoder reads. */
 async function makeLarge(name: string): Promise<string> {
-  const picture = await makePicture({ seed: nextSeed++, width: 640, height: 480, format: 'jpeg' });
+  const picture = await makePicture({ seed: 2, width: 640, height: 480, format: 'jpeg' });
   const file = join(system.folder, name);
   await writeFile(file, Buffer.concat([picture, randomBytes(largeBytes - picture.length)]));
   return sha256Of(file);
@@ -152,17 +82,17 @@ async function whereIs(id: string): Promise<{ server: string; storedBytes: numbe
 
 /** Uploads one file; when this much is stored, its disk gives a chunk a second, until its standard input ends: nobody takes the client for dead meanwhile. */
 const slowedUpload = `
-  ${importWait}
+  import { setTimeout as wait } from 'node:timers/promises';
   import fs from 'node:fs';
   import { PictureClient } from './src/client/picture-client.ts';
-  const [file, key, slowBytes] = process.argv.slice(1);
+  const [file, key, keywords, slowBytes] = process.argv.slice(1);
   const { read } = fs;
   let pauseMs = 0;
   fs.read = (...args) => void wait(pauseMs).then(() => read(...args));
   process.stdin.on('end', () => (pauseMs = 0)).resume();
   const client = new PictureClient({ registry: 'registry:8000', patienceMs: 60_000 });
   let slowed = false;
-  const uploaded = await client.upload(file, ['large', key], key, (doneBytes, totalBytes, what) => {
+  const uploaded = await client.upload(file, JSON.parse(keywords), key, (doneBytes, totalBytes, what) => {
     if (slowed || what === 'hashing' || doneBytes < Number(slowBytes)) return;
     slowed = true;
     pauseMs = 1_000;
@@ -186,13 +116,14 @@ let larges = 0;
 /** Uploads something large, which slows down in mid-transfer, and more until jobs are pending. */
 async function inMidTransfer(): Promise<Transfer> {
   const key = `large-${++larges}-of-this-test.jpg`;
-  const sha256 = await makeLarge(key);
-  const client = system.start(slowedUpload, `${here}/${key}`, key, String(largeBytes / 3));
+  const { keywords, answered } = workload.begin(key, await makeLarge(key), ['large', key]);
+  const client = system.start(slowedUpload, `${here}/${key}`, key, JSON.stringify(keywords), String(largeBytes / 3));
   const lines = createInterface(client.stdout)[Symbol.asyncIterator]();
   expect((await lines.next()).value, 'the client has ended').toBe('slowed');
   const at = await whereIs(idOf(key));
+  let slowOnes = 0;
   const pendingJobs = await eventually(async () => {
-    await uploadSlowOnes(`${key} ${answers}`);
+    await uploadSlowOnes(`${key}-${++slowOnes}`);
     return (await system.list()).filter(({ state }) => state === 'pending').length;
   }, patience);
   const goOn = async (): Promise<Uploaded> => {
@@ -200,23 +131,14 @@ async function inMidTransfer(): Promise<Transfer> {
     const { value } = await lines.next();
     if (value === undefined) throw new Error('the client of the large upload gave up');
     const uploaded = JSON.parse(value) as Uploaded;
-    remember({ id: uploaded.id, sha256, keywords: ['large', key] });
+    answered(uploaded.id);
     return uploaded;
   };
   return { ...at, pendingJobs, goOn };
 }
 
-/** All that was answered is listed, once, with its keywords, and tagged; nothing else is; and no server has anything to do. */
-async function expectAllWhole(): Promise<void> {
-  await eventually(async () => {
-    const listed = (await system.list()).map(({ id, sha256, keywords, state }) => [id, { sha256, keywords, state }] as const);
-    expect(listed.length).toBe(answered.size);
-    expect(Object.fromEntries(listed)).toEqual(
-      Object.fromEntries([...answered].map(([id, picture]) => [id, { ...picture, state: 'tagged' }])),
-    );
-    return true;
-  }, patience);
-  expect(answered.size, 'an upload was stored twice, or two as one').toBe(answers);
+/** No server has anything to do. */
+async function expectIdle(): Promise<void> {
   await eventually(async () => {
     const listed = await system.servers();
     expect(listed.map(({ name, activeClients }) => `${name} ${activeClients}`).sort()).toEqual(
@@ -285,30 +207,32 @@ interface Fault {
 }
 
 async function survive({ damage, victim, isNoticed, outage = false }: Fault): Promise<void> {
-  {
-    await using load = new Load();
-    const { server, storedBytes, pendingJobs, goOn } = await inMidTransfer();
-    await using harm = new Harm(await victim(server), damage);
-    const uploading = goOn();
-    uploading.catch(() => {});
-    await harm.done();
-    const stored = `${Math.round(storedBytes / mib)} of ${largeBytes / mib} MiB were stored at ${server}`;
-    console.log(`struck when ${stored}, ${pendingJobs} jobs were pending, ${answers} uploads answered`);
-    if (isNoticed !== undefined) await eventually(() => isNoticed(server), patience);
-    if (outage) await harm.repair();
-    await load.goesOn();
-    const { sentBytes, bytes, tries } = await uploading;
-    console.log(`uploaded in ${tries} tries, ${sentBytes - bytes} bytes were sent again`);
-    expect(sentBytes).toBeLessThanOrEqual(bytes + lostBytesMax);
-    await harm.repair();
-    await eventually(async () => (await members()) === membersAll, patience);
-  }
-  await expectAllWhole();
+  await using load = new Load(workload, { rate: 4, clients: 4 });
+  await load.goesOn();
+  const { server, storedBytes, pendingJobs, goOn } = await inMidTransfer();
+  await using harm = new Harm(await victim(server), damage);
+  const uploading = goOn();
+  uploading.catch(() => {});
+  await harm.done();
+  const stored = `${Math.round(storedBytes / mib)} of ${largeBytes / mib} MiB were stored at ${server}`;
+  console.log(`struck when ${stored}, ${pendingJobs} jobs were pending, ${workload.answered.size} uploads answered`);
+  if (isNoticed !== undefined) await eventually(() => isNoticed(server), patience);
+  if (outage) await harm.repair();
+  await load.goesOn();
+  const { sentBytes, bytes, tries } = await uploading;
+  console.log(`uploaded in ${tries} tries, ${sentBytes - bytes} bytes were sent again`);
+  expect(sentBytes).toBeLessThanOrEqual(bytes + lostBytesMax);
+  await harm.repair();
+  await eventually(async () => (await members()) === membersAll, patience);
+  const verdicts = await load.verdicts();
+  expect(verdicts, JSON.stringify(verdicts)).toEqual(verdicts.map((verdict) => ({ ...verdict, kept: true })));
+  expect(load.counts, 'a client has given up').toMatchObject({ refused: 0, unknown: 0 });
+  await expectIdle();
 }
 
-/** With FAULTS=all, as `nx chaos` sets it. Otherwise each kind of machine and each kind of damage has its turn without these. */
+/** With CHAOS=all, as `nx chaos` sets it. Otherwise each kind of machine and each kind of damage has its turn without these. */
 const more = (name: string, run: () => Promise<void>): void => {
-  if (process.env['FAULTS'] === 'all') it(name, run);
+  if (process.env['CHAOS'] === 'all') it(name, run);
 };
 
 describe('in mid-transfer, under load,', { timeout: 600_000 }, () => {
@@ -376,8 +300,10 @@ async function bricksHealed(): Promise<void> {
 }
 
 it('gives back every picture that was ever answered, as it was and tagged', async () => {
+  const { answered } = workload;
   const listed = await system.list();
   const ids = listed.map(({ id }) => id);
+  expect(ids.toSorted(), 'an upload was stored twice').toEqual([...answered.keys()].toSorted());
   const originals = await system.downloadAll(ids, { original: true });
   expect(originals.map(({ sha256 }) => sha256)).toEqual(ids.map((id) => answered.get(id)?.sha256));
   const tagged = await system.downloadAll(ids, { original: false });

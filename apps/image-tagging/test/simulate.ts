@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedImageTagging } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedImageTagging, process);
+export const system = simulatedImageTagging;
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

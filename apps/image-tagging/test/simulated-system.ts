@@ -26,7 +26,7 @@ import { codeOf } from '../src/client/outcome.ts';
 import { isSameUpload, type Picture } from '../src/domain/catalog.ts';
 import { GroupCatalog } from '../src/group-catalog.ts';
 import { errorOf } from '../src/grpc/serve.ts';
-import { decodeJob } from '../src/messages.ts';
+import { describeMessage } from '../src/messages.ts';
 import { RegistryRole } from '../src/roles/registry.ts';
 import { ServerRole } from '../src/roles/server.ts';
 import { WorkerRole } from '../src/roles/worker.ts';
@@ -102,6 +102,17 @@ export const simulatedImageTagging: SimulatedSystem<Load> = {
   // Outages of up to ten minutes are over by then.
   settleMs: 180_000,
   liveness: 'Each upload that is tried again succeeds and is tagged, and servers have no clients then',
+  promises: [
+    'An upload that was answered is never lost',
+    'An upload that was answered is tagged in the end',
+    'One key is one upload',
+    'A key that is uploaded again gives the same id',
+    'A picture comes back byte for byte',
+    'A picture is found by its keywords, once',
+    'A job is of a picture that is stored',
+    'What the group knows is safe in the folder',
+    'A result is safe in the folder before it is known',
+  ],
   prepare: async (load) => (world) => new Run(world, load).run(),
 };
 
@@ -132,15 +143,6 @@ function wishesOf(load: Load): Wish[][] {
 /** What a worker makes of a picture. */
 const tagged = (original: Uint8Array, keywords: readonly string[]): Buffer =>
   Buffer.concat([original, Buffer.from(keywords.join())]);
-
-/** In the story: job and event by what they are about. */
-function describeMessage(body: Uint8Array): string {
-  const job = decodeJob(Buffer.from(body));
-  if (job !== undefined) return `job ${job.id}`;
-  const text = Buffer.from(body).toString('latin1');
-  const event = /"type":"([a-z-]+)"(?:,"(?:count|id)":"?([^,"}]+)|.*?"id":"([a-z2-7]{20}))?/.exec(text);
-  return event === null ? `entry of ${body.byteLength} bytes` : `${event[1]} ${event[2] ?? event[3] ?? ''}`;
-}
 
 /** Tagged, or failed for a reason of its own. */
 const isDone = ({ state, keywords, reason = '' }: Picture): boolean =>

@@ -11,9 +11,11 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import type { Logger } from '@lab/process';
+import type { Tracer } from '@lab/tracing';
 import { HealthImplementation } from 'grpc-health-check';
 import { Refusal, type RefusalKind } from '../refusal.ts';
 import { channelOptions } from './channels.ts';
+import { spansOfCalls } from './traced.ts';
 
 const protoFolder = join(import.meta.dirname, '../../proto');
 
@@ -32,6 +34,7 @@ const statusOf: Readonly<Record<RefusalKind, status>> = {
 export interface ServeOptions {
   /** HOST:PORT to listen at. */
   readonly listen: string;
+  readonly tracer?: Tracer | undefined;
   readonly services: readonly { readonly definition: ServiceDefinition; readonly implementation: UntypedServiceImplementation }[];
 }
 
@@ -44,8 +47,9 @@ export interface ServingCalls {
 }
 
 /** Listens; health says `NOT_SERVING` until `ready`. */
-export async function serve({ listen, services }: ServeOptions): Promise<ServingCalls> {
-  const server = new Server({ ...channelOptions, 'grpc.max_receive_message_length': messageBytesMax });
+export async function serve({ listen, services, tracer }: ServeOptions): Promise<ServingCalls> {
+  const interceptors = tracer === undefined ? [] : [spansOfCalls(tracer)];
+  const server = new Server({ ...channelOptions, 'grpc.max_receive_message_length': messageBytesMax, interceptors });
   for (const { definition, implementation } of services) server.addService(definition, implementation);
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);

@@ -1,6 +1,6 @@
 /** As much load as a run of all tests has time for. */
 import { describe, it } from 'vitest';
-import { uploadAmongKills, uploadAtOnce, uploadThroughCuts } from './load.ts';
+import { uploadAmongKills, uploadAtOnce, uploadThroughCuts } from './stress.ts';
 
 describe('the system', () => {
   it('takes 200 uploads at once', () => uploadAtOnce({ uploads: 200 }));

@@ -1,6 +1,6 @@
-/** As little load as shows the promises; more of it is in `load.embedded.test.ts`. */
+/** As little load as shows the promises; more of it is in `stress.embedded.test.ts`. */
 import { describe, it } from 'vitest';
-import { uploadAmongKills, uploadAtOnce, uploadThroughCuts } from './load.ts';
+import { uploadAmongKills, uploadAtOnce, uploadThroughCuts } from './stress.ts';
 
 describe('the system', () => {
   it('takes 40 uploads at once', () => uploadAtOnce({ uploads: 40 }));
