@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { splitAddress } from '@lab/process';
-import { freePort, median, reportBench, type BenchRow } from '@lab/testing';
+import { explainBench, freePort, median, reportBench, type BenchRow } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { install } from '../../../docker/engine.ts';
 import { ask } from '../src/admin/ask.ts';
@@ -25,6 +25,8 @@ import { keyFor, makeKey, writeKey } from '../src/channel/keys.ts';
 import type { Task } from '../src/domain/registry.ts';
 import type { StatusResult } from '../src/roles/server.ts';
 import { makeTree, type Tree } from './tree.ts';
+
+explainBench();
 
 const { values } = parseArgs({
   options: {

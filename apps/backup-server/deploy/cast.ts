@@ -9,12 +9,10 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { composeEnvironment, up } from '../../../docker/compose.ts';
 import { keyText, makeKey, readKey, writeKey } from '../src/channel/keys.ts';
-import { keysForCompose } from './keys.ts';
+import { keyFile, keysForCompose } from './keys.ts';
 
 const directory = join(import.meta.dirname, '..');
 const program = join(directory, 'src/main.ts');
-/** The master key, made once; nodes in containers get their own only. */
-const keyFile = join(directory, '../../tmp/backup-server/key');
 const execute = promisify(execFile);
 const port = 7600;
 
@@ -62,7 +60,10 @@ async function docker(args: readonly string[], env: NodeJS.ProcessEnv): Promise<
 async function admin(args: readonly string[]): Promise<void> {
   const { LAB_PORT } = await composeEnvironment(directory);
   const all = [program, 'admin', '--server', `127.0.0.1:${LAB_PORT}`, '--key-file', keyFile, ...args];
-  const child = spawn(process.execPath, all, { cwd: process.env['CALLER_CWD'] ?? process.cwd(), stdio: 'inherit' });
+  const child = spawn(process.execPath, all, {
+    cwd: process.env['CALLER_CWD'] ?? process.env['INIT_CWD'] ?? process.cwd(),
+    stdio: 'inherit',
+  });
   process.exitCode = await new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 130)));
   if (process.exitCode !== 0) throw new Error(`admin ${args[0]} ended with ${process.exitCode}`);
 }

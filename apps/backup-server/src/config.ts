@@ -2,7 +2,7 @@
  * All settings of the system, in one place; passed in by main.ts from flags and the environment. Admins' commands have flags
  * only.
  */
-import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
+import { address, demoSettings, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { problemOf } from './domain/exclude.ts';
 import { nodeNamePattern, normalPath } from './domain/paths.ts';
@@ -63,6 +63,7 @@ export type ContentCreatorConfig = z.infer<typeof contentCreatorConfig>;
 
 export const demoConfig = z.object({
   seconds: wholeNumber(3, 600).default(6).describe('how long content changes'),
+  ...demoSettings,
 });
 export type DemoConfig = z.infer<typeof demoConfig>;
 

@@ -9,10 +9,13 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { ExitError, interruptible, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
+import type { Tracer } from '@lab/tracing';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
 import { makeKey, writeKey } from './channel/keys.ts';
+import { describeMessage } from './message-words.ts';
 import { makeContentCreator, makeNode, makeRoles, type ServingRole } from './hosts.ts';
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];
@@ -20,10 +23,11 @@ const path = 'notes';
 /** At a port that is free. */
 const listen = '127.0.0.1:0';
 
-export const demo = ({ seconds }: DemoConfig): Promise<void> =>
-  interruptible(async (interrupted) => {
+export async function demo({ seconds, watch }: DemoConfig): Promise<void> {
+  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('backup-server') : undefined;
+  await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
-    const system = new DemoSystem(folder, interrupted);
+    const system = new DemoSystem(folder, interrupted, page?.tracer);
     try {
       await system.start();
       await tellStory(system, folder, seconds, interrupted);
@@ -32,6 +36,8 @@ export const demo = ({ seconds }: DemoConfig): Promise<void> =>
       await rm(folder, { recursive: true, force: true });
     }
   });
+  await page?.keep();
+}
 
 async function tellStory(system: DemoSystem, folder: string, seconds: number, interrupted: AbortSignal): Promise<void> {
   for (const [index, name] of nodeNames.entries())
@@ -67,14 +73,16 @@ async function tellStory(system: DemoSystem, folder: string, seconds: number, in
 class DemoSystem {
   readonly #folder: string;
   readonly #interrupted: AbortSignal;
+  readonly #tracerOf: ((role: string) => Tracer) | undefined;
   readonly #roles: Role[] = [];
   readonly #writers: Role[] = [];
   readonly #nodes = new Map<string, ServingRole>();
   #server: ServingRole | undefined;
 
-  constructor(folder: string, interrupted: AbortSignal) {
+  constructor(folder: string, interrupted: AbortSignal, tracerOf?: (role: string) => Tracer) {
     this.#folder = folder;
     this.#interrupted = interrupted;
+    this.#tracerOf = tracerOf;
   }
 
   rootOf(name: string): string {
@@ -109,7 +117,10 @@ class DemoSystem {
     const times = { scrubCycle: 7 * 86_400_000, sweepInterval: 600_000 };
     const settings = { ...times, store: join(this.#folder, 'store'), listen };
     const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
-    const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
+    let requesters = 0;
+    const nameOf = (role: string): string => (role === 'backup-requester' ? `${role}-${++requesters}` : role);
+    const connect = async (role: string): Promise<Broker> =>
+      traced(memory.connect(), this.#tracerOf?.(nameOf(role)), describeMessage);
     this.#server = makeRoles(names, { ...host, settings, master, connect, end: () => {} });
     await this.#run(this.#server);
     console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);

@@ -3,12 +3,14 @@ import { appendFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beginRabbitmq, connectRabbitmq, makeMemoryServer, type Broker } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { ExitError, exitCodes, pathError, runRole, splitAddress, type Logger, type Role, type RoleHost } from '@lab/process';
 import type { FramedServer } from '@lab/protocol';
 import { connectChannel, listenChannels, tcp, type Network } from './channel/channel.ts';
 import { isAdmin, keyFor, readKey, type Key } from './channel/keys.ts';
 import { roleNames, type ContentCreatorConfig, type NodeConfig, type RoleConfig, type StandaloneConfig } from './config.ts';
 import { printable } from './domain/file-names.ts';
+import { describeMessage } from './message-words.ts';
 import { ContentCreatorRole } from './roles/content-creator.ts';
 import { NodeRole } from './roles/node.ts';
 import { bundleAside } from './transfer/bundling.ts';
@@ -25,7 +27,7 @@ const onRefused = (log: Logger) => (error: Error) => log.warn({ reason: error.me
 interface RolesParts extends Pick<RoleHost, 'log' | 'clock' | 'nowMs' | 'newId'>, Pick<Host, 'measure'> {
   settings: StoreSettings & { store: string; listen: string };
   master: Key;
-  connect: () => Promise<Broker>;
+  connect: (role: string) => Promise<Broker>;
   end: () => void;
 }
 
@@ -50,7 +52,7 @@ export function makeRoles(names: readonly string[], { settings, connect, ...part
       const store = await openNamed(settings.store, { onDamage });
       stack.defer(() => store.close());
       for (const name of names) {
-        const broker = await connect();
+        const broker = await connect(name);
         broker.lost.catch(fail);
         stack.defer(() => broker.close());
         const host = makeHost({ ...parts, fail, log: parts.log.child({ role: name }), broker, store }, settings);
@@ -113,10 +115,10 @@ function end(): void {
 export function runStandalone(settings: StandaloneConfig): Promise<number> {
   const master = readMaster(settings.keyFile);
   const memory = makeMemoryServer();
-  const connect = (): Promise<Broker> => Promise.resolve(memory.connect());
-  return runRole({ ...settings, name: 'standalone' }, async (host) =>
-    makeRoles(roleNames, { ...host, measure: await measuring(host), settings, master, connect, end }),
-  );
+  return runRole({ ...settings, name: 'standalone' }, async (host) => {
+    const connect = async (): Promise<Broker> => traced(memory.connect(), host.tracer, describeMessage);
+    return makeRoles(roleNames, { ...host, measure: await measuring(host), settings, master, connect, end });
+  });
 }
 
 export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<number> {
@@ -124,7 +126,8 @@ export function runOnRabbitmq(name: string, settings: RoleConfig): Promise<numbe
   return runRole({ ...settings, name }, async (host) => {
     const options = { url: settings.rabbitmqUrl, log: host.log };
     // The server lists and restores without it.
-    const connect = async (): Promise<Broker> => (name === 'server' ? beginRabbitmq(options) : connectRabbitmq(options));
+    const connection = async (): Promise<Broker> => (name === 'server' ? beginRabbitmq(options) : connectRabbitmq(options));
+    const connect = async (): Promise<Broker> => traced(await connection(), host.tracer, describeMessage);
     return makeRoles([name], { ...host, measure: await measuring(host), settings, master, connect, end });
   });
 }

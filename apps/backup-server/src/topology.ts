@@ -9,18 +9,18 @@ export const failureLimit = 3;
 
 export const queueOf = {
   /** From the server, for the nodes manager: what admins want of the registry. */
-  commands: 'backup.nodes-manager.commands',
+  commands: 'backup-server.nodes-manager.commands',
   /** From requesters: how far a try is, and how it ended. */
-  outcomes: 'backup.nodes-manager.outcomes',
+  outcomes: 'backup-server.nodes-manager.outcomes',
   /** From the nodes manager, for any requester: what is due. */
-  due: 'backup.backup-requester.due',
-  dead: 'backup.dead',
-  replies: (instance: string) => `backup.server.replies.${instance}`,
-  orders: (instance: string) => `backup.orders.${instance}`,
+  due: 'backup-server.backup-requester.due',
+  dead: 'backup-server.dead',
+  replies: (instance: string) => `backup-server.server.replies.${instance}`,
+  orders: (instance: string) => `backup-server.orders.${instance}`,
 } as const;
 
 /** `shutdown` reaches every process. */
-export const ordersExchange = 'backup.orders';
+export const ordersExchange = 'backup-server.orders';
 
 export const topology: Topology = {
   exchanges: [{ name: ordersExchange, type: 'fanout' }],

@@ -7,9 +7,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ComposeSystem, testEnvironment } from '@lab/testing/containers';
+import { ComposeSystem, docker, testEnvironment } from '@lab/testing/containers';
 import { keysForCompose } from '../deploy/keys.ts';
-import { makeKey, writeKey } from '../src/channel/keys.ts';
+import { ask } from '../src/admin/ask.ts';
+import { connectChannel } from '../src/channel/channel.ts';
+import { keyFor, makeKey, readKey, writeKey } from '../src/channel/keys.ts';
 import type { StatusResult } from '../src/roles/server.ts';
 import type { ListedVersion } from '../src/roles/store-commands.ts';
 
@@ -21,11 +23,13 @@ const listing = `find . -type f -exec sha256sum {} + | sort; find . -printf '%P 
 export class BackupComposeSystem extends ComposeSystem {
   /** Of this machine: the master key, and what is restored. */
   readonly folder: string;
+  readonly #keyFile: string;
   #restores = 0;
 
-  private constructor(env: Record<string, string>, folder: string) {
+  constructor(env: Record<string, string>, folder: string, keyFile = join(folder, 'key')) {
     super(directory, env);
     this.folder = folder;
+    this.#keyFile = keyFile;
   }
 
   /** Starts it anew, with an empty store; resolves when every role takes work. */
@@ -40,7 +44,7 @@ export class BackupComposeSystem extends ComposeSystem {
 
   /** An admin's command, as a program calls it; rejects with what it said. */
   async admin<T = unknown>(...args: readonly string[]): Promise<T> {
-    const where = ['--server', `127.0.0.1:${this.port}`, '--key-file', join(this.folder, 'key'), '--json'];
+    const where = ['--server', `127.0.0.1:${this.port}`, '--key-file', this.#keyFile, '--json'];
     const { stdout } = await execute(process.execPath, [join(directory, 'src/main.ts'), 'admin', ...where, ...args], {
       maxBuffer: 64 * 1024 * 1024,
     });
@@ -48,11 +52,24 @@ export class BackupComposeSystem extends ComposeSystem {
   }
 
   readonly status = (): Promise<StatusResult> => this.admin('status');
+  /** As `status`, without a process of its own: what is quick to look misses no transfer. */
+  async look(): Promise<StatusResult> {
+    const key = keyFor(readKey(this.#keyFile), 'admin');
+    const channel = await connectChannel({ host: '127.0.0.1', port: this.port, identity: 'admin', key });
+    return ask<StatusResult>(channel, { kind: 'status' }).finally(() => channel.destroy());
+  }
+
   readonly list = (): Promise<ListedVersion[]> => this.admin('list');
+
+  /** Has a path of node-1 backed up now, and each hour. */
+  async register(path: string, keep: number): Promise<void> {
+    const where = ['--node', 'node-1', '--address', 'node-1:7600', '--path', path];
+    await this.admin('register', ...where, '--every', '1h', '--keep', String(keep));
+  }
 
   /** Runs a script where node-1 keeps its files. */
   async onNode(script: string): Promise<string> {
-    return this.compose('exec', '-T', 'node-1', 'bash', '-ec', `cd /data; ${script}`);
+    return docker('exec', this.container('node-1').id, 'bash', '-ec', `cd /data; ${script}`);
   }
 
   /** What is in a folder of the node. */
@@ -66,7 +83,7 @@ export class BackupComposeSystem extends ComposeSystem {
     await this.admin('restore', '--node', 'node-1', '--path', path, '--version', String(version), '--to', to);
     const { stdout } = await execute('bash', ['-ec', listing], { cwd: to, maxBuffer: 64 * 1024 * 1024 });
     await rm(to, { recursive: true });
-    return stdout;
+    return stdout.trim();
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {

@@ -36,7 +36,7 @@ import { BackupSystem, registeredPath, type RunningNode } from './processes.ts';
 const MiB = 1024 * 1024;
 /** Offers, manifests and frames around the content. */
 const framingBytesMax = 256 * 1024;
-const seeds = process.env['FAULTS'] === 'all' ? 100 : 40;
+const seeds = process.env['CHAOS'] === 'all' ? 100 : 40;
 /** Of the kills, so many must strike in mid-transfer; the others struck while the version was being made, or just after. */
 const midTransferShareMin = 0.6;
 const keep = 4;

@@ -192,6 +192,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'true',
   },
   {
+    rule: 'goes by times that every program can set',
+    file: 'src/tree/file-cache.ts',
+    right: '`${size} ${mtimeNs} ${ctimeNs} ${ino}`',
+    wrong: '`${size} ${mtimeNs} ${ino}`',
+  },
+  {
     rule: 'lets a sweep take what an admin is restoring',
     file: 'src/roles/store-commands.ts',
     right: 'this.#endReading = await store.beginReading(version);',

@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedBackups } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedBackups(), process);
+export const system = simulatedBackups();
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

@@ -31,7 +31,8 @@ import {
 } from '../src/channel/channel.ts';
 import * as keys from '../src/channel/keys.ts';
 import { chunksIn } from '../src/domain/manifest.ts';
-import { decode, type Head } from '../src/messages.ts';
+import { describeMessage } from '../src/message-words.ts';
+import type { Head } from '../src/messages.ts';
 import { makeHost } from '../src/hosts.ts';
 import { NodeRole } from '../src/roles/node.ts';
 import type { StatusResult } from '../src/roles/server.ts';
@@ -98,6 +99,17 @@ export const simulatedBackups = (): SimulatedSystem<Load> => ({
   // A try that nobody hears of is given up after 60 s, one that fails for the sixth time waits for 32 s, and a connection is silent for 30 s.
   settleMs: 300_000,
   liveness: 'After a failure it is tried again: in the end every path has a version of what it is then',
+  promises: [
+    versionPromise,
+    listPromise,
+    registryPromise,
+    'Damage is found',
+    'No failure of a process damages the store',
+    'Of a node that lies there is no version',
+    'A node that lies is not believed',
+    'What a stop breaks off has not failed',
+    '`due` is acknowledged when its outcome is confirmed',
+  ],
   prepare: async (load) => (world) => new Run(world, load).run(),
 });
 
@@ -368,13 +380,6 @@ const textOf = (version: ListedVersion): string => `version ${version.version} o
 function uuidOf(random: Random): string {
   const hex = (): string => random.integer(0, 0xffff).toString(16).padStart(4, '0');
   return `${hex()}${hex()}-${hex()}-4${hex().slice(1)}-8${hex().slice(1)}-${hex()}${hex()}${hex()}`;
-}
-
-/** In a few words, for the story of a failure. */
-function describeMessage(body: Uint8Array): string {
-  const { head } = decode(Buffer.from(body), 'command', 'reply', 'due', 'scrub', 'sweep', 'progress', 'ended', 'stop');
-  if ('path' in head) return `${head.kind} ${keyOf(head)}`;
-  return head.kind;
 }
 
 const retryMs = 500;

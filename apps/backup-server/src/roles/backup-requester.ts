@@ -64,18 +64,18 @@ export class BackupRequesterRole implements Role {
     await this.#consumer?.stop({ drainMs: 5_000 });
   }
 
-  async #take({ body }: Delivery): Promise<void> {
-    const { head } = decode(body, 'due', 'drill', 'scrub', 'sweep');
+  async #take(delivery: Delivery): Promise<void> {
+    const { head } = decode(delivery.body, 'due', 'drill', 'scrub', 'sweep');
     const { store, log } = this.#parts;
-    if (head.kind === 'due') return this.#backUp(head);
-    if (head.kind === 'drill') return this.#drill(head);
+    if (head.kind === 'due') return this.#backUp(head, [delivery]);
+    if (head.kind === 'drill') return this.#drill(head, [delivery]);
     if (head.kind === 'sweep') return this.#sweep(head.graceMs);
     const { bytes, findings } = await scrub(store, head.slice);
     for (const finding of findings) log.error(finding, 'damage found');
     log.debug({ slice: head.slice, bytes }, 'scrubbed');
   }
 
-  async #drill({ node, path, pick }: Head<'drill'>): Promise<void> {
+  async #drill({ node, path, pick }: Head<'drill'>, causes: readonly Delivery[]): Promise<void> {
     const { broker, clock, log, store } = this.#parts;
     const begunMs = clock.nowMs();
     const found = await drill(store, { node, path }, pick);
@@ -83,7 +83,7 @@ export class BackupRequesterRole implements Role {
     const problem = found?.problem?.slice(0, reasonLength);
     const elapsedMs = Math.round(clock.nowMs() - begunMs);
     const drilled: Head<'drilled'> = { kind: 'drilled', node, path, version: found?.version, problem, elapsedMs };
-    await broker.publish({ routingKey: queueOf.outcomes, body: encode(drilled) });
+    await broker.publish({ routingKey: queueOf.outcomes, body: encode(drilled), causes });
   }
 
   async #sweep(graceMs: number): Promise<void> {
@@ -93,7 +93,7 @@ export class BackupRequesterRole implements Role {
     if (unknown.length > 0) log.error({ unknown }, 'nobody knows what these versions need: nothing older is removed');
   }
 
-  async #backUp(due: Head<'due'>): Promise<void> {
+  async #backUp(due: Head<'due'>, causes: readonly Delivery[]): Promise<void> {
     const { broker, clock, log, store } = this.#parts;
     const { node, path, attempt } = due;
     const progress = { files: 0, bytes: 0, sentBytes: 0 };
@@ -105,7 +105,7 @@ export class BackupRequesterRole implements Role {
       if (end !== undefined) tooLong.abort(end);
       // The next second's makes up for one that is lost.
       broker
-        .publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'progress', attempt, node, path, ...progress }) })
+        .publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'progress', attempt, node, path, ...progress }), causes })
         .catch(() => undefined);
     };
     report();
@@ -138,7 +138,7 @@ export class BackupRequesterRole implements Role {
     if (/\b(ENOSPC|EDQUOT)\b/.test(outcome.reason ?? ''))
       await this.#sweep(0).catch((error: unknown) => log.error({ err: error }, 'no room could be made'));
     log[outcome.result === 'failed' ? 'warn' : 'info']({ node, path, ...outcome }, 'backup ended');
-    await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }) });
+    await broker.publish({ routingKey: queueOf.outcomes, body: encode({ kind: 'ended', attempt, node, path, outcome }), causes });
   }
 
   async #attempt(

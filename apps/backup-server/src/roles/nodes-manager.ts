@@ -180,8 +180,8 @@ export class NodesManagerRole implements Role {
     return this.#parts.scrubCycleMs / sliceCount;
   }
 
-  async #command({ body: bytes }: Delivery): Promise<void> {
-    const { head, body } = decode(bytes, 'command');
+  async #command(delivery: Delivery): Promise<void> {
+    const { head, body } = decode(delivery.body, 'command');
     const { head: command } = decode(body, 'register', 'unregister', 'backupNow', 'status');
     const { broker, log } = this.#parts;
     let reply: Head<'reply'> = { kind: 'reply', id: head.id };
@@ -193,7 +193,8 @@ export class NodesManagerRole implements Role {
       reply = { ...reply, failed: (error as Error).message.slice(0, reasonLength) };
       if (!(error instanceof RangeError)) log.error({ err: error }, 'command failed');
     }
-    await broker.publish({ routingKey: head.replyTo, body: encode(reply, packJson(answer ?? null)) }).catch((error: unknown) => {
+    const message = { routingKey: head.replyTo, body: encode(reply, packJson(answer ?? null)), causes: [delivery] };
+    await broker.publish(message).catch((error: unknown) => {
       // The server that asked is gone, and its queue with it.
       log.warn({ err: error }, 'nobody hears the reply');
     });
