@@ -7,10 +7,12 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { eventually, freePort, median, reportBench, type BenchRow } from '@lab/testing';
+import { eventually, explainBench, freePort, median, reportBench, type BenchRow } from '@lab/testing';
 import { startRabbitmq } from '@lab/testing/containers';
 import { generateDataset } from '../data/generate.ts';
 import { roles } from '../src/wiring.ts';
+
+explainBench();
 
 const { values } = parseArgs({
   options: { trips: { type: 'string', default: '10000000' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' } },

@@ -3,7 +3,7 @@
  * or `TRIPS_SOLVERS`.
  */
 import { join } from 'node:path';
-import { address, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
+import { address, demoSettings, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
 import { settingSchemas } from './messages.ts';
@@ -81,6 +81,7 @@ export type FileReaderConfig = z.infer<typeof fileReaderConfig>;
 export const demoConfig = z.object({
   ...systemSettings,
   ...readingSettings,
+  ...demoSettings,
   data: readingSettings.data.default(join(import.meta.dirname, '../data')),
 });
 export type DemoConfig = z.infer<typeof demoConfig>;

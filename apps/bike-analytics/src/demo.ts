@@ -12,7 +12,9 @@ import { answerStraight } from '../data/straight-loop.ts';
 export async function demo(config: DemoConfig): Promise<void> {
   await openDataSet(config.data);
   const settings = settingsOf(config);
-  const { port, instances, stop } = await startEmbedded(config);
+  const { watch } = config;
+  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('bike-analytics') : undefined;
+  const { port, instances, stop } = await startEmbedded(config, page?.tracer);
   console.error(`${instances} roles are running in this process`);
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
   const { results, elapsedMs } = await runClient({ ...config, settings, connect }).finally(stop);
@@ -23,6 +25,7 @@ export async function demo(config: DemoConfig): Promise<void> {
   const differences = compareAnswers(expected, results.answers);
   if (differences.length > 0) throw new ExitError(`the answers differ from the straight loop's:\n${differences.join('\n')}`);
   console.log('Checked: a straight loop over the same files gives the same answers.');
+  await page?.keep();
 }
 
 /** Averages may differ in their last digits, as the straight loop adds in another order. */

@@ -4,9 +4,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import { makeMemoryServer } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { makeLogger, systemClock } from '@lab/process';
 import { listenFramed, type FramedServer } from '@lab/protocol';
+import type { Tracer } from '@lab/tracing';
 import { entryPointLimits, type SystemConfig } from './config.ts';
+import { describeMessage } from './messages.ts';
 import { roles, wire, type Host } from './wiring.ts';
 
 export interface EmbeddedSystem {
@@ -17,8 +20,8 @@ export interface EmbeddedSystem {
   stop: () => Promise<void>;
 }
 
-/** Starts the system on the host's clock, with its entry point at a free port of this machine. */
-export async function startEmbedded(config: SystemConfig): Promise<EmbeddedSystem> {
+/** Starts the system on the host's clock, with its entry point at a free port of this machine. With tracers its messages are told. */
+export async function startEmbedded(config: SystemConfig, tracerOf?: (role: string) => Tracer): Promise<EmbeddedSystem> {
   const server = makeMemoryServer();
   const log = makeLogger({ name: 'demo', level: 'warn' });
   const limits = entryPointLimits(config.sessionTimeout);
@@ -34,7 +37,8 @@ export async function startEmbedded(config: SystemConfig): Promise<EmbeddedSyste
   for (const [name, { replicas }] of roles) {
     for (let replica = 0; replica < config[replicas]; replica++) {
       const broker = server.connect();
-      const role = wire(name, { ...host, broker }, config);
+      const tracer = tracerOf?.(config[replicas] > 1 ? `${name}-${replica + 1}` : name);
+      const role = wire(name, { ...host, broker: traced(broker, tracer, describeMessage) }, config);
       role.failed?.catch((error: unknown) => log.error({ role: name, err: error }, 'role failed'));
       await role.start();
       stops.push(() => role.stop().then(() => broker.close()));

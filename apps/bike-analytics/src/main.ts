@@ -1,5 +1,6 @@
 /** One role of the system on RabbitMQ (a container runs this), the client, the demo, and the maker of data. */
 import { connectRabbitmq } from '@lab/middleware';
+import { traced } from '@lab/middleware/traced';
 import { command, runProgram, runRole, splitAddress, type Command } from '@lab/process';
 import { connectFramed, listenFramed } from '@lab/protocol';
 import { Counter } from 'prom-client';
@@ -9,14 +10,16 @@ import { reportText } from './client/report.ts';
 import * as config from './config.ts';
 import { demo } from './demo.ts';
 import { settingsOf } from './domain/queries.ts';
+import { describeMessage } from './messages.ts';
 import { roles, wire } from './wiring.ts';
 
 function runOne(name: string, settings: config.RoleConfig): Promise<number> {
   const limits = config.entryPointLimits(settings.sessionTimeout);
   const door = { ...splitAddress(settings.listen), limits, connectionsMax: settings.sessionsMax * 2 };
   return runRole({ name, ...settings }, async (host) => {
-    const { log, clock, registry } = host;
-    const broker = await host.open(connectRabbitmq({ url: settings.rabbitmqUrl, log }));
+    const { log, clock, registry, tracer } = host;
+    const connection = await host.open(connectRabbitmq({ url: settings.rabbitmqUrl, log }));
+    const broker = traced(connection, tracer, describeMessage);
     broker.lost.catch(host.fail);
     const rows = new Counter({ name: 'bike_rows_total', help: 'Rows that this role has worked on', registers: [registry] });
     const parts = { broker, clock, log, countRows: (count: number) => rows.inc(count), newInstance: () => host.newId() };

@@ -114,3 +114,32 @@ export interface Message<K extends Kind = Kind> {
   head: Head<K>;
   body: Buffer;
 }
+
+/** In a few words: what of which session. */
+export function describeMessage(body: Uint8Array): string {
+  if (body.byteLength === 0) return '';
+  const { head } = decode(
+    Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+    'rows',
+    'end',
+    'passed',
+    'partial',
+    'answer',
+    'lapsed',
+  );
+  const of = `of ${head.session.slice(0, 8)}`;
+  switch (head.kind) {
+    case 'rows':
+      return `rows ${head.topic} #${head.number} ${head.city} ${of}`;
+    case 'end':
+      return `end ${head.topic} ${of}`;
+    case 'passed':
+      return `passed ${head.topic} #${head.number} by ${head.by} ${of}`;
+    case 'partial':
+      return `partial ${head.query} shard ${head.shard} ${of}`;
+    case 'answer':
+      return `answer ${head.query} ${of}`;
+    case 'lapsed':
+      return `lapsed ${of}`;
+  }
+}

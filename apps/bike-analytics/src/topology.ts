@@ -1,7 +1,7 @@
 /**
  * Every exchange and queue of the system, as data. Queues are quorum queues: they keep what they hold over a restart of RabbitMQ.
  *
- * What a queue cannot get rid of after several failures goes to `bike.dead`, where the entry point reads it and ends the session
+ * What a queue cannot get rid of after several failures goes to `bike-analytics.dead`, where the entry point reads it and ends the session
  * that it belongs to. No queue counts deaths of consumers: a batch that saw ten replicas die is as good as any other.
  */
 import type { Queue, Topology } from '@lab/middleware';
@@ -12,28 +12,28 @@ import { topics, type FilterName, type Topic } from './domain/terms.ts';
 export const failureLimit = 3;
 
 export const queueOf = {
-  broker: (topic: Topic) => `bike.broker-${topic}.batches`,
-  filter: (filter: FilterName) => `bike.filter-${filter}.batches`,
-  eofListener: 'bike.eof-listener.passed',
-  eofTripsListener: (query: number) => `bike.eof-trips-listener.passed-${query}`,
-  shard: (query: number, shard: number) => `bike.trips-solver-${query}.shard-${shard}`,
-  solver: (query: number) => `bike.solver-${query}.partials`,
-  passed: 'bike.entry-point.passed',
-  answers: 'bike.entry-point.answers',
-  dead: 'bike.dead',
+  broker: (topic: Topic) => `bike-analytics.broker-${topic}.batches`,
+  filter: (filter: FilterName) => `bike-analytics.filter-${filter}.batches`,
+  eofListener: 'bike-analytics.eof-listener.passed',
+  eofTripsListener: (query: number) => `bike-analytics.eof-trips-listener.passed-${query}`,
+  shard: (query: number, shard: number) => `bike-analytics.trips-solver-${query}.shard-${shard}`,
+  solver: (query: number) => `bike-analytics.solver-${query}.partials`,
+  passed: 'bike-analytics.entry-point.passed',
+  answers: 'bike-analytics.entry-point.answers',
+  dead: 'bike-analytics.dead',
 } as const;
 
 /** Rows for the trips-solvers of a query, by its number: the key is a shard's number, or `every` for what all shards need. */
-export const shardExchange = (query: number) => `bike.trips-solver-${query}`;
+export const shardExchange = (query: number) => `bike-analytics.trips-solver-${query}`;
 export const everyShard = 'every';
 /** What filters report: the key is the filter's name. The entry point hears of all, the eof-trips-listener of trips. */
-export const passedExchange = 'bike.passed';
+export const passedExchange = 'bike-analytics.passed';
 /** Which sessions last and which are over: each instance that holds something for them hears of it on a queue of its own. */
-export const sessionExchange = 'bike.sessions';
+export const sessionExchange = 'bike-analytics.sessions';
 /** Where a trips-solver without a seat asks those that have several to give one up. */
-export const seatExchange = (query: number) => `bike.trips-solver-${query}.seats`;
+export const seatExchange = (query: number) => `bike-analytics.trips-solver-${query}.seats`;
 /** Dead letters, as evidence: kept until 64 MiB are full, the oldest go first. */
-export const deadLetterLog = 'bike.dead-letters';
+export const deadLetterLog = 'bike-analytics.dead-letters';
 
 /** Trips-solvers of a query at most. */
 export const shardsMax = 32;

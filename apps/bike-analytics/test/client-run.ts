@@ -1,4 +1,4 @@
-/** Runs of the client in the test's process, and faults that strike in the middle of one. */
+/** Runs of the client in the test's process, and their pace. */
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,6 +17,8 @@ export interface ClientRun {
   batchRows?: number;
   /** Called before each piece of a file is read, with the share of its topic that was read so far; the reading waits for it. */
   beforePiece?: (topic: Topic, share: number) => void | Promise<void>;
+  /** So long it tries to be taken in. */
+  unwelcomeMaxMs?: number;
 }
 
 /** Where the entry point takes clients. */
@@ -29,12 +31,13 @@ export interface EntryPoint {
 const pieceBytes = 16 * 1024;
 /** The fault strikes when so much of the topic was read. */
 const strikeAt = 0.2;
-/** It takes a while to strike. Until it has, the client reads at this pace, so that its rows are under way all the time. */
+/** It takes a while to strike: no more than so much is read until it has. */
+const waitAt = 0.8;
 const paceMs = 20;
 
 /** One run of the file-reader; comes back by itself when the entry point goes. */
 export async function runClient(entryPoint: EntryPoint, run: ClientRun): Promise<Answers> {
-  const { data: folder, batchRows = 4096, beforePiece = () => {} } = run;
+  const { data: folder, batchRows = 4096, beforePiece = () => {}, unwelcomeMaxMs = 600_000 } = run;
   const data = await openDataSet(folder);
   const outcome = await readFiles({
     clock: systemClock,
@@ -45,7 +48,7 @@ export async function runClient(entryPoint: EntryPoint, run: ClientRun): Promise
     },
     connect: () => connectClient(entryPoint),
     newSessionId: randomUUID,
-    ...{ settings: defaultSettings, unwelcomeMaxMs: 600_000 },
+    ...{ settings: defaultSettings, unwelcomeMaxMs },
   });
   return outcome.result as Answers;
 }
@@ -81,32 +84,36 @@ async function* chunksOf(
   }
 }
 
-/** A run in which a fault strikes while the topic is under way, and is repaired at once; throws where the topic was not. */
-export async function runStruckClient(
-  entryPoint: EntryPoint,
-  { data, topic, strike, repair }: { data: string; topic: Topic; strike: () => Promise<void>; repair?: () => Promise<void> },
-): Promise<Answers> {
-  let work: Promise<void> | undefined;
-  let [shareBefore, shareAfter, share] = [0, 0, 0];
-  let struck = false;
-  const begin = async (): Promise<void> => {
-    shareBefore = share;
-    await strike();
-    shareAfter = share;
-    struck = true;
-    await repair?.();
+/** The pace of a client until a fault has struck: rows of a topic are under way all the time, and some are left when it is struck. */
+export class Pace {
+  readonly #topic: Topic;
+  readonly #underWay = Promise.withResolvers<void>();
+  readonly #end = Promise.withResolvers<void>();
+  #hasStruck = false;
+  #share = 0;
+
+  constructor(topic: Topic) {
+    this.#topic = topic;
+  }
+
+  readonly beforePiece = async (topic: Topic, share: number): Promise<void> => {
+    if (topic !== this.#topic || this.#hasStruck) return;
+    this.#share = share;
+    if (share < strikeAt) return;
+    this.#underWay.resolve();
+    await (share < waitAt ? pause(paceMs) : this.#end.promise);
   };
-  const beforePiece = async (at: Topic, sharePiece: number): Promise<void> => {
-    if (at !== topic) return;
-    share = sharePiece;
-    if (share >= strikeAt) work ??= begin();
-    if (work !== undefined && !struck) await pause(paceMs);
+
+  /** Strikes while the topic is under way. */
+  readonly struck = async (strike: () => Promise<void>): Promise<void> => {
+    await this.#underWay.promise;
+    const shareBefore = this.#share;
+    await strike().finally(() => {
+      this.#hasStruck = true;
+      this.#end.resolve();
+    });
+    console.log(`struck between ${percent(shareBefore)} and ${percent(this.#share)} of ${this.#topic}`);
   };
-  const answers = await runClient(entryPoint, { data, batchRows: 256, beforePiece });
-  await work;
-  console.log(`struck between ${percent(shareBefore)} and ${percent(shareAfter)} of ${topic}`);
-  if (shareBefore === 0 || shareAfter === 1) throw new Error(`${topic} was not under way`);
-  return answers;
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`;

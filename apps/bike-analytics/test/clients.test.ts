@@ -264,7 +264,7 @@ describe('a client that missed its welcome', () => {
 
 describe('an entry point that RabbitMQ does not answer', () => {
   it('tells its clients to begin again when their sessions could not be renewed for the session timeout', async () => {
-    start([{ key: 'entry-point.1 publish #2 bike.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
+    start([{ key: 'entry-point.1 publish #2 bike-analytics.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
     const socket = await greet(session(6));
     await world.until(welcomeOf(socket));
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
@@ -275,7 +275,7 @@ describe('an entry point that RabbitMQ does not answer', () => {
 
 describe('an entry point whose clock stood still', () => {
   it('hears what the roles let go of meanwhile, and tells those clients to begin again', async () => {
-    start([{ key: 'entry-point.1 publish #1 bike.broker-weather.batches sleeps', arg: 1.3 * config.sessionTimeout }]);
+    start([{ key: 'entry-point.1 publish #1 bike-analytics.broker-weather.batches sleeps', arg: 1.3 * config.sessionTimeout }]);
     const socket = await greet(session(6));
     await socket.send(encode(batch(0), weather));
     await world.until(welcomeOf(socket));
@@ -290,7 +290,7 @@ describe('an entry point whose clock stood still', () => {
 
 describe('a session that could not be renewed, whose client was away then', () => {
   it('is told to begin again when it comes back', async () => {
-    start([{ key: 'entry-point.1 publish #2 bike.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
+    start([{ key: 'entry-point.1 publish #2 bike-analytics.sessions/ connection lost', arg: 1.2 * config.sessionTimeout }]);
     const socket = await greet(session(6));
     await world.until(welcomeOf(socket));
     await pass(0.9 * config.sessionTimeout);
@@ -305,7 +305,9 @@ describe('a session that could not be renewed, whose client was away then', () =
 
 describe('a client whose batch has to wait', () => {
   it('hears why with each sign of life', async () => {
-    start([{ key: 'broker-weather.1 delivery #1 bike.broker-weather.batches delivered late', arg: 20_000 }], { windowBytes: 1 });
+    start([{ key: 'broker-weather.1 delivery #1 bike-analytics.broker-weather.batches delivered late', arg: 20_000 }], {
+      windowBytes: 1,
+    });
     const socket = await greet(session(7));
     await socket.send(encode(batch(0), weather));
     await socket.send(encode(batch(1), weather));
@@ -313,7 +315,7 @@ describe('a client whose batch has to wait', () => {
   });
 
   it('hears what is missing when nothing has moved for half a session timeout', async () => {
-    start([{ key: 'broker-weather.1 delivery #1 bike.broker-weather.batches delivered late', arg: 50_000 }]);
+    start([{ key: 'broker-weather.1 delivery #1 bike-analytics.broker-weather.batches delivered late', arg: 50_000 }]);
     const socket = await greet(session(7));
     await socket.send(encode(batch(0), weather));
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
@@ -370,7 +372,7 @@ describe('a session that stands still while another waits for its batches', () =
 
 describe('a client that watches', () => {
   it('sees answers of a part of the trips while they are added up, and then the whole', async () => {
-    start([{ key: 'broker-trips.1 delivery #3 bike.broker-trips.batches delivered late', arg: 5_000 }]);
+    start([{ key: 'broker-trips.1 delivery #3 bike-analytics.broker-trips.batches delivered late', arg: 5_000 }]);
     const soFar: number[] = [];
     const onAnswerSoFar = (query: number, answer: unknown): void => {
       if (query === 1) soFar.push((answer as { trips: number }).trips);
@@ -386,14 +388,16 @@ describe('a client that watches', () => {
 
 describe('a session that ends in a long outage', () => {
   it('is ended once', async () => {
-    start([{ key: 'entry-point.1 publish #1 bike.broker-weather.batches broker away', arg: 10 * config.sessionTimeout }]);
+    start([
+      { key: 'entry-point.1 publish #1 bike-analytics.broker-weather.batches broker away', arg: 10 * config.sessionTimeout },
+    ]);
     const socket = await greet(session(8));
     await world.until(welcomeOf(socket));
     await socket.send(encode(batch(0), weather));
     await socket.send(encode({ kind: 'eof', topic: 'weather', eof: 1, batches: 1 }));
     world.clock.every(10_000, () => void socket.send(encode({ kind: 'ping' })).catch(() => undefined));
     await pass(11 * config.sessionTimeout);
-    const notices = world.events.filter((event) => event.type === 'call' && event.to === 'bike.sessions/');
+    const notices = world.events.filter((event) => event.type === 'call' && event.to === 'bike-analytics.sessions/');
     expect(notices.length).toBeLessThan(10);
     await expectOthersUnharmed();
   });
@@ -401,7 +405,7 @@ describe('a session that ends in a long outage', () => {
 
 describe('a session whose messages are lost with a queue', () => {
   it('begins again after five session timeouts, and its client gets its answers', async () => {
-    start([{ key: 'solver-1.1 delivery #1 bike.solver-1.partials queue deleted', arg: 0 }]);
+    start([{ key: 'solver-1.1 delivery #1 bike-analytics.solver-1.partials queue deleted', arg: 0 }]);
     const { promise, resolve } = Promise.withResolvers<string>();
     const client = roles.ask('client-1', files, 10, undefined, { onWarning: ({ reason }) => resolve(reason) });
     expect(await world.until(promise)).toMatch(
@@ -414,7 +418,7 @@ describe('a session whose messages are lost with a queue', () => {
 
 describe('a session whose messages are lost with the disk of RabbitMQ', () => {
   it('begins again as soon as RabbitMQ is back, and its client gets its answers', async () => {
-    start([{ key: 'solver-1.1 publish #1 bike.entry-point.answers broker loses disk', arg: 1_000 }]);
+    start([{ key: 'solver-1.1 publish #1 bike-analytics.entry-point.answers broker loses disk', arg: 1_000 }]);
     const reasons: string[] = [];
     const client = roles.ask('client-1', files, 10, undefined, { onWarning: ({ reason }) => void reasons.push(reason) });
     expect((await world.until(client)).result).toMatchObject({ rainyTrips: { averageSeconds: 300, trips: 2 } });

@@ -34,6 +34,6 @@ export class BikeComposeSystem extends ComposeSystem {
   /** Messages in the system's queues, held ones included, by queue; empty queues are left out. */
   async queuedMessages(): Promise<Map<string, number>> {
     const depths = await queueDepths(this.container('rabbitmq'));
-    return new Map([...depths].filter(([name, count]) => name.startsWith('bike.') && count > 0));
+    return new Map([...depths].filter(([name, count]) => name.startsWith('bike-analytics.') && count > 0));
   }
 }

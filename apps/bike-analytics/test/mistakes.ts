@@ -47,8 +47,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'reports a batch before the filters have it',
     file: broker,
-    right: '    await cut(head, body);',
-    wrong: '    void cut(head, body).catch(() => undefined);',
+    right: '    await cut(head, body, [delivery]);',
+    wrong: '    void cut(head, body, [delivery]).catch(() => undefined);',
   },
   {
     rule: 'opens a barrier at the end, whatever has come',
@@ -66,14 +66,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'lets go before the end is passed on',
     file: listeners,
-    right: 'await part.settleAfter(() => open(gate, end));',
-    wrong: 'await part.settleAfter(async () => void open(gate, end));',
+    right: 'await part.settleAfter(() => open(gate, end, delivery));',
+    wrong: 'await part.settleAfter(async () => void open(gate, end, delivery));',
   },
   {
     rule: 'lets go of a shard before its part is confirmed',
     file: tripsSolver,
-    right: 'await part.settleAfter(() => this.#publishPartial(message.head, shard, part.state));',
-    wrong: 'await part.settleAfter(async () => void this.#publishPartial(message.head, shard, part.state));',
+    right: 'await part.settleAfter(() => this.#publishPartial(message.head, shard, part.state, delivery));',
+    wrong: 'await part.settleAfter(async () => void this.#publishPartial(message.head, shard, part.state, delivery));',
   },
   {
     rule: 'keeps what a lost seat had seen',
@@ -158,7 +158,12 @@ export const mistakes: readonly Mistake[] = [
     right: 'new RefusedError(reason, again)',
     wrong: 'new RefusedError(reason)',
   },
-  { rule: 'shows nothing to who watches', file: tripsSolver, right: 'this.#show(message.head, shard, part.state);', wrong: '' },
+  {
+    rule: 'shows nothing to who watches',
+    file: tripsSolver,
+    right: 'this.#show(message.head, shard, part.state, delivery);',
+    wrong: '',
+  },
   {
     rule: 'ends a session again at each beat that has ended',
     file: entryPoint,

@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedBike } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedBike(), process);
+export const system = simulatedBike();
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

@@ -23,7 +23,7 @@ import { compareAnswers } from '../src/demo.ts';
 import { defaultSettings, type Answers } from '../src/domain/queries.ts';
 import { newTopicReader } from '../src/domain/reader.ts';
 import { cities, topics, type Topic } from '../src/domain/terms.ts';
-import { decode } from '../src/messages.ts';
+import { describeMessage } from '../src/messages.ts';
 import { readFiles, type FileReaderParts, type Outcome } from '../src/roles/file-reader.ts';
 import { topology } from '../src/topology.ts';
 import { roles, wire, type Host } from '../src/wiring.ts';
@@ -41,27 +41,6 @@ export const config: SystemConfig = {
   windowBytes: 32 * 1024,
   sessionsMax: 10,
 };
-
-/** In a few words: what of which session. */
-export function describeMessage(body: Uint8Array): string {
-  if (body.byteLength === 0) return '';
-  const { head } = decode(Buffer.from(body), 'rows', 'end', 'passed', 'partial', 'answer', 'lapsed');
-  const of = `of ${head.session.slice(0, 8)}`;
-  switch (head.kind) {
-    case 'rows':
-      return `rows ${head.topic} #${head.number} ${head.city} ${of}`;
-    case 'end':
-      return `end ${head.topic} ${of}`;
-    case 'passed':
-      return `passed ${head.topic} #${head.number} by ${head.by} ${of}`;
-    case 'partial':
-      return `partial ${head.query} shard ${head.shard} ${of}`;
-    case 'answer':
-      return `answer ${head.query} ${of}`;
-    case 'lapsed':
-      return `lapsed ${of}`;
-  }
-}
 
 interface Load {
   readonly [name: string]: number;
@@ -101,6 +80,11 @@ export function simulatedBike(source: Source = { wire, readFiles }): SimulatedSy
     // Where messages were lost with a queue, that is noticed after five session timeouts, and the session begins again.
     settleMs: 1_000_000,
     liveness: 'Every client gets its answer, and nothing of it is held after that',
+    promises: [
+      'The answers are those of a plain loop over the files',
+      'A batch that cannot be processed ends its session with an error that names it',
+      'A session stands still only where a queue was lost',
+    ],
     prepare: async (load) => {
       const data = await dataSet(load.data, load.trips);
       return (world) => {

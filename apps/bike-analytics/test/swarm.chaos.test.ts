@@ -7,11 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoMachines, type Machine } from '../../../docker/machines.ts';
-import { generateDataset } from '../data/generate.ts';
-import { answerStraight } from '../data/straight-loop.ts';
-import { compareAnswers } from '../src/demo.ts';
-import type { Answers } from '../src/domain/queries.ts';
-import { runClient, runStruckClient } from './client-run.ts';
+import { brokenBy, makeDataSet, type DataSet } from './load.ts';
 import { BikeSwarm } from './swarm-system.ts';
 
 const trips = 300_000;
@@ -21,24 +17,22 @@ const why = await whyNoMachines();
 
 const title = `a machine of a Swarm dies in the middle of a run${why === undefined ? '' : `: ${why}`}`;
 describe.skipIf(why)(title, { timeout: patienceMs }, () => {
-  let data: string;
-  let expected: Answers;
+  let folder: string;
+  let set: DataSet;
   let swarm: BikeSwarm;
   beforeAll(async () => {
-    data = await mkdtemp(join(tmpdir(), 'bike-swarm-'));
-    await generateDataset({ directory: data, trips, seed: 7 });
-    expected = await answerStraight(data);
+    folder = await mkdtemp(join(tmpdir(), 'bike-swarm-'));
+    set = await makeDataSet(folder, trips, 7);
     swarm = await BikeSwarm.start({ FILTERS: '2' });
-    expect(compareAnswers(expected, await runClient(swarm.entryPoint, { data }))).toEqual([]);
   }, patienceMs);
   afterAll(async () => {
     await swarm?.[Symbol.asyncDispose]();
-    await rm(data, { recursive: true });
+    await rm(folder, { recursive: true });
   });
 
   async function expectSameAnswersWithout(machine: Machine): Promise<void> {
     const strike = () => machine.kill();
-    expect(compareAnswers(expected, await runStruckClient(swarm.entryPoint, { data, topic: 'trips', strike }))).toEqual([]);
+    expect(await brokenBy({ topic: 'trips', strike }, swarm.entryPoint, set)).toEqual([]);
     await machine.start();
     await swarm.whole();
   }

@@ -37,9 +37,11 @@ interface TopicCount {
 export function eofListenerRole(parts: SessionParts, gates: readonly Gate[]): Role {
   const sessions = new Sessions<TopicCount>(parts, () => ({ barrier: new Barrier() }));
 
-  async function open(gate: Gate, end: Head<'end'>): Promise<void> {
+  async function open(gate: Gate, end: Head<'end'>, last: Delivery): Promise<void> {
     const body = encode(end);
-    await Promise.all(gate.next(end.topic).map((target) => parts.broker.publish({ ...target, body })));
+    const publish = (target: Omit<Publication, 'body'>): Promise<void> =>
+      parts.broker.publish({ ...target, body, causes: [last] });
+    await Promise.all(gate.next(end.topic).map(publish));
     parts.log.info({ session: end.session, topic: end.topic, batches: end.batches, queue: gate.queue }, 'barrier open');
   }
 
@@ -57,7 +59,7 @@ export function eofListenerRole(parts: SessionParts, gates: readonly Gate[]): Ro
       count.barrier.add(head.number);
     }
     const { end } = count;
-    if (end !== undefined && count.barrier.open) await part.settleAfter(() => open(gate, end));
+    if (end !== undefined && count.barrier.open) await part.settleAfter(() => open(gate, end, delivery));
     return part.settled;
   }
 

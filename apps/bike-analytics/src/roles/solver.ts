@@ -17,13 +17,15 @@ interface Shares {
 export function solverRole(parts: SessionParts, query: AnyQuery): Role {
   const sessions = new Sessions<Shares>(parts, () => ({ barrier: new Barrier(), partials: [], soFar: [] }));
 
-  async function publishAnswer({ session, settings, soFar }: Head<'partial'>, partials: unknown[]): Promise<void> {
+  /** Its cause is the part that made it complete. */
+  async function publishAnswer(head: Head<'partial'>, partials: unknown[], last: Delivery): Promise<void> {
+    const { session, settings, soFar } = head;
     const answer = query.merge(
       partials.filter((partial) => partial !== undefined),
       settings,
     );
     const body = encode({ kind: 'answer', session, query: query.number, soFar }, Buffer.from(JSON.stringify(answer)));
-    await parts.broker.publish({ routingKey: queueOf.answers, body });
+    await parts.broker.publish({ routingKey: queueOf.answers, body, causes: [last] });
     if (soFar === undefined) parts.log.info({ session, query: query.number }, 'answer');
   }
 
@@ -37,13 +39,15 @@ export function solverRole(parts: SessionParts, query: AnyQuery): Role {
       soFar[head.shard] = JSON.parse(body.toString());
       // Who has all has the last word. A lost one is no loss.
       const best = Array.from({ length: head.shards }, (_, shard) => partials[shard] ?? soFar[shard]);
-      return publishAnswer(head, best).catch((error: unknown) => parts.log.debug({ err: error }, 'showing progress failed'));
+      return publishAnswer(head, best, delivery).catch((error: unknown) =>
+        parts.log.debug({ err: error }, 'showing progress failed'),
+      );
     }
     if (part.done || isSpareCopy(delivery, barrier.has(head.shard))) return;
     partials[head.shard] = JSON.parse(body.toString());
     barrier.close(head.shards);
     barrier.add(head.shard);
-    if (barrier.open) await part.settleAfter(() => publishAnswer(head, partials));
+    if (barrier.open) await part.settleAfter(() => publishAnswer(head, partials, delivery));
     return part.settled;
   };
   return holdingStage(parts, sessions, new Map([[queue, take]]));

@@ -77,9 +77,9 @@ export class TripsSolverRole implements Role {
     const message = decode(delivery.body, 'rows', 'end');
     const part = sessions.part(message.head.session, String(message.head.shards));
     if (part.done || !this.#add(part.state, delivery, message)) return;
-    this.#show(message.head, shard, part.state);
+    this.#show(message.head, shard, part.state, delivery);
     if ([...part.state.barriers.values()].every((barrier) => barrier.open)) {
-      await part.settleAfter(() => this.#publishPartial(message.head, shard, part.state));
+      await part.settleAfter(() => this.#publishPartial(message.head, shard, part.state, delivery));
     }
     return part.settled;
   }
@@ -106,26 +106,28 @@ export class TripsSolverRole implements Role {
   }
 
   /** Shows what there is so far, if the client wants to see it. A lost one does no harm: the next follows. */
-  #show(head: Head<'rows' | 'end'>, shard: number, state: ShardState): void {
+  #show(head: Head<'rows' | 'end'>, shard: number, state: ShardState, last: Delivery): void {
     const nowMs = this.#parts.clock.nowMs();
     if (head.kind === 'end' || !head.progress || nowMs - state.shownMs < showEveryMs) return;
     state.shownMs = nowMs;
-    this.#publishPartial(head, shard, state, true).catch((error: unknown) =>
+    this.#publishPartial(head, shard, state, last, true).catch((error: unknown) =>
       this.#parts.log.debug({ session: head.session, err: error }, 'showing progress failed'),
     );
   }
 
+  /** Its cause is the message that made it complete: all of them are many thousands. */
   async #publishPartial(
     { session, shards, settings }: Head<'rows' | 'end'>,
     shard: number,
     state: ShardState,
+    last: Delivery,
     soFar?: true,
   ): Promise<void> {
     const query = this.#query.number;
     const part = (state.rows ?? this.#query.state(settings)).part();
     const head = { kind: 'partial', session, shards, settings, query, shard, soFar } as const;
     const body = encode(head, Buffer.from(JSON.stringify(part)));
-    await this.#parts.broker.publish({ routingKey: queueOf.solver(query), body });
+    await this.#parts.broker.publish({ routingKey: queueOf.solver(query), body, causes: [last] });
     if (soFar === undefined) this.#parts.log.info({ session, query, shard }, 'partial answer');
   }
 }
