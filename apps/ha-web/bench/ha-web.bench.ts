@@ -6,11 +6,12 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { compareInTurn, median, reportBench, type BenchRow } from '@lab/testing';
+import { compareInTurn, explainBench, median, reportBench, type BenchRow } from '@lab/testing';
 import { ensureEngine } from '../../../docker/engine.ts';
-import { fillStores } from '../deploy/drill/faults.ts';
-import { Load, outageMs } from '../deploy/drill/load.ts';
+import { outageMs, Traffic } from '../deploy/drill/load.ts';
 import { System } from '../deploy/drill/system.ts';
+
+explainBench();
 
 const { values: options } = parseArgs({
   options: {
@@ -96,9 +97,7 @@ const killed = [
 ] as const;
 
 async function failoverRows(system: System): Promise<BenchRow[]> {
-  await fillStores({ system });
-  const load = new Load(system.url);
-  await load.start(4);
+  const load = await Traffic.start(system, 4);
   const rows: BenchRow[] = [];
   for (const { name, victim, kind, limitMs } of killed) {
     const outages: number[] = [];
@@ -123,6 +122,8 @@ async function failoverRows(system: System): Promise<BenchRow[]> {
 }
 
 await ensureEngine();
+// What is measured is the system, not its spans.
+process.env['LAB_TRACE'] = 'off';
 const system = await System.of({ name: 'bench', externalPrefix: '10.86.0', internalPrefix: '10.86.1' });
 await system.down();
 try {

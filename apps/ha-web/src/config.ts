@@ -3,7 +3,8 @@ import { isIPv4 } from 'node:net';
 import { port, roleSettings, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 
-const { logLevel } = roleSettings;
+const { logLevel, labTrace, otelExporterOtlpEndpoint } = roleSettings;
+const tracing = { labTrace, otelExporterOtlpEndpoint };
 
 // What several programs have.
 
@@ -111,6 +112,7 @@ export const agent = z.object({
   databaseName,
   zookeeper,
   replicationPassword,
+  ...tracing,
   logLevel,
 });
 
@@ -189,6 +191,7 @@ export const api = z.object({
   databaseUser: z.string().default('app').describe('account of the database'),
   databasePassword,
   databaseName,
+  ...tracing,
   ...serving,
 });
 

@@ -2,8 +2,9 @@
 import { ExitError } from '@lab/process';
 import { tableText } from '@lab/process/terminal';
 import { ensureEngine } from '../../../docker/engine.ts';
-import { brokenPromises, faults, fillStores, sameRows, type Drill, type Result } from '../deploy/drill/faults.ts';
-import { Load } from '../deploy/drill/load.ts';
+import { faults, type Drill, type Result } from '../deploy/drill/faults.ts';
+import { Traffic } from '../deploy/drill/load.ts';
+import { sameRows } from '../deploy/drill/orders.ts';
 import { System } from '../deploy/drill/system.ts';
 
 const people = 4;
@@ -33,18 +34,18 @@ const interrupted = (): Promise<never> =>
 async function play(system: System): Promise<void> {
   console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
   await system.up();
-  await fillStores({ system });
-  const load = new Load(system.url);
-  await load.start(people);
+  const load = await Traffic.start(system, people);
   console.log(`everything works; ${people} people look at products and place orders at ${system.url}`);
   const results = await drillAll({ system, load });
   await load.stop();
-  const broken = [...(await brokenPromises({ system, load })), ...load.givenUp];
+  await load.orders.check();
+  const verdicts = load.orders.promises.map((promised) => promised.verdict(true));
+  const broken = [...verdicts.flatMap(({ kept, detail }) => (kept === true ? [] : [detail])), ...load.givenUp];
   await sameRows(system);
   print(results);
   if (broken.length > 0) throw new ExitError(`orders:\n${broken.join('\n')}`);
   console.log(
-    `Checked: each of the ${load.acknowledged.length} orders that were acknowledged is there, once; both databases have the same rows.`,
+    `Checked: each of the ${load.orders.acknowledgedCount} orders that were acknowledged is there, once; both databases have the same rows.`,
   );
   const missed = results.filter(({ holds }) => !holds).map(({ fault }) => fault);
   if (missed.length > 0) throw new ExitError(`not within the promise: ${missed.join(', ')}`);

@@ -2,4 +2,5 @@
 import { simulateProgram } from '@lab/simulation';
 import { simulatedDatabases } from './simulated-system.ts';
 
-process.exitCode = await simulateProgram(simulatedDatabases(), process);
+export const system = simulatedDatabases();
+if (import.meta.main) process.exitCode = await simulateProgram(system, process);

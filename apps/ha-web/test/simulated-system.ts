@@ -29,6 +29,14 @@ export const simulatedDatabases = (waitPoint: WaitPoint = 'AFTER_SYNC'): Simulat
   // Twice a lease, a session, a rebuild and several tries.
   settleMs: 40_000,
   liveness: 'When all is repaired the primary serves, and its replica is in sync again',
+  promises: [
+    'No row is lost that a client was told is stored',
+    'No read shows a row that a failover loses',
+    'One epoch acknowledges, the latest',
+    'Nothing is discarded that nobody else has',
+    'A replica does not empty itself for a primary that has nothing',
+    'A server replicates once in its life',
+  ],
   prepare: async (load) => async (world) => {
     const run = new Run(world, load, waitPoint);
     await Promise.race([run.run(load), run.pair.broken.promise]);

@@ -1,6 +1,6 @@
 /** The faults of the promise, one by one: what is done to which machine under load, what is measured, and what was promised. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { failedRetries, failures, isGood, outageMs, type Attempt, type Load } from './load.ts';
+import { failedRetries, failures, isGood, outageMs, type Attempt, type Traffic } from './load.ts';
 import type { System } from './system.ts';
 
 /** One line of the table. */
@@ -15,7 +15,7 @@ export interface Result {
 
 export interface Drill {
   readonly system: System;
-  readonly load: Load;
+  readonly load: Traffic;
 }
 
 export interface Fault {
@@ -53,7 +53,7 @@ async function calm({ system }: Drill): Promise<void> {
 
 /** Resolves with how long it took until an order was acknowledged that is behind that moment. */
 const writesGoOn = ({ system, load }: Drill, sinceMs: number): Promise<number> =>
-  system.until('writes go on', async () => load.acknowledgedMs > sinceMs);
+  system.until('writes go on', async () => load.orders.acknowledgedMs > sinceMs);
 
 /** The active balancer is lost, and comes back. */
 function balancerFault(name: string, { strike, repair }: Loss): Fault {
@@ -342,49 +342,3 @@ export const faults: readonly Fault[] = [
     },
   },
 ];
-
-const initialStock = 4_000_000_000;
-
-/** So that no order is refused for want of cabbages. */
-export async function fillStores({ system }: Pick<Drill, 'system'>): Promise<void> {
-  await query(system, await system.primary(), `UPDATE products SET stock = ${initialStock}`);
-}
-
-/** What the primary's own client finds of the orders, compared with what was acknowledged: sentences, of which none is good. */
-export async function brokenPromises({ system, load }: Drill): Promise<string[]> {
-  // Orders go on being placed: what is acknowledged later may be missing in what is read now.
-  const acknowledged = [...load.acknowledged];
-  const primary = await system.primary();
-  const stored = await query(system, primary, 'SELECT account_id, idempotency_key, id FROM orders');
-  const ids = new Map(stored.map(([account, key, id]) => [`${account} ${key}`, id]));
-  const broken = acknowledged.flatMap(({ account, key, id }) => {
-    const found = ids.get(`${account} ${key}`);
-    if (found === undefined) return [`order ${id} was acknowledged and is lost (key ${key})`];
-    return found === String(id) ? [] : [`the key ${key} was answered with order ${id}, and is order ${found}`];
-  });
-  return [...broken, ...(await wrongStock(system, primary))];
-}
-
-/** An order that took effect twice would have taken goods twice. */
-async function wrongStock(system: System, primary: string): Promise<string[]> {
-  const taken = `SELECT SUM(${initialStock} - stock) FROM products`;
-  const ordered = 'SELECT COALESCE(SUM(quantity), 0) FROM order_items';
-  const [[left, right] = []] = await query(system, primary, `SELECT (${taken}), (${ordered})`);
-  return left === right ? [] : [`${left} goods were taken from the stores, and ${right} are on orders`];
-}
-
-/** Resolves when both databases have the same rows; rejects where they do not get there. Nobody orders meanwhile. */
-export async function sameRows(system: System): Promise<void> {
-  const tables = (await query(system, await system.primary(), 'SHOW TABLES')).map(([table]) => table).join();
-  await system.until('both databases have the same rows', async () => {
-    const sums = await Promise.all(['db-1', 'db-2'].map((database) => query(system, database, `CHECKSUM TABLE ${tables}`)));
-    return JSON.stringify(sums[0]) === JSON.stringify(sums[1]);
-  });
-}
-
-/** By the own client of a database's machine. */
-async function query(system: System, database: string, statement: string): Promise<string[][]> {
-  const printed = await system.inside(database, `mariadb --batch --skip-column-names marketplace -e '${statement}'`);
-  const lines = printed.split('\n').filter(Boolean);
-  return lines.map((line) => line.split('\t'));
-}

@@ -2,10 +2,11 @@
  * Steady load on the whole system, from outside, and what it saw: people who look at products and place orders. Every request goes through the floating address; each attempt
  * is on record. An order is asked for again under its key until it is answered, as the page does.
  */
-import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Order, ProductPage, Session } from '../../src/shop/messages.ts';
+import { Load, Refused } from '@lab/testing/load';
+import { Orders } from './orders.ts';
+import type { System } from './system.ts';
 
 export type Kind = 'page' | 'read' | 'order';
 
@@ -22,16 +23,14 @@ export interface Attempt {
   readonly retry: number;
 }
 
-/** An order that was acknowledged. */
-export interface Acknowledged {
-  readonly account: number;
-  readonly key: string;
-  readonly id: number;
-}
-
 interface Answer {
   readonly status: number;
   readonly body: string;
+}
+
+interface RequestOptions {
+  readonly body?: object;
+  readonly headers?: Record<string, string>;
 }
 
 /** People wait so long; for an order longer, as the API goes on trying for 8 s by itself. */
@@ -39,120 +38,60 @@ const timeoutMs: Readonly<Record<Kind, number>> = { page: 5_000, read: 5_000, or
 /** How long one thing is tried for. */
 const patienceMs = 120_000;
 const pauseMs = 20;
+const ordersPerSecond = 50;
 /** The page is asked for so often, whether earlier ones were answered or not: what hangs must not hide when the service is back. */
 const probeMs = 25;
 const retryPauseMs = 100;
 
-export class Load {
-  readonly #url: string;
+/** More than a minute's worth for each that a fault may last: older ones are forgotten. */
+const attemptsMax = 200_000;
+
+/** Requests through the floating address. */
+export class Requests {
   readonly attempts: Attempt[] = [];
-  readonly acknowledged: Acknowledged[] = [];
-  /** Gave up: what the history must have, too. */
-  readonly givenUp: string[] = [];
+  readonly #url: string;
   /** For orders: a buyer's browser keeps its connection. Others come for the first time: a connection whose other end is gone would measure itself. */
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
   readonly #freshAgent = new Agent({ keepAlive: false });
-  readonly #people: Promise<void>[] = [];
-  /** When an order was acknowledged last, on `performance.now()`. */
-  acknowledgedMs = 0;
-  #over = false;
 
   constructor(url: string) {
     this.#url = url;
   }
 
-  /** Resolves when each of them has an account. */
-  async start(people: number): Promise<void> {
-    const sessions = await Promise.all(Array.from({ length: people }, () => this.#register()));
-    for (const session of sessions) this.#people.push(this.#shop(session), this.#look());
-    this.#people.push(this.#probe());
-  }
-
-  /** Resolves when all that was begun has ended. */
-  async stop(): Promise<void> {
-    this.#over = true;
-    await Promise.all(this.#people);
-    this.#agent.destroy();
-  }
-
-  async #register(): Promise<Session> {
-    const body = { name: `drill-${randomUUID().slice(0, 18)}`, password: 'correct horse' };
-    const answer = await this.#patiently('order', () => this.#send('order', '/api/accounts', { body }));
-    return JSON.parse(answer.body) as Session;
-  }
-
-  async #shop({ token, account }: Session): Promise<void> {
-    const products = JSON.parse(
-      (await this.#patiently('read', () => this.#send('read', '/api/products?size=50', {}))).body,
-    ) as ProductPage;
-    for (let turn = account.id; !this.#over; turn++) {
-      const product = products.products[turn % products.products.length]!;
-      const key = randomUUID();
-      const body = {
-        items: [{ productId: product.id, quantity: 1 }],
-        totalCents: product.priceCents,
-        deliverTo: 'Rua do Ensaio 1, Lisboa',
-      };
-      const headers = { authorization: `Bearer ${token}`, 'idempotency-key': key };
-      try {
-        const answer = await this.#patiently('order', () => this.#send('order', '/api/orders', { body, headers }));
-        this.acknowledged.push({ account: account.id, key, id: (JSON.parse(answer.body) as Order).id });
-        this.acknowledgedMs = performance.now();
-      } catch (error) {
-        this.givenUp.push(String(error));
-      }
-      await wait(pauseMs);
-    }
-  }
-
-  async #look(): Promise<void> {
-    while (!this.#over) {
-      await this.#patiently('read', () => this.#send('read', '/api/products?size=12', {})).catch((error: unknown) =>
-        this.givenUp.push(String(error)),
-      );
-      await wait(pauseMs);
-    }
-  }
-
-  async #probe(): Promise<void> {
-    const asked = new Set<Promise<unknown>>();
-    while (!this.#over) {
-      const probe: Promise<unknown> = this.#attempt('page', 0, () => this.#send('page', '/', {})).finally(() =>
-        asked.delete(probe),
-      );
-      asked.add(probe);
-      await wait(probeMs);
-    }
-    await Promise.all(asked);
-  }
-
   /** Sends it until it is answered with success; what was refused for good is an error. */
-  async #patiently(kind: Kind, send: () => Promise<Answer>): Promise<Answer> {
+  async patiently(kind: Kind, path: string, options: RequestOptions = {}): Promise<Answer> {
     const lateMs = performance.now() + patienceMs;
     for (let retry = 0; ; retry++) {
-      const { answer, problem } = await this.#attempt(kind, retry, send);
+      const { answer, problem } = await this.attempt(kind, path, options, retry);
       if (answer !== undefined && answer.status < 400) return answer;
-      if (answer !== undefined && answer.status < 500) throw new Error(`refused: ${problem}`);
+      if (answer !== undefined && answer.status < 500) throw new Refused(`refused: ${problem}`);
       if (performance.now() > lateMs) throw new Error(`gave up: ${problem}`);
       await wait(retryPauseMs);
     }
   }
 
-  async #attempt(kind: Kind, retry: number, send: () => Promise<Answer>): Promise<{ answer?: Answer; problem: string }> {
+  async attempt(
+    kind: Kind,
+    path: string,
+    options: RequestOptions = {},
+    retry = 0,
+  ): Promise<{ answer?: Answer; problem: string }> {
     const sentMs = performance.now();
+    const over = (status?: number, problem?: string): void => {
+      if (this.attempts.length === attemptsMax) this.attempts.splice(0, attemptsMax / 2);
+      this.attempts.push({ kind, sentMs, doneMs: performance.now(), status, retry, ...(problem !== undefined && { problem }) });
+    };
     try {
-      const answer = await send();
-      const { status } = answer;
-      this.attempts.push({ kind, sentMs, doneMs: performance.now(), status, retry });
-      return { answer, problem: `${status}: ${answer.body.slice(0, 200)}` };
+      const answer = await this.#send(kind, path, options);
+      over(answer.status);
+      return { answer, problem: `${answer.status}: ${answer.body.slice(0, 200)}` };
     } catch (error) {
-      const problem = String(error);
-      this.attempts.push({ kind, sentMs, doneMs: performance.now(), status: undefined, problem, retry });
-      return { problem };
+      over(undefined, String(error));
+      return { problem: String(error) };
     }
   }
 
-  #send(kind: Kind, path: string, options: { body?: object; headers?: Record<string, string> }): Promise<Answer> {
+  #send(kind: Kind, path: string, options: RequestOptions): Promise<Answer> {
     const body = options.body === undefined ? undefined : JSON.stringify(options.body);
     const method = kind === 'order' ? 'POST' : 'GET';
     const headers = { ...options.headers, ...(body !== undefined && { 'content-type': 'application/json' }) };
@@ -168,6 +107,70 @@ export class Load {
       outgoing.on('error', reject).end(body);
     });
   }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+/** People who place orders, as many who look at products, and a probe. */
+export class Traffic {
+  readonly orders: Orders;
+  readonly #requests: Requests;
+  readonly #load: Load;
+  readonly #others: Promise<void>[];
+  readonly #givenUp: string[] = [];
+  #over = false;
+
+  private constructor(orders: Orders, requests: Requests, people: number) {
+    this.orders = orders;
+    this.#requests = requests;
+    this.#load = new Load(orders, { rate: ordersPerSecond, clients: people });
+    this.#others = [this.#probe(), ...Array.from({ length: people }, () => this.#look())];
+  }
+
+  /** Resolves when each of them has placed an order. */
+  static async start(system: System, people: number): Promise<Traffic> {
+    const requests = new Requests(system.url);
+    const traffic = new Traffic(await Orders.open(system, requests), requests, people);
+    await traffic.#load.goesOn();
+    return traffic;
+  }
+
+  get attempts(): readonly Attempt[] {
+    return this.#requests.attempts;
+  }
+
+  /** Why somebody has given up. */
+  get givenUp(): readonly string[] {
+    return [...this.#load.reasons.keys(), ...this.#givenUp];
+  }
+
+  /** Resolves when all that was begun has ended. */
+  async stop(): Promise<void> {
+    this.#over = true;
+    await Promise.all([this.#load.stop(), ...this.#others]);
+    this.#requests.close();
+  }
+
+  async #look(): Promise<void> {
+    while (!this.#over) {
+      await this.#requests
+        .patiently('read', '/api/products?size=12')
+        .catch((error: unknown) => this.#givenUp.push(String(error)));
+      await wait(pauseMs);
+    }
+  }
+
+  async #probe(): Promise<void> {
+    const asked = new Set<Promise<unknown>>();
+    while (!this.#over) {
+      const probe: Promise<unknown> = this.#requests.attempt('page', '/').finally(() => asked.delete(probe));
+      asked.add(probe);
+      await wait(probeMs);
+    }
+    await Promise.all(asked);
+  }
 }
 
 // What it saw, of a span of time.
@@ -175,7 +178,7 @@ export class Load {
 export const isGood = ({ status }: Attempt): boolean => status !== undefined && status < 400;
 
 /** The longest time without any success of these kinds, in ms. */
-export function outageMs(load: Load, kinds: readonly Kind[], fromMs: number, toMs = performance.now()): number {
+export function outageMs(load: Traffic, kinds: readonly Kind[], fromMs: number, toMs = performance.now()): number {
   const successes = load.attempts
     .filter((each) => kinds.includes(each.kind) && isGood(each) && each.doneMs >= fromMs && each.doneMs <= toMs)
     .map(({ doneMs }) => doneMs)
@@ -185,9 +188,9 @@ export function outageMs(load: Load, kinds: readonly Kind[], fromMs: number, toM
 }
 
 /** Attempts that ended in that time without success. */
-export const failures = (load: Load, kinds: readonly Kind[], fromMs: number, toMs = Infinity): Attempt[] =>
+export const failures = (load: Traffic, kinds: readonly Kind[], fromMs: number, toMs = Infinity): Attempt[] =>
   load.attempts.filter((each) => kinds.includes(each.kind) && !isGood(each) && each.doneMs >= fromMs && each.doneMs <= toMs);
 
 /** Of those, the ones that were already the retry of another. */
-export const failedRetries = (load: Load, kinds: readonly Kind[], fromMs: number, toMs = Infinity): Attempt[] =>
+export const failedRetries = (load: Traffic, kinds: readonly Kind[], fromMs: number, toMs = Infinity): Attempt[] =>
   failures(load, kinds, fromMs, toMs).filter(({ retry }) => retry > 0);

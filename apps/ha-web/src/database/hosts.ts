@@ -2,7 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ExitError, makeLogger, retry, runProcess, runRole, systemClock, type Logger } from '@lab/process';
+import { tracedDiscovery } from '@lab/discovery';
+import { ExitError, makeLogger, openTracing, retry, runProcess, runRole, systemClock, type Logger } from '@lab/process';
+import { note } from '@lab/tracing';
 import type { z } from 'zod';
 import type * as config from '../config.ts';
 import { connectDiscovery } from '../discovery.ts';
@@ -38,11 +40,13 @@ export const hosts = {
   async 'db-agent'(settings: AgentSettings): Promise<number> {
     const { name, peerName, internalAddress, peerAddress, agentPort, founder } = settings;
     const log = makeLogger({ name: 'db-agent', level: settings.logLevel });
+    const tracing = await openTracing('db-agent', settings, log);
     const server = await connectPatiently(settings, log);
     const peer = new NetworkPeer({ ...settings, url: `http://${peerAddress}:${agentPort}/status`, clock: systemClock });
     const agent = new DatabaseAgent({
       ...{ name, peerName, agentPort, founder, server, peer, log, address: internalAddress },
-      discovery: connectDiscovery(settings.zookeeper, log),
+      discovery: connectDiscovery(settings.zookeeper, log).then((each) => tracedDiscovery(each, tracing?.tracer)),
+      note: (text) => note(tracing?.tracer, text),
       door: new Fence(settings),
       clock: systemClock,
       nowMs: Date.now,
@@ -54,7 +58,9 @@ export const hosts = {
       { name: 'status', role: status },
       { name: 'agent', role: agent },
     ];
-    return runProcess(roles, { log, drainMs: 2_000 });
+    const code = await runProcess(roles, { log, drainMs: 2_000 });
+    await tracing?.stop();
+    return code;
   },
 };
 

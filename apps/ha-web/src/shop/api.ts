@@ -2,6 +2,7 @@
 import swaggerUi from '@fastify/swagger-ui';
 import { retry, type Logger, type Role } from '@lab/process';
 import { PasswordsBusyError, type Passwords } from '@lab/process/passwords';
+import type { Tracer } from '@lab/tracing';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, Registry } from 'prom-client';
 import { z } from 'zod';
@@ -14,12 +15,14 @@ import * as orders from './orders.ts';
 import type { Services } from './ports.ts';
 import { Refusal } from './refusal.ts';
 import { Serving, type ServingOptions } from './serving.ts';
+import { tracedDatabase } from './traced.ts';
 import { describeRoutes, withZod, type ZodApp } from './zod-routes.ts';
 
 export interface ApiOptions extends ServingOptions {
   mariadb: Omit<MariadbOptions, 'clock' | 'log' | 'onRetry'>;
   services: Services;
   passwords: Passwords;
+  tracer?: Tracer | undefined;
 }
 
 declare module 'fastify' {
@@ -108,7 +111,8 @@ async function addRoutes(serving: Serving, options: ApiOptions, mariadb: Mariadb
   app.decorateRequest('database', null as unknown as Database);
   app.addHook('onRequest', async (request, reply) => {
     const requestMs = request.method === 'GET' ? getMs : requestMsMax;
-    request.database = mariadb.for(requestMs, (server) => void reply.header('x-database', server));
+    const database = mariadb.for(requestMs, (server) => void reply.header('x-database', server));
+    request.database = tracedDatabase(database, options.tracer, `${request.method} ${request.routeOptions.url ?? 'none'}`);
     void reply.header('cache-control', 'no-store');
   });
   app.addHook('onResponse', async ({ method, routeOptions }, { statusCode, elapsedTime }) =>

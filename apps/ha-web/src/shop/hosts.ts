@@ -12,11 +12,22 @@ const drainMs = (lameDuckMs: number): number => lameDuckMs + 10_000;
 
 export const hosts = {
   api({ name = hostname(), logLevel, lameDuckMs, ...settings }: z.infer<typeof config.api>): Promise<number> {
-    return runRole({ name, logLevel, drainMs: drainMs(lameDuckMs) }, async ({ clock, log }) => {
+    const options = { ...settings, name, logLevel, drainMs: drainMs(lameDuckMs) };
+    return runRole(options, async ({ clock, log, tracer }) => {
       const { makeApi } = await import('./api.ts');
       const { listen: host, apiPort: port, databaseHost, databasePort, databaseUser, databasePassword, databaseName } = settings;
       return makeApi({
-        ...{ name, host, port, lameDuckMs, clock, log, services: standIns(Date.now), passwords: new Passwords(ordinaryCost) },
+        ...{
+          name,
+          host,
+          port,
+          lameDuckMs,
+          clock,
+          log,
+          tracer,
+          services: standIns(Date.now),
+          passwords: new Passwords(ordinaryCost),
+        },
         mariadb: {
           host: databaseHost,
           port: databasePort,

@@ -29,6 +29,8 @@ export interface AgentParts {
   readonly nowMs: () => number;
   /** Events of earlier agents that are still to be seen. */
   readonly before: readonly AgentEvent[];
+  /** Hears each event. */
+  readonly note?: (text: string) => void;
 }
 
 /** Between two looks while there is nothing to do: a fifth of the time in which the shortest silence must be noticed. */
@@ -306,6 +308,7 @@ export class DatabaseAgent implements Role {
 
   #event(text: string): void {
     this.#parts.log.info({ event: text }, 'event');
+    this.#parts.note?.(text);
     this.#events = [{ at: this.#parts.nowMs(), text }, ...this.#events].slice(0, eventsMax);
   }
 }

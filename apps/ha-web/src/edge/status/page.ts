@@ -61,7 +61,7 @@ ${tables.map(renderTable).join('\n')}
 </div>
 ${renderEvents(report)}
 </main>
-<footer>Seen by ${escape(report.observer)} at <span id="seen" data-live>${timeOf(report.at)}</span> UTC. For programs: <a href="/status.json">status.json</a></footer>
+<footer>Seen by ${escape(report.observer)} at <span id="seen" data-live>${timeOf(report.at)}</span> UTC. For programs: <a href="/status.json">status.json</a>. Every process, and what passes between them: <code>npx nx look ha-web</code></footer>
 </body>
 </html>
 `;

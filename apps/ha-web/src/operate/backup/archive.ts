@@ -1,5 +1,5 @@
 /** What a backup machine keeps: dumps, each with its place in the history, and the logs of changes since. Files only. */
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { transactionsOf } from './binary-log.ts';
 
 /** Beside a dump. Whoever finds it knows that the dump is whole. */
 const manifest = z.object({
-  /** The folder's, too: a time, as 2026-01-31T02-00-00Z. */
+  /** The folder's, too: a time, as 2026-01-31T02-00-00Z; with -2 behind it for the second of a second. */
   name: z.string(),
   /** By this machine's clock, at once after the moment that the dump shows. */
   takenAt: z.iso.datetime(),
@@ -70,14 +70,13 @@ export class Archive {
     return join(this.#dumps, name, dumpFile);
   }
 
-  /** Makes a dump by `write`, which gets the file's name; it appears whole or not at all. Rejects where one of that name is or is being made. */
+  /** Makes a dump by `write`, which gets the file's name; it appears whole or not at all. Where one of that name is, or is being made, it has a number behind. */
   async add(
-    name: string,
+    wanted: string,
     write: (file: string) => Promise<Pick<Manifest, 'takenAt' | 'source' | 'position'>>,
   ): Promise<Manifest> {
+    const name = await this.#reserve(wanted);
     const part = join(this.#dumps, partOf(name));
-    await mkdir(this.#dumps, { recursive: true });
-    await mkdir(part);
     try {
       const file = join(part, dumpFile);
       const made = await write(file);
@@ -88,6 +87,23 @@ export class Archive {
     } catch (error) {
       await rm(part, { recursive: true, force: true });
       throw error;
+    }
+  }
+
+  /** Two may begin in one second: the machine's own, and an operator's. */
+  async #reserve(wanted: string): Promise<string> {
+    await mkdir(this.#dumps, { recursive: true });
+    for (let number = 1; ; number++) {
+      const name = number === 1 ? wanted : `${wanted}-${number}`;
+      const part = join(this.#dumps, partOf(name));
+      try {
+        await mkdir(part);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
+        throw error;
+      }
+      if (!existsSync(join(this.#dumps, name))) return name;
+      await rmdir(part);
     }
   }
 

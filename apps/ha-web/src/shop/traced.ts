@@ -1,0 +1,16 @@
+/** Spans of the work that requests do on the database, all its tries together. */
+import { tracedCall, type Tracer } from '@lab/tracing';
+import type { Database } from './database.ts';
+
+/** The database with spans; without a tracer the database itself. `what` asks for it, as `GET /products`. */
+export function tracedDatabase(database: Database, tracer: Tracer | undefined, what: string): Database {
+  if (tracer === undefined) return database;
+  const call = <T>(operation: string, run: () => Promise<T>): Promise<T> => {
+    const attributes = { 'db.system.name': 'mariadb', 'db.operation.name': operation, 'lab.message': what };
+    return tracedCall(tracer, `${operation} for ${what}`, { attributes }, run);
+  };
+  return {
+    read: (work) => call('read', () => database.read(work)),
+    write: (work) => call('write', () => database.write(work)),
+  };
+}
