@@ -93,8 +93,9 @@ describe('on a hostile host', { timeout: 600_000 }, () => {
     expect(output).not.toMatch(/proxy/i);
   });
 
-  it('a bench measures', async () => {
-    expect(await run('npx nx bench protocol')).toMatch(/name +target +measured/);
+  it('a bench measures, and writes to the folder that it was called in', async () => {
+    expect(await run('cd docs && npx nx bench protocol --json bench.json')).toMatch(/name +target +measured/);
+    expect(readFileSync(join(checkout, 'docs/bench.json'), 'utf8')).toContain('"holds"');
   });
 
   it.each(['npx nx test word-count', 'npx nx test testing', 'npx nx test process', 'npx nx test protocol'])(

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { consoleCommands } from './tools/console-blocks.ts';
+import { inTurn } from './tools/in-turn.ts';
 import { repositoryFiles } from './tools/repository-files.ts';
 
 const root = import.meta.dirname;
@@ -31,11 +32,18 @@ const longest = /readme\.integration|compose\.chaos|faults\.chaos/;
 /** In which a hang is noticed; what takes long on a busy machine is no hang. */
 const patience = { testTimeout: 120_000, hookTimeout: 120_000 };
 const engineSuite = { testTimeout: 300_000, hookTimeout: 300_000 };
-/** These measure for how long a service is away, or stop and start an engine's networks. */
-const alone = '{apps/ha-web/test,apps/news-consortium/test}';
+const apps = readdirSync(join(root, 'apps'));
+/** `"lab": { "tests": "alone" }` in a package.json: they measure for how long a service is away, or stop and start an engine's networks. */
+const alone = apps.flatMap((app) => {
+  const { lab } = JSON.parse(readFileSync(join(root, 'apps', app, 'package.json'), 'utf8')) as { lab?: { tests?: 'alone' } };
+  return lab?.tests === 'alone' ? [`apps/${app}/test`] : [];
+});
 const ignored = ['**/node_modules/**', '**/.nx/**', 'tmp/**'];
-/** Take minutes, and a machine of one's own; `nx chaos`, which sets FAULTS=all, and CI at night run them. */
-const large = process.env['FAULTS'] === 'all' ? [] : ['**/swarm.chaos.test.ts'];
+/** Take minutes, and a machine of one's own; `nx chaos`, which sets CHAOS=all, and CI at night run them. */
+const large = process.env['CHAOS'] === 'all' ? [] : ['**/{swarm,systems}.chaos.test.ts'];
+/** With CHAOS=in-turn, which test:all sets, plugs are pulled in the containers of those apps alone whose turn it is. */
+const chosen = process.env['CHAOS'] === 'in-turn' ? inTurn(apps) : apps;
+const resting = apps.filter((app) => !chosen.includes(app)).map((app) => `apps/${app}/test/*.chaos.test.ts`);
 /** More than there are cores: some tests wait for processes that they have started. */
 const maxWorkers = '150%';
 
@@ -90,8 +98,18 @@ export default defineConfig({
       { test: { name: 'copy', include: ['**/*.copy.test.ts'], exclude: ignored, ...patience, maxWorkers } },
       ...['integration', 'chaos'].flatMap((kind) => {
         const files = `*.${kind}.test.ts`;
-        const together = { name: kind, include: [`**/${files}`], exclude: [...ignored, ...large, alone], maxWorkers: 2 };
-        const after = { name: `${kind}:alone`, include: [`${alone}/${files}`], exclude: ignored, maxWorkers: 1 };
+        const together = {
+          name: kind,
+          include: [`**/${files}`],
+          exclude: [...ignored, ...large, ...resting, ...alone],
+          maxWorkers: 2,
+        };
+        const after = {
+          name: `${kind}:alone`,
+          include: alone.map((folder) => `${folder}/${files}`),
+          exclude: [...ignored, ...resting],
+          maxWorkers: 1,
+        };
         return [{ test: { ...together, ...engineSuite } }, { test: { ...after, ...engineSuite, sequence: { groupOrder: 1 } } }];
       }),
     ],
