@@ -1,13 +1,19 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' are those of their commands. */
 import { address, demoSettings, duration, roleSettings } from '@lab/process';
 import { z } from 'zod';
-import { isPassword, nameRule, normalName, passwordRule } from './domain/names.ts';
+import { isPassword, nameRule, normalName, passwordRule, typedName } from './domain/names.ts';
 
-/** Of users, areas, agents and nodes. */
-export const nameSetting = z
-  .string()
-  .refine((text) => normalName(text) !== undefined, nameRule)
-  .transform((text) => normalName(text)!);
+const nameSettingOf = (nameOf: (text: string) => string | undefined) =>
+  z.string().transform((text, context) => {
+    const name = nameOf(text);
+    if (name === undefined) context.addIssue({ code: 'custom', message: nameRule });
+    return name ?? z.NEVER;
+  });
+
+/** Of users and areas, as it was typed: there may be one from before the rule, which only agents and nodes know. */
+export const nameSetting = nameSettingOf(typedName);
+/** Of agents and nodes. */
+const roleNameSetting = nameSettingOf(normalName);
 
 export const agentsSetting = z.array(address).min(1);
 
@@ -22,7 +28,7 @@ const process = {
 
 export const agentConfig = z.object({
   listen: address.default('0.0.0.0:8000').describe('where clients and nodes are taken'),
-  name: nameSetting.optional().describe("what the agent is called; default this machine's name"),
+  name: roleNameSetting.optional().describe("what the agent is called; default this machine's name"),
   adminName: nameSetting.default('admin').describe('the first administrator, made when there is no such user'),
   adminPassword: z
     .string()
@@ -39,7 +45,7 @@ export type AgentConfig = z.infer<typeof agentConfig>;
 export const nodeConfig = z.object({
   listen: address.default('0.0.0.0:9000').describe('where clients are taken'),
   host: z.string().optional().describe('where clients find the node; default the address that it speaks to agents from'),
-  name: nameSetting.optional().describe("what the node is called; default this machine's name"),
+  name: roleNameSetting.optional().describe("what the node is called; default this machine's name"),
   agents: agentsSetting.default(['127.0.0.1:8000']).describe('where agents are; a name may stand for several'),
   lease: duration({ min: 100, max: 3_600_000 }).prefault('10s').describe('how long unread items are held for who reads them'),
   ...process,

@@ -4,7 +4,7 @@
  * asked twice after a lost answer, may be: keys make the repeats of one request known.
  */
 import { z } from 'zod';
-import { isPassword, nameRule, normalName, passwordRule, textProblem } from './domain/names.ts';
+import { key, nameAmong, noNames, number, password, quoted, text, token, type NameSchema } from './wire/fields.ts';
 import { Refusal, refusalCodes, type RefusalDetails } from './wire/refusal.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
@@ -14,78 +14,56 @@ export const pageItemsMax = 100;
 /** Nobody waits longer for one answer; whoever has more patience asks again. */
 const deadlineMsMax = 30_000;
 
-const name = z.string().transform((text, context) => {
-  const normal = normalName(text.slice(0, 1000));
-  if (normal === undefined) context.addIssue({ code: 'custom', message: `${quoted(text)} is no name: ${nameRule}` });
-  return normal ?? z.NEVER;
-});
-const quoted = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
-const password = z.string().refine(isPassword, `a password has ${passwordRule}`);
-const text = z.string().superRefine((value, context) => {
-  const problem = textProblem(value);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-});
-const token = z.string().max(2048);
-/** Chosen by the client, one for each thing that it wants done: its repeats are known by it. */
-const key = z
-  .string()
-  .min(1)
-  .max(100)
-  .regex(/^[\x21-\x7e]+$/, 'a key has 1 to 100 printable ASCII characters, no space');
-const number = z.int().min(1);
 const limit = z.int().min(1).max(pageItemsMax);
 /** As many nodes as anybody has. */
 export const nodesMax = 100;
 const nodes = z.int().min(1).max(nodesMax, `an area is served by 1 to ${nodesMax} nodes`);
 const port = z.int().min(1).max(65_535);
 
-const requestShapes = {
+const requestShapes = (user: NameSchema, area: NameSchema) => ({
   // To any agent.
-  register: { name, password, key },
-  login: { name, password },
+  register: { name: user, password, key },
+  login: { name: user, password },
   logout: { token },
   /** Which nodes serve an area, in the order of chance; without an area, all of them. */
-  where: { area: name.optional() },
-  addArea: { token, area: name, nodes, key },
-  setArea: { token, area: name, nodes, key },
-  removeArea: { token, area: name, key },
-  promote: { token, name },
+  where: { area: area.optional() },
+  addArea: { token, area, nodes, key },
+  setArea: { token, area, nodes, key },
+  removeArea: { token, area, key },
+  promote: { token, name: user },
   status: {},
   /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from. */
-  join: { token, name, id: z.uuid(), port, host: z.string().max(255).optional() },
+  join: { token, name: nameAmong(noNames), id: z.uuid(), port, host: z.string().max(255).optional() },
   leave: { token },
 
   // To a node.
   areas: { token },
   myAreas: { token },
-  subscribe: { token, area: name, key },
-  unsubscribe: { token, area: name, key },
-  post: { token, area: name, key, text },
-  delete: { token, area: name, number },
+  subscribe: { token, area, key },
+  unsubscribe: { token, area, key },
+  post: { token, area, key, text },
+  delete: { token, area, number },
   /** The newest items below `before`, or of all. */
-  read: { token, area: name, before: number.optional(), limit },
+  read: { token, area, before: number.optional(), limit },
   /** Items that the user has not marked and nobody holds; they are held for this reader until the lease ends. */
-  unread: { token, area: name, limit },
+  unread: { token, area, limit },
   /** Marks as read what was offered. */
-  mark: { token, area: name, numbers: z.array(number).min(1).max(pageItemsMax) },
+  mark: { token, area, numbers: z.array(number).min(1).max(pageItemsMax) },
   /** Every item above `after`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
-  watch: { token, area: name, after: z.int().min(0).optional() },
+  watch: { token, area, after: z.int().min(0).optional() },
   /** From an agent: are you there, and who are you? */
   health: {},
-} as const;
+});
 
-export type Kind = keyof typeof requestShapes;
-type Shape<K extends Kind> = z.ZodObject<(typeof requestShapes)[K]>;
+type Shapes = ReturnType<typeof requestShapes>;
+export type Kind = keyof Shapes;
+type Shape<K extends Kind> = z.ZodObject<Shapes[K]>;
 export type Request<K extends Kind = Kind> = K extends Kind ? { kind: K; deadlineMs: number } & z.infer<Shape<K>> : never;
 
 /** What a client says beside the kind and the deadline. */
 export type Body<K extends Kind> = z.input<Shape<K>>;
 
 const deadlineMs = z.int().min(1).max(deadlineMsMax);
-const schemas = new Map<string, z.ZodObject>(
-  Object.entries(requestShapes).map(([kind, shape]) => [kind, z.object({ kind: z.literal(kind), deadlineMs, ...shape })]),
-);
-
 export type UserRole = 'user' | 'administrator';
 
 export interface Item {
@@ -153,18 +131,27 @@ export const encode = (message: object): Uint8Array => encoder.encode(JSON.strin
 export const encodeRequest = <K extends Kind>(kind: K, deadlineMs: number, body: Body<K>): Uint8Array =>
   encode({ kind, deadlineMs: Math.max(1, Math.min(deadlineMsMax, Math.ceil(deadlineMs))), ...body });
 
-/** Reads a request; a `Refusal` says what is wrong with it. */
-export function decodeRequest(frame: Uint8Array): Request {
-  const value = parseJson(frame);
-  const kind = (value as { kind?: unknown } | null)?.kind;
-  if (typeof kind !== 'string') throw new Refusal('malformed', 'a request says its kind');
-  const schema = schemas.get(kind);
-  if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(kind)}`);
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data as unknown as Request;
-  const [issue] = parsed.error.issues;
-  const field = issue?.path.join('.') ?? '';
-  throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${kind}: ${field}: ${issue?.message}`);
+/** Reads requests; a `Refusal` says what is wrong with one. */
+export type RequestReader = (frame: Uint8Array) => Request;
+
+/** For a system with these old names of users and areas; without them, for one that has none. */
+export function requestReader({ users, areas } = { users: noNames, areas: noNames }): RequestReader {
+  const shapes = Object.entries(requestShapes(nameAmong(users), nameAmong(areas)));
+  const schemas = new Map<string, z.ZodObject>(
+    shapes.map(([kind, shape]) => [kind, z.object({ kind: z.literal(kind), deadlineMs, ...shape })]),
+  );
+  return (frame) => {
+    const value = parseJson(frame);
+    const kind = (value as { kind?: unknown } | null)?.kind;
+    if (typeof kind !== 'string') throw new Refusal('malformed', 'a request says its kind');
+    const schema = schemas.get(kind);
+    if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(kind)}`);
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data as unknown as Request;
+    const [issue] = parsed.error.issues;
+    const field = issue?.path.join('.') ?? '';
+    throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${kind}: ${field}: ${issue?.message}`);
+  };
 }
 
 function parseJson(frame: Uint8Array): unknown {

@@ -1,6 +1,7 @@
 import { silentLogger, systemClock } from '@lab/process';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { expect, it } from 'vitest';
+import { requestReader } from './messages.ts';
 import { Database } from './store/database.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 import { ask } from './wire/asking.ts';
@@ -21,6 +22,7 @@ it('tells statements, requests on both sides, and who decides', async () => {
     host: '127.0.0.1',
     port: 0,
     service: tracedService(service, tracer),
+    readRequest: requestReader(),
     clock: systemClock,
     log: silentLogger,
   });

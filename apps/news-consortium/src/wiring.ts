@@ -5,6 +5,8 @@ import type { FramedServer } from '@lab/protocol';
 import type { Tracer } from '@lab/tracing';
 import { addressesOf, ask, joinAddress } from './wire/asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
+import { meantName, nameRule } from './domain/names.ts';
+import { requestReader, type RequestReader } from './messages.ts';
 import { Refusal } from './wire/refusal.ts';
 import { Agent } from './roles/agent.ts';
 import { Decider, type DeciderParts } from './roles/decider.ts';
@@ -19,6 +21,7 @@ import { Deciding } from './store/deciding.ts';
 import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
 import { Notifications } from './store/notifications.ts';
+import { readOldNames } from './store/old-names.ts';
 import { Tokens } from './wire/tokens.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 
@@ -64,8 +67,11 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
     const tokens = new Tokens(await atStart(clock, (deadline) => accounts.signingKey(deadline)), host.nowMs);
     const passwords = new Passwords(host.scryptCost);
     const newPasswords = new Passwords(host.scryptCost);
+    const old = await atStart(clock, (deadline) => readOldNames(database, deadline));
     if (settings.adminPassword !== undefined) {
-      const administrator = { name: settings.adminName, password: settings.adminPassword };
+      const name = meantName(settings.adminName, old.users);
+      if (name === undefined) throw new ExitError(`${settings.adminName} is no name: ${nameRule}`, exitCodes.usage);
+      const administrator = { name, password: settings.adminPassword };
       await atStart(clock, (deadline) => ensureAdministrator({ accounts, passwords, log }, administrator, deadline));
     }
     const asking = tracedAsk(ask, host.tracer);
@@ -89,7 +95,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
       ...{ ...host, accounts, tokens, passwords, newPasswords, joinAddress, askHealth },
       ...{ areas: new Areas(database), sessionMs: settings.session },
     });
-    const server = await listen(settings.listen, agent, host);
+    const server = await listen(settings.listen, agent, requestReader(old), host);
     parts.defer(() => server.close({ drainMs }));
     await started(parts, decider);
     return server;
@@ -124,7 +130,8 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     );
     feeds.start();
     const node = new Node({ id, news, feeds, tokens, leaseMs: settings.lease, healthy: () => notifications.healthy });
-    const server = await listen(settings.listen, node, host);
+    const old = await atStart(clock, (deadline) => readOldNames(database, deadline));
+    const server = await listen(settings.listen, node, requestReader(old), host);
     parts.defer(async () => {
       feeds.stop(new Refusal('unavailable', 'the node is stopping'));
       await server.close({ drainMs });
@@ -170,9 +177,14 @@ async function started<R extends Pick<Role, 'start' | 'stop'>>(parts: AsyncDispo
   return role;
 }
 
-async function listen(address: string, service: Service, { clock, log, tracer }: Host): Promise<FramedServer> {
+async function listen(
+  address: string,
+  service: Service,
+  readRequest: RequestReader,
+  { clock, log, tracer }: Host,
+): Promise<FramedServer> {
   try {
-    return await serve({ ...splitAddress(address), service: tracedService(service, tracer), clock, log });
+    return await serve({ ...splitAddress(address), service: tracedService(service, tracer), readRequest, clock, log });
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }

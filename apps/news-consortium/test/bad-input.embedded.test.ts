@@ -1,6 +1,7 @@
 /** What is no name, no item, no token, no request or no client: each gets a refusal that says so, and whoever works beside it does not notice. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -255,6 +256,12 @@ describe('a name', () => {
     ['a combining mark first', '\u0301a'],
     ['65 letters', 'a'.repeat(65)],
     ['a million letters', 'a'.repeat(1_000_000)],
+    ['letters of two scripts', '\u0430na'],
+    ['digits of two systems', 'an\u0663a3'],
+    ['a letter that is a text', '\ufb01n'],
+    ['a soft hyphen', 'an\u00ada'],
+    ['a letter that fills', 'an\u3164a'],
+    ['a mark twice', 'a\u0301\u0301na'],
   ])('is not %s', async (_, name) => {
     expect(await register(name)).toMatch(/^invalid ".{0,600}"? is no name: 1 to 64 letters and digits/s);
     expect(await answerOf(agent(), 'login', { name, password })).toMatch(/^invalid /);
@@ -276,8 +283,27 @@ describe('a name', () => {
   });
 
   it('may be of any script, and like a word of the language', async () => {
-    for (const name of ['Жанна', '東京', 'ñandú-2', 'constructor', '__proto__'.slice(2, 7), 'toString', 'null'])
+    for (const name of ['жанна', '東京', 'ñandú-2', 'constructor', '__proto__'.slice(2, 7), 'tostring', 'null'])
       expect(await register(name)).toEqual({ name });
+  });
+
+  it('is one in upper and lower case, and wide', async () => {
+    expect(await register('Carla')).toEqual({ name: 'carla' });
+    for (const name of ['carla', 'CARLA', '\uff23arla']) {
+      expect(await register(name)).toBe('exists the name carla is taken');
+      expect(await answerOf(agent(), 'login', { name, password })).toMatchObject({ name: 'carla' });
+    }
+  });
+
+  it('that looks like one that is taken is refused, whoever comes second', async () => {
+    expect(await register('scope')).toEqual({ name: 'scope' });
+    const cyrillic = '\u0455\u0441\u043e\u0440\u0435';
+    expect(await register(cyrillic)).toBe(`exists the name ${cyrillic} looks like one that is taken`);
+    const both = await Promise.all([register('c0rn'), register('com')]);
+    expect(both.filter((answer) => typeof answer === 'object')).toHaveLength(1);
+    const add = (name: string) => answerOf(agent(), 'addArea', { token: root, area: name, nodes: 1, key: newKey() });
+    expect(await add('scope')).toEqual({ area: 'scope', nodes: 1 });
+    expect(await add(cyrillic)).toBe(`exists the name ${cyrillic} looks like one that is taken`);
   });
 
   it.each(['short', '', 'x'.repeat(257)])('with the password %j is not registered', async (weak) => {
@@ -513,6 +539,10 @@ describe('500 clients at once', () => {
 });
 
 describe('a start', () => {
+  const folder = join(import.meta.dirname, '..', 'src', 'store', 'migrations');
+  const migrations = readdirSync(folder)
+    .map(Number.parseFloat)
+    .toSorted((one, other) => one - other);
   const start = (url: string): Promise<void> => migrate({ url, clock: systemClock, log: silentLogger });
 
   it('with another password for the first administrator leaves the password as it is', async () => {
@@ -543,7 +573,7 @@ describe('a start', () => {
     await start(url);
     await query(url, `INSERT INTO schema_versions (version, name, md5, run_at) VALUES (999, 'of-the-future', 'x', now())`);
     await expect(start(url)).rejects.toThrow(
-      new ExitError('the database has version 999, this program knows 3: start a newer program'),
+      new ExitError(`the database has version 999, this program knows ${migrations.at(-1)}: start a newer program`),
     );
   });
 
@@ -558,7 +588,9 @@ describe('a start', () => {
   it('of many at once on an empty database migrates it once', async () => {
     const url = await createDatabase(postgres);
     await Promise.all(Array.from({ length: 5 }, () => start(url)));
-    expect(await query(url, 'SELECT version FROM schema_versions WHERE version > 0')).toHaveLength(3);
+    expect(await query(url, 'SELECT version::integer FROM schema_versions WHERE version > 0 ORDER BY version')).toEqual(
+      migrations.map((version) => ({ version })),
+    );
   });
 });
 

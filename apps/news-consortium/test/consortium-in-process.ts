@@ -56,8 +56,13 @@ export class ConsortiumInProcess implements AsyncDisposable {
 
   /** With agents `agent-1`... and nodes `node-1`..., on a database of its own. */
   static async start(postgres: EmbeddedPostgres, options: SystemOptions = {}): Promise<ConsortiumInProcess> {
+    return this.startOn(await createDatabase(postgres), options);
+  }
+
+  /** The same on a database that is there. */
+  static async startOn(databaseUrl: string, options: SystemOptions = {}): Promise<ConsortiumInProcess> {
     const { agents = 2, nodes = 3 } = options;
-    const system = new ConsortiumInProcess(await createDatabase(postgres), options, await otherHost());
+    const system = new ConsortiumInProcess(databaseUrl, options, await otherHost());
     await Promise.all(counted('agent', agents).map((name) => system.startAgent(name)));
     await Promise.all(counted('node', nodes).map((name) => system.startNode(name)));
     return system;

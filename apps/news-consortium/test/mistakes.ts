@@ -4,6 +4,7 @@ import type { Mistake } from '@lab/testing';
 const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
+const [names, accounts] = ['src/domain/names.ts', 'src/store/accounts.ts'];
 const [watch, consortium, tokens] = ['src/client/watch.ts', 'src/client/consortium.ts', 'src/wire/tokens.ts'];
 
 export const mistakes: readonly Mistake[] = [
@@ -163,5 +164,23 @@ export const mistakes: readonly Mistake[] = [
     file: assignment,
     right: '    free,\n    (node) => draft.load(node),',
     wrong: '    free,\n    (node) => -draft.load(node),',
+  },
+  {
+    rule: 'takes letters of two scripts for one name',
+    file: names,
+    right: 'writings.some((writing) => writing.test(name)) &&',
+    wrong: '',
+  },
+  {
+    rule: 'has two users whose names look alike',
+    file: accounts,
+    right: '[name, password, role, key, skeleton(name)]',
+    wrong: '[name, password, role, key, name]',
+  },
+  {
+    rule: 'takes an old name for the one that it would be now',
+    file: names,
+    right: "old.get(text.normalize('NFC')) ??",
+    wrong: '',
   },
 ];

@@ -1,7 +1,7 @@
 /** The menus: guests log in or register, users read and post, administrators see to areas, too. Each operation leads back to its menu. */
 import { confirm, input, number, password, select } from '@inquirer/prompts';
 import { ExitError, exitCodes } from '@lab/process';
-import { isPassword, nameRule, normalName, passwordRule, textProblem, type ItemName } from '../domain/names.ts';
+import { isPassword, nameRule, passwordRule, textProblem, typedName, type ItemName } from '../domain/names.ts';
 import { nodesMax, pageItemsMax, type Item } from '../messages.ts';
 import type { ClientConfig } from './commands.ts';
 import { describeError, openDesk, sentence, watchAs, type Desk } from './desk.ts';
@@ -211,7 +211,7 @@ class Menu {
   }
 
   async #name(what: string): Promise<string> {
-    const validate = (text: string): true | string => normalName(text.trim()) !== undefined || nameRule;
+    const validate = (text: string): true | string => typedName(text.trim()) !== undefined || nameRule;
     return (await this.#ask((context) => input({ message: `${what}:`, validate }, context))).trim();
   }
 

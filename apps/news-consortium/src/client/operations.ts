@@ -2,7 +2,7 @@
 import { ConfigError, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { nameSetting } from '../config.ts';
-import { itemName, nameRule, normalName, parseItemName } from '../domain/names.ts';
+import { itemName, nameRule, parseItemName, typedName } from '../domain/names.ts';
 import { nodesMax } from '../messages.ts';
 import type { Desk, DeskOptions } from './desk.ts';
 import { showUnread, takeUnread } from './reading.ts';
@@ -26,7 +26,7 @@ const password = z
   .describe('others on this machine may see it; without it you are asked, or the first line of standard input is taken');
 const nodes = wholeNumber(1, nodesMax);
 const words = z.array(z.string()).transform(([first = '', ...text], context) => {
-  const area = normalName(first);
+  const area = typedName(first);
   if (area === undefined) context.addIssue({ code: 'custom', message: `first comes the area: ${nameRule}` });
   else if (text.length === 0) context.addIssue({ code: 'custom', message: 'behind the area comes the text' });
   return { area: area ?? '', text: text.join(' ') };
@@ -44,7 +44,7 @@ export const accountOperations = {
     anybody: true,
     run: async ({ member, answer, streams }, { name, password }) => {
       const registered = await member.register(name, password ?? (await readPassword(streams, { twice: true })));
-      await answer(registered, `registered ${name}; next: client login ${name}\n`);
+      await answer(registered, `registered ${registered.name}; next: client login ${registered.name}\n`);
     },
   }),
   login: operation({
@@ -52,8 +52,9 @@ export const accountOperations = {
     settings: { name: nameSetting.describe('of the user'), password },
     anybody: true,
     run: async ({ member, answer, streams }, { name, password }) => {
-      const { role, expiresAt } = await member.login(name, password ?? (await readPassword(streams, { twice: false })));
-      await answer({ name, role, expiresAt }, `${name}, ${role}, until ${timeText(expiresAt)}\n`);
+      const session = await member.login(name, password ?? (await readPassword(streams, { twice: false })));
+      const { name: opened, role, expiresAt } = session;
+      await answer({ name: opened, role, expiresAt }, `${opened}, ${role}, until ${timeText(expiresAt)}\n`);
     },
   }),
   logout: operation({

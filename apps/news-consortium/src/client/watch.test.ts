@@ -4,7 +4,7 @@ import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protoco
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask, connectTo } from '../wire/asking.ts';
-import { decodeRequest, encode, encodeRefusal, encodeReply, type Item, type Request } from '../messages.ts';
+import { encode, encodeRefusal, encodeReply, requestReader, type Item, type Request } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { silenceMs, watch, type WatchOptions } from './watch.ts';
@@ -26,6 +26,8 @@ async function stay(socket: FramedSocket): Promise<void> {
   stop();
   left++;
 }
+
+const readRequest = requestReader();
 
 let servers: FramedServer[];
 let aborted: AbortController;
@@ -53,7 +55,7 @@ async function peer(...serves: Serve[]): Promise<string> {
   let served = 0;
   const server = await listenFramed({ host: '127.0.0.1', port: 0 }, async (socket) => {
     for await (const frame of socket) {
-      const request = decodeRequest(frame);
+      const request = readRequest(frame);
       if (request.kind === 'watch') {
         watched.push({ node: address, area: request.area, after: request.after });
         await serves[Math.min(served++, serves.length - 1)]!(socket, request);

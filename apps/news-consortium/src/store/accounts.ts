@@ -1,6 +1,7 @@
 /** Users, their sessions, and how often somebody tried a password. */
 import type { Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
+import { skeleton } from '../domain/confusables.ts';
 import { isPassword } from '../domain/names.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { UserRole } from '../messages.ts';
@@ -9,7 +10,7 @@ import type { Database, Deadline, Statement } from './database.ts';
 const statements = {
   register: {
     name: 'register',
-    text: `INSERT INTO users (name, password, role, key) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING RETURNING id`,
+    text: `INSERT INTO users (name, password, role, key, skeleton) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`,
   },
   find: { name: 'find-user', text: `SELECT id, password, role, key FROM users WHERE name = $1` },
   // The window is not put off by more tries: whoever waits for its end may try again, however often others do.
@@ -63,13 +64,14 @@ export class Accounts {
     this.#database = database;
   }
 
-  /** Refuses a name that is taken, but for the repeat of the request that took it. */
+  /** Refuses a name that is taken or looks like one that is, but for the repeat of the request that took it. */
   async register(user: { name: string; password: string; role: UserRole; key: string }, deadline: Deadline): Promise<void> {
     const { name, password, role, key } = user;
-    const made = await this.#database.run(statements.register, [name, password, role, key], deadline);
+    const made = await this.#database.run(statements.register, [name, password, role, key, skeleton(name)], deadline);
     if (made.length > 0) return;
     const [taken] = await this.#database.run<User & { key: string }>(statements.find, [name], deadline);
-    if (taken?.key !== key) throw new Refusal('exists', `the name ${name} is taken`);
+    if (taken === undefined) throw looksTaken(name);
+    if (taken.key !== key) throw new Refusal('exists', `the name ${name} is taken`);
   }
 
   async find(name: string, deadline: Deadline): Promise<User | undefined> {
@@ -141,3 +143,5 @@ export function checkAdministrator(role: UserRole | null | undefined): void {
 }
 
 export const sessionOver = (): Refusal => new Refusal('unauthenticated', 'the session is closed or has expired: log in again');
+
+export const looksTaken = (name: string): Refusal => new Refusal('exists', `the name ${name} looks like one that is taken`);

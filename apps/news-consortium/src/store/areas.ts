@@ -1,7 +1,9 @@
 /** Areas, as administrators and everybody else see them, and nodes as agents register them. Who serves what is decided elsewhere (deciding.ts). */
+import pg from 'pg';
+import { skeleton } from '../domain/confusables.ts';
 import type { Status, UserRole } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
-import { checkAdministrator } from './accounts.ts';
+import { checkAdministrator, looksTaken } from './accounts.ts';
 import { triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
 
 /** $1 session, $2 area, $3 key. What changes an area does so where the key is new, and notes it in the same transaction. */
@@ -17,7 +19,7 @@ const statements = {
   add: {
     name: 'add-area',
     text: `WITH ${admin}, made AS (
-        INSERT INTO areas AS a (name, wanted) SELECT $2, $4::integer FROM admin WHERE ${may}
+        INSERT INTO areas AS a (name, wanted, skeleton) SELECT $2, $4::integer, $5 FROM admin WHERE ${may}
         ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, removed_at = NULL WHERE a.removed_at IS NOT NULL
         RETURNING id), ${noted}
       SELECT ${outcome}`,
@@ -81,7 +83,10 @@ export class Areas {
   }
 
   async add({ session, area, key }: AreaChange, nodes: number, deadline: Deadline): Promise<void> {
-    const made = await this.#once(() => this.#database.run<Outcome>(statements.add, [session, area, key, nodes], deadline));
+    const values = [session, area, key, nodes, skeleton(area)];
+    const made = await this.#once(() => this.#database.run<Outcome>(statements.add, values, deadline)).catch((error: unknown) => {
+      throw looksLikeAnother(error) ? looksTaken(area) : error;
+    });
     if (made === 'nothing') throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
   }
 
@@ -144,3 +149,6 @@ export class Areas {
 }
 
 export const unknownArea = (name: string): Refusal => new Refusal('unknown-area', `there is no area ${name}`);
+
+const looksLikeAnother = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === 'areas_skeleton_key';

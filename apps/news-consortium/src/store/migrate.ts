@@ -7,10 +7,14 @@ import { ExitError, exitCodes, retry, type Clock, type Logger } from '@lab/proce
 import type pg from 'pg';
 import Postgrator from 'postgrator';
 import { connectAlone, messageOf, unavailable } from './database.ts';
+import { noteOldNames } from './old-names.ts';
 
 const migrationPattern = join(import.meta.dirname, 'migrations/*.sql');
 /** The advisory lock of whoever migrates; the number means nothing. */
 const migrationLock = 710_001;
+
+/** That of the names, which takes more than SQL. */
+const namesVersion = 5;
 
 /** How long a database may take to be there: it is often started together with the agents. */
 const patienceMs = 60_000;
@@ -42,6 +46,7 @@ async function migrateNow(url: string, log: Logger): Promise<void> {
         exitCodes.failed,
       );
     const applied = await postgrator.migrate();
+    if (applied.some(({ version }) => version === namesVersion)) await noteOldNames(client);
     await client.query('COMMIT');
     if (applied.length > 0) log.info({ migrations: applied.map(({ name }) => name) }, 'migrated the database');
   } finally {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
 import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { decodeRequest, encodeRefusal, encodeReply, frameBytesMax, type Request } from '../messages.ts';
+import { encodeRefusal, encodeReply, frameBytesMax, type Request, type RequestReader } from '../messages.ts';
 import { Refusal } from './refusal.ts';
 import { DatabaseUnavailableError } from '../store/database.ts';
 
@@ -27,6 +27,7 @@ export interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly service: Service;
+  readonly readRequest: RequestReader;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -36,7 +37,7 @@ const idleTimeoutMs = 10_000;
 /** Nothing that a client sends takes longer on any network that deserves the name. */
 const frameTimeoutMs = 5_000;
 
-export function serve({ host, port, service, clock, log }: ServeOptions): Promise<FramedServer> {
+export function serve({ host, port, service, readRequest, clock, log }: ServeOptions): Promise<FramedServer> {
   const limits = { frameBytesMax, idleTimeoutMs, frameTimeoutMs, sendTimeoutMs: idleTimeoutMs, closeTimeoutMs: 1_000 };
   return listenFramed({ host, port, limits, connectionsMax: 2_000 }, async (socket) => {
     const peer = addressOf(socket);
@@ -48,7 +49,7 @@ export function serve({ host, port, service, clock, log }: ServeOptions): Promis
 
     async function answerFrame(frame: Buffer, peer: string): Promise<Uint8Array | 'streamed'> {
       try {
-        const request = decodeRequest(frame);
+        const request = readRequest(frame);
         const call = { request, deadline: clock.nowMs() + request.deadlineMs, peer };
         const streaming = service.stream?.(call, socket);
         if (streaming === undefined) return encodeReply(await service.answer(call));
