@@ -15,7 +15,8 @@ import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import pg from 'pg';
 import { ask, connectTo } from '../src/wire/asking.ts';
 import { Consortium } from '../src/client/consortium.ts';
-import { decodeReply, encodeRequest, type Body, type Session } from '../src/messages.ts';
+import { type Body, type Session } from '../src/messages.ts';
+import { decodeReply, encodeRequest } from '../src/wire/encoding.ts';
 import { connectionTo } from '../src/store/database.ts';
 import { newsStatements } from '../src/store/news.ts';
 import { Watch } from '../test/recording-client.ts';
@@ -124,13 +125,13 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
     agents: () => Promise.resolve([agentAddress]),
     ...{ ask, clock: systemClock, patienceMs: 30_000 },
   });
-  const admin = await consortium.agent('login', { name: 'admin', password: 'bench bench' });
+  const admin = await consortium.agent('login', { name: 'admin', password: 'bench bench', key: randomUUID() });
   const users: Session[] = [];
   for (const area of areas) await consortium.agent('addArea', { token: admin.token, area, nodes: 1, key: area });
   for (const [index, area] of areas.entries()) {
-    const user = { name: `user-${index}`, password: 'bench bench' };
+    const user = { name: `user-${index}`, password: 'bench bench', key: randomUUID() };
     await consortium.agent('register', { ...user, key: user.name });
-    const session = await consortium.agent('login', user);
+    const session = await consortium.agent('login', { ...user, key: randomUUID() });
     users.push(session);
     await consortium.node(area, 'subscribe', { token: session.token, area, key: area });
   }
@@ -179,7 +180,7 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
   }
   const lookUp = await load(() => ask(agentAddress, 'where', { area: areas[0] }, { timeoutMs }), 8);
   const login = await load(
-    (lane) => ask(agentAddress, 'login', { name: `user-${lane}`, password: 'bench bench' }, { timeoutMs }),
+    (lane) => ask(agentAddress, 'login', { name: `user-${lane}`, password: 'bench bench', key: randomUUID() }, { timeoutMs }),
     2,
   );
   const apart = (name: string, { perSecond, p50Ms }: Measured): BenchRow[] => [

@@ -4,15 +4,14 @@
  * asked twice after a lost answer, may be: keys make the repeats of one request known.
  */
 import { z } from 'zod';
-import { key, nameAmong, noNames, number, password, quoted, text, token, type NameSchema } from './wire/fields.ts';
-import { Refusal, refusalCodes, type RefusalDetails } from './wire/refusal.ts';
+import { key, nameAmong, noNames, number, password, text, token, type NameSchema } from './wire/fields.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
 export const frameBytesMax = 4 * 1024 * 1024;
 /** Items in one reply. */
 export const pageItemsMax = 100;
 /** Nobody waits longer for one answer; whoever has more patience asks again. */
-const deadlineMsMax = 30_000;
+export const deadlineMsMax = 30_000;
 
 const limit = z.int().min(1).max(pageItemsMax);
 /** As many nodes as anybody has. */
@@ -20,17 +19,18 @@ export const nodesMax = 100;
 const nodes = z.int().min(1).max(nodesMax, `an area is served by 1 to ${nodesMax} nodes`);
 const port = z.int().min(1).max(65_535);
 
-const requestShapes = (user: NameSchema, area: NameSchema) => ({
+export const requestShapes = (user: NameSchema, area: NameSchema) => ({
   // To any agent.
   register: { name: user, password, key },
-  login: { name: user, password },
+  login: { name: user, password, key },
   logout: { token },
   /** Which nodes serve an area, in the order of chance; without an area, all of them. */
   where: { area: area.optional() },
   addArea: { token, area, nodes, key },
   setArea: { token, area, nodes, key },
   removeArea: { token, area, key },
-  promote: { token, name: user },
+  promote: { token, name: user, key },
+  demote: { token, name: user, key },
   status: {},
   /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from. */
   join: { token, name: nameAmong(noNames), id: z.uuid(), port, host: z.string().max(255).optional() },
@@ -63,7 +63,6 @@ export type Request<K extends Kind = Kind> = K extends Kind ? { kind: K; deadlin
 /** What a client says beside the kind and the deadline. */
 export type Body<K extends Kind> = z.input<Shape<K>>;
 
-const deadlineMs = z.int().min(1).max(deadlineMsMax);
 export type UserRole = 'user' | 'administrator';
 
 export interface Item {
@@ -102,6 +101,7 @@ export interface Replies {
   setArea: { area: string; nodes: number };
   removeArea: { area: string; news: number; subscriptions: number };
   promote: { name: string };
+  demote: { name: string };
   status: Status;
   /** The address at which the node is known. */
   join: { address: string };
@@ -124,77 +124,3 @@ export interface Replies {
 
 /** What a node sends to a watcher after the reply. A watcher sends `alive`, too, so that each side notices when the other is gone. */
 export type WatchFrame = { readonly news: readonly Item[] } | { readonly alive: true };
-
-const encoder = new TextEncoder();
-export const encode = (message: object): Uint8Array => encoder.encode(JSON.stringify(message));
-
-export const encodeRequest = <K extends Kind>(kind: K, deadlineMs: number, body: Body<K>): Uint8Array =>
-  encode({ kind, deadlineMs: Math.max(1, Math.min(deadlineMsMax, Math.ceil(deadlineMs))), ...body });
-
-/** Reads requests; a `Refusal` says what is wrong with one. */
-export type RequestReader = (frame: Uint8Array) => Request;
-
-/** For a system with these old names of users and areas; without them, for one that has none. */
-export function requestReader({ users, areas } = { users: noNames, areas: noNames }): RequestReader {
-  const shapes = Object.entries(requestShapes(nameAmong(users), nameAmong(areas)));
-  const schemas = new Map<string, z.ZodObject>(
-    shapes.map(([kind, shape]) => [kind, z.object({ kind: z.literal(kind), deadlineMs, ...shape })]),
-  );
-  return (frame) => {
-    const value = parseJson(frame);
-    const kind = (value as { kind?: unknown } | null)?.kind;
-    if (typeof kind !== 'string') throw new Refusal('malformed', 'a request says its kind');
-    const schema = schemas.get(kind);
-    if (schema === undefined) throw new Refusal('malformed', `there is no request ${quoted(kind)}`);
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return parsed.data as unknown as Request;
-    const [issue] = parsed.error.issues;
-    const field = issue?.path.join('.') ?? '';
-    throw new Refusal('invalid', issue?.code === 'custom' ? issue.message : `${kind}: ${field}: ${issue?.message}`);
-  };
-}
-
-function parseJson(frame: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(frame));
-  } catch (cause) {
-    throw new Refusal('malformed', 'a frame that is not JSON in UTF-8', {}, { cause });
-  }
-}
-const decoder = new TextDecoder('utf-8', { fatal: true });
-
-export const encodeReply = (reply: object): Uint8Array => encode({ ok: reply });
-
-export const encodeRefusal = ({ code, message, details }: Refusal): Uint8Array =>
-  encode({ error: { code, message, ...details } });
-
-const errorSchema = z.object({
-  code: z.enum(refusalCodes),
-  message: z.string(),
-  nodes: z.array(z.string()).optional(),
-  retryAfterMs: z.number().optional(),
-});
-
-/** Reads a reply. Throws the refusal that it is, or `malformed` where the peer speaks something else. */
-export function decodeReply<K extends Kind>(_kind: K, frame: Uint8Array): Replies[K] {
-  const value = decodeFrame(frame);
-  if (value['ok'] !== undefined) return value['ok'] as Replies[K];
-  throw new Refusal('malformed', 'the peer sent no reply of this protocol');
-}
-
-/** Reads what a node sends to a watcher. */
-export function decodeWatchFrame(frame: Uint8Array): WatchFrame {
-  const value = decodeFrame(frame);
-  if (Array.isArray(value['news'])) return { news: value['news'] as Item[] };
-  if (value['alive'] === true) return { alive: true };
-  throw new Refusal('malformed', 'the peer sent neither news nor a sign of life');
-}
-
-function decodeFrame(frame: Uint8Array): Record<string, unknown> {
-  const value = parseJson(frame);
-  if (typeof value !== 'object' || value === null) throw new Refusal('malformed', 'a frame that is no object');
-  const error = errorSchema.safeParse((value as { error?: unknown }).error);
-  if (!error.success) return value as Record<string, unknown>;
-  const { code, message, ...details } = error.data;
-  throw new Refusal(code, message, details as RefusalDetails);
-}

@@ -1,7 +1,7 @@
 import { silentLogger, systemClock } from '@lab/process';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { expect, it } from 'vitest';
-import { requestReader } from './messages.ts';
+import { requestReader } from './wire/encoding.ts';
 import { Database } from './store/database.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 import { ask } from './wire/asking.ts';

@@ -6,7 +6,7 @@ import type { Tracer } from '@lab/tracing';
 import { addressesOf, ask, joinAddress } from './wire/asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
 import { meantName, nameRule } from './domain/names.ts';
-import { requestReader, type RequestReader } from './messages.ts';
+import { requestReader, type RequestReader } from './wire/encoding.ts';
 import { Refusal } from './wire/refusal.ts';
 import { Agent } from './roles/agent.ts';
 import { Decider, type DeciderParts } from './roles/decider.ts';

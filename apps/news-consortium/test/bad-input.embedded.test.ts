@@ -14,9 +14,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask, connectTo } from '../src/wire/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
 import { textBytesMax } from '../src/domain/names.ts';
+import { freeFailures } from '../src/domain/tries.ts';
 import { frameBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
 import { Refusal } from '../src/wire/refusal.ts';
-import { attemptsMax, attemptWindowMs } from '../src/store/accounts.ts';
+import { Accounts } from '../src/store/accounts.ts';
+import { Database } from '../src/store/database.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { Tokens } from '../src/wire/tokens.ts';
 import { query } from './assignment-log.ts';
@@ -41,7 +43,7 @@ beforeAll(async () => {
   postgres = await startEmbeddedPostgres();
   system = await ConsortiumInProcess.start(postgres, { nodes: 2 });
   client = system.client();
-  root = (await client.agent('login', administrator)).token;
+  root = (await client.agent('login', { ...administrator, key: newKey() })).token;
   await client.agent('addArea', { token: root, area, nodes: 2, key: area });
   token = await member('ana');
   heapBytesBefore = heapBytes();
@@ -64,7 +66,7 @@ function heapBytes(): number {
 
 async function member(name: string): Promise<string> {
   await client.agent('register', { name, password, key: 'member' });
-  const session = await client.agent('login', { name, password });
+  const session = await client.agent('login', { name, password, key: newKey() });
   await client.node(area, 'subscribe', { token: session.token, area, key: newKey() });
   return session.token;
 }
@@ -186,7 +188,7 @@ const header = (bytes: number): Buffer => {
 };
 
 describe('a login', () => {
-  const login = (name: string, tried: string, at = agent()) => answerOf(at, 'login', { name, password: tried });
+  const login = (name: string, tried: string, at = agent()) => answerOf(at, 'login', { name, password: tried, key: newKey() });
 
   it('under an unknown name and one with a wrong password get the same answer', async () => {
     const unknown = await login('nobody-of-this-name', 'wrong horse');
@@ -196,23 +198,27 @@ describe('a login', () => {
     expect(wrong).toBe('wrong-password no user has the name known and this password');
   });
 
-  it(`is refused after ${attemptsMax} wrong ones in a minute, at whichever agents, until the minute is over; others are not`, async () => {
+  /** As if so long had passed since. */
+  const age = (name: string, ms: number): Promise<unknown> =>
+    system.query(`UPDATE login_tries SET at = at - $2 * interval '1 ms' WHERE name = $1`, [name, ms]);
+  const sessionsOf = async (name: string): Promise<number> =>
+    (await system.query(`SELECT FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.name = $1`, [name])).length;
+
+  it(`is refused after ${freeFailures} wrong ones, at whichever agents, for longer and longer; others are not`, async () => {
     await member('guessed');
     const agents = system.agentAddresses;
-    for (let tries = 0; tries < attemptsMax; tries++)
+    for (let tries = 0; tries < freeFailures; tries++)
       expect(await login('guessed', `wrong horse ${tries}`, agents[tries % 2])).toMatch(/^wrong-password/);
     for (const address of agents)
-      expect(await login('guessed', password, address)).toMatch(
-        /^rate-limited too many tries to log in as guessed: again in \d+ s$/,
-      );
-    const refused = ask(agent(), 'login', { name: 'guessed', password }, { timeoutMs });
-    await expect(refused).rejects.toSatisfy(
-      ({ details }: Refusal) => details.retryAfterMs! > attemptWindowMs / 2 && details.retryAfterMs! <= attemptWindowMs,
-    );
+      expect(await login('guessed', password, address)).toBe('rate-limited too many wrong passwords for guessed: again in 1 s');
     expect(await login('ana', password)).toMatchObject({ name: 'ana' });
-    await system.query(`UPDATE login_attempts SET since = since - $1 * interval '1 ms' WHERE name = 'guessed'`, [
-      attemptWindowMs,
-    ]);
+    await age('guessed', 1_000);
+    expect(await login('guessed', 'wrong horse again')).toMatch(/^wrong-password/);
+    const refused = ask(agent(), 'login', { name: 'guessed', password, key: newKey() }, { timeoutMs });
+    await expect(refused).rejects.toSatisfy(
+      ({ details }: Refusal) => details.retryAfterMs! > 1_000 && details.retryAfterMs! <= 2_000,
+    );
+    await age('guessed', 2_000);
     expect(await login('guessed', password)).toMatchObject({ name: 'guessed' });
   });
 
@@ -222,16 +228,96 @@ describe('a login', () => {
     );
     const answers = await Promise.all(tries);
     const codes = Map.groupBy(answers, (answer) => (typeof answer === 'string' ? answer.split(' ')[0]! : 'ok'));
-    expect([...codes.keys()].toSorted()).toEqual(['rate-limited', 'wrong-password']);
-    expect(codes.get('wrong-password')).toHaveLength(attemptsMax);
+    expect(codes.get('wrong-password')).toHaveLength(freeFailures);
+    codes.delete('wrong-password');
+    expect(['rate-limited', 'unavailable']).toEqual(expect.arrayContaining([...codes.keys()]));
   });
 
-  it('that succeeds forgets the tries before it', async () => {
+  it('that succeeds forgets the failures before it', async () => {
     await member('clumsy');
     for (let round = 0; round < 2; round++) {
-      for (let tries = 1; tries < attemptsMax; tries++) await login('clumsy', 'wrong horse');
+      for (let tries = 1; tries < freeFailures; tries++) await login('clumsy', 'wrong horse');
       expect(await login('clumsy', password)).toMatchObject({ name: 'clumsy' });
     }
+  });
+
+  it('that is asked again and again, as on a busy machine, is one: it counts as no failure, and opens one session', async () => {
+    const name = 'patient';
+    await client.agent('register', { name, password, key: 'patient' });
+    const key = newKey();
+    const asked = (index: number) => ask(system.agentAddresses[index % 2]!, 'login', { name, password, key }, { timeoutMs: 40 });
+    await Promise.allSettled(Array.from({ length: 40 }, (_, index) => asked(index)));
+    const { token } = await client.agent('login', { name, password, key });
+    expect(await client.agent('login', { name, password, key })).toMatchObject({ token });
+    expect(await sessionsOf(name)).toBe(1);
+    expect(await client.agent('login', { name, password, key: newKey() })).not.toMatchObject({ token });
+  });
+
+  it('that has failed has failed, with whatever password it is asked again', async () => {
+    await member('tried');
+    const key = newKey();
+    const again = (tried: string) => answerOf(agent(), 'login', { name: 'tried', password: tried, key });
+    expect(await again('wrong horse')).toMatch(/^wrong-password/);
+    expect(await again(password)).toMatch(/^wrong-password/);
+    expect(await login('tried', password)).toMatchObject({ name: 'tried' });
+  });
+
+  it('of who is attacked from everywhere is refused where the user has never been, and nowhere else', async () => {
+    await member('known-here');
+    await using database = new AsyncDisposableStack();
+    const log = silentLogger;
+    const accounts = new Accounts(
+      database.adopt(new Database({ url: system.databaseUrl, connections: 1, clock: systemClock, log }), (each) => each.close()),
+    );
+    const deadline = (): number => systemClock.nowMs() + timeoutMs;
+    const lookedAt = async (source: string, key: string): Promise<unknown> =>
+      accounts.lookAt({ name: 'known-here', source, key }, 0, deadline());
+    for (let index = 0; index < 60; index++) {
+      const source = `attacker ${index % 20}`;
+      await accounts.lookAt({ name: 'known-here', source, key: `${index}` }, 1_000, deadline()).catch(() => undefined);
+      await accounts.fail({ name: 'known-here', source, key: `${index}` }, deadline());
+    }
+    await expect(lookedAt('a place of nobody', 'new')).rejects.toMatchObject({ code: 'rate-limited' });
+    expect(await login('known-here', password)).toMatchObject({ name: 'known-here' });
+  });
+});
+
+describe('a key', () => {
+  it('that was used for another request is refused, for every request that has one; the same one gets the first reply', async () => {
+    const user = await member('keyed');
+    const done: { by: string; kind: Kind; body: object; other: object }[] = [
+      { by: root, kind: 'addArea', body: { area: 'keyed', nodes: 1 }, other: { area: 'keyed', nodes: 2 } },
+      { by: root, kind: 'setArea', body: { area: 'keyed', nodes: 2 }, other: { area: 'keyed', nodes: 1 } },
+      { by: root, kind: 'promote', body: { name: 'keyed' }, other: { name: 'ana' } },
+      { by: root, kind: 'demote', body: { name: 'keyed' }, other: { name: 'ana' } },
+      { by: user, kind: 'unsubscribe', body: { area }, other: { area: 'keyed' } },
+      { by: user, kind: 'subscribe', body: { area }, other: { area: 'keyed' } },
+      { by: user, kind: 'post', body: { area, text: 'one' }, other: { area, text: 'two' } },
+      { by: root, kind: 'removeArea', body: { area: 'keyed' }, other: { area: 'none' } },
+    ];
+    const asks = (kind: Kind, body: object): Promise<unknown> =>
+      ['post', 'subscribe', 'unsubscribe'].includes(kind)
+        ? client.node((body as { area: string }).area, kind, body as never)
+        : client.agent(kind, body as never);
+    const used = new Map<string, string>();
+    for (const { by, kind, body, other } of done) {
+      const key = newKey();
+      const reply = await asks(kind, { token: by, key, ...body });
+      expect(await asks(kind, { token: by, key, ...body })).toEqual(reply);
+      if (kind !== 'unsubscribe' && kind !== 'subscribe')
+        await expect(asks(kind, { token: by, key, ...other })).rejects.toMatchObject({ code: 'conflict' });
+      const before = used.get(by);
+      if (before !== undefined)
+        await expect(asks(kind, { token: by, key: before, ...body })).rejects.toMatchObject({ code: 'conflict' });
+      used.set(by, key);
+    }
+  });
+
+  it('of who registers is good for the same password alone', async () => {
+    const key = newKey();
+    const register = (tried: string) => answerOf(agent(), 'register', { name: 'twice', password: tried, key });
+    expect([await register(password), await register(password)]).toEqual([{ name: 'twice' }, { name: 'twice' }]);
+    expect(await register('another horse')).toBe(`conflict the key ${key} was used for another request`);
   });
 });
 
@@ -264,7 +350,7 @@ describe('a name', () => {
     ['a mark twice', 'a\u0301\u0301na'],
   ])('is not %s', async (_, name) => {
     expect(await register(name)).toMatch(/^invalid ".{0,600}"? is no name: 1 to 64 letters and digits/s);
-    expect(await answerOf(agent(), 'login', { name, password })).toMatch(/^invalid /);
+    expect(await answerOf(agent(), 'login', { name, password, key: newKey() })).toMatch(/^invalid /);
     expect(await answerOf(agent(), 'addArea', { token: root, area: name, nodes: 1, key: newKey() })).toMatch(/^invalid /);
     expect(await answerOf(node(), 'read', { token, area: name, limit: 1 })).toMatch(/^invalid /);
   });
@@ -273,7 +359,7 @@ describe('a name', () => {
     const [composed, decomposed] = ['caf\u00e9', 'cafe\u0301'];
     expect(await register(decomposed)).toEqual({ name: composed });
     expect(await register(composed)).toMatch(/^exists /);
-    expect(await answerOf(agent(), 'login', { name: composed, password })).toMatchObject({ name: composed });
+    expect(await answerOf(agent(), 'login', { name: composed, password, key: newKey() })).toMatchObject({ name: composed });
     await client.agent('addArea', { token: root, area: composed, nodes: 1, key: newKey() });
     expect(await answerOf(agent(), 'addArea', { token: root, area: decomposed, nodes: 1, key: newKey() })).toMatch(/^exists /);
     expect(await client.node(decomposed, 'subscribe', { token, area: decomposed, key: newKey() })).toEqual({
@@ -291,7 +377,7 @@ describe('a name', () => {
     expect(await register('Carla')).toEqual({ name: 'carla' });
     for (const name of ['carla', 'CARLA', '\uff23arla']) {
       expect(await register(name)).toBe('exists the name carla is taken');
-      expect(await answerOf(agent(), 'login', { name, password })).toMatchObject({ name: 'carla' });
+      expect(await answerOf(agent(), 'login', { name, password, key: newKey() })).toMatchObject({ name: 'carla' });
     }
   });
 
@@ -360,7 +446,7 @@ describe('a token', () => {
     const tokens = await signer();
     expect(await use(tokens.sign({ ...session, expiresMs: Date.now() - 1 }))).toMatch(/^unauthenticated the session expired at /);
     expect(await use(tokens.sign({ ...session, expiresMs }))).toMatch(/^unauthenticated the session is closed or has expired/);
-    const ended = (await client.agent('login', { name: 'ana', password })).token;
+    const ended = (await client.agent('login', { name: 'ana', password, key: newKey() })).token;
     const { id } = JSON.parse(Buffer.from(ended.split('.')[0]!, 'base64url').toString()) as { id: string };
     await system.query('UPDATE sessions SET expires_at = now() WHERE id = $1', [id]);
     expect(await use(ended)).toMatch(/^unauthenticated the session is closed or has expired/);
@@ -510,7 +596,7 @@ describe('a frame', () => {
   });
 
   it('for an agent is none for a node, and the other way round', async () => {
-    expect(await answerOf(node(), 'login', { name: 'ana', password })).toBe(
+    expect(await answerOf(node(), 'login', { name: 'ana', password, key: newKey() })).toBe(
       'malformed login is for an agent, and this is a node',
     );
     expect(await answerOf(agent(), 'areas', { token })).toBe('malformed areas is for a node, and this is an agent');
@@ -548,10 +634,10 @@ describe('a start', () => {
   it('with another password for the first administrator leaves the password as it is', async () => {
     await system.startAgent('agent-3', 'another password');
     const third = system.addressOf('agent-3');
-    expect(await answerOf(third, 'login', { name: administrator.name, password: 'another password' })).toMatch(
+    expect(await answerOf(third, 'login', { name: administrator.name, password: 'another password', key: newKey() })).toMatch(
       /^wrong-password /,
     );
-    expect(await answerOf(third, 'login', administrator)).toMatchObject({ role: 'administrator' });
+    expect(await answerOf(third, 'login', { ...administrator, key: newKey() })).toMatchObject({ role: 'administrator' });
     await system.stop('agent-3');
   });
 

@@ -1,4 +1,5 @@
 /** The menus as people use them, against a running system. */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -139,7 +140,7 @@ describe('the menu', () => {
     await choose(title, 'Subscribe');
     await choose('Subscribe to', area);
     const client = system.client();
-    const { token } = await client.agent('login', { name: `ana-${names}`, password: 'correct horse' });
+    const { token } = await client.agent('login', { name: `ana-${names}`, password: 'correct horse', key: randomUUID() });
     await choose(title, 'Watch');
     await screen.shows('Enter ends it');
     // When the watch has begun, only the node knows: one of these comes behind it.

@@ -11,14 +11,14 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'takes a number for a post that is sent again',
     file: news,
-    right: '\n          AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)\n        RETURNING a.id',
-    wrong: '\n        RETURNING a.id',
+    right: '\n          AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)\n',
+    wrong: '\n',
   },
   {
     rule: 'takes another post with a used key for the first one',
     file: news,
-    right: 'if (first.area !== area || !first.same)',
-    wrong: 'if (false)',
+    right: 'if (first.area !== area || first.number === null || !first.same)',
+    wrong: 'if (first.number === null)',
   },
   {
     rule: 'offers an item to two readers of a user at once',
@@ -48,8 +48,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'counts the news of a removal before the last post is in',
     file: areas,
-    right: 'removed_at = now() FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}',
-    wrong: 'wanted = wanted FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}',
+    right: 'SET removed_at = now() WHERE',
+    wrong: 'SET wanted = wanted WHERE',
   },
   {
     rule: 'lets an assignment be made with the lock of another',

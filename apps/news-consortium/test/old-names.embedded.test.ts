@@ -1,4 +1,5 @@
 /** A database from before there was the rule of names: who is in it goes on under the name that he has. */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { Passwords } from '@lab/process/passwords';
@@ -28,7 +29,7 @@ beforeAll(async () => {
   await makeOld(url);
   system = await ConsortiumInProcess.startOn(url, { nodes: 2 });
   client = system.client();
-  root = (await client.agent('login', { name: 'Root', password })).token;
+  root = (await client.agent('login', { name: 'Root', password, key: 'root' })).token;
 });
 
 afterAll(async () => {
@@ -54,7 +55,7 @@ async function makeOld(url: string): Promise<void> {
 }
 
 const login = async (typed: string, name: string): Promise<string> =>
-  (await client.agent('login', { name: typed, password: `${password} ${name}` })).name;
+  (await client.agent('login', { name: typed, password: `${password} ${name}`, key: randomUUID() })).name;
 
 const refusal = (code: string): unknown => expect.objectContaining({ name: 'Refusal', code });
 
@@ -77,7 +78,7 @@ describe('a user from before', () => {
   );
 
   it('is made an administrator under that name', async () => {
-    expect(await client.agent('promote', { token: root, name: mixed })).toEqual({ name: mixed });
+    expect(await client.agent('promote', { token: root, name: mixed, key: 'promote' })).toEqual({ name: mixed });
   });
 });
 
@@ -89,7 +90,7 @@ describe('an area from before', () => {
     ['arts', 'arts'],
     ['Weather', 'weather'],
   ])('is meant by %s: %s', async (typed, area) => {
-    const { token } = await client.agent('login', { name: 'ana', password: `${password} Ana` });
+    const { token } = await client.agent('login', { name: 'ana', password: `${password} Ana`, key: randomUUID() });
     expect(await client.node(typed, 'subscribe', { token, area: typed, key: typed })).toMatchObject({ area });
     expect(await client.node(typed, 'post', { token, area: typed, key: `post-${typed}`, text: 'news' })).toMatchObject({ area });
   });

@@ -6,7 +6,8 @@ import { eventually } from '@lab/testing';
 import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
 import { Consortium, NoAnswerError } from '../src/client/consortium.ts';
 import { silenceMs, watch, type WatchOptions } from '../src/client/watch.ts';
-import { decodeReply, type Body, type Item, type Replies } from '../src/messages.ts';
+import { type Body, type Item, type Replies } from '../src/messages.ts';
+import { decodeReply } from '../src/wire/encoding.ts';
 import { Refusal } from '../src/wire/refusal.ts';
 import type { Operation, Outcome, RecordedKind, Watched } from './history.ts';
 
@@ -46,7 +47,13 @@ export class RecordingClient {
 
   async login(): Promise<void> {
     const { name, password } = this.#options;
-    const session = await this.#recorded('login', '', {}, () => this.consortium.agent('login', { name, password }), '');
+    const session = await this.#recorded(
+      'login',
+      '',
+      {},
+      () => this.consortium.agent('login', { name, password, key: randomUUID() }),
+      '',
+    );
     if (session !== undefined) this.tokens.push(session.token);
   }
 

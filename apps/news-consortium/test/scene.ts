@@ -41,14 +41,15 @@ export let root: string;
 async function start(options?: SystemOptions): Promise<void> {
   system = await ConsortiumInProcess.start(postgres, options);
   client = system.client();
-  root = (await client.agent('login', administrator)).token;
+  root = (await client.agent('login', { ...administrator, key: newKey() })).token;
 }
 
 export const password = 'correct horse';
 /** For requests past the client: of one of them on a busy machine. */
 export const timeoutMs = 20_000;
 
-export const login = async (name: string, by = client): Promise<string> => (await by.agent('login', { name, password })).token;
+export const login = async (name: string, by = client): Promise<string> =>
+  (await by.agent('login', { name, password, key: newKey() })).token;
 
 /** A new user, subscribed to the areas; resolves with the session's token. */
 export async function member(name: string, ...areas: string[]): Promise<string> {

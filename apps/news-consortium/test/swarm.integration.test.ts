@@ -79,7 +79,7 @@ const program = `
     });
     const user = { name: 'user-' + number, password: 'a password' };
     await consortium.agent('register', { ...user, key: randomUUID() });
-    const { token } = await consortium.agent('login', user);
+    const { token } = await consortium.agent('login', { ...user, key: randomUUID() });
     await consortium.node(area, 'subscribe', { token, area, key: randomUUID() });
     const posted = [];
     const measured = async (kind, body) => {

@@ -40,15 +40,17 @@ describe('while nothing fails', () => {
     it('are all alike: each does everything that agents do', async () => {
       for (const name of system.agents) {
         const agent = system.clientOf(name);
-        const { token } = await agent.agent('login', administrator);
+        const { token } = await agent.agent('login', { ...administrator, key: newKey() });
         expect(await agent.agent('addArea', { token, area: name, nodes: 1, key: newKey() })).toEqual({ area: name, nodes: 1 });
         expect(await agent.agent('setArea', { token, area: name, nodes: 2, key: randomUUID() })).toEqual({
           area: name,
           nodes: 2,
         });
         await agent.agent('register', { name: `user-${name}`, password, key: newKey() });
-        await agent.agent('promote', { token, name: `user-${name}` });
-        expect(await agent.agent('login', { name: `user-${name}`, password })).toMatchObject({ role: 'administrator' });
+        await agent.agent('promote', { token, name: `user-${name}`, key: newKey() });
+        expect(await agent.agent('login', { name: `user-${name}`, password, key: newKey() })).toMatchObject({
+          role: 'administrator',
+        });
         await eventually(async () => (await agent.agent('where', { area: name })).nodes.length === 2);
         expect((await agent.agent('where', {})).nodes).toHaveLength(system.nodes.length);
         expect((await agent.agent('status', {})).areas).toContainEqual(expect.objectContaining({ area: name, wanted: 2 }));
@@ -69,7 +71,7 @@ describe('while nothing fails', () => {
         ['addArea', { token, area: 'chess', nodes: 1, key: newKey() }],
         ['setArea', { token, area: 'sports', nodes: 2, key: randomUUID() }],
         ['removeArea', { token, area: 'sports', key: newKey() }],
-        ['promote', { token, name: 'ana' }],
+        ['promote', { token, name: 'ana', key: newKey() }],
       ] as const)
         await expect(client.agent(kind, body as never)).rejects.toEqual(refusal('forbidden'));
       expect((await system.status()).areas).toMatchObject([{ area: 'sports', wanted: 1 }]);

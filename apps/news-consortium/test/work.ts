@@ -61,7 +61,7 @@ export class Work implements Workload {
   async prepare(): Promise<void> {
     await recordAssignments(this.#place.databaseUrl);
     const client = this.#place.client();
-    const { token } = await client.agent('login', this.#place.administrator);
+    const { token } = await client.agent('login', { ...this.#place.administrator, key: randomUUID() });
     for (const area of this.#areas) await client.agent('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
     for (const each of [...this.#readers, this.#auditor]) {
       await client.agent('register', { name: each.user, password, key: each.user });
@@ -158,7 +158,7 @@ export class Work implements Workload {
   /** Its areas are no more. */
   async leave(): Promise<void> {
     const client = this.#place.client();
-    const { token } = await client.agent('login', this.#place.administrator);
+    const { token } = await client.agent('login', { ...this.#place.administrator, key: randomUUID() });
     for (const area of this.#areas) await client.agent('removeArea', { token, area, key: `no ${area}` });
   }
 

@@ -30,8 +30,11 @@ export class NoAnswerError extends Error {
 
 /** A peer that hangs is left after so long: with the time in which agents notice a hung node, it is less than 2 s until another serves. */
 const nodeAttemptMs = 800;
-/** Agents hash passwords, which takes 0.2 s of a core. */
 const agentAttemptMs = 1_200;
+/** To look at a password takes 0.2 s of a core: whoever is the last of all that an agent lets wait has an answer by then. */
+const passwordAttemptMs = 4_000;
+const attemptMsMax = 10_000;
+const isOfPassword = (kind: Kind): boolean => kind === 'login' || kind === 'register';
 /** How long a try may take that would usually take so long. */
 type Within = (attemptMs: number) => number;
 const pauseMsMin = 50;
@@ -97,7 +100,9 @@ export class Consortium {
     const agent = this.#agents[0];
     if (agent === undefined) throw new Refusal('unavailable', 'no agent is known');
     try {
-      return await this.#options.ask(agent, kind, body, { timeoutMs: within(agentAttemptMs) });
+      return await this.#options.ask(agent, kind, body, {
+        timeoutMs: within(isOfPassword(kind) ? passwordAttemptMs : agentAttemptMs),
+      });
     } catch (error) {
       // The next one, and after the last one all of them, looked up again.
       if (triesAgain(error)) this.#agents.shift();
@@ -127,7 +132,8 @@ export class Consortium {
     let unanswered = 0;
     // Where even the third one does not answer, the machine may be slow for all: the next ones get more time, up to eight times as much.
     const slack = (): number => 2 ** Math.min(3, Math.max(0, unanswered - 2));
-    const within: Within = (attemptMs) => Math.max(1, Math.min(attemptMs * slack(), lateMs - clock.nowMs()));
+    const within: Within = (attemptMs) =>
+      Math.max(1, Math.min(attemptMs * slack(), Math.max(attemptMs, attemptMsMax), lateMs - clock.nowMs()));
     const onRetry = (error: unknown): void => {
       if (error instanceof FramingError && !error.definite) unanswered++;
       onTrouble?.(error as Error);

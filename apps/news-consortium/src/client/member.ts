@@ -42,7 +42,7 @@ export class Member {
   }
 
   async login(name: string, password: string): Promise<Session> {
-    const session = await this.consortium.agent('login', { name, password });
+    const session = await this.consortium.agent('login', { name, password, key: this.#parts.newId() });
     this.#kept = { ...session, agents: [...this.#parts.agents] };
     await this.#parts.sessionFile.save(this.#kept);
     return session;

@@ -128,6 +128,9 @@ class Menu {
       return { name };
     }),
     this.#entry('Promote a user', administratorOperations.promote, async () => ({ name: await this.#name('User') })),
+    this.#entry('Make an administrator a user', administratorOperations.demote, async () => ({
+      name: await this.#name('Administrator'),
+    })),
     this.#entry('Status', administratorOperations.status, () => ({})),
   ];
 

@@ -171,6 +171,11 @@ export const administratorOperations = {
     settings: { name: nameSetting.describe('of the user who becomes an administrator') },
     run: async ({ member, answer }, { name }) => answer(await member.agent('promote', { name }), `${name} is an administrator\n`),
   }),
+  demote: operation({
+    summary: 'for administrators: makes an administrator a user again',
+    settings: { name: nameSetting.describe('of the administrator who becomes a user') },
+    run: async ({ member, answer }, { name }) => answer(await member.agent('demote', { name }), `${name} is a user\n`),
+  }),
 };
 
 export const areaOperations = {

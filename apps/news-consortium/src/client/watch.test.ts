@@ -4,7 +4,8 @@ import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protoco
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask, connectTo } from '../wire/asking.ts';
-import { encode, encodeRefusal, encodeReply, requestReader, type Item, type Request } from '../messages.ts';
+import { type Item, type Request } from '../messages.ts';
+import { encode, encodeRefusal, encodeReply, requestReader } from '../wire/encoding.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { silenceMs, watch, type WatchOptions } from './watch.ts';

@@ -4,7 +4,8 @@
  */
 import type { Clock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
-import { decodeReply, decodeWatchFrame, encode, encodeRequest, type Item } from '../messages.ts';
+import { type Item } from '../messages.ts';
+import { decodeReply, decodeWatchFrame, encode, encodeRequest } from '../wire/encoding.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { triesAgain, type Consortium } from './consortium.ts';
 

@@ -1,11 +1,12 @@
 /** The agent: whom clients ask first, and nodes register with. Any number of them, all alike; what they know is in the database. */
 import type { Clock, Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
-import type { Replies, Request, Session } from '../messages.ts';
+import type { Replies, Request, Session, UserRole } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Call, Service } from '../wire/serving.ts';
-import type { Accounts } from '../store/accounts.ts';
-import type { AreaChange, Areas } from '../store/areas.ts';
+import { wrongPassword, type Accounts } from '../store/accounts.ts';
+import type { Areas } from '../store/areas.ts';
+import { hashOf, keyTaken, type Keyed, type KeyedRequest } from '../store/once.ts';
 import type { Tokens } from '../wire/tokens.ts';
 
 export interface AgentParts {
@@ -18,8 +19,6 @@ export interface AgentParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly newId: () => string;
-  /** Milliseconds since 1970. */
-  readonly nowMs: () => number;
   /** How long a session is good for. */
   readonly sessionMs: number;
   readonly joinAddress: (host: string, port: number) => string;
@@ -41,21 +40,11 @@ export class Agent implements Service {
       return {};
     },
     where: (call) => this.#where(call),
-    addArea: async ({ request, deadline }) => {
-      await this.#parts.areas.add(this.#change(request), request.nodes, deadline);
-      return { area: request.area, nodes: request.nodes };
-    },
-    setArea: async ({ request, deadline }) => {
-      await this.#parts.areas.set(this.#change(request), request.nodes, deadline);
-      return { area: request.area, nodes: request.nodes };
-    },
-    removeArea: async ({ request, deadline }) => {
-      return { area: request.area, ...(await this.#parts.areas.remove(this.#change(request), deadline)) };
-    },
-    promote: async ({ request, deadline }) => {
-      await this.#parts.accounts.promote(this.#session(request), request.name, deadline);
-      return { name: request.name };
-    },
+    addArea: ({ request, deadline }) => this.#parts.areas.add(this.#keyed(request), request.area, request.nodes, deadline),
+    setArea: ({ request, deadline }) => this.#parts.areas.set(this.#keyed(request), request.area, request.nodes, deadline),
+    removeArea: ({ request, deadline }) => this.#parts.areas.remove(this.#keyed(request), request.area, deadline),
+    promote: (call) => this.#setRole(call, 'administrator'),
+    demote: (call) => this.#setRole(call, 'user'),
     status: ({ deadline }) => this.#parts.areas.status(deadline),
     join: (call) => this.#join(call),
     leave: async ({ request, deadline }) => {
@@ -82,30 +71,38 @@ export class Agent implements Service {
     return this.#parts.clock.nowMs() > deadline;
   }
 
-  #change({ token, area, key }: { token: string; area: string; key: string }): AreaChange {
-    return { session: this.#session({ token }), area, key };
+  #keyed(request: KeyedRequest & { token: string }): Keyed {
+    return { session: this.#session(request), key: request.key, hash: hashOf(request) };
+  }
+
+  #setRole({ request, deadline }: Call<Request<'promote' | 'demote'>>, role: UserRole): Promise<{ name: string }> {
+    return this.#parts.accounts.setRole(this.#keyed(request), request.name, role, deadline);
   }
 
   async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
+    const { accounts, passwords, newPasswords } = this.#parts;
     const { name, key } = request;
-    const password = await this.#parts.newPasswords.hash(request.password, () => this.#isOver(deadline));
-    await this.#parts.accounts.register({ name, password, role: 'user', key }, deadline);
+    const isAbandoned = (): boolean => this.#isOver(deadline);
+    const password = await newPasswords.hash(request.password, isAbandoned);
+    const before = await accounts.register({ name, password, role: 'user', key }, deadline);
+    if (before !== undefined && !(await passwords.matches(request.password, before.password, isAbandoned))) throw keyTaken(key);
     return { name };
   }
 
   /** An unknown name and a wrong password get the same answer, after the same time. */
-  async #login({ request, deadline }: Call<Request<'login'>>): Promise<Session> {
-    const { accounts, passwords, tokens, newId, nowMs, sessionMs } = this.#parts;
-    const { name, password } = request;
-    await accounts.countAttempt(name, deadline);
+  async #login({ request, deadline, peer }: Call<Request<'login'>>): Promise<Session> {
+    const { accounts, passwords, tokens, newId, clock, sessionMs } = this.#parts;
+    const { name, password, key } = request;
+    const login = { name, source: peer, key };
+    await accounts.lookAt(login, Math.max(0, deadline - clock.nowMs()), deadline);
     const user = await accounts.find(name, deadline);
-    if (!(await passwords.matches(password, user?.password, () => this.#isOver(deadline))) || user === undefined)
-      throw new Refusal('wrong-password', `no user has the name ${name} and this password`);
-    const id = newId();
-    const expiresMs = nowMs() + sessionMs;
-    await accounts.openSession({ id, user, name, lifetimeMs: sessionMs }, deadline);
-    const token = tokens.sign({ kind: 'session', id, expiresMs });
-    return { token, name, role: user.role, expiresAt: new Date(expiresMs).toISOString() };
+    if (!(await passwords.matches(password, user?.password, () => this.#isOver(deadline))) || user === undefined) {
+      await accounts.fail(login, deadline);
+      throw wrongPassword(name);
+    }
+    const opened = await accounts.openSession({ id: newId(), user, lifetimeMs: sessionMs }, login, deadline);
+    const token = tokens.sign({ kind: 'session', ...opened });
+    return { token, name, role: user.role, expiresAt: new Date(opened.expiresMs).toISOString() };
   }
 
   async #where({ request, deadline }: Call<Request<'where'>>): Promise<Replies['where']> {

@@ -6,7 +6,8 @@
  * A post does not notify: PostgreSQL lets transactions that do commit one after the other, whatever areas they are of.
  */
 import type { Clock, Logger } from '@lab/process';
-import { encode, encodeReply, pageItemsMax } from '../messages.ts';
+import { pageItemsMax } from '../messages.ts';
+import { encode, encodeReply } from '../wire/encoding.ts';
 import type { Refusal } from '../wire/refusal.ts';
 import { unknownArea } from '../store/areas.ts';
 import type { Access, News } from '../store/news.ts';

@@ -3,6 +3,7 @@ import type { Kind, Replies, Request } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Call, Service } from '../wire/serving.ts';
 import type { Access, News } from '../store/news.ts';
+import { hashOf, type Keyed, type KeyedRequest } from '../store/once.ts';
 import type { Tokens } from '../wire/tokens.ts';
 import type { Feeds, WatcherSocket } from './feeds.ts';
 
@@ -25,8 +26,8 @@ export class Node implements Service {
     health: () => Promise.resolve({ id: this.#parts.id, healthy: this.#parts.healthy() }),
     areas: ({ request, deadline }) => this.#parts.news.areas(this.#session(request.token), deadline),
     myAreas: ({ request, deadline }) => this.#parts.news.myAreas(this.#session(request.token), deadline),
-    subscribe: ({ request, deadline }) => this.#parts.news.subscribe(this.#access(request), request.key, deadline),
-    unsubscribe: ({ request, deadline }) => this.#parts.news.unsubscribe(this.#access(request), request.key, deadline),
+    subscribe: ({ request, deadline }) => this.#parts.news.subscribe(this.#keyed(request), request.area, deadline),
+    unsubscribe: ({ request, deadline }) => this.#parts.news.unsubscribe(this.#keyed(request), request.area, deadline),
     post: ({ request, deadline }) => this.#parts.news.post(this.#access(request), request, deadline),
     delete: ({ request, deadline }) => this.#parts.news.delete(this.#access(request), request.number, deadline),
     read: ({ request, deadline }) => this.#parts.news.read(this.#access(request), request, deadline),
@@ -52,6 +53,10 @@ export class Node implements Service {
 
   #session(token: string): string {
     return this.#parts.tokens.check('session', token);
+  }
+
+  #keyed(request: KeyedRequest & { token: string }): Keyed {
+    return { session: this.#session(request.token), key: request.key, hash: hashOf(request) };
   }
 
   #access({ token, area }: { token: string; area: string }): Access {

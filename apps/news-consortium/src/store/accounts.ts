@@ -1,11 +1,14 @@
-/** Users, their sessions, and how often somebody tried a password. */
+/** Users, their sessions, and how often a password was wrong. */
 import type { Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
+import type pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
 import { isPassword } from '../domain/names.ts';
+import { freeFailures, freeFailuresOfAll, waitAfter } from '../domain/tries.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { UserRole } from '../messages.ts';
 import type { Database, Deadline, Statement } from './database.ts';
+import { once, type Asker, type Keyed } from './once.ts';
 
 const statements = {
   register: {
@@ -13,37 +16,47 @@ const statements = {
     text: `INSERT INTO users (name, password, role, key, skeleton) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`,
   },
   find: { name: 'find-user', text: `SELECT id, password, role, key FROM users WHERE name = $1` },
-  // The window is not put off by more tries: whoever waits for its end may try again, however often others do.
-  attempt: {
-    name: 'attempt',
-    text: `INSERT INTO login_attempts AS a (name, attempts, since) VALUES ($1, 1, now())
-      ON CONFLICT (name) DO UPDATE SET
-        attempts = CASE WHEN a.since + $2 * interval '1 ms' <= now() THEN 1 ELSE a.attempts + 1 END,
-        since = CASE WHEN a.since + $2 * interval '1 ms' <= now() THEN now() ELSE a.since END
-      RETURNING attempts, (extract(epoch FROM since - now()) * 1000 + $2)::float8 AS "leftMs"`,
+  // Before anything is read of a name's tries: those that come at once are counted one after the other, at whichever agents.
+  lockTries: { name: 'lock-tries', text: `SELECT pg_advisory_xact_lock(710003, hashtext($1))` },
+  // $1 name, $2 source, $3 key. What nobody has looked at in time is no failure.
+  tries: {
+    name: 'tries',
+    text: `SELECT coalesce(bool_or(failed) FILTER (WHERE own), false) AS "hasFailed", coalesce(bool_or(looked) FILTER (WHERE own), false) AS "isLookedAt",
+        (count(*) FILTER (WHERE here AND failed))::integer AS "failedHere", (count(*) FILTER (WHERE here AND looked AND NOT own))::integer AS "lookedHere",
+        (count(*) FILTER (WHERE failed))::integer AS failed, (extract(epoch FROM now() - max(at) FILTER (WHERE failed)) * 1000)::float8 AS "agoMs",
+        (extract(epoch FROM now() - max(at) FILTER (WHERE here AND failed)) * 1000)::float8 AS "agoHereMs",
+        EXISTS (SELECT FROM login_sources l JOIN users u ON u.id = l.user_id WHERE u.name = $1 AND l.source = $2) AS "isKnownHere"
+      FROM (
+        SELECT failed, at, NOT failed AND looked_until > now() AS looked, source = $2 AS here, source = $2 AND key = $3 AS own
+        FROM login_tries WHERE name = $1 AND at > now() - interval '1 hour') t`,
   },
+  look: {
+    name: 'look',
+    text: `INSERT INTO login_tries (name, source, key, looked_until) VALUES ($1, $2, $3, now() + $4 * interval '1 ms')
+      ON CONFLICT (name, source, key) DO UPDATE SET looked_until = excluded.looked_until`,
+  },
+  fail: { name: 'fail', text: `UPDATE login_tries SET failed = true, at = now() WHERE name = $1 AND source = $2 AND key = $3` },
+  // A session that was opened under the key is the one.
   open: {
     name: 'open-session',
-    text: `WITH forgotten AS (DELETE FROM login_attempts WHERE name = $4)
-      INSERT INTO sessions (id, user_id, expires_at) VALUES ($1, $2, now() + $3 * interval '1 ms')`,
+    text: `WITH forgotten AS (DELETE FROM login_tries WHERE name = $4 AND source = $5),
+        known AS (INSERT INTO login_sources (user_id, source) VALUES ($2, $5) ON CONFLICT (user_id, source) DO UPDATE SET at = now())
+      INSERT INTO sessions (id, user_id, key, expires_at) VALUES ($1, $2, $6, now() + $3 * interval '1 ms')
+      ON CONFLICT (user_id, key) DO UPDATE SET key = excluded.key RETURNING id, (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresMs"`,
   },
   close: {
     name: 'close-session',
     text: `WITH closed AS (UPDATE sessions SET closed_at = now() WHERE id = $1 AND closed_at IS NULL RETURNING id)
       SELECT pg_notify('sessions', id::text)::text FROM closed`,
   },
-  promote: {
-    name: 'promote',
-    text: `WITH admin AS (SELECT u.role FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now()),
-        promoted AS (UPDATE users SET role = 'administrator' FROM admin WHERE name = $2 AND admin.role = 'administrator' RETURNING 1)
-      SELECT (SELECT role FROM admin) AS role, EXISTS (SELECT FROM promoted) AS done`,
-  },
+  setRole: { name: 'set-role', text: `UPDATE users SET role = $2 WHERE name = $1 RETURNING id` },
   signingKey: { name: 'signing-key', text: `SELECT key FROM signing_key` },
   prune: {
     name: 'prune-accounts',
     text: `WITH sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '1 day'),
-        done AS (DELETE FROM done WHERE at < now() - interval '1 day')
-      DELETE FROM login_attempts WHERE since < now() - interval '1 day'`,
+        done AS (DELETE FROM done WHERE at < now() - interval '1 day'),
+        sources AS (DELETE FROM login_sources WHERE at < now() - interval '90 days')
+      DELETE FROM login_tries WHERE at < now() - interval '1 hour'`,
   },
 } satisfies Record<string, Statement>;
 
@@ -54,9 +67,13 @@ export interface User {
   readonly role: UserRole;
 }
 
-/** More tries under one name within the window are refused, at whichever agents they are made. */
-export const attemptsMax = 10;
-export const attemptWindowMs = 60_000;
+/** A login, of which there may be several requests. */
+export interface LoginTry {
+  readonly name: string;
+  /** The address that it comes from. */
+  readonly source: string;
+  readonly key: string;
+}
 
 export class Accounts {
   readonly #database: Database;
@@ -64,14 +81,20 @@ export class Accounts {
     this.#database = database;
   }
 
-  /** Refuses a name that is taken or looks like one that is, but for the repeat of the request that took it. */
-  async register(user: { name: string; password: string; role: UserRole; key: string }, deadline: Deadline): Promise<void> {
+  /**
+   * Whether the name was free. Where a request with this key has taken it, its password is to be looked at. Refuses a name that is another's, or looks like one.
+   */
+  async register(
+    user: { name: string; password: string; role: UserRole; key: string },
+    deadline: Deadline,
+  ): Promise<User | undefined> {
     const { name, password, role, key } = user;
     const made = await this.#database.run(statements.register, [name, password, role, key, skeleton(name)], deadline);
-    if (made.length > 0) return;
+    if (made.length > 0) return undefined;
     const [taken] = await this.#database.run<User & { key: string }>(statements.find, [name], deadline);
     if (taken === undefined) throw looksTaken(name);
     if (taken.key !== key) throw new Refusal('exists', `the name ${name} is taken`);
+    return taken;
   }
 
   async find(name: string, deadline: Deadline): Promise<User | undefined> {
@@ -79,19 +102,37 @@ export class Accounts {
     return user;
   }
 
-  /** Counts a try BEFORE the password is looked at, or many tries at once would all pass; refuses one too many. */
-  async countAttempt(name: string, deadline: Deadline): Promise<void> {
-    type Row = { attempts: number; leftMs: number };
-    const [row] = await this.#database.run<Row>(statements.attempt, [name, attemptWindowMs], deadline);
-    if (row === undefined || row.attempts <= attemptsMax) return;
-    const retryAfterMs = Math.max(1_000, Math.ceil(row.leftMs));
-    const seconds = Math.ceil(retryAfterMs / 1_000);
-    throw new Refusal('rate-limited', `too many tries to log in as ${name}: again in ${seconds} s`, { retryAfterMs });
+  /**
+   * Takes a try to look at its password; for `withinMs` nobody else does. Refuses what failed before, one too many after failures, and what another agent
+   * looks at. Counted BEFORE the password is looked at, or many tries at once would all pass.
+   */
+  async lookAt({ name, source, key }: LoginTry, withinMs: number, deadline: Deadline): Promise<void> {
+    await this.#database.transaction(deadline, async (client) => {
+      await client.query({ ...statements.lockTries, values: [name] });
+      const { rows } = await client.query<Tries>({ ...statements.tries, values: [name, source, key] });
+      const tries = rows[0]!;
+      if (tries.hasFailed) throw wrongPassword(name);
+      checkWait(name, leftMs(tries));
+      if (tries.isLookedAt || tries.lookedHere >= Math.max(1, freeFailures - tries.failedHere))
+        throw new Refusal('unavailable', `others log in as ${name} at this moment`);
+      await client.query({ ...statements.look, values: [name, source, key, withinMs] });
+    });
   }
 
-  /** Opens a session and forgets the tries before it. */
-  async openSession(session: { id: string; user: User; name: string; lifetimeMs: number }, deadline: Deadline): Promise<void> {
-    await this.#database.run(statements.open, [session.id, session.user.id, session.lifetimeMs, session.name], deadline);
+  /** The password was wrong. */
+  async fail({ name, source, key }: LoginTry, deadline: Deadline): Promise<void> {
+    await this.#database.run(statements.fail, [name, source, key], deadline);
+  }
+
+  /** Opens a session, or finds the one of this key, and forgets the failures before it. */
+  async openSession(
+    session: { id: string; user: User; lifetimeMs: number },
+    { name, source, key }: LoginTry,
+    deadline: Deadline,
+  ): Promise<{ id: string; expiresMs: number }> {
+    const values = [session.id, session.user.id, session.lifetimeMs, name, source, key];
+    const [opened] = await this.#database.run<{ id: string; expiresMs: number }>(statements.open, values, deadline);
+    return opened!;
   }
 
   /** From its return on every statement of every node finds the session closed. To close it again does nothing. */
@@ -99,11 +140,15 @@ export class Accounts {
     await this.#database.run(statements.close, [id], deadline);
   }
 
-  async promote(session: string, name: string, deadline: Deadline): Promise<void> {
-    type Row = { role: UserRole | null; done: boolean };
-    const [row] = await this.#database.run<Row>(statements.promote, [session, name], deadline);
-    checkAdministrator(row?.role);
-    if (row?.done !== true) throw new Refusal('unknown-user', `there is no user ${name}`);
+  /** For administrators: makes a user one of them, or no more. */
+  async setRole(keyed: Keyed, name: string, role: UserRole, deadline: Deadline): Promise<{ name: string }> {
+    const work = async (client: pg.PoolClient, asker: Asker): Promise<{ name: string }> => {
+      checkAdministrator(asker.role);
+      const { rows } = await client.query({ ...statements.setRole, values: [name, role] });
+      if (rows.length === 0) throw new Refusal('unknown-user', `there is no user ${name}`);
+      return { name };
+    };
+    return once(this.#database, keyed, work, deadline);
   }
 
   async signingKey(deadline: Deadline): Promise<Buffer> {
@@ -117,6 +162,35 @@ export class Accounts {
     await this.#database.run(statements.prune, [], deadline);
   }
 }
+
+interface Tries {
+  /** Of this key: its password was wrong, or somebody looks at it. */
+  readonly hasFailed: boolean;
+  readonly isLookedAt: boolean;
+  readonly failedHere: number;
+  readonly lookedHere: number;
+  readonly failed: number;
+  readonly agoMs: number;
+  readonly agoHereMs: number;
+  /** The user has logged in from here. */
+  readonly isKnownHere: boolean;
+}
+
+/** Until the next try from here. Where the user has been, it is not kept out by what others do elsewhere. */
+function leftMs({ failedHere, agoHereMs, failed, agoMs, isKnownHere }: Tries): number {
+  const here = waitAfter(failedHere) - agoHereMs;
+  return isKnownHere ? here : Math.max(here, waitAfter(failed, freeFailuresOfAll) - agoMs);
+}
+
+function checkWait(name: string, leftMs: number): void {
+  if (leftMs <= 0) return;
+  const retryAfterMs = Math.ceil(leftMs);
+  const text = `too many wrong passwords for ${name}: again in ${Math.ceil(leftMs / 1_000)} s`;
+  throw new Refusal('rate-limited', text, { retryAfterMs });
+}
+
+export const wrongPassword = (name: string): Refusal =>
+  new Refusal('wrong-password', `no user has the name ${name} and this password`);
 
 /** Makes sure that there is an administrator to begin with. One that is there stays as it is, its password too. */
 export async function ensureAdministrator(

@@ -1,40 +1,26 @@
 /** Areas, as administrators and everybody else see them, and nodes as agents register them. Who serves what is decided elsewhere (deciding.ts). */
 import pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
-import type { Status, UserRole } from '../messages.ts';
+import type { Replies, Status } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { checkAdministrator, looksTaken } from './accounts.ts';
-import { triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
-
-/** $1 session, $2 area, $3 key. What changes an area does so where the key is new, and notes it in the same transaction. */
-const admin = `admin AS (
-  SELECT u.id, u.role, NOT EXISTS (SELECT FROM done d WHERE d.user_id = u.id AND d.key = $3) AS fresh
-  FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now())`;
-const may = `admin.role = 'administrator' AND admin.fresh`;
-const noted = `noted AS (INSERT INTO done (user_id, key) SELECT admin.id, $3 FROM admin, made)`;
-const outcome = `(SELECT role FROM admin) AS role, (SELECT fresh FROM admin) AS fresh, (SELECT id FROM made) AS id`;
+import type { Database, Deadline, Statement } from './database.ts';
+import { once, type Asker, type Keyed } from './once.ts';
 
 const statements = {
   // A removed area that comes back goes on counting where it was.
   add: {
     name: 'add-area',
-    text: `WITH ${admin}, made AS (
-        INSERT INTO areas AS a (name, wanted, skeleton) SELECT $2, $4::integer, $5 FROM admin WHERE ${may}
-        ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, removed_at = NULL WHERE a.removed_at IS NOT NULL
-        RETURNING id), ${noted}
-      SELECT ${outcome}`,
+    text: `INSERT INTO areas AS a (name, wanted, skeleton) VALUES ($1, $2::integer, $3)
+      ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, removed_at = NULL WHERE a.removed_at IS NOT NULL RETURNING id`,
   },
   set: {
     name: 'set-area',
-    text: `WITH ${admin}, made AS (
-        UPDATE areas SET wanted = $4::integer FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}
-      SELECT ${outcome}`,
+    text: `UPDATE areas SET wanted = $2::integer WHERE name = $1 AND removed_at IS NULL RETURNING id`,
   },
   remove: {
     name: 'remove-area',
-    text: `WITH ${admin}, made AS (
-        UPDATE areas SET removed_at = now() FROM admin WHERE name = $2 AND removed_at IS NULL AND ${may} RETURNING areas.id), ${noted}
-      SELECT ${outcome}`,
+    text: `UPDATE areas SET removed_at = now() WHERE name = $1 AND removed_at IS NULL RETURNING id`,
   },
   where: {
     name: 'where',
@@ -62,63 +48,50 @@ const statements = {
   },
 } satisfies Record<string, Statement>;
 
-interface Outcome {
-  role: UserRole | null;
-  fresh: boolean | null;
-  /** Of the area that was changed. */
-  id: string | null;
-}
-
-/** What an administrator does to an area; the key is the request's. */
-export interface AreaChange {
-  readonly session: string;
-  readonly area: string;
-  readonly key: string;
-}
-
 export class Areas {
   readonly #database: Database;
   constructor(database: Database) {
     this.#database = database;
   }
 
-  async add({ session, area, key }: AreaChange, nodes: number, deadline: Deadline): Promise<void> {
-    const values = [session, area, key, nodes, skeleton(area)];
-    const made = await this.#once(() => this.#database.run<Outcome>(statements.add, values, deadline)).catch((error: unknown) => {
+  async add(keyed: Keyed, area: string, nodes: number, deadline: Deadline): Promise<Replies['addArea']> {
+    return this.#once(keyed, deadline, async (client) => {
+      const { rows } = await client.query({ ...statements.add, values: [area, nodes, skeleton(area)] });
+      if (rows.length === 0) throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
+      return { area, nodes };
+    }).catch((error: unknown) => {
       throw looksLikeAnother(error) ? looksTaken(area) : error;
     });
-    if (made === 'nothing') throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
   }
 
-  async set({ session, area, key }: AreaChange, nodes: number, deadline: Deadline): Promise<void> {
-    const made = await this.#once(() => this.#database.run<Outcome>(statements.set, [session, area, key, nodes], deadline));
-    if (made === 'nothing') throw unknownArea(area);
+  async set(keyed: Keyed, area: string, nodes: number, deadline: Deadline): Promise<Replies['setArea']> {
+    return this.#once(keyed, deadline, async (client) => {
+      const { rows } = await client.query({ ...statements.set, values: [area, nodes] });
+      if (rows.length === 0) throw unknownArea(area);
+      return { area, nodes };
+    });
   }
 
   /** Its news and its subscriptions go with it, at once and for good; the answer says how many that were. */
-  async remove({ session, area, key }: AreaChange, deadline: Deadline): Promise<{ news: number; subscriptions: number }> {
-    let gone = { news: 0, subscriptions: 0 };
-    const remove = (): Promise<Outcome[]> =>
-      this.#database.transaction(deadline, async (client) => {
-        const { rows } = await client.query<Outcome>({ ...statements.remove, values: [session, area, key] });
-        const id = rows[0]?.id ?? null;
-        if (id === null) return rows;
-        // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
-        await client.query('DELETE FROM assignments WHERE area_id = $1', [id]);
-        const subscriptions = await client.query('DELETE FROM subscriptions WHERE area_id = $1', [id]);
-        const news = await client.query('UPDATE news SET text = NULL WHERE area_id = $1 AND text IS NOT NULL', [id]);
-        gone = { news: news.rowCount ?? 0, subscriptions: subscriptions.rowCount ?? 0 };
-        return rows;
-      });
-    if ((await this.#once(remove)) === 'nothing') throw unknownArea(area);
-    return gone;
+  async remove(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['removeArea']> {
+    return this.#once(keyed, deadline, async (client) => {
+      const { rows } = await client.query<{ id: string }>({ ...statements.remove, values: [area] });
+      if (rows[0] === undefined) throw unknownArea(area);
+      const { id } = rows[0];
+      // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
+      await client.query('DELETE FROM assignments WHERE area_id = $1', [id]);
+      const subscriptions = await client.query('DELETE FROM subscriptions WHERE area_id = $1', [id]);
+      const news = await client.query('UPDATE news SET text = NULL WHERE area_id = $1 AND text IS NOT NULL', [id]);
+      return { area, news: news.rowCount ?? 0, subscriptions: subscriptions.rowCount ?? 0 };
+    });
   }
 
-  /** Whether the change was made now or by an earlier try, or there was nothing to change. */
-  async #once(change: () => Promise<Outcome[]>): Promise<'done' | 'nothing'> {
-    const [row] = await triedAgainIfDone(change);
-    checkAdministrator(row?.role);
-    return row?.fresh === false || row?.id !== null ? 'done' : 'nothing';
+  #once<T extends object>(keyed: Keyed, deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const asAdministrator = async (client: pg.PoolClient, { role }: Asker): Promise<T> => {
+      checkAdministrator(role);
+      return work(client);
+    };
+    return once(this.#database, keyed, asAdministrator, deadline);
   }
 
   /** Addresses of the nodes that serve an area, by chance one or another first; without an area, of all. */

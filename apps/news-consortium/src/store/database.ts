@@ -172,13 +172,3 @@ const isOfConnection = (error: Error & { syscall?: unknown }): boolean =>
 /** In words, also where `pg` has a code only. */
 export const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error);
-
-/** Of two requests with one key at once, one finds the key taken when it notes it, and nothing of it is done: again, it sees that it was done. */
-export async function triedAgainIfDone<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof pg.DatabaseError && error.code === '23505' && error.table === 'done') return work();
-    throw error;
-  }
-}

@@ -2,11 +2,13 @@
  * Everything that a node does, each in one statement: whether the session is open, the node serves the area and the user is subscribed is read in the same
  * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
  */
+import type pg from 'pg';
 import type { Item, Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
 import { unknownArea } from './areas.ts';
-import { DatabaseUnavailableError, triedAgainIfDone, type Database, type Deadline, type Statement } from './database.ts';
+import { DatabaseUnavailableError, type Database, type Deadline, type Statement } from './database.ts';
+import { keyTaken, once, type Keyed } from './once.ts';
 
 /** $1 session, $2 area, $3 node: one row, with what is missing as NULL. */
 const gate = `gate AS (
@@ -21,11 +23,6 @@ const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.s
 
 const itemColumns = `json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at) AS item`;
 
-/** $4 key: noted where it is new, and then, in the same transaction, the rest is done. A late repeat finds it, and does nothing. */
-const notes = `noted AS (
-  INSERT INTO done (user_id, key) SELECT g.user_id, $4 FROM gate g, area
-  WHERE g.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM done d WHERE d.user_id = g.user_id AND d.key = $4) RETURNING user_id)`;
-
 /** Each under the name by which connections keep it prepared. */
 export const newsStatements = {
   // A key that is known takes no number. Two posts with one key at once: one of them finds the key taken when it inserts.
@@ -35,6 +32,7 @@ export const newsStatements = {
         UPDATE areas a SET last_number = a.last_number + 1 FROM gate g
         WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served AND g.subscribed
           AND NOT EXISTS (SELECT FROM news WHERE author_id = g.user_id AND key = $4)
+          AND NOT EXISTS (SELECT FROM done d WHERE d.user_id = g.user_id AND d.key = $4)
         RETURNING a.id, a.last_number),
       posted AS (
         INSERT INTO news (area_id, number, author_id, key, text, hash)
@@ -42,9 +40,11 @@ export const newsStatements = {
         ON CONFLICT (author_id, key) DO NOTHING RETURNING number)
       SELECT ${gateColumns}, p.number::float8 AS number FROM gate g LEFT JOIN posted p ON true`,
   },
-  posted: {
-    name: 'posted',
-    text: `SELECT a.name AS area, n.number::float8 AS number, n.hash = sha256(convert_to($3, 'UTF8')) AS same FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2`,
+  doneWith: {
+    name: 'done-with',
+    text: `SELECT a.name AS area, n.number::float8 AS number, n.hash = sha256(convert_to($3, 'UTF8')) AS same
+        FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2
+      UNION ALL SELECT NULL, NULL, false FROM done WHERE user_id = $1 AND key = $2`,
   },
   delete: {
     name: 'delete',
@@ -59,18 +59,15 @@ export const newsStatements = {
     name: 'subscribe',
     text: `WITH ${gate}, area AS (
         SELECT a.id, a.last_number FROM areas a, gate g WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served FOR SHARE OF a),
-      ${notes},
       made AS (
         INSERT INTO subscriptions (user_id, area_id, read_through)
-        SELECT n.user_id, a.id, a.last_number FROM area a, noted n ON CONFLICT DO NOTHING RETURNING 1)
+        SELECT g.user_id, a.id, a.last_number FROM area a, gate g WHERE g.user_id IS NOT NULL ON CONFLICT DO NOTHING RETURNING 1)
       SELECT ${gateColumns}, EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM area) AS there FROM gate g`,
   },
   unsubscribe: {
     name: 'unsubscribe',
-    text: `WITH ${gate}, area AS (SELECT FROM gate WHERE area_id IS NOT NULL AND served),
-      ${notes},
-      ended AS (
-        DELETE FROM subscriptions f USING gate g, noted n WHERE f.user_id = n.user_id AND f.area_id = g.area_id RETURNING 1)
+    text: `WITH ${gate}, ended AS (
+        DELETE FROM subscriptions f USING gate g WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served RETURNING 1)
       SELECT ${gateColumns}, EXISTS (SELECT FROM ended) AS changed FROM gate g`,
   },
   read: {
@@ -190,6 +187,8 @@ interface GateRow {
 /** The session is open and the area is there. */
 type Passed = GateRow & { userId: string; areaId: string };
 
+class NotPassedError extends Error {}
+
 /** What `follow` found of an area. */
 export interface Followed {
   readonly served: boolean;
@@ -218,26 +217,25 @@ export class News {
     if (row.number !== null) return { area: access.area, number: row.number };
     if (row.userId !== null && row.served) {
       // Before anything else: what was done once stays done, also when the user has unsubscribed since.
-      const first = await this.#posted(row.userId, access.area, post, deadline);
+      const first = await this.#doneWith(row.userId, access.area, post, deadline);
       if (first !== undefined) return first;
     }
     await this.#check(row, access, deadline, { subscribed: true });
     throw new DatabaseUnavailableError('the post met a change of its area');
   }
 
-  /** The post that was made with this key. */
-  async #posted(
+  /** The post that was made with this key. Refused where the key was used for anything else. */
+  async #doneWith(
     user: string,
     area: string,
     { key, text }: { key: string; text: string },
     deadline: Deadline,
   ): Promise<Replies['post'] | undefined> {
-    type Posted = { area: string; number: number; same: boolean };
-    const [first] = await this.#database.run<Posted>(newsStatements.posted, [user, key, text], deadline);
+    type Done = { area: string | null; number: number | null; same: boolean };
+    const [first] = await this.#database.run<Done>(newsStatements.doneWith, [user, key, text], deadline);
     if (first === undefined) return undefined;
-    if (first.area !== area || !first.same)
-      throw new Refusal('conflict', `the key ${key} was used for ${first.area}/${first.number}, which is another post`);
-    return { area: first.area, number: first.number };
+    if (first.area !== area || first.number === null || !first.same) throw keyTaken(key);
+    return { area, number: first.number };
   }
 
   /** Gone for everyone when it resolves. To delete again what one has deleted does nothing. */
@@ -250,18 +248,17 @@ export class News {
     return { area: access.area, number };
   }
 
-  async subscribe(access: Access, key: string, deadline: Deadline): Promise<Replies['subscribe']> {
-    type Row = { changed: boolean; there: boolean };
-    const row = await triedAgainIfDone(() => this.#pass<Row>(newsStatements.subscribe, access, [key], deadline));
-    if (!row.there) throw new DatabaseUnavailableError('the subscription met a change of its area');
-    return { area: access.area, changed: row.changed };
+  async subscribe(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['subscribe']> {
+    return this.#passOnce(newsStatements.subscribe, { ...keyed, area }, deadline, (row: { changed: boolean; there: boolean }) => {
+      if (!row.there) throw new DatabaseUnavailableError('the subscription met a change of its area');
+      return { area, changed: row.changed };
+    });
   }
 
   /** What was unread is forgotten with the subscription; who subscribes again begins with what is posted from then on. */
-  async unsubscribe(access: Access, key: string, deadline: Deadline): Promise<Replies['unsubscribe']> {
-    const ending = (): Promise<{ changed: boolean }> => this.#pass(newsStatements.unsubscribe, access, [key], deadline);
-    const { changed } = await triedAgainIfDone(ending);
-    return { area: access.area, changed };
+  async unsubscribe(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['unsubscribe']> {
+    const replyOf = ({ changed }: { changed: boolean }): Replies['unsubscribe'] => ({ area, changed });
+    return this.#passOnce(newsStatements.unsubscribe, { ...keyed, area }, deadline, replyOf);
   }
 
   /** The newest items below `before`, in the order of their numbers. Changes nothing of what is unread. */
@@ -347,6 +344,30 @@ export class News {
   ): Promise<Row & Passed> {
     const row = await this.#row<Row>(statement, access, values, deadline);
     return this.#check(row, access, deadline, needs);
+  }
+
+  /** The same, once for each key. */
+  async #passOnce<Row, Reply extends object>(
+    statement: Statement,
+    access: Access & Keyed,
+    deadline: Deadline,
+    replyOf: (row: Row) => Reply,
+  ): Promise<Reply> {
+    let met: (Row & GateRow) | undefined;
+    const work = async (client: pg.PoolClient): Promise<Reply> => {
+      const values = [access.session, access.area, this.#node];
+      const { rows } = await client.query<Row & GateRow>({ ...statement, values });
+      met = rows[0]!;
+      if (met.areaId === null || !met.served) throw new NotPassedError();
+      return replyOf(met);
+    };
+    try {
+      return await once(this.#database, access, work, deadline);
+    } catch (error) {
+      // Who serves it instead is asked when the transaction has given back its connection.
+      if (error instanceof NotPassedError) await this.#check(met!, access, deadline, {});
+      throw error;
+    }
   }
 
   async #row<Row>(statement: Statement, access: Access, values: readonly unknown[], deadline: Deadline): Promise<Row & GateRow> {

@@ -3,7 +3,8 @@ import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { splitAddress } from '@lab/process';
 import { connectFramed, type FramedSocket } from '@lab/protocol';
-import { decodeReply, encodeRequest, frameBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
+import { frameBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
+import { decodeReply, encodeRequest } from './encoding.ts';
 
 /** The inverse of `splitAddress`: an IPv6 address in brackets. */
 export const joinAddress = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);

@@ -3,7 +3,8 @@ import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
 import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { encodeRefusal, encodeReply, frameBytesMax, type Request, type RequestReader } from '../messages.ts';
+import { frameBytesMax, type Request } from '../messages.ts';
+import { encodeRefusal, encodeReply, type RequestReader } from './encoding.ts';
 import { Refusal } from './refusal.ts';
 import { DatabaseUnavailableError } from '../store/database.ts';
 
