@@ -9,6 +9,7 @@ import type { DemoPage } from '@lab/watch/demo';
 import type { DemoConfig } from './config.ts';
 import { addressesOf, ask, connectTo } from './wire/asking.ts';
 import { Consortium } from './client/consortium.ts';
+import { wholeStatus } from './client/lists.ts';
 import { Member } from './client/member.ts';
 import { silenceMs, watch } from './client/watch.ts';
 import type { Item } from './messages.ts';
@@ -229,7 +230,7 @@ class Story {
   async #servedBy(isGood: (address: string) => boolean): Promise<readonly string[]> {
     let found: readonly string[] = [];
     await this.#until(async () => {
-      const { areas } = await this.#consortium.agent('status', {});
+      const { areas } = await wholeStatus(this.#consortium);
       found = areas.find(({ area }) => area === 'sports')!.nodes;
       return found.length === 2 && found.every(isGood);
     });

@@ -4,12 +4,20 @@
  * asked twice after a lost answer, may be: keys make the repeats of one request known.
  */
 import { z } from 'zod';
-import { key, nameAmong, noNames, number, password, text, token, type NameSchema } from './wire/fields.ts';
+import { id, key, nameAmong, noNames, number, password, text, token, type NameSchema } from './wire/fields.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
 export const frameBytesMax = 4 * 1024 * 1024;
 /** Items in one reply. */
 export const pageItemsMax = 100;
+/** Areas in one reply: of `status` each may name 100 nodes, with addresses of 262 characters. */
+export const pageAreasMax = 100;
+/** What is unread in an area is counted up to here. */
+export const unreadCountMax = 100;
+/** News and subscriptions of a removed area are counted up to here. */
+export const removedCountMax = 1_000;
+/** Items of an area that were offered to a user and are not marked, at the most: until some are, no others are offered. */
+export const offersMax = 1_000;
 /** Nobody waits longer for one answer; whoever has more patience asks again. */
 export const deadlineMsMax = 30_000;
 
@@ -31,14 +39,16 @@ export const requestShapes = (user: NameSchema, area: NameSchema) => ({
   removeArea: { token, area, key },
   promote: { token, name: user, key },
   demote: { token, name: user, key },
-  status: {},
+  /** All nodes, and the areas behind a name; `next` of a reply is the `after` of the next page. */
+  status: { after: area.optional() },
   /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from. */
   join: { token, name: nameAmong(noNames), id: z.uuid(), port, host: z.string().max(255).optional() },
   leave: { token },
 
   // To a node.
-  areas: { token },
-  myAreas: { token },
+  /** Page by page: `next` of a reply is the `after` of the next one. */
+  areas: { token, after: area.optional() },
+  myAreas: { token, after: id.optional(), countMax: z.int().min(0).max(unreadCountMax).default(unreadCountMax) },
   subscribe: { token, area, key },
   unsubscribe: { token, area, key },
   post: { token, area, key, text },
@@ -82,13 +92,13 @@ export interface Session {
 export interface Status {
   /** The agent that decides who serves what; undefined before there was one. */
   readonly decides: string | undefined;
-  readonly nodes: readonly {
-    readonly name: string;
-    readonly address: string;
-    readonly areas: number;
-    readonly leaving: boolean;
-  }[];
+  readonly nodes: readonly { readonly name: string; readonly address: string; readonly leaving: boolean }[];
   readonly areas: readonly { readonly area: string; readonly wanted: number; readonly nodes: readonly string[] }[];
+}
+
+/** There may be more: it is behind `next`. */
+export interface Paged {
+  readonly next?: string;
 }
 
 /** What a reply holds when it is `ok`. */
@@ -99,16 +109,17 @@ export interface Replies {
   where: { nodes: readonly string[] };
   addArea: { area: string; nodes: number };
   setArea: { area: string; nodes: number };
+  /** Counted up to `removedCountMax`. */
   removeArea: { area: string; news: number; subscriptions: number };
   promote: { name: string };
   demote: { name: string };
-  status: Status;
+  status: Status & Paged;
   /** The address at which the node is known. */
   join: { address: string };
   leave: Record<never, never>;
-  areas: { areas: readonly { readonly area: string; readonly subscribed: boolean }[] };
-  /** Everything up to `since` was read, or was there before the subscription; `unread` stops counting at 1,000. */
-  myAreas: { areas: readonly { readonly area: string; readonly unread: number; readonly since: number }[] };
+  areas: { areas: readonly { readonly area: string; readonly subscribed: boolean }[] } & Paged;
+  /** Everything up to `since` was read, or was there before the subscription; `unread` stops counting at `countMax`. In no order that means anything. */
+  myAreas: { areas: readonly { readonly area: string; readonly unread: number; readonly since: number }[] } & Paged;
   subscribe: { area: string; changed: boolean };
   unsubscribe: { area: string; changed: boolean };
   post: { area: string; number: number };

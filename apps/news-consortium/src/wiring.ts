@@ -18,6 +18,7 @@ import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
 import { DatabaseUnavailableError, type Database } from './store/database.ts';
 import { Deciding } from './store/deciding.ts';
+import { Lists } from './store/lists.ts';
 import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
 import { Notifications } from './store/notifications.ts';
@@ -63,7 +64,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
   const { databaseUrl: url, name } = settings;
   return servingRole(async (parts) => {
     const database = await openDatabase(parts, host, url, agentConnections);
-    const accounts = new Accounts(database);
+    const [accounts, areas] = [new Accounts(database), new Areas(database)];
     const tokens = new Tokens(await atStart(clock, (deadline) => accounts.signingKey(deadline)), host.nowMs);
     const passwords = new Passwords(host.scryptCost);
     const newPasswords = new Passwords(host.scryptCost);
@@ -79,7 +80,10 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
     const decider = new Decider({
       ...{ name, clock, log, askHealth },
       connect: async () => tracedDeciding(await Deciding.connect(url, name), host.tracer),
-      prune: () => accounts.prune(clock.nowMs() + statementMs),
+      prune: async () => {
+        const deadline = clock.nowMs() + statementMs;
+        return (await accounts.prune(deadline)) || areas.clear(deadline);
+      },
     });
     await started(
       parts,
@@ -93,7 +97,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
     );
     const agent = new Agent({
       ...{ ...host, accounts, tokens, passwords, newPasswords, joinAddress, askHealth },
-      ...{ areas: new Areas(database), sessionMs: settings.session },
+      ...{ areas, lists: new Lists(database), sessionMs: settings.session },
     });
     const server = await listen(settings.listen, agent, requestReader(old), host);
     parts.defer(() => server.close({ drainMs }));
@@ -129,7 +133,15 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
       }),
     );
     feeds.start();
-    const node = new Node({ id, news, feeds, tokens, leaseMs: settings.lease, healthy: () => notifications.healthy });
+    const node = new Node({
+      id,
+      news,
+      lists: new Lists(database),
+      feeds,
+      tokens,
+      leaseMs: settings.lease,
+      healthy: () => notifications.healthy,
+    });
     const old = await atStart(clock, (deadline) => readOldNames(database, deadline));
     const server = await listen(settings.listen, node, requestReader(old), host);
     parts.defer(async () => {

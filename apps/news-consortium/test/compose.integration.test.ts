@@ -1,7 +1,8 @@
 /** The system of compose.yaml, as `npx nx up` starts it. */
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Replies, Status } from '../src/messages.ts';
+import type { WholeStatus } from '../src/client/lists.ts';
+import type { Replies } from '../src/messages.ts';
 import { administrator, NewsComposeSystem } from './compose-system.ts';
 
 let system: NewsComposeSystem;
@@ -24,7 +25,7 @@ it('takes an administrator and a user from registration to reading, in the conta
 });
 
 it('has three nodes, of which two serve an area that wants two', async () => {
-  const { nodes, areas } = await system.command<Status>('status');
+  const { nodes, areas } = await system.command<WholeStatus>('status');
   expect(nodes).toHaveLength(3);
   expect(areas).toMatchObject([{ area: 'sports', wanted: 2 }]);
   expect(new Set(areas[0]!.nodes).size).toBe(2);
@@ -44,7 +45,7 @@ it('comes back when every container was killed at once, and with new containers 
   await system.command('post', 'sports', 'And again');
   expect(await texts()).toEqual(['It rains', 'It rains again', 'And again']);
   // The nodes that were killed are other ones now; those of before are gone.
-  await eventually(async () => (await system.command<Status>('status')).nodes.length === 3, {
+  await eventually(async () => (await system.command<WholeStatus>('status')).nodes.length === 3, {
     timeoutMs: 120_000,
     intervalMs: 200,
   });

@@ -11,7 +11,7 @@ import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
-import type { Status } from '../src/messages.ts';
+import { wholeStatus, type WholeStatus } from '../src/client/lists.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { query } from './assignment-log.ts';
 
@@ -168,8 +168,8 @@ export class ConsortiumInProcess implements AsyncDisposable {
   }
 
   /** As the database has it: the agents may all be away. */
-  async status(): Promise<Status> {
-    return this.client().agent('status', {});
+  async status(): Promise<WholeStatus> {
+    return wholeStatus(this.client());
   }
 
   /** The agent that decides; undefined where nobody holds the lock. */

@@ -122,7 +122,7 @@ export class ConsortiumModel {
     const decider = new Decider({
       ...{ name: life.name, clock: life.clock, log: tellerOf(life), askHealth },
       connect: () => this.#connect(life),
-      prune: () => Promise.resolve(),
+      prune: () => Promise.resolve(false),
     });
     const statement = (name: string, id: string, run: () => void): Promise<void> =>
       this.#onDatabase(life, name, id, askMs, async () => run());

@@ -23,20 +23,20 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'offers an item to two readers of a user at once',
     file: news,
-    right: 'AND (o.read OR o.leased_until > now()))\n        ORDER BY',
-    wrong: 'AND o.read)\n        ORDER BY',
+    right: 'WHERE there AND NOT held ORDER BY',
+    wrong: 'WHERE there ORDER BY',
   },
   {
     rule: 'takes what another reader was just offered',
     file: news,
-    right: ' WHERE NOT o.read AND o.leased_until <= now()',
-    wrong: '',
+    right: ' AND o.leased_until <= now() RETURNING',
+    wrong: ' RETURNING',
   },
   {
     rule: 'reads on behind an item that was not marked',
     file: news,
-    right: 'o.number = n.number AND o.read)),\n          a.last_number)',
-    wrong: 'o.number = n.number)),\n          a.last_number)',
+    right: ' AND o.number = ANY ($4::bigint[])',
+    wrong: ' AND $4::bigint[] IS NOT NULL',
   },
   { rule: 'keeps a session that was closed', file: news, right: 's.id = $1 AND s.closed_at IS NULL', wrong: 's.id = $1' },
   {
@@ -48,8 +48,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'counts the news of a removal before the last post is in',
     file: areas,
-    right: 'SET removed_at = now() WHERE',
-    wrong: 'SET wanted = wanted WHERE',
+    right: 'SET removed_at = now(), clearing = true WHERE',
+    wrong: 'SET clearing = true WHERE',
   },
   {
     rule: 'lets an assignment be made with the lock of another',

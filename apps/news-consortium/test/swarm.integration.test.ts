@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { clientContainer, down, scale, up } from '../deploy/swarm.ts';
-import type { Status } from '../src/messages.ts';
+import type { WholeStatus } from '../src/client/lists.ts';
 
 const execute = promisify(execFile);
 let container: string;
@@ -24,7 +24,7 @@ async function client<T>(...args: readonly string[]): Promise<T> {
 }
 
 const nodesServing = async (): Promise<number> => {
-  const { nodes } = await client<Status>('status');
+  const { nodes } = await client<WholeStatus>('status');
   return nodes.filter(({ areas, leaving }) => areas > 0 && !leaving).length;
 };
 

@@ -23,7 +23,7 @@ async function isRemoved(checks: string): Promise<boolean> {
     close: async () => undefined,
   };
   const connect = async (): Promise<typeof deciding> => deciding;
-  const decider = new Decider({ name: 'agent-1', connect, askHealth, prune: async () => undefined, clock, log: silentLogger });
+  const decider = new Decider({ name: 'agent-1', connect, askHealth, prune: async () => false, clock, log: silentLogger });
   await decider.start();
   await eventually(() => (clock.advance(200), asked > checks.length + 2), { intervalMs: 1 });
   await decider.stop();

@@ -2,6 +2,7 @@
 import { pageItemsMax, type Body, type Item, type Kind, type Replies, type Session } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Consortium } from './consortium.ts';
+import { listAreas, listMyAreas, wholeStatus, type WholeStatus } from './lists.ts';
 import type { Kept, SessionFile } from './session-file.ts';
 
 export interface MemberParts {
@@ -76,6 +77,21 @@ export class Member {
   async node<K extends Kind>(kind: K, said: Said<K>): Promise<Replies[K]> {
     const { area } = said as { area?: string };
     return this.consortium.node(area, kind, this.#body(said));
+  }
+
+  /** All areas. */
+  areas(): ReturnType<typeof listAreas> {
+    return listAreas(this.consortium, this.kept.token);
+  }
+
+  /** Those that the user is subscribed to. */
+  myAreas(): ReturnType<typeof listMyAreas> {
+    return listMyAreas(this.consortium, this.kept.token);
+  }
+
+  /** For anybody. */
+  status(): Promise<WholeStatus> {
+    return wholeStatus(this.consortium);
   }
 
   #body<K extends Kind>({ key = this.#parts.newId(), ...said }: Said<K>): Body<K> {

@@ -170,20 +170,20 @@ class Menu {
 
   /** An area of the user's. */
   async #mine(message: string): Promise<string> {
-    const { areas } = await this.#desk.member.node('myAreas', {});
+    const areas = await this.#desk.member.myAreas();
     const choices = areas.map(({ area, unread }) => ({ name: `${area}, ${unreadText(unread)} unread`, value: area }));
     return this.#chooseOrBack(message, choices, 'you are subscribed to no area\n');
   }
 
   /** An area that is none of the user's. */
   async #another(message: string): Promise<string> {
-    const { areas } = await this.#desk.member.node('areas', {});
+    const areas = await this.#desk.member.areas();
     const others = areas.filter(({ subscribed }) => !subscribed).map(({ area }) => ({ name: area, value: area }));
     return this.#chooseOrBack(message, others, 'there is no area that you are not subscribed to\n');
   }
 
   async #any(message: string): Promise<string> {
-    const { areas } = await this.#desk.member.consortium.agent('status', {});
+    const { areas } = await this.#desk.member.status();
     const choices = areas.map(({ area, wanted }) => ({ name: `${area}, for ${counted(wanted, 'node')}`, value: area }));
     return this.#chooseOrBack(message, choices, 'there are no areas\n');
   }

@@ -7,7 +7,7 @@ import { nodesMax } from '../messages.ts';
 import type { Desk, DeskOptions } from './desk.ts';
 import { showUnread, takeUnread } from './reading.ts';
 import { readPassword } from './terminal.ts';
-import { areasText, counted, heldText, itemsText, myAreasText, statusText, timeText } from './texts.ts';
+import { areasText, counted, heldText, itemsText, myAreasText, removedText, statusText, timeText } from './texts.ts';
 
 export interface Operation<S extends z.ZodRawShape> extends DeskOptions {
   /** Half a line. */
@@ -80,7 +80,7 @@ export const newsOperations = {
     summary: 'lists all areas',
     settings: {},
     run: async ({ member, answer }) => {
-      const found = await member.node('areas', {});
+      const found = { areas: await member.areas() };
       await answer(found, areasText(found));
     },
   }),
@@ -88,7 +88,7 @@ export const newsOperations = {
     summary: 'lists the areas that you are subscribed to, and how much is unread',
     settings: {},
     run: async ({ member, answer }) => {
-      const found = await member.node('myAreas', {});
+      const found = { areas: await member.myAreas() };
       await answer(found, myAreasText(found));
     },
   }),
@@ -131,7 +131,10 @@ export const newsOperations = {
     summary: 'shows the news of an area, oldest first; all, the newest, or what is unread',
     settings: {
       area,
-      unread: z.boolean().default(false).describe('only what is unread; it is marked as read when it was printed'),
+      unread: z
+        .boolean()
+        .default(false)
+        .describe('only what is unread, with --json up to 1,000 items; it is marked as read when it was printed'),
       last: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().describe('only the newest so many'),
     },
     run: async (desk, { area, unread, last }) => {
@@ -162,7 +165,7 @@ export const administratorOperations = {
     settings: {},
     anybody: true,
     run: async ({ member, answer }) => {
-      const status = await member.consortium.agent('status', {});
+      const status = await member.status();
       await answer(status, statusText(status));
     },
   }),
@@ -195,9 +198,8 @@ export const areaOperations = {
     summary: 'removes an area with its news and its subscriptions, for good',
     settings: { name: area },
     run: async ({ member, answer }, { name }) => {
-      const { news, subscriptions, ...removed } = await member.agent('removeArea', { area: name });
-      const text = `removed ${name}, with ${counted(news, 'item')} and ${counted(subscriptions, 'subscription')}\n`;
-      await answer({ ...removed, news, subscriptions }, text);
+      const removed = await member.agent('removeArea', { area: name });
+      await answer(removed, `removed ${name}, with ${removedText(removed)}\n`);
     },
   }),
 };

@@ -1,7 +1,8 @@
 /** Answers as people read them. Whatever others wrote in them is stripped of what would act on a terminal. */
 import { tableText } from '@lab/process/terminal';
 import { itemName } from '../domain/names.ts';
-import type { Item, Replies, Status } from '../messages.ts';
+import { removedCountMax, unreadCountMax, type Item, type Replies } from '../messages.ts';
+import type { WholeStatus } from './lists.ts';
 import { withoutControls } from './terminal.ts';
 
 const two = (number: number): string => String(number).padStart(2, '0');
@@ -25,7 +26,7 @@ export const itemsText = (area: string, items: readonly Item[]): string => items
 /** `1 item`, `2 items`. */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
-export function areasText({ areas }: Replies['areas']): string {
+export function areasText({ areas }: Pick<Replies['areas'], 'areas'>): string {
   if (areas.length === 0) return 'no areas\n';
   return tableText(
     ['area', 'subscribed'],
@@ -33,11 +34,17 @@ export function areasText({ areas }: Replies['areas']): string {
   );
 }
 
-/** Where the server stops counting. */
-const unreadMax = 1_000;
-export const unreadText = (unread: number): string => (unread < unreadMax ? String(unread) : `${unreadMax} or more`);
+/** Of what is counted up to a maximum. */
+const upTo = (count: number, max: number): string => (count < max ? String(count) : `${max} or more`);
+export const unreadText = (unread: number): string => upTo(unread, unreadCountMax);
 
-export function myAreasText({ areas }: Replies['myAreas']): string {
+/** `1 item and 2 subscriptions`. */
+export function removedText({ news, subscriptions }: Pick<Replies['removeArea'], 'news' | 'subscriptions'>): string {
+  const [items, ended] = [news, subscriptions].map((count) => upTo(count, removedCountMax));
+  return `${items} ${news === 1 ? 'item' : 'items'} and ${ended} ${subscriptions === 1 ? 'subscription' : 'subscriptions'}`;
+}
+
+export function myAreasText({ areas }: Pick<Replies['myAreas'], 'areas'>): string {
   if (areas.length === 0) return 'subscribed to no area\n';
   return tableText(
     ['area', 'unread'],
@@ -52,7 +59,7 @@ export function heldText({ held, heldMs }: Pick<Replies['unread'], 'held' | 'hel
   return `${counted(held, 'more item')} held for another reader of yours; free in ${seconds} s unless that one marks them`;
 }
 
-export function statusText({ decides, nodes, areas }: Status): string {
+export function statusText({ decides, nodes, areas }: WholeStatus): string {
   const nodeTable = table(
     ['node', 'address', 'areas', 'state'],
     nodes.map(({ name, address, areas, leaving }) => [name, address, String(areas), leaving ? 'leaving' : '']),

@@ -8,6 +8,7 @@ import { type Item } from '../messages.ts';
 import { decodeReply, decodeWatchFrame, encode, encodeRequest } from '../wire/encoding.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { triesAgain, type Consortium } from './consortium.ts';
+import { listMyAreas } from './lists.ts';
 
 /** Two signs of life and a bit: with the time to notice it and to reach another node, less than 2 s. */
 export const silenceMs = 1_200;
@@ -77,7 +78,7 @@ class Watching {
   /** Looks which areas there are. The first time they begin now, later with the first item since they were subscribed to. */
   async #review(beginOf: (since: number) => number | undefined): Promise<void> {
     const { consortium, clock, token } = this.#options;
-    const { areas } = await consortium.node(undefined, 'myAreas', { token });
+    const areas = await listMyAreas(consortium, token, 0);
     if (this.#stopped) return;
     const names = new Set(areas.map(({ area }) => area));
     for (const [area, following] of this.#followed) if (!names.has(area)) following.stop();

@@ -6,12 +6,14 @@ import { Refusal } from '../wire/refusal.ts';
 import type { Call, Service } from '../wire/serving.ts';
 import { wrongPassword, type Accounts } from '../store/accounts.ts';
 import type { Areas } from '../store/areas.ts';
+import type { Lists } from '../store/lists.ts';
 import { hashOf, keyTaken, type Keyed, type KeyedRequest } from '../store/once.ts';
 import type { Tokens } from '../wire/tokens.ts';
 
 export interface AgentParts {
   readonly accounts: Accounts;
   readonly areas: Areas;
+  readonly lists: Lists;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
   /** For registrations, apart: however many there are, they do not keep users from logging in. */
@@ -45,7 +47,7 @@ export class Agent implements Service {
     removeArea: ({ request, deadline }) => this.#parts.areas.remove(this.#keyed(request), request.area, deadline),
     promote: (call) => this.#setRole(call, 'administrator'),
     demote: (call) => this.#setRole(call, 'user'),
-    status: ({ deadline }) => this.#parts.areas.status(deadline),
+    status: ({ request, deadline }) => this.#parts.lists.status(request.after, deadline),
     join: (call) => this.#join(call),
     leave: async ({ request, deadline }) => {
       await this.#parts.areas.leave(this.#parts.tokens.check('node', request.token), deadline);

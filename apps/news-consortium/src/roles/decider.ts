@@ -12,8 +12,8 @@ export interface DeciderParts {
   readonly name: string;
   readonly connect: () => Promise<DecidingPort>;
   readonly askHealth: (address: string, timeoutMs: number) => Promise<Replies['health']>;
-  /** Done now and then by whoever decides. */
-  readonly prune: () => Promise<void>;
+  /** Deletes a piece of what nobody needs any more, now and then and when an area was removed, by whoever decides; says whether there may be more. */
+  readonly prune: () => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -41,6 +41,8 @@ export class Decider implements Role {
   #changed = true;
   /** It found all nodes dead, and let others look; if it has to decide again, they are. */
   #hasSteppedAside = false;
+  /** Beside all the rest, for the beat must not wait for it. */
+  #pruning: Promise<void> | undefined;
 
   constructor(parts: DeciderParts) {
     this.#parts = parts;
@@ -55,6 +57,7 @@ export class Decider implements Role {
     this.#stopped = true;
     this.#wake();
     await this.#running;
+    await this.#pruning;
   }
 
   /** A node came or wants to go, or an administrator changed an area. */
@@ -97,11 +100,11 @@ export class Decider implements Role {
 
   /** Until it is stopped, or had better let another one look. */
   async #decide(deciding: DecidingPort): Promise<'stopped' | 'step aside'> {
-    const { clock, log, prune } = this.#parts;
+    const { clock, log } = this.#parts;
     log.info({}, 'deciding who serves what');
     const health = new Health(this.#parts);
     this.#changed = true;
-    let [reviewedMs, prunedMs] = [-Infinity, clock.nowMs()];
+    let [reviewedMs, prunedMs] = [-Infinity, -Infinity];
     while (!this.#stopped) {
       const nodes = await deciding.beat();
       const failed = health.check(nodes);
@@ -112,13 +115,13 @@ export class Decider implements Role {
       }
       if (failed.length < nodes.length && health.hasAnswers) this.#hasSteppedAside = false;
       if (this.#changed || failed.length > 0 || clock.nowMs() - reviewedMs > reviewMs) {
+        if (this.#changed || clock.nowMs() - prunedMs > pruneMs) {
+          prunedMs = clock.nowMs();
+          this.#pruning ??= this.#prune().finally(() => (this.#pruning = undefined));
+        }
         this.#changed = false;
         reviewedMs = clock.nowMs();
         await this.#assign(deciding, failed);
-      }
-      if (clock.nowMs() - prunedMs > pruneMs) {
-        prunedMs = clock.nowMs();
-        await prune();
       }
       await this.#pause(tickMs);
     }
@@ -132,6 +135,15 @@ export class Decider implements Role {
     await deciding.apply(change);
     const gone = failed.map(({ name, address }) => `${name} at ${address}`);
     this.#parts.log.info({ gone, added: added.length, dropped: dropped.length }, 'assigned areas');
+  }
+
+  /** All that there is to delete, piece by piece. What fails is tried again when it is due the next time. */
+  async #prune(): Promise<void> {
+    try {
+      while (!this.#stopped && (await this.#parts.prune()));
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, 'what nobody needs any more could not be deleted; trying again later');
+    }
   }
 
   /** Ends early when there is something to do. */

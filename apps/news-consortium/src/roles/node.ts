@@ -2,6 +2,7 @@
 import type { Kind, Replies, Request } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Call, Service } from '../wire/serving.ts';
+import type { Lists } from '../store/lists.ts';
 import type { Access, News } from '../store/news.ts';
 import { hashOf, type Keyed, type KeyedRequest } from '../store/once.ts';
 import type { Tokens } from '../wire/tokens.ts';
@@ -10,6 +11,7 @@ import type { Feeds, WatcherSocket } from './feeds.ts';
 export interface NodeParts {
   readonly id: string;
   readonly news: News;
+  readonly lists: Lists;
   readonly feeds: Feeds;
   readonly tokens: Tokens;
   /** How long unread items are held for a reader. */
@@ -24,8 +26,8 @@ export class Node implements Service {
   readonly #parts: NodeParts;
   readonly #handlers: Handlers = {
     health: () => Promise.resolve({ id: this.#parts.id, healthy: this.#parts.healthy() }),
-    areas: ({ request, deadline }) => this.#parts.news.areas(this.#session(request.token), deadline),
-    myAreas: ({ request, deadline }) => this.#parts.news.myAreas(this.#session(request.token), deadline),
+    areas: ({ request, deadline }) => this.#parts.lists.areas(this.#session(request.token), request.after, deadline),
+    myAreas: ({ request, deadline }) => this.#parts.lists.myAreas(this.#session(request.token), request, deadline),
     subscribe: ({ request, deadline }) => this.#parts.news.subscribe(this.#keyed(request), request.area, deadline),
     unsubscribe: ({ request, deadline }) => this.#parts.news.unsubscribe(this.#keyed(request), request.area, deadline),
     post: ({ request, deadline }) => this.#parts.news.post(this.#access(request), request, deadline),

@@ -10,7 +10,13 @@ import type { UserRole } from '../messages.ts';
 import type { Database, Deadline, Statement } from './database.ts';
 import { once, type Asker, type Keyed } from './once.ts';
 
-const statements = {
+/** Deletes up to so many rows at a time. */
+const prunedRows = 1_000;
+const pieceOf = (table: string, at: string, age: string): string =>
+  `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+          SELECT ctid FROM ${table} WHERE ${at} < now() - interval '${age}' ORDER BY ${at} LIMIT ${prunedRows})) RETURNING 1`;
+
+export const statements = {
   register: {
     name: 'register',
     text: `INSERT INTO users (name, password, role, key, skeleton) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id`,
@@ -53,10 +59,11 @@ const statements = {
   signingKey: { name: 'signing-key', text: `SELECT key FROM signing_key` },
   prune: {
     name: 'prune-accounts',
-    text: `WITH sessions AS (DELETE FROM sessions WHERE expires_at < now() - interval '1 day'),
-        done AS (DELETE FROM done WHERE at < now() - interval '1 day'),
-        sources AS (DELETE FROM login_sources WHERE at < now() - interval '90 days')
-      DELETE FROM login_tries WHERE at < now() - interval '1 hour'`,
+    text: `WITH ended AS (${pieceOf('sessions', 'expires_at', '1 day')}),
+        old AS (${pieceOf('done', 'at', '1 day')}),
+        sources AS (${pieceOf('login_sources', 'at', '90 days')}),
+        tries AS (${pieceOf('login_tries', 'at', '1 hour')})
+      SELECT EXISTS (TABLE ended UNION ALL TABLE old UNION ALL TABLE sources UNION ALL TABLE tries) AS worked`,
   },
 } satisfies Record<string, Statement>;
 
@@ -157,9 +164,10 @@ export class Accounts {
     return row.key;
   }
 
-  /** Forgets what nobody can ask for any more. */
-  async prune(deadline: Deadline): Promise<void> {
-    await this.#database.run(statements.prune, [], deadline);
+  /** Forgets a piece of what nobody can ask for any more; resolves with false when there is nothing. */
+  async prune(deadline: Deadline): Promise<boolean> {
+    const [row] = await this.#database.run<{ worked: boolean }>(statements.prune, [], deadline);
+    return row?.worked ?? false;
   }
 }
 

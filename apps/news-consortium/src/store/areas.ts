@@ -1,18 +1,30 @@
 /** Areas, as administrators and everybody else see them, and nodes as agents register them. Who serves what is decided elsewhere (deciding.ts). */
 import pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
-import type { Replies, Status } from '../messages.ts';
+import { removedCountMax, type Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { checkAdministrator, looksTaken } from './accounts.ts';
 import type { Database, Deadline, Statement } from './database.ts';
 import { once, type Asker, type Keyed } from './once.ts';
 
-const statements = {
-  // A removed area that comes back goes on counting where it was.
+/** The advisory lock of whoever adds an area, beside a hash of its name; the number means nothing. */
+const addingLock = 710_004;
+/** Of a removed area so many numbers and subscriptions, each with up to 1,000 offers, are cleared at a time: that takes some milliseconds. */
+const [clearedNumbers, clearedSubscriptions] = [1_000, 20];
+
+export const statements = {
+  // In the transaction before an area is added: nobody else adds one of this name meanwhile, so that the next statement sees all that there have been.
+  addAlone: { name: 'add-area-alone', text: `SELECT FROM pg_advisory_xact_lock(${addingLock}, hashtext($1))` },
+  // A removed area that comes back is another one, which goes on counting where that was.
   add: {
     name: 'add-area',
-    text: `INSERT INTO areas AS a (name, wanted, skeleton) VALUES ($1, $2::integer, $3)
-      ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted, removed_at = NULL WHERE a.removed_at IS NOT NULL RETURNING id`,
+    text: `WITH before AS (
+        SELECT id, last_number, removed_at, skeleton FROM areas WHERE name = $1 ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE),
+      freed AS (
+        UPDATE areas a SET skeleton = NULL FROM before b WHERE a.id = b.id AND b.removed_at IS NOT NULL RETURNING b.last_number, b.skeleton)
+      INSERT INTO areas (name, wanted, last_number, cleared_through, skeleton)
+      SELECT $1, $2::integer, coalesce(f.last_number, 0), coalesce(f.last_number, 0), CASE WHEN b.id IS NULL THEN $3 ELSE f.skeleton END
+      FROM (VALUES (1)) AS one LEFT JOIN before b ON true LEFT JOIN freed f ON true WHERE b.id IS NULL OR b.removed_at IS NOT NULL RETURNING id`,
   },
   set: {
     name: 'set-area',
@@ -20,7 +32,30 @@ const statements = {
   },
   remove: {
     name: 'remove-area',
-    text: `UPDATE areas SET removed_at = now() WHERE name = $1 AND removed_at IS NULL RETURNING id`,
+    text: `UPDATE areas SET removed_at = now(), clearing = true WHERE name = $1 AND removed_at IS NULL RETURNING id`,
+  },
+  unassign: { name: 'unassign-area', text: `DELETE FROM assignments WHERE area_id = $1` },
+  counted: {
+    name: 'count-area',
+    text: `SELECT
+      (SELECT count(*) FROM (SELECT FROM news WHERE area_id = $1 AND text IS NOT NULL LIMIT ${removedCountMax}) n)::integer AS news,
+      (SELECT count(*) FROM (SELECT FROM subscriptions WHERE area_id = $1 LIMIT ${removedCountMax}) f)::integer AS subscriptions`,
+  },
+  // A piece of what a removed area leaves. Nobody posts or subscribes to it any more; where another agent is at it, there is nothing to do.
+  clear: {
+    name: 'clear-area',
+    text: `WITH area AS (SELECT id, last_number, cleared_through FROM areas WHERE clearing ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
+      ended AS (
+        DELETE FROM subscriptions WHERE area_id = (SELECT id FROM area) AND user_id = ANY (ARRAY(
+          SELECT user_id FROM subscriptions WHERE area_id = (SELECT id FROM area) LIMIT ${clearedSubscriptions}))),
+      emptied AS (
+        UPDATE news n SET text = NULL FROM area a
+        WHERE n.area_id = a.id AND n.number > a.cleared_through AND n.number <= a.cleared_through + ${clearedNumbers} AND n.text IS NOT NULL),
+      moved AS (
+        UPDATE areas SET cleared_through = area.cleared_through + ${clearedNumbers},
+          clearing = area.cleared_through + ${clearedNumbers} < area.last_number OR (SELECT true FROM subscriptions f WHERE f.area_id = area.id LIMIT 1) IS NOT NULL
+        FROM area WHERE areas.id = area.id)
+      SELECT EXISTS (SELECT FROM area) AS worked`,
   },
   where: {
     name: 'where',
@@ -36,16 +71,6 @@ const statements = {
       ON CONFLICT (id) DO UPDATE SET address = excluded.address`,
   },
   leave: { name: 'leave', text: `UPDATE nodes SET leaving = true WHERE id = $1` },
-  status: {
-    name: 'status',
-    text: `SELECT
-      (SELECT nullif(agent, '') FROM deciding) AS decides,
-      (SELECT coalesce(json_agg(json_build_object('name', n.name, 'address', n.address, 'leaving', n.leaving,
-        'areas', (SELECT count(*) FROM assignments x WHERE x.node_id = n.id)) ORDER BY n.name, n.address), '[]') FROM nodes n) AS nodes,
-      (SELECT coalesce(json_agg(json_build_object('area', a.name, 'wanted', a.wanted, 'nodes',
-        (SELECT coalesce(json_agg(n.address ORDER BY n.address), '[]') FROM assignments x JOIN nodes n ON n.id = x.node_id WHERE x.area_id = a.id))
-        ORDER BY a.name), '[]') FROM areas a WHERE a.removed_at IS NULL) AS areas`,
-  },
 } satisfies Record<string, Statement>;
 
 export class Areas {
@@ -56,6 +81,7 @@ export class Areas {
 
   async add(keyed: Keyed, area: string, nodes: number, deadline: Deadline): Promise<Replies['addArea']> {
     return this.#once(keyed, deadline, async (client) => {
+      await client.query({ ...statements.addAlone, values: [area] });
       const { rows } = await client.query({ ...statements.add, values: [area, nodes, skeleton(area)] });
       if (rows.length === 0) throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
       return { area, nodes };
@@ -72,18 +98,26 @@ export class Areas {
     });
   }
 
-  /** Its news and its subscriptions go with it, at once and for good; the answer says how many that were. */
+  /**
+   * Its news and its subscriptions go with it, at once and for good; the answer says how many that were, counted up to `removedCountMax`. Nobody finds them any
+   * more, also when there is an area of this name again; `clear` deletes them.
+   */
   async remove(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['removeArea']> {
     return this.#once(keyed, deadline, async (client) => {
       const { rows } = await client.query<{ id: string }>({ ...statements.remove, values: [area] });
       if (rows[0] === undefined) throw unknownArea(area);
       const { id } = rows[0];
       // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
-      await client.query('DELETE FROM assignments WHERE area_id = $1', [id]);
-      const subscriptions = await client.query('DELETE FROM subscriptions WHERE area_id = $1', [id]);
-      const news = await client.query('UPDATE news SET text = NULL WHERE area_id = $1 AND text IS NOT NULL', [id]);
-      return { area, news: news.rowCount ?? 0, subscriptions: subscriptions.rowCount ?? 0 };
+      await client.query({ ...statements.unassign, values: [id] });
+      const counted = await client.query<Omit<Replies['removeArea'], 'area'>>({ ...statements.counted, values: [id] });
+      return { area, ...counted.rows[0]! };
     });
+  }
+
+  /** Deletes a piece of what removed areas have left; resolves with false when nothing is left. */
+  async clear(deadline: Deadline): Promise<boolean> {
+    const [row] = await this.#database.run<{ worked: boolean }>(statements.clear, [], deadline);
+    return row?.worked ?? false;
   }
 
   #once<T extends object>(keyed: Keyed, deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
@@ -112,12 +146,6 @@ export class Areas {
   /** The node's areas go to others; when they have, it is gone from the list. */
   async leave(node: string, deadline: Deadline): Promise<void> {
     await this.#database.run(statements.leave, [node], deadline);
-  }
-
-  async status(deadline: Deadline): Promise<Status> {
-    type Row = { decides: string | null } & Pick<Status, 'nodes' | 'areas'>;
-    const [row] = await this.#database.run<Row>(statements.status, [], deadline);
-    return { decides: row?.decides ?? undefined, nodes: row?.nodes ?? [], areas: row?.areas ?? [] };
   }
 }
 

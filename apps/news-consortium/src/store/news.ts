@@ -3,21 +3,21 @@
  * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
  */
 import type pg from 'pg';
-import type { Item, Replies } from '../messages.ts';
+import { offersMax, type Item, type Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
 import { unknownArea } from './areas.ts';
 import { DatabaseUnavailableError, type Database, type Deadline, type Statement } from './database.ts';
 import { keyTaken, once, type Keyed } from './once.ts';
 
-/** $1 session, $2 area, $3 node: one row, with what is missing as NULL. */
+/** $1 session, $2 area, $3 node: one row, with what is missing as NULL. Each is looked up by its whole key: in a join PostgreSQL may take a part of it. */
 const gate = `gate AS (
-  SELECT s.user_id, a.id AS area_id, a.last_number, x.node_id IS NOT NULL AS served, f.user_id IS NOT NULL AS subscribed, f.read_through
+  SELECT s.user_id, a.id AS area_id, a.last_number,
+    (SELECT true FROM assignments x WHERE x.area_id = a.id AND x.node_id = $3) IS NOT NULL AS served,
+    (SELECT true FROM subscriptions f WHERE f.area_id = a.id AND f.user_id = s.user_id) IS NOT NULL AS subscribed
   FROM (VALUES (1)) AS one
   LEFT JOIN sessions s ON s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now()
-  LEFT JOIN areas a ON a.name = $2 AND a.removed_at IS NULL
-  LEFT JOIN assignments x ON x.area_id = a.id AND x.node_id = $3
-  LEFT JOIN subscriptions f ON f.area_id = a.id AND f.user_id = s.user_id)`;
+  LEFT JOIN areas a ON a.name = $2 AND a.removed_at IS NULL)`;
 
 const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.subscribed`;
 
@@ -60,7 +60,7 @@ export const newsStatements = {
     text: `WITH ${gate}, area AS (
         SELECT a.id, a.last_number FROM areas a, gate g WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served FOR SHARE OF a),
       made AS (
-        INSERT INTO subscriptions (user_id, area_id, read_through)
+        INSERT INTO subscriptions (user_id, area_id, offered_through)
         SELECT g.user_id, a.id, a.last_number FROM area a, gate g WHERE g.user_id IS NOT NULL ON CONFLICT DO NOTHING RETURNING 1)
       SELECT ${gateColumns}, EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM area) AS there FROM gate g`,
   },
@@ -79,30 +79,41 @@ export const newsStatements = {
         ORDER BY n.number DESC LIMIT $5) page) AS items
       FROM gate g`,
   },
-  // Two readers at once may want the same items; who comes second finds the row of the offer held when it inserts, for that looks at the newest version.
+  // What was offered and not marked, nor held by another reader, comes first, then what was never offered: up to offersMax in hand. Two readers at once: who
+  // comes second waits for the subscription, and goes on behind what the first one got; a lease that the first one renewed is found held when it is updated.
   offer: {
     name: 'offer',
     text: `WITH ${gate}, reader AS (
-        SELECT f.user_id, f.area_id, f.read_through FROM subscriptions f, gate g
+        SELECT f.user_id, f.area_id, f.offered_through FROM subscriptions f, gate g
         WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served FOR UPDATE OF f),
-      wanted AS (
-        SELECT n.number FROM news n, reader r
-        WHERE n.area_id = r.area_id AND n.number > r.read_through AND n.text IS NOT NULL AND NOT EXISTS (
-          SELECT FROM offers o WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = n.number AND (o.read OR o.leased_until > now()))
-        ORDER BY n.number LIMIT $4),
-      offered AS (
-        INSERT INTO offers AS o (user_id, area_id, number, leased_until)
-        SELECT r.user_id, r.area_id, w.number, clock_timestamp() + $5 * interval '1 ms' FROM wanted w, reader r ORDER BY w.number
-        ON CONFLICT (user_id, area_id, number) DO UPDATE SET leased_until = excluded.leased_until WHERE NOT o.read AND o.leased_until <= now()
-        RETURNING o.area_id, o.number)
-      SELECT ${gateColumns}, (SELECT count(*) FROM wanted)::integer AS wanted,
+      hand AS (
+        SELECT o.number, o.leased_until > now() AS held, o.leased_until,
+          (SELECT true FROM news n WHERE n.area_id = o.area_id AND n.number = o.number AND n.text IS NOT NULL) IS NOT NULL AS there
+        FROM reader r JOIN offers o ON o.user_id = r.user_id AND o.area_id = r.area_id),
+      gone AS (
+        DELETE FROM offers o USING hand h, reader r WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = h.number AND NOT h.there),
+      free AS (SELECT number FROM hand WHERE there AND NOT held ORDER BY number LIMIT $4),
+      again AS (
+        UPDATE offers o SET leased_until = clock_timestamp() + $5 * interval '1 ms' FROM free f, reader r
+        WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = f.number AND o.leased_until <= now() RETURNING o.area_id, o.number),
+      fresh AS (
+        SELECT r.user_id, r.area_id, n.number FROM reader r, LATERAL (
+          SELECT n.number FROM news n WHERE n.area_id = r.area_id AND n.number > r.offered_through AND n.text IS NOT NULL ORDER BY n.number
+          LIMIT greatest(0, least($4 - (SELECT count(*) FROM free), ${offersMax} - (SELECT count(*) FROM hand WHERE there)))) n),
+      first AS (
+        INSERT INTO offers (user_id, area_id, number, leased_until)
+        SELECT user_id, area_id, number, clock_timestamp() + $5 * interval '1 ms' FROM fresh RETURNING area_id, number),
+      moved AS (
+        UPDATE subscriptions f SET offered_through = n.number FROM reader r, (SELECT max(number) AS number FROM fresh) n
+        WHERE f.user_id = r.user_id AND f.area_id = r.area_id AND n.number IS NOT NULL)
+      SELECT ${gateColumns}, (SELECT count(*) FROM hand WHERE NOT there OR NOT held)::integer + (SELECT count(*) FROM fresh)::integer AS wanted,
         (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
-          SELECT n.number, ${itemColumns} FROM offered o JOIN news n USING (area_id, number) JOIN users u ON u.id = n.author_id) page) AS items,
+          SELECT o.number, ${itemColumns} FROM (TABLE again UNION ALL TABLE first) o JOIN news n USING (area_id, number) JOIN users u ON u.id = n.author_id)
+          page) AS items,
         held.held, held."heldMs"
-      FROM gate g, LATERAL (
-        SELECT count(*)::integer AS held, coalesce(extract(epoch FROM min(o.leased_until) - now()) * 1000, 0)::float8 AS "heldMs"
-        FROM offers o JOIN news n USING (area_id, number)
-        WHERE o.user_id = g.user_id AND o.area_id = g.area_id AND NOT o.read AND o.leased_until > now() AND n.text IS NOT NULL) held`,
+      FROM gate g, (
+        SELECT count(*)::integer AS held, coalesce(extract(epoch FROM min(leased_until) - now()) * 1000, 0)::float8 AS "heldMs"
+        FROM hand WHERE there AND held) held`,
   },
   // Only what was offered: a number that is still to come cannot be marked.
   mark: {
@@ -111,42 +122,9 @@ export const newsStatements = {
         SELECT f.user_id, f.area_id FROM subscriptions f, gate g
         WHERE f.user_id = g.user_id AND f.area_id = g.area_id AND g.served FOR UPDATE OF f),
       marked AS (
-        UPDATE offers o SET read = true FROM reader r
+        DELETE FROM offers o USING reader r
         WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = ANY ($4::bigint[]) RETURNING 1)
       SELECT ${gateColumns}, (SELECT count(*) FROM marked)::integer AS marked FROM gate g`,
-  },
-  // Offers that were read one after the other from read_through on become a higher read_through. A statement of its own, so that it sees them as read;
-  // like all that change offers it has the subscription first.
-  fold: {
-    name: 'fold',
-    text: `WITH reader AS (
-        SELECT user_id, area_id, read_through FROM subscriptions WHERE user_id = $1 AND area_id = $2 FOR UPDATE),
-      next AS (
-        SELECT r.user_id, r.area_id, coalesce(
-          (SELECT min(n.number) - 1 FROM news n WHERE n.area_id = r.area_id AND n.number > r.read_through AND n.text IS NOT NULL AND NOT EXISTS (
-            SELECT FROM offers o WHERE o.user_id = r.user_id AND o.area_id = r.area_id AND o.number = n.number AND o.read)),
-          a.last_number) AS read_through
-        FROM reader r JOIN areas a ON a.id = r.area_id),
-      folded AS (
-        UPDATE subscriptions f SET read_through = n.read_through FROM next n
-        WHERE f.user_id = n.user_id AND f.area_id = n.area_id AND f.read_through < n.read_through)
-      DELETE FROM offers o USING next n WHERE o.user_id = n.user_id AND o.area_id = n.area_id AND o.number <= n.read_through`,
-  },
-  areas: {
-    name: 'areas',
-    text: `WITH session AS (SELECT user_id FROM sessions WHERE id = $1 AND closed_at IS NULL AND expires_at > now())
-      SELECT s.user_id AS "userId", (SELECT coalesce(json_agg(json_build_object('area', a.name, 'subscribed', f.user_id IS NOT NULL) ORDER BY a.name), '[]')
-        FROM areas a LEFT JOIN subscriptions f ON f.area_id = a.id AND f.user_id = s.user_id WHERE a.removed_at IS NULL) AS areas
-      FROM session s`,
-  },
-  myAreas: {
-    name: 'my-areas',
-    text: `WITH session AS (SELECT user_id FROM sessions WHERE id = $1 AND closed_at IS NULL AND expires_at > now())
-      SELECT s.user_id AS "userId", (SELECT coalesce(json_agg(json_build_object('area', a.name, 'since', f.read_through, 'unread',
-          (SELECT count(*) FROM (SELECT FROM news n WHERE n.area_id = a.id AND n.number > f.read_through AND n.text IS NOT NULL AND NOT EXISTS (
-            SELECT FROM offers o WHERE o.user_id = f.user_id AND o.area_id = a.id AND o.number = n.number AND o.read) LIMIT 1000) counted)) ORDER BY a.name), '[]')
-        FROM subscriptions f JOIN areas a ON a.id = f.area_id WHERE f.user_id = s.user_id) AS areas
-      FROM session s`,
   },
   nodesOf: {
     name: 'nodes-of-area',
@@ -162,8 +140,8 @@ export const newsStatements = {
   follow: {
     name: 'follow',
     text: `SELECT EXISTS (SELECT FROM assignments x WHERE x.area_id = a.id AND x.node_id = $2) AS served,
-        (SELECT coalesce(json_agg(s.id), '[]') FROM sessions s JOIN subscriptions f ON f.user_id = s.user_id AND f.area_id = a.id
-          WHERE s.id = ANY ($3::uuid[]) AND s.closed_at IS NULL AND s.expires_at > now()) AS allowed,
+        (SELECT coalesce(json_agg(s.id), '[]') FROM sessions s WHERE s.id = ANY ($3::uuid[]) AND s.closed_at IS NULL AND s.expires_at > now()
+          AND (SELECT true FROM subscriptions f WHERE f.area_id = a.id AND f.user_id = s.user_id)) AS allowed,
         (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
           SELECT n.number, ${itemColumns} FROM news n JOIN users u ON u.id = n.author_id
           WHERE n.area_id = a.id AND n.number > $4 AND n.text IS NOT NULL ORDER BY n.number LIMIT $5) page) AS items
@@ -268,35 +246,26 @@ export class News {
     return { items };
   }
 
-  /** The oldest unread items that no reader of the same user holds. They are held for `leaseMs`, then offered again unless they were marked. */
+  /**
+   * The oldest unread items that no reader of the same user holds. They are held for `leaseMs`, then offered again unless they were marked. Of an area
+   * `offersMax` are in hand at the most, and for each reader that asks at the same moment a page more: what comes behind waits until some are marked.
+   */
   async unread(access: Access, page: { limit: number; leaseMs: number }, deadline: Deadline): Promise<Replies['unread']> {
     type Row = Omit<Replies['unread'], 'leaseMs'> & { wanted: number };
     const values = [page.limit, page.leaseMs];
     for (;;) {
       const row = await this.#pass<Row>(newsStatements.offer, access, values, deadline, { subscribed: true });
       const { items, held, heldMs, wanted } = row;
-      // Others took every one of them meanwhile; there may be more behind.
+      // Others took every one of them meanwhile, or they were deleted; there may be more behind.
       if (items.length > 0 || wanted === 0) return { items, leaseMs: page.leaseMs, held, heldMs };
     }
   }
 
   /** Marks as read what was offered to the user; what was not, is not. */
   async mark(access: Access, numbers: readonly number[], deadline: Deadline): Promise<Replies['mark']> {
-    const row = await this.#pass<{ marked: number }>(newsStatements.mark, access, [numbers], deadline, { subscribed: true });
-    await this.#database.run(newsStatements.fold, [row.userId, row.areaId], deadline);
-    return { marked: row.marked };
-  }
-
-  async areas(session: string, deadline: Deadline): Promise<Replies['areas']> {
-    const [row] = await this.#database.run<Replies['areas']>(newsStatements.areas, [session], deadline);
-    if (row === undefined) throw sessionOver();
-    return { areas: row.areas };
-  }
-
-  async myAreas(session: string, deadline: Deadline): Promise<Replies['myAreas']> {
-    const [row] = await this.#database.run<Replies['myAreas']>(newsStatements.myAreas, [session], deadline);
-    if (row === undefined) throw sessionOver();
-    return { areas: row.areas };
+    const values = [numbers];
+    const { marked } = await this.#pass<Replies['mark']>(newsStatements.mark, access, values, deadline, { subscribed: true });
+    return { marked };
   }
 
   /** Whether somebody may watch an area here; resolves with the number of its last item. */

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
 import { mapped, normalName, type OldNames } from '../domain/names.ts';
-import type { Database, Deadline } from './database.ts';
+import type { Database, Deadline, Statement } from './database.ts';
 
 const kinds = ['users', 'areas'] as const;
 type Kind = (typeof kinds)[number];
@@ -38,9 +38,13 @@ function spellingsOf(names: readonly string[]): Map<string, string> {
   return spellings;
 }
 
+export const statements = {
+  // All of them, by whoever starts.
+  read: { name: 'old-names', text: `SELECT of, spelled, name FROM old_names` },
+} satisfies Record<string, Statement>;
+
 export async function readOldNames(database: Database, deadline: Deadline): Promise<Record<Kind, OldNames>> {
-  const statement = { name: 'old-names', text: 'SELECT of, spelled, name FROM old_names' };
-  const rows = await database.run<{ of: Kind; spelled: string; name: string }>(statement, [], deadline);
+  const rows = await database.run<{ of: Kind; spelled: string; name: string }>(statements.read, [], deadline);
   const of = (kind: Kind): OldNames => new Map(rows.filter((row) => row.of === kind).map(({ spelled, name }) => [spelled, name]));
   return { users: of('users'), areas: of('areas') };
 }

@@ -29,7 +29,7 @@ export function hashOf(request: KeyedRequest): Buffer {
   return createHash('sha256').update(JSON.stringify(said)).digest();
 }
 
-const statements = {
+export const statements = {
   // FOR SHARE: whoever closes the session waits until this is done, so that nothing is done for a session that was closed. Of two with one key at once
   // the second waits for the first, and finds its key. A post's key is with its item.
   begin: {

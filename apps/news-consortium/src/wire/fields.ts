@@ -28,3 +28,5 @@ export const key = z
   .max(100)
   .regex(/^[\x21-\x7e]+$/, 'a key has 1 to 100 printable ASCII characters, no space');
 export const number = z.int().min(1);
+/** A bigint, as text. */
+export const id = z.string().regex(/^\d{1,18}$/);
