@@ -48,7 +48,7 @@ const [ana, ben, cyd] = [1, 2, 3];
 const nodeOf = (node: number): string => `00000000-0000-4000-9000-${String(node).padStart(12, '0')}`;
 const nodes = 100;
 const first = 'area-00001';
-const at = (user: number, ...values: unknown[]): unknown[] => [sessionOf(user), first, nodeOf(1), ...values];
+const at = (user: number, ...values: Value[]): Value[] => [sessionOf(user), first, nodeOf(1), ...values];
 
 /** Takes seconds: no statement of the system has a part in it. */
 async function fill(client: pg.Client, { items, areas, others }: Size): Promise<void> {
@@ -85,8 +85,10 @@ async function fill(client: pg.Client, { items, areas, others }: Size): Promise<
     await client.query(text);
 }
 
+type Value = string | number | null | undefined | readonly (string | number)[];
+
 interface Case {
-  readonly values: readonly (readonly unknown[])[];
+  readonly values: readonly (readonly Value[])[];
   /** Done in the same transaction, before. */
   readonly after?: string;
   /** At the most, on the larger database. */
@@ -211,8 +213,8 @@ interface Plan {
 }
 
 /** The statement as a connection of the roles carries it out: prepared, and planned without its values. */
-async function costOf(client: pg.Client, { name, text }: Statement, values: readonly unknown[], after = ''): Promise<Cost> {
-  const literal = (value: unknown): string =>
+async function costOf(client: pg.Client, { name, text }: Statement, values: readonly Value[], after = ''): Promise<Cost> {
+  const literal = (value: Value): string =>
     value === undefined || value === null
       ? 'NULL'
       : client.escapeLiteral(Array.isArray(value) ? `{${value.join()}}` : String(value));

@@ -2,6 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
+const lists = 'src/store/lists.ts';
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
 const [names, accounts] = ['src/domain/names.ts', 'src/store/accounts.ts'];
@@ -21,10 +22,10 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (first.number === null)',
   },
   {
-    rule: 'offers an item to two readers of a user at once',
+    rule: 'does not wait for another reader of the user',
     file: news,
-    right: 'WHERE there AND NOT held ORDER BY',
-    wrong: 'WHERE there ORDER BY',
+    right: 'AND g.served FOR UPDATE OF f),\n      hand AS',
+    wrong: 'AND g.served),\n      hand AS',
   },
   {
     rule: 'takes what another reader was just offered',
@@ -37,6 +38,24 @@ export const mistakes: readonly Mistake[] = [
     file: news,
     right: ' AND o.number = ANY ($4::bigint[])',
     wrong: ' AND $4::bigint[] IS NOT NULL',
+  },
+  {
+    rule: 'offers all that there is to who marks nothing',
+    file: news,
+    right: ', ${offersMax} - (SELECT count(*) FROM hand WHERE there)',
+    wrong: '',
+  },
+  {
+    rule: 'ends a list with its first page',
+    file: lists,
+    right: 'THEN page.last::text END AS next',
+    wrong: 'THEN NULL END AS next',
+  },
+  {
+    rule: 'leaves what a removed area had when a piece of it is deleted',
+    file: areas,
+    right: 'clearing = area.cleared_through + ${clearedNumbers} < area.last_number OR',
+    wrong: 'clearing = false AND',
   },
   { rule: 'keeps a session that was closed', file: news, right: 's.id = $1 AND s.closed_at IS NULL', wrong: 's.id = $1' },
   {
