@@ -1,6 +1,6 @@
 /** A load on a made system in memory, which keeps what it acknowledges, or does not. */
 import { EventEmitter } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
@@ -162,7 +162,7 @@ describe('the program', () => {
   it('judges at Ctrl-C, prints what is missing, and writes it down', async () => {
     const [terminal, shelf] = [new Terminal(), new Shelf()];
     const code = terminal.run(shelf);
-    await eventually(() => shelf.kept.size > 3);
+    await eventually(() => shelf.kept.size > 3 && existsSync(terminal.file));
     expect(terminal.ledger()).toMatchObject({ state: 'working', promises: [{ kept: null }] });
     shelf.kept.delete(3);
     terminal.emit('SIGINT');
