@@ -1,6 +1,7 @@
 /** All settings of the system, in one place; passed in by main.ts from flags and the environment. Clients' are those of their commands. */
 import { address, demoSettings, duration, roleSettings } from '@lab/process';
 import { z } from 'zod';
+import { placesOf } from './store/database.ts';
 import { isPassword, nameRule, normalName, passwordRule, typedName } from './domain/names.ts';
 
 const nameSettingOf = (nameOf: (text: string) => string | undefined) =>
@@ -20,9 +21,9 @@ export const agentsSetting = z.array(address).min(1);
 const process = {
   databaseUrl: z
     .string()
-    .refine((text) => /^postgres(ql)?:/.test(text) && URL.canParse(text), 'postgres://USER:PASSWORD@HOST:PORT/DATABASE')
+    .refine((text) => placesOf(text) !== undefined, 'postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT…]/DATABASE')
     .default('postgres://lab:lab@127.0.0.1:5432/lab')
-    .describe('where PostgreSQL is'),
+    .describe('where PostgreSQL is; of several hosts, the one that takes writes'),
   ...roleSettings,
 };
 

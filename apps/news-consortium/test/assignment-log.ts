@@ -1,12 +1,12 @@
 /** Who served what, and when: written down by the database itself. */
-import pg from 'pg';
-import { connectionTo } from '../src/store/database.ts';
+import { connectAlone } from '../src/store/database.ts';
 import type { Assigned } from './history.ts';
 
+/** On a busy machine, of whatever a test asks. */
+const answerMs = 60_000;
+
 export async function query<Row extends object>(url: string, text: string, values: readonly unknown[] = []): Promise<Row[]> {
-  const client = new pg.Client(connectionTo(url, 'test'));
-  client.on('error', () => undefined);
-  await client.connect();
+  const client = await connectAlone(url, 'test', answerMs);
   try {
     return (await client.query<Row>(text, [...values])).rows;
   } finally {

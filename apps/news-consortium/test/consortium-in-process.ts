@@ -13,6 +13,7 @@ import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
 import { wholeStatus, type WholeStatus } from '../src/client/lists.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
+import { placesOf } from '../src/store/database.ts';
 import { query } from './assignment-log.ts';
 
 /** As cheap as scrypt can be: nothing here is secret. */
@@ -228,26 +229,33 @@ class Process {
   /** Where the role itself listens. */
   readonly listen: string;
   readonly databaseUrl: string;
-  readonly #database: TcpProxy;
+  readonly #databases: readonly TcpProxy[];
   role: ServingRole | undefined;
   isReachable = true;
 
-  private constructor(front: TcpProxy, listen: string, database: TcpProxy, databaseUrl: string) {
+  private constructor(front: TcpProxy, listen: string, databases: readonly TcpProxy[], databaseUrl: string) {
     this.front = front;
     this.listen = listen;
-    this.#database = database;
+    this.#databases = databases;
     this.databaseUrl = databaseUrl;
   }
 
   static async prepare(databaseUrl: string, otherHost: string): Promise<Process> {
-    const url = new URL(databaseUrl);
-    const database = await startTcpProxy({ target: { host: url.hostname, port: Number(url.port) } });
-    url.port = String(database.port);
+    const places = placesOf(databaseUrl)!.map((place) => new URL(place));
+    const targets = places.map(({ hostname, port }) => ({ host: hostname, port: Number(port) }));
+    const databases = await Promise.all(targets.map((target) => startTcpProxy({ target })));
+    const { username, password, pathname } = places[0]!;
+    const hosts = databases.map(({ port }) => `127.0.0.1:${port}`).join(',');
     // A node registers the port that it listens at: the proxy has the same, at another address of this machine.
     const target = { host: otherHost, port: 0 };
     const front = await startTcpProxy({ target });
     target.port = front.port;
-    return new Process(front, joinAddress(otherHost, front.port), database, url.href);
+    return new Process(
+      front,
+      joinAddress(otherHost, front.port),
+      databases,
+      `postgres://${username}:${password}@${hosts}${pathname}`,
+    );
   }
 
   get host(): Host {
@@ -261,17 +269,17 @@ class Process {
   cut(): void {
     this.isReachable = false;
     this.front.cut();
-    this.#database.cut();
+    for (const database of this.#databases) database.cut();
   }
 
   heal(): void {
     this.isReachable = true;
     this.front.heal();
-    this.#database.heal();
+    for (const database of this.#databases) database.heal();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.front[Symbol.asyncDispose](), this.#database[Symbol.asyncDispose]()]);
+    await Promise.all([this.front, ...this.#databases].map((proxy) => proxy[Symbol.asyncDispose]()));
   }
 }
 

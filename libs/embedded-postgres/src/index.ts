@@ -35,13 +35,17 @@ export async function startEmbeddedPostgres(): Promise<EmbeddedPostgres> {
     // The links themselves, not what they lead to.
     if (user !== undefined) await execute('chown', ['-R', '-h', `${user.uid}:${user.gid}`, folder]);
     await initialise(folder, user);
-    const { server, port } = await serveSomewhere(folder, user);
-    const url = `postgres://lab:${password}@127.0.0.1:${port}/postgres`;
-    return new EmbeddedPostgres(url, folder, server, () => serve(folder, port, user));
+    return await begin(folder, password, user);
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+async function begin(folder: string, password: string, user: User | undefined): Promise<EmbeddedPostgres> {
+  const { server, port } = await serveSomewhere(folder, user);
+  const url = `postgres://lab:${password}@127.0.0.1:${port}/postgres`;
+  return new EmbeddedPostgres(url, folder, server, () => serve(folder, port, user));
 }
 
 /** A running PostgreSQL. It ends with this process, however that ends, and leaves nothing. One call at a time. */
@@ -78,6 +82,30 @@ export class EmbeddedPostgres implements AsyncDisposable {
   async restart(): Promise<void> {
     await this.#server.stop('INT');
     this.#server = await this.#start();
+  }
+
+  /**
+   * Makes a standby, for which it stops and starts again: the standby has what this one has, and follows it under the name `standby`. It takes reads, and
+   * writes after `SELECT pg_promote()`.
+   */
+  async makeStandby(): Promise<EmbeddedPostgres> {
+    const user = await serverUser();
+    const { password, port } = new URL(this.url);
+    const folder = await mkdtemp(join(dirname(this.#folder), 'lab-postgres-'));
+    try {
+      await layOut(nativeFolder(), folder, user);
+      await this.#server.stop('INT');
+      await copy(join(this.#folder, 'data'), join(folder, 'data'));
+      this.#server = await this.#start();
+      await writeFile(join(folder, 'data/standby.signal'), '');
+      const primary = `host=127.0.0.1 port=${port} user=lab password=${password} application_name=standby`;
+      await appendFile(join(folder, 'data/postgresql.conf'), `primary_conninfo='${primary}'\n`);
+      if (user !== undefined) await execute('chown', ['-R', '-h', `${user.uid}:${user.gid}`, folder]);
+      return await begin(folder, password, user);
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /** Ends it, and removes its data. */
@@ -218,7 +246,7 @@ async function serveSomewhere(folder: string, user: User | undefined): Promise<{
 
 async function serve(folder: string, port: number, user: User | undefined): Promise<Supervised> {
   const server = new Supervised(folder, ['postgres', '-D', join(folder, 'data'), '-p', String(port)], user);
-  const ready = server.says('database system is ready to accept connections');
+  const ready = server.says('database system is ready to accept');
   if (await Promise.race([ready, once(AbortSignal.timeout(startMs), 'abort').then(() => false)])) return server;
   await server.stop('INT');
   throw new Error(`PostgreSQL did not start; it said:\n${server.lastLines}`);

@@ -18,7 +18,7 @@ export class DatabaseUnavailableError extends Error {
 }
 
 export interface DatabaseOptions {
-  /** `postgres://user:password@host:port/database`. */
+  /** `postgres://user:password@host:port[,host:port...]/database`: the one of them that takes writes. */
   readonly url: string;
   /** Connections at the most; statements wait for one. */
   readonly connections: number;
@@ -44,18 +44,39 @@ export const connectionTo = (url: string, name: string) => ({
   ...{ options: planOnce, keepAlive: true, application_name: name.slice(0, 63) },
 });
 
-/** A connection of its own, for what goes on as long as it lasts; each of its answers takes at most `answerMs`. Rejects as `run` does. */
+/** A URL for each host that one names; of a primary and its standbys, each may be the primary. Undefined where it is none. */
+export function placesOf(url: string): string[] | undefined {
+  const [, before = '', hosts = '', after = ''] = /^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)([^@/]+)(\/.*)?$/.exec(url) ?? [];
+  const places = hosts.split(',').map((host) => `${before}${host}${after}`);
+  return hosts !== '' && places.every((place) => URL.canParse(place)) ? places : undefined;
+}
+
+/** A standby refuses writes, and what it reads may be old. As libpq's `target_session_attrs=read-write` finds out. */
+async function checkPrimary(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ transaction_read_only: string }>('SHOW transaction_read_only');
+  if (rows[0]?.transaction_read_only !== 'off') throw new DatabaseUnavailableError('this database takes no writes: a standby?');
+}
+
+/**
+ * A connection of its own to the primary, for what goes on as long as it lasts; each of its answers takes at most `answerMs`. Rejects as `run` does, with
+ * what was wrong with the last host.
+ */
 export async function connectAlone(url: string, name: string, answerMs: number): Promise<pg.Client> {
-  const client = new pg.Client({ ...connectionTo(url, name), connectionTimeoutMillis: connectMs, query_timeout: answerMs });
-  // Whoever uses it sees that it broke.
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-    return client;
-  } catch (cause) {
-    void client.end().catch(() => undefined);
-    throw unavailable(cause) ?? cause;
+  let failure: unknown;
+  for (const place of placesOf(url) ?? [url]) {
+    const client = new pg.Client({ ...connectionTo(place, name), connectionTimeoutMillis: connectMs, query_timeout: answerMs });
+    // Whoever uses it sees that it broke.
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      await checkPrimary(client);
+      return client;
+    } catch (cause) {
+      void client.end().catch(() => undefined);
+      failure = unavailable(cause) ?? cause;
+    }
   }
+  throw failure;
 }
 
 /** More would wait longer than anybody does. */
@@ -64,11 +85,21 @@ const waitingMax = 1_000;
 export class Database {
   readonly #pool: pg.Pool;
   readonly #clock: Clock;
+  /** The primary was at the first of these. */
+  readonly #places: string[];
+  /** Connections to a primary. */
+  readonly #checked = new WeakSet<pg.PoolClient>();
 
   constructor({ url, connections, clock, log }: DatabaseOptions) {
     this.#clock = clock;
+    const places = placesOf(url) ?? [url];
+    this.#places = places;
     this.#pool = new pg.Pool({
-      ...connectionTo(url, 'news-consortium'),
+      Client: class extends pg.Client {
+        constructor(options?: pg.ClientConfig) {
+          super({ ...options, ...connectionTo(places[0]!, 'news-consortium') });
+        }
+      },
       max: connections,
       connectionTimeoutMillis: connectMs,
       statement_timeout: statementTimeoutMs,
@@ -117,10 +148,14 @@ export class Database {
         throw new DatabaseUnavailableError('no connection to the database in time');
       }
       client = acquired;
+      let isPrimary = true;
       try {
         return await work(client);
+      } catch (error) {
+        isPrimary = !isReadOnly(error);
+        throw error;
       } finally {
-        if (!late) client.release();
+        if (!late) client.release(!isPrimary);
       }
     };
     try {
@@ -137,11 +172,30 @@ export class Database {
 
   /** Whatever goes wrong before there is a connection, nothing was done. */
   async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#pool.connect();
-    } catch (cause) {
-      throw new DatabaseUnavailableError(`no connection to the database: ${messageOf(cause)}`, { cause });
+    for (let tries = 1; ; tries++) {
+      const [place] = this.#places;
+      try {
+        return await this.#connectToPrimary();
+      } catch (cause) {
+        // Of many who find that out, the first one turns to the next host.
+        if (this.#places[0] === place) this.#places.push(this.#places.shift()!);
+        if (tries === this.#places.length)
+          throw new DatabaseUnavailableError(`no connection to the database: ${messageOf(cause)}`, { cause });
+      }
     }
+  }
+
+  async #connectToPrimary(): Promise<pg.PoolClient> {
+    const client = await this.#pool.connect();
+    if (this.#checked.has(client)) return client;
+    try {
+      await checkPrimary(client);
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+    this.#checked.add(client);
+    return client;
   }
 }
 
@@ -158,12 +212,15 @@ export function unavailable(error: unknown): DatabaseUnavailableError | undefine
   const sqlState = error instanceof pg.DatabaseError;
   // An error without an SQLSTATE comes from the socket or from pg's own handling of it.
   const passing = sqlState
-    ? typeof code === 'string' && passingClasses.has(code.slice(0, 2))
+    ? typeof code === 'string' && (passingClasses.has(code.slice(0, 2)) || isReadOnly(error))
     : error instanceof Error && isOfConnection(error);
   return passing
     ? new DatabaseUnavailableError(`the database is not available: ${messageOf(error)}`, { cause: error })
     : undefined;
 }
+
+/** It is no primary any more; another one is, or will be. */
+const isReadOnly = (error: unknown): boolean => error instanceof pg.DatabaseError && error.code === '25006';
 
 const isOfConnection = (error: Error & { syscall?: unknown }): boolean =>
   error.syscall !== undefined ||

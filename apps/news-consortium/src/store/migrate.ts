@@ -57,7 +57,7 @@ async function migrateNow(url: string, log: Logger): Promise<void> {
 /** What an operator can do about it: a wrong password, a database that does not exist, an address where there is none. */
 function explained(error: unknown, url: string): Error {
   if (error instanceof ExitError) return error;
-  const { username, host, pathname } = new URL(url);
+  const where = url.replace(/^\w+:\/\//, '').replace(/:[^@/]*@/, '@');
   const code = unavailable(error) === undefined ? exitCodes.failed : exitCodes.unavailable;
-  return new ExitError(`${username}@${host}${pathname}: ${messageOf(error)}`, code, { cause: error });
+  return new ExitError(`${where}: ${messageOf(error)}`, code, { cause: error });
 }
