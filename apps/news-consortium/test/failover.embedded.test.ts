@@ -6,7 +6,7 @@ import { Load } from '@lab/testing/load';
 import type { Verdict } from '@lab/testing/ledger';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connectionTo, Database, DatabaseUnavailableError, placesOf } from '../src/store/database.ts';
+import { connectionTo, Database, DatabaseUnavailableError } from '../src/store/database.ts';
 import { query, trespasses } from './assignment-log.ts';
 import { ConsortiumInProcess, createDatabase } from './consortium-in-process.ts';
 import { longestWait } from './history.ts';
