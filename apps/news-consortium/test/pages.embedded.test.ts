@@ -1,9 +1,27 @@
 /** Much of everything, through agents and nodes: lists come whole though they come in pages, what is in hand has a limit, and an area goes with all that it has. */
+import { join } from 'node:path';
+import { silentLogger, systemClock } from '@lab/process';
 import { eventually } from '@lab/testing';
+import pg from 'pg';
+import Postgrator from 'postgrator';
 import { describe, expect, it } from 'vitest';
 import { listAreas, listMyAreas } from '../src/client/lists.ts';
 import { offersMax, pageAreasMax, pageItemsMax, removedCountMax, unreadCountMax } from '../src/messages.ts';
-import { addArea, client, member, newKey, oneSystemForEach, post, postgresForAll, read, root, system } from './scene.ts';
+import { migrate } from '../src/store/migrate.ts';
+import { createDatabase } from './consortium-in-process.ts';
+import {
+  addArea,
+  client,
+  member,
+  newKey,
+  oneSystemForEach,
+  post,
+  postgres,
+  postgresForAll,
+  read,
+  root,
+  system,
+} from './scene.ts';
 
 postgresForAll();
 // Longer than a test takes that counts what is in hand.
@@ -136,4 +154,29 @@ describe('an area of 300,000 items', () => {
     expect([await texts(), await count('subscriptions')]).toEqual([1, 1]);
     expect((await client.node('sports', 'unread', { token, area: 'sports', limit: 10 })).items).toMatchObject([{ text: 'goal' }]);
   });
+});
+
+it('a database from before keeps what was read and what was not', async () => {
+  const url = await createDatabase(postgres);
+  const old = new pg.Client(url);
+  await old.connect();
+  const migrationPattern = join(import.meta.dirname, '../src/store/migrations/*.sql');
+  const execQuery = (text: string): Promise<pg.QueryResult> => old.query(text);
+  await new Postgrator({ driver: 'pg', migrationPattern, schemaTable: 'schema_versions', execQuery }).migrate('005');
+  await old.query(`
+    INSERT INTO users (name, password, key) VALUES ('ana', '', ''), ('bo', '', '');
+    INSERT INTO areas (name, wanted, last_number) VALUES ('sports', 1, 6);
+    INSERT INTO areas (name, wanted, last_number, removed_at) VALUES ('chess', 1, 9, now());
+    INSERT INTO news (area_id, number, author_id, key, text, hash) SELECT 1, n, 1, n, nullif(n, 3), '' FROM generate_series(1, 6) n;
+    INSERT INTO subscriptions (user_id, area_id, read_through) VALUES (1, 1, 1), (2, 1, 4);
+    INSERT INTO offers (user_id, area_id, number, leased_until, read) SELECT 1, 1, n, now(), n <> 4 FROM unnest('{2, 4, 5}'::int[]) n`);
+  await migrate({ url, clock: systemClock, log: silentLogger });
+  const { rows: subscriptions } = await old.query('SELECT user_id, offered_through FROM subscriptions ORDER BY user_id');
+  expect(subscriptions).toEqual([
+    { user_id: '1', offered_through: '5' },
+    { user_id: '2', offered_through: '4' },
+  ]);
+  expect((await old.query('SELECT user_id, number FROM offers')).rows).toEqual([{ user_id: '1', number: '4' }]);
+  expect((await old.query('SELECT FROM areas WHERE clearing')).rows).toEqual([]);
+  await old.end();
 });

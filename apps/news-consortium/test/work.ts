@@ -36,7 +36,8 @@ export class Work implements Workload {
   readonly #random: Random;
   readonly #run = randomUUID().slice(0, 8);
   readonly #users = ['ana', 'bo', 'cyd'].map((name) => `${name}-${this.#run}`);
-  readonly #areas = ['chess', 'sports', 'weather'].map((name) => `${name}-${this.#run}`);
+  /** One behind the other in lists of areas: a page from there on has all of them. */
+  readonly #areas = ['chess', 'sports', 'weather'].map((name) => `${this.#run}-${name}`);
   readonly #auditor = this.#client(`auditor-${this.#run}`);
   /** One of each user. */
   readonly #readers = this.#users.map((name) => this.#client(name));
@@ -106,7 +107,7 @@ export class Work implements Workload {
     if (chance < 0.83) return this.#delete(client, area, random);
     if (chance < 0.85) return void (await client.node('unsubscribe', area, {}));
     if (chance < 0.9) return void (await client.node('subscribe', area, {}));
-    if (chance < 0.92) return void (await client.node('areas', '', {}));
+    if (chance < 0.92) return void (await client.node('areas', '', { after: this.#run }));
     if (chance < 0.95) return this.#relogin(client, area);
     await this.#watch(client, area);
   }
