@@ -61,7 +61,8 @@ const growth = 4;
  * all where a payload comes in one piece: it is then a view of that piece, and who keeps a few bytes of it for long should copy them.
  */
 export class FrameDecoder {
-  readonly #frameBytesMax: number;
+  /** May be changed: it is for the headers that are still to come. */
+  frameBytesMax: number;
   readonly #ownsPieces: boolean;
   readonly #header = Buffer.alloc(headerBytes);
   #headerFilled = 0;
@@ -72,7 +73,7 @@ export class FrameDecoder {
 
   /** Where the pieces are nobody else's, the memory of one of which no payload is a view is given back at once. */
   constructor({ frameBytesMax, ownsPieces = false }: { frameBytesMax: number; ownsPieces?: boolean }) {
-    this.#frameBytesMax = frameBytesMax;
+    this.frameBytesMax = frameBytesMax;
     this.#ownsPieces = ownsPieces;
   }
 
@@ -133,7 +134,7 @@ export class FrameDecoder {
   }
 
   #begin(payloadBytes: number): void {
-    if (payloadBytes > this.#frameBytesMax) throw new FrameTooLargeError(payloadBytes, this.#frameBytesMax);
+    if (payloadBytes > this.frameBytesMax) throw new FrameTooLargeError(payloadBytes, this.frameBytesMax);
     this.#payloadBytes = payloadBytes;
   }
 

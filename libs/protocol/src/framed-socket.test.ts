@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import fc from 'fast-check';
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrame, encodeHeader } from './codec.ts';
-import { connectFramed, listenFramed, type FramedServer } from './connect.ts';
+import { connectFramed, listenFramed, sourceOf, type FramedServer, type ListenOptions } from './connect.ts';
 import * as errors from './errors.ts';
 import { FramedSocket, unsentBytes } from './framed-socket.ts';
 import type { Limits } from './limits.ts';
@@ -32,15 +33,19 @@ async function passTime(stepMs: number, work: Promise<unknown>): Promise<void> {
   await eventually(() => clock.advanceAsync(stepMs).then(() => settled), { intervalMs: 1 });
 }
 
+async function listen(options: Partial<ListenOptions>, tls = false, handler = echo): Promise<FramedServer> {
+  const secrets = tls ? { tls: { key: pem('test-only.key.pem'), cert: pem('test-only.cert.pem') } } : {};
+  const server = await listenFramed({ host: '127.0.0.1', port: 0, clock, ...secrets, ...options }, handler);
+  cleanups.push(() => closeAfter(server, 0));
+  return server;
+}
+
 async function serve(
   handler: (socket: FramedSocket) => Promise<void>,
   limits: Partial<Limits> = {},
   tls = false,
 ): Promise<FramedServer> {
-  const secrets = tls ? { tls: { key: pem('test-only.key.pem'), cert: pem('test-only.cert.pem') } } : {};
-  const server = await listenFramed({ host: '127.0.0.1', port: 0, limits, clock, ...secrets }, handler);
-  cleanups.push(() => closeAfter(server, 0));
-  return server;
+  return listen({ limits }, tls, handler);
 }
 
 async function connectTo(server: FramedServer, limits: Partial<Limits> = {}, tls = false): Promise<FramedSocket> {
@@ -139,6 +144,54 @@ describe('a peer that misbehaves', () => {
     const frames = socket[Symbol.asyncIterator]();
     expect(String((await frames.next()).value)).toBe('good');
     await expect(frames.next()).rejects.toThrow(errors.FrameTooLargeError);
+  });
+
+  it('announces more than it may: whoever reads may tell it so, though it goes on sending, and is not kept by it for long', async () => {
+    const { stranger, socket } = await withStranger({ frameBytesMax: 10_000, receivedBytesMax: 1000 });
+    stranger.write(Buffer.concat([encodeHeader(1001), Buffer.alloc(1001)]));
+    await expect(readAll(socket)).rejects.toThrow(errors.FrameTooLargeError);
+    await expect(readAll(socket)).rejects.toThrow(errors.FrameTooLargeError);
+    const received: Buffer[] = [];
+    stranger.on('data', (chunk) => received.push(chunk));
+    await socket.send(Buffer.alloc(2_000, 1));
+    for (let count = 0; count < 100; count++) stranger.write(Buffer.alloc(10_000));
+    const closed = socket.close();
+    await eventually(() => Buffer.concat(received).equals(encodeFrame(Buffer.alloc(2_000, 1))));
+    stranger.end();
+    await closed;
+  });
+
+  it('announces more than it may to who does nothing about it: the connection ends with the time of a close', async () => {
+    const { stranger, socket } = await withStranger({ frameBytesMax: 1000, closeTimeoutMs: 3_000 });
+    stranger.write(encodeHeader(1001));
+    await expect(readAll(socket)).rejects.toThrow(errors.FrameTooLargeError);
+    clock.advance(2_999);
+    expect(socket.stream.destroyed).toBe(false);
+    clock.advance(1);
+    expect(socket.stream.destroyed).toBe(true);
+  });
+
+  it('replies with more than is allowed: the request fails, and the connection is closed', async () => {
+    const { stranger, socket } = await withStranger({ frameBytesMax: 1000 });
+    const asked = socket.request(Buffer.from('x'), { timeoutMs: 5_000 });
+    stranger.write(encodeHeader(1001));
+    await expect(asked).rejects.toThrow(errors.FrameTooLargeError);
+    expect(socket.stream.destroyed).toBe(true);
+  });
+
+  it('has said who it is: it gets other limits, those of a frame from the next one on', async () => {
+    const { stranger, socket } = await withStranger({ receivedBytesMax: 10, idleTimeoutMs: 1_000 });
+    expect(socket.hasHeard).toBe(false);
+    stranger.write(encodeFrame(Buffer.from('it is me')));
+    const frames = socket[Symbol.asyncIterator]();
+    await frames.next();
+    expect(socket.hasHeard).toBe(true);
+    expect(() => socket.limit({ idleTimeoutMs: 0 })).toThrow(RangeError);
+    socket.limit({ receivedBytesMax: 1000, idleTimeoutMs: 10_000 });
+    const next = frames.next();
+    await clock.advanceAsync(9_000);
+    stranger.write(encodeFrame(Buffer.alloc(1000)));
+    expect((await next).value).toHaveLength(1000);
   });
 
   it('ends in the middle of a frame: TruncatedFrameError', async () => {
@@ -486,6 +539,75 @@ describe('limits', () => {
     const second = await connectTo(server);
     await expect(second.request(Buffer.from('out'), { timeoutMs: 5_000 })).rejects.toThrow(errors.ConnectionClosedError);
   });
+
+  it.each([
+    ['TCP', false],
+    ['TLS', true],
+  ])('drop the one that has been silent the longest for a new one, over %s', async (_, tls) => {
+    const server = await listen({ connectionsMax: 3 }, tls);
+    const [busy, silent, younger] = [
+      await connectTo(server, {}, tls),
+      await connectTo(server, {}, tls),
+      await connectTo(server, {}, tls),
+    ];
+    await busy.request(Buffer.from('a'), { timeoutMs: 5_000 });
+    const latest = await connectTo(server, {}, tls);
+    await expect(readAll(silent)).resolves.toEqual([]);
+    for (const socket of [busy, younger, latest])
+      expect(String(await socket.request(Buffer.from('b'), { timeoutMs: 5_000 }))).toBe('b');
+  });
+
+  it('drop who waits for a stranger, be it one that has spoken; who is none, or is being answered, stays', async () => {
+    const members = new Set<FramedSocket>();
+    const held = Promise.withResolvers<void>();
+    const server = await listen({ connectionsMax: 3, isStranger: (socket) => !members.has(socket) }, false, async (socket) => {
+      for await (const frame of socket) {
+        if (String(frame) === 'member') members.add(socket);
+        if (String(frame) === 'long') await held.promise;
+        await socket.send(frame);
+      }
+    });
+    const ask = async (socket: FramedSocket, text: string): Promise<string> =>
+      String(await socket.request(Buffer.from(text), { timeoutMs: 5_000 }));
+    const [member, answered, stranger] = [await connectTo(server), await connectTo(server), await connectTo(server)];
+    await ask(member, 'member');
+    await ask(stranger, 'x');
+    const long = ask(answered, 'long');
+    await ask(stranger, 'y');
+    expect(await ask(await connectTo(server), 'member')).toBe('member');
+    await expect(readAll(stranger)).resolves.toEqual([]);
+    await expect(ask(await connectTo(server), 'x')).rejects.toThrow(errors.ConnectionClosedError);
+    held.resolve();
+    expect(await long).toBe('long');
+  });
+
+  it('count those of one source by themselves', async () => {
+    const server = await listen({ connectionsMax: 10, connectionsPerSourceMax: 2 });
+    const from = (localAddress: string): Socket =>
+      connect({ port: server.port, host: '127.0.0.1', localAddress }).on('error', () => {});
+    const ask = async (socket: Socket): Promise<unknown> => {
+      socket.write(encodeFrame(Buffer.from('x')));
+      return Promise.race([once(socket, 'data').then(() => 'answered'), once(socket, 'close').then(() => 'closed')]);
+    };
+    const ours = [from('127.0.0.1'), from('127.0.0.1')];
+    for (const socket of ours) expect(await ask(socket)).toBe('answered');
+    expect(await ask(from('127.0.0.1'))).toBe('closed');
+    expect(await ask(from('127.0.0.2'))).toBe('answered');
+    ours[0]!.destroy();
+    await eventually(async () => (await ask(from('127.0.0.1'))) === 'answered');
+  });
+});
+
+it.each([
+  ['192.0.2.1', '192.0.2.1'],
+  ['::ffff:192.0.2.1', '192.0.2.1'],
+  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+  ['2001:db8::5', '2001:db8:0:0'],
+  ['2001:db8:1:2::', '2001:db8:1:2'],
+  ['fe80::1%eth0', 'fe80:0:0:0'],
+  ['::1', '0:0:0:0'],
+])('takes %s for one of the source %s', (remoteAddress, source) => {
+  expect(sourceOf({ remoteAddress })).toBe(source);
 });
 
 it('says where it could not connect, and why', async () => {

@@ -44,7 +44,7 @@ interface Waiter<T> {
 
 export class FramedSocket implements AsyncIterable<Buffer> {
   readonly #socket: Duplex;
-  readonly #limits: Limits;
+  #limits: Limits;
   readonly #decoder: FrameDecoder;
   readonly #clock: Clock;
   readonly #stopChecks: () => void;
@@ -54,8 +54,11 @@ export class FramedSocket implements AsyncIterable<Buffer> {
   readonly #frames = new Fifo<Buffer>();
   #waitingBytes = 0;
   #reader: Waiter<IteratorResult<Buffer>> | undefined;
+  /** The peer has sent a whole frame. */
+  #heard = false;
   /** The peer has ended its side, after a whole frame. */
   #ended = false;
+  #cancelStop: () => void = () => {};
   #closing = false;
   /** What broke the connection. */
   #error: Error | undefined;
@@ -82,7 +85,8 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     this.#heardMs = clock.nowMs();
     this.#limits = withDefaults(limits);
     // What comes from the kernel is nobody else's.
-    this.#decoder = new FrameDecoder({ ...this.#limits, ownsPieces: socket instanceof Socket });
+    const { receivedBytesMax } = this.#limits;
+    this.#decoder = new FrameDecoder({ frameBytesMax: receivedBytesMax, ownsPieces: socket instanceof Socket });
     this.#requests = new Requests(clock, (error) => this.destroy(error));
     const { idleTimeoutMs, frameTimeoutMs, sendTimeoutMs } = this.#limits;
     const shortestMs = Math.min(idleTimeoutMs, frameTimeoutMs, sendTimeoutMs);
@@ -173,22 +177,50 @@ export class FramedSocket implements AsyncIterable<Buffer> {
     return this.#socket;
   }
 
+  /** Whether a whole frame has come, ever. */
+  get hasHeard(): boolean {
+    return this.#heard;
+  }
+
+  /** Whether somebody reads, and has to wait for the peer. */
+  get isWaiting(): boolean {
+    return this.#reader !== undefined;
+  }
+
+  /** Other limits from now on, as for a peer that has said who it is; that of a frame holds from the next one on. Throws as the constructor does. */
+  limit(limits: Partial<Limits>): void {
+    this.#limits = withDefaults({ ...this.#limits, ...limits });
+    this.#decoder.frameBytesMax = this.#limits.receivedBytesMax;
+  }
+
   // Receiving.
 
   #receive(chunk: Buffer): void {
-    if (this.#closing) return;
+    if (this.#closing || this.#error !== undefined) return;
     this.#heardMs = this.#clock.nowMs();
     try {
       this.#decoder.push(chunk, this.#emit);
     } catch (error) {
-      return this.destroy(error as FramingError);
+      return this.#stopReading(error as FrameTooLargeError);
     }
     if (this.#decoder.midFrame) this.#frameBegunMs ??= this.#heardMs;
     if (this.#waitingBytes > this.#limits.bufferedBytesMax) this.#socket.pause();
   }
 
+  /** Nothing can be read any more. Who reads learns why; he has the time of a close for a last word. */
+  #stopReading(error: FrameTooLargeError): void {
+    if (this.#requests.waiting) return this.destroy(error);
+    this.#error = error;
+    this.#frameBegunMs = undefined;
+    this.#socket.pause();
+    this.#reader?.reject(error);
+    this.#reader = undefined;
+    this.#cancelStop = this.#clock.after(this.#limits.closeTimeoutMs, () => this.destroy(error));
+  }
+
   readonly #emit = (frame: Buffer): void => {
     this.#frameBegunMs = undefined;
+    this.#heard = true;
     if (this.#requests.answer(frame)) return;
     const reader = this.#reader;
     if (reader !== undefined) {
@@ -338,6 +370,7 @@ export class FramedSocket implements AsyncIterable<Buffer> {
 
   #onClose(): void {
     this.#stopChecks();
+    this.#cancelStop();
     this.#error ??= new ConnectionClosedError(this.#closing ? 'by us' : 'by the peer');
     this.#settle(this.#error);
   }

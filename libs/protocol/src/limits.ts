@@ -2,6 +2,8 @@
 export interface Limits {
   /** Largest payload, sent or received: an integer from 1 to 2^32 - 1 bytes. Default 16 MiB. */
   frameBytesMax: number;
+  /** Largest payload received, where it is not that which may be sent: as a server has, whose replies are larger than what it is asked. */
+  receivedBytesMax: number;
   /**
    * Most bytes that wait on either side of us: received and not yet read by us (above, the socket is paused), and sent but not yet taken by the
    * kernel (above, `send` waits). One frame may go over, and one piece of the stream (64 KiB as a rule). An integer from 1 byte on; default 1 MiB.
@@ -17,7 +19,7 @@ export interface Limits {
   closeTimeoutMs: number;
 }
 
-const defaults: Limits = {
+const defaults: Omit<Limits, 'receivedBytesMax'> = {
   frameBytesMax: 16 * 1024 * 1024,
   bufferedBytesMax: 1024 * 1024,
   idleTimeoutMs: 60_000,
@@ -34,8 +36,9 @@ export const timerMsMax = 2 ** 31 - 1;
 
 /** The limits with defaults filled in. */
 export function withDefaults(limits: Partial<Limits> = {}): Limits {
-  const all = { ...defaults, ...limits };
-  checkInteger('frameBytesMax', all.frameBytesMax, 1, 2 ** 32 - 1);
+  const some = { ...defaults, ...limits };
+  const all = { ...some, receivedBytesMax: limits.receivedBytesMax ?? some.frameBytesMax };
+  for (const field of ['frameBytesMax', 'receivedBytesMax'] as const) checkInteger(field, all[field], 1, 2 ** 32 - 1);
   checkInteger('bufferedBytesMax', all.bufferedBytesMax, 1, Number.MAX_SAFE_INTEGER);
   for (const field of ['idleTimeoutMs', 'frameTimeoutMs', 'sendTimeoutMs'] as const)
     checkRange(field, all[field], timeoutMsMin, Infinity);
