@@ -45,6 +45,9 @@ export type AgentConfig = z.infer<typeof agentConfig>;
 
 export const nodeConfig = z.object({
   listen: address.default('0.0.0.0:9000').describe('where clients are taken'),
+  healthListen: address
+    .default('0.0.0.0:0')
+    .describe('where agents ask whether the node is well; 0 for any free port, which they are told'),
   host: z.string().optional().describe('where clients find the node; default the address that it speaks to agents from'),
   name: roleNameSetting.optional().describe("what the node is called; default this machine's name"),
   agents: agentsSetting.default(['127.0.0.1:8000']).describe('where agents are; a name may stand for several'),

@@ -74,6 +74,7 @@ class DemoSystem {
       const node = makeNode(host(name, this.#page?.tracer(name)), {
         ...common,
         name,
+        healthListen: '127.0.0.1:0',
         agents: this.agentAddresses,
         lease: leaseMs,
       });

@@ -4,10 +4,13 @@
  * asked twice after a lost answer, may be: keys make the repeats of one request known.
  */
 import { z } from 'zod';
+import { textBytesMax } from './domain/names.ts';
 import { id, key, nameAmong, noNames, number, password, text, token, type NameSchema } from './wire/fields.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
-export const frameBytesMax = 4 * 1024 * 1024;
+export const replyBytesMax = 4 * 1024 * 1024;
+/** All fields of a request but the text of a post have less than 8 KiB together; a text has 16 KiB, in JSON at most twice that. */
+export const requestBytesMax = { toAgent: 8 * 1024, toNode: 8 * 1024 + 2 * textBytesMax };
 /** Items in one reply. */
 export const pageItemsMax = 100;
 /** Areas in one reply: of `status` each may name 100 nodes, with addresses of 262 characters. */
@@ -41,8 +44,15 @@ export const requestShapes = (user: NameSchema, area: NameSchema) => ({
   demote: { token, name: user, key },
   /** All nodes, and the areas behind a name; `next` of a reply is the `after` of the next page. */
   status: { after: area.optional() },
-  /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from. */
-  join: { token, name: nameAmong(noNames), id: z.uuid(), port, host: z.string().max(255).optional() },
+  /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from; without a port for health, the other. */
+  join: {
+    token,
+    name: nameAmong(noNames),
+    id: z.uuid(),
+    port,
+    host: z.string().max(255).optional(),
+    healthPort: port.optional(),
+  },
   leave: { token },
 
   // To a node.

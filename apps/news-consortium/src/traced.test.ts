@@ -5,7 +5,7 @@ import { requestReader } from './wire/encoding.ts';
 import { Database } from './store/database.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 import { ask } from './wire/asking.ts';
-import { serve, type Service } from './wire/serving.ts';
+import { agentsDoor, serve, type Service } from './wire/serving.ts';
 
 it('tells statements, requests on both sides, and who decides', async () => {
   const exporter = new InMemorySpanExporter();
@@ -21,6 +21,7 @@ it('tells statements, requests on both sides, and who decides', async () => {
   const server = await serve({
     host: '127.0.0.1',
     port: 0,
+    door: agentsDoor,
     service: tracedService(service, tracer),
     readRequest: requestReader(),
     clock: systemClock,

@@ -6,6 +6,7 @@ import type { Tracer } from '@lab/tracing';
 import { addressesOf, ask, joinAddress } from './wire/asking.ts';
 import type { AgentConfig, NodeConfig } from './config.ts';
 import { meantName, nameRule } from './domain/names.ts';
+import { requestBytesMax } from './messages.ts';
 import { requestReader, type RequestReader } from './wire/encoding.ts';
 import { Refusal } from './wire/refusal.ts';
 import { Agent } from './roles/agent.ts';
@@ -13,7 +14,7 @@ import { Decider, type DeciderParts } from './roles/decider.ts';
 import { Feeds } from './roles/feeds.ts';
 import { Membership } from './roles/membership.ts';
 import { Node } from './roles/node.ts';
-import { serve, type Service } from './wire/serving.ts';
+import { agentsDoor, clientsDoor, serve, type Door, type Service } from './wire/serving.ts';
 import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
 import { DatabaseUnavailableError, type Database } from './store/database.ts';
@@ -99,7 +100,8 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
       ...{ ...host, accounts, tokens, passwords, newPasswords, joinAddress, askHealth },
       ...{ areas, lists: new Lists(database), sessionMs: settings.session },
     });
-    const server = await listen(settings.listen, agent, requestReader(old), host);
+    const door = { ...clientsDoor, requestBytesMax: requestBytesMax.toAgent };
+    const server = await listen(settings.listen, door, agent, requestReader(old), host);
     parts.defer(() => server.close({ drainMs }));
     await started(parts, decider);
     return server;
@@ -143,16 +145,28 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
       healthy: () => notifications.healthy,
     });
     const old = await atStart(clock, (deadline) => readOldNames(database, deadline));
-    const server = await listen(settings.listen, node, requestReader(old), host);
+    const door = { ...clientsDoor, requestBytesMax: requestBytesMax.toNode };
+    const health = await listen(settings.healthListen, agentsDoor, healthOf(node), requestReader(), host);
+    parts.defer(() => health.close());
+    const server = await listen(settings.listen, door, node, requestReader(old), host);
     parts.defer(async () => {
       feeds.stop(new Refusal('unavailable', 'the node is stopping'));
       await server.close({ drainMs });
     });
     parts.defer(() => membership.leave());
-    await membership.join({ port: server.port, ...(settings.host !== undefined && { host: settings.host }) });
+    const named = settings.host !== undefined && { host: settings.host };
+    await membership.join({ port: server.port, healthPort: health.port, ...named });
     return server;
   });
 }
+
+/** What agents may ask at a door of their own, where no crowd of clients keeps them out. */
+const healthOf = (node: Node): Service => ({
+  answer: async (call) => {
+    if (call.request.kind === 'health') return node.answer(call);
+    throw new Refusal('malformed', 'here a node is asked for its health only');
+  },
+});
 
 /** A role that is put together when it starts; when it stops, each part is taken down whatever became of the others, the last one first. */
 function servingRole(putTogether: (parts: AsyncDisposableStack) => Promise<FramedServer>): ServingRole {
@@ -191,12 +205,13 @@ async function started<R extends Pick<Role, 'start' | 'stop'>>(parts: AsyncDispo
 
 async function listen(
   address: string,
+  door: Door,
   service: Service,
   readRequest: RequestReader,
   { clock, log, tracer }: Host,
 ): Promise<FramedServer> {
   try {
-    return await serve({ ...splitAddress(address), service: tracedService(service, tracer), readRequest, clock, log });
+    return await serve({ ...splitAddress(address), door, service: tracedService(service, tracer), readRequest, clock, log });
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }

@@ -15,7 +15,7 @@ import { ask, connectTo } from '../src/wire/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
 import { textBytesMax } from '../src/domain/names.ts';
 import { freeFailures } from '../src/domain/tries.ts';
-import { frameBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
+import { replyBytesMax, requestBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
 import { Refusal } from '../src/wire/refusal.ts';
 import { Accounts } from '../src/store/accounts.ts';
 import { Database } from '../src/store/database.ts';
@@ -341,7 +341,7 @@ describe('a name', () => {
     ['half a character', 'a\ud800'],
     ['a combining mark first', '\u0301a'],
     ['65 letters', 'a'.repeat(65)],
-    ['a million letters', 'a'.repeat(1_000_000)],
+    ['seven thousand letters', 'a'.repeat(7_000)],
     ['letters of two scripts', '\u0430na'],
     ['digits of two systems', 'an\u0663a3'],
     ['a letter that is a text', '\ufb01n'],
@@ -463,7 +463,8 @@ describe('an item', () => {
   it.each([
     ['nothing', '', 'invalid an item needs a text'],
     ['white space', ' \n\t ', 'invalid an item needs a text'],
-    ['1 MB', 'x'.repeat(1_000_000), `invalid an item of 1000000 bytes; at most ${textBytesMax} are allowed`],
+    ['20 KB', 'x'.repeat(20_000), `invalid an item of 20000 bytes; at most ${textBytesMax} are allowed`],
+    ['1 MB', 'x'.repeat(1_000_000), `malformed a request has at most ${requestBytesMax.toNode} bytes here`],
     [
       'a byte too much',
       'é'.repeat(textBytesMax / 2) + 'x',
@@ -496,6 +497,7 @@ describe('an item', () => {
     ['markup', '<script>alert(1)</script>'],
     ['all scripts', 'שלום 你好 🦊👩‍👩‍👧 \u202eright to left'],
     ['as much as is allowed', 'é'.repeat(textBytesMax / 2)],
+    ['as much, and in JSON twice that', '"'.repeat(textBytesMax)],
   ])('may be %s, and stays as it is', async (_, text) => {
     const { number } = (await post(text)) as { number: number };
     const { items } = (await answerOf(node(), 'read', { token, area, limit: 100 })) as Replies['read'];
@@ -507,7 +509,7 @@ describe('an item', () => {
   });
 
   it('larger than a frame is not even sent', async () => {
-    await expect(post('x'.repeat(frameBytesMax))).rejects.toThrow(FrameTooLargeError);
+    await expect(post('x'.repeat(replyBytesMax))).rejects.toThrow(FrameTooLargeError);
   });
 
   it('of an unknown area is refused', async () => {
@@ -547,7 +549,7 @@ describe('a number out of range', () => {
 
 describe('a frame', () => {
   const both = (): string[] => [agent(), node()];
-  const depth = 500_000;
+  const depth = 3_000;
 
   it.each<[string, string | Uint8Array]>([
     ['nothing', ''],
@@ -562,9 +564,9 @@ describe('a frame', () => {
     ['a kind of a prototype', '{"kind":"__proto__","deadlineMs":1}'],
     ['a kind that all objects have', '{"kind":"constructor","deadlineMs":1}'],
     ['a kind that is an object', '{"kind":{"toString":1},"deadlineMs":1}'],
-    ['a kind that is a deep list', `{"kind":${'['.repeat(100_000)}${']'.repeat(100_000)},"deadlineMs":1}`],
-    ['half a million lists in each other', '['.repeat(depth) + ']'.repeat(depth)],
-    ['half a million lists that do not end', '['.repeat(depth)],
+    ['a kind that is a deep list', `{"kind":${'['.repeat(depth)}${']'.repeat(depth)},"deadlineMs":1}`],
+    ['thousands of lists in each other', '['.repeat(depth) + ']'.repeat(depth)],
+    ['thousands of lists that do not end', '['.repeat(depth)],
   ])('of %s is malformed, and the connection goes on', async (_, payload) => {
     for (const address of both()) {
       expect(await answerTo(address, framed(payload))).toMatch(/^\{"error":\{"code":"malformed","message":"/);
@@ -580,9 +582,9 @@ describe('a frame', () => {
   });
 
   it('with objects where texts belong is invalid, however deep they are', async () => {
-    const deep = '{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000);
+    const deep = '{"a":'.repeat(depth) + '1' + '}'.repeat(depth);
     expect(await answerTo(node(), framed(`{"kind":"areas","deadlineMs":1000,"token":${deep}}`))).toMatch(/"code":"invalid"/);
-    const many = `{${Array.from({ length: 100_000 }, (_, index) => `"k${index}":1`).join()},"kind":"areas","deadlineMs":1000}`;
+    const many = `{${Array.from({ length: depth }, (_, index) => `"k${index}":1`).join()},"kind":"areas","deadlineMs":1000}`;
     expect(await answerTo(node(), framed(many))).toMatch(/"code":"invalid"/);
   });
 
@@ -607,10 +609,29 @@ describe('a frame', () => {
 
   it.each<[string, Uint8Array]>([
     ['4 GiB that are announced', header(2 ** 32 - 1)],
-    ['a byte more than is allowed', header(frameBytesMax + 1)],
+    ['a byte more than is allowed', header(requestBytesMax.toNode + 1)],
+    ['1 MB that comes', framed('x'.repeat(1_000_000))],
     ['another protocol', Buffer.from('GET / HTTP/1.1\r\nHost: news\r\n\r\n')],
-  ])('of %s ends the connection, before a byte of it is kept', async (_, bytes) => {
-    for (const address of both()) expect(await answerTo(address, bytes)).toBe('closed');
+  ])('of %s ends the connection with a sentence, before a byte of it is kept', async (_, bytes) => {
+    for (const address of both()) {
+      const bytesMax = address === agent() ? requestBytesMax.toAgent : requestBytesMax.toNode;
+      const socket = await rawConnection(address);
+      const received: Buffer[] = [];
+      socket.on('data', (chunk) => received.push(chunk));
+      const closed = once(socket, 'close');
+      socket.write(bytes);
+      await closed;
+      const sentence = `{"error":{"code":"malformed","message":"a request has at most ${bytesMax} bytes here"}}`;
+      expect(Buffer.concat(received).toString()).toBe(framed(sentence).toString());
+    }
+  });
+
+  it('as large as there may be is taken, and read as what it is', async () => {
+    for (const [address, bytesMax] of [
+      [agent(), requestBytesMax.toAgent],
+      [node(), requestBytesMax.toNode],
+    ] as const)
+      expect(await answerTo(address, framed(' '.repeat(bytesMax)))).toMatch(/not JSON/);
   });
 });
 

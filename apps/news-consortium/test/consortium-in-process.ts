@@ -123,7 +123,8 @@ export class ConsortiumInProcess implements AsyncDisposable {
     await this.#start(name, (process) => {
       const agents = (): string[] => (process.isReachable ? this.agentAddresses : []);
       return makeNode(process.host, {
-        ...{ name, lease: leaseMs, listen: process.listen, databaseUrl: process.databaseUrl, host: process.front.host },
+        ...{ name, lease: leaseMs, listen: process.listen, healthListen: process.healthListen },
+        ...{ databaseUrl: process.databaseUrl, host: process.front.host },
         get agents() {
           return agents();
         },
@@ -228,15 +229,18 @@ class Process {
   readonly front: TcpProxy;
   /** Where the role itself listens. */
   readonly listen: string;
+  /** Where a node is asked for its health. */
+  readonly healthListen: string;
   readonly databaseUrl: string;
-  readonly #databases: readonly TcpProxy[];
+  readonly #cables: readonly TcpProxy[];
   role: ServingRole | undefined;
   isReachable = true;
 
-  private constructor(front: TcpProxy, listen: string, databases: readonly TcpProxy[], databaseUrl: string) {
+  private constructor(front: TcpProxy, health: TcpProxy, otherHost: string, databases: readonly TcpProxy[], databaseUrl: string) {
     this.front = front;
-    this.listen = listen;
-    this.#databases = databases;
+    this.listen = joinAddress(otherHost, front.port);
+    this.healthListen = joinAddress(otherHost, health.port);
+    this.#cables = [front, health, ...databases];
     this.databaseUrl = databaseUrl;
   }
 
@@ -246,16 +250,8 @@ class Process {
     const databases = await Promise.all(targets.map((target) => startTcpProxy({ target })));
     const { username, password, pathname } = places[0]!;
     const hosts = databases.map(({ port }) => `127.0.0.1:${port}`).join(',');
-    // A node registers the port that it listens at: the proxy has the same, at another address of this machine.
-    const target = { host: otherHost, port: 0 };
-    const front = await startTcpProxy({ target });
-    target.port = front.port;
-    return new Process(
-      front,
-      joinAddress(otherHost, front.port),
-      databases,
-      `postgres://${username}:${password}@${hosts}${pathname}`,
-    );
+    const [front, health] = [await frontOf(otherHost), await frontOf(otherHost)];
+    return new Process(front, health, otherHost, databases, `postgres://${username}:${password}@${hosts}${pathname}`);
   }
 
   get host(): Host {
@@ -268,19 +264,25 @@ class Process {
 
   cut(): void {
     this.isReachable = false;
-    this.front.cut();
-    for (const database of this.#databases) database.cut();
+    for (const cable of this.#cables) cable.cut();
   }
 
   heal(): void {
     this.isReachable = true;
-    this.front.heal();
-    for (const database of this.#databases) database.heal();
+    for (const cable of this.#cables) cable.heal();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.front, ...this.#databases].map((proxy) => proxy[Symbol.asyncDispose]()));
+    await Promise.all(this.#cables.map((cable) => cable[Symbol.asyncDispose]()));
   }
+}
+
+/** A node registers the ports that it listens at: the proxy has the same, at another address of this machine. */
+async function frontOf(host: string): Promise<TcpProxy> {
+  const target = { host, port: 0 };
+  const front = await startTcpProxy({ target });
+  target.port = front.port;
+  return front;
 }
 
 /** While it is paused no timer runs; those that are due then run once when it goes on, as after SIGSTOP and SIGCONT. */

@@ -64,8 +64,8 @@ export function decidingContract(of: string, open: () => Promise<Place>): void {
       const area = await prepare();
       await one!.take('agent-1');
       expect((await one!.beat()).toSorted((a, b) => (a.address < b.address ? -1 : 1))).toEqual([
-        { id: first, name: 'one:1', address: 'one:1' },
-        { id: second, name: 'two:1', address: 'two:1' },
+        { id: first, name: 'one:1', address: 'one:1', healthAddress: 'one:1' },
+        { id: second, name: 'two:1', address: 'two:1', healthAddress: 'two:1' },
       ]);
       const added = [
         { area, node: first },

@@ -18,6 +18,6 @@ decidingContract('the simulation', async () => {
     connect: async () => database.connect(),
     addArea: async (name) => database.setArea(name, 2),
     removeArea: async (name) => database.removeArea(name),
-    addNode: async (id, address) => database.join({ id, name: address, address }),
+    addNode: async (id, address) => database.join({ id, name: address, address, healthAddress: address }),
   };
 });

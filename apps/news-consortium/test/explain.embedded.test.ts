@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { silentLogger, systemClock } from '@lab/process';
 import pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { frameBytesMax, offersMax, pageAreasMax, pageItemsMax, unreadCountMax } from '../src/messages.ts';
+import { replyBytesMax, offersMax, pageAreasMax, pageItemsMax, unreadCountMax } from '../src/messages.ts';
 import { statements as lists } from '../src/store/lists.ts';
 import { connectionTo, type Statement } from '../src/store/database.ts';
 import { migrate } from '../src/store/migrate.ts';
@@ -159,7 +159,7 @@ const cases = (size: Size): Readonly<Record<string, Case>> => ({
   },
   where: { values: [[first]], rows: 3 * nodes, buffers: 1_000 },
   anywhere: { values: [[]], rows: nodes, buffers: 100 },
-  join: { values: [[randomUUID(), 'node', 'new:9000']], rows: nodes + few.rows, buffers: 150 },
+  join: { values: [[randomUUID(), 'node', 'new:9000', 'new:9001']], rows: nodes + few.rows, buffers: 150 },
   leave: { values: [[nodeOf(1)]], rows: nodes + few.rows, buffers: 150 },
   status: {
     values: [[undefined], ['area-00050']],
@@ -316,5 +316,5 @@ it('a page of the status fits into a frame, where every area is on as many nodes
   const page = rows[0]!;
   expect(page.areas).toHaveLength(pageAreasMax);
   expect(page.areas[0]!.nodes).toHaveLength(nodes);
-  expect(encodeReply(page).length).toBeLessThan(frameBytesMax);
+  expect(encodeReply(page).length).toBeLessThan(replyBytesMax);
 });

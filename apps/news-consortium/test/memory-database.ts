@@ -102,7 +102,7 @@ export class MemoryDeciding implements DecidingPort {
   async beat(): Promise<KnownNode[]> {
     const database = this.#connected();
     database.beat++;
-    return [...database.nodes.values()].map(({ id, name, address }) => ({ id, name, address }));
+    return [...database.nodes.values()].map(({ id, name, address, healthAddress }) => ({ id, name, address, healthAddress }));
   }
 
   async situation(): Promise<Situation> {

@@ -5,6 +5,7 @@ const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src
 const lists = 'src/store/lists.ts';
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
+const [wiring, serving] = ['src/wiring.ts', 'src/wire/serving.ts'];
 const [names, accounts] = ['src/domain/names.ts', 'src/store/accounts.ts'];
 const [watch, consortium, tokens] = ['src/client/watch.ts', 'src/client/consortium.ts', 'src/wire/tokens.ts'];
 
@@ -183,6 +184,18 @@ export const mistakes: readonly Mistake[] = [
     file: assignment,
     right: '    free,\n    (node) => draft.load(node),',
     wrong: '    free,\n    (node) => -draft.load(node),',
+  },
+  {
+    rule: 'takes a node for dead whose door for clients is crowded',
+    file: wiring,
+    right: 'healthPort: health.port, ',
+    wrong: '',
+  },
+  {
+    rule: 'lets strangers keep others out',
+    file: serving,
+    right: '!members.has(socket)',
+    wrong: 'false',
   },
   {
     rule: 'takes letters of two scripts for one name',

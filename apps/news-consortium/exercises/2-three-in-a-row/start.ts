@@ -6,7 +6,8 @@ import { Decider } from '../../src/roles/decider.ts';
 
 /** Whether an agent removes a node that passes or fails these checks, as `.x.`; after them it passes all. */
 async function isRemoved(checks: string): Promise<boolean> {
-  const [clock, node] = [new FakeClock(), { id: '1', name: 'node-1', address: 'node-1:9000' }];
+  const clock = new FakeClock();
+  const node = { id: '1', name: 'node-1', address: 'node-1:9000', healthAddress: 'node-1:9001' };
   const removed: string[] = [];
   let asked = 0;
   const askHealth = async (): Promise<{ id: string; healthy: boolean }> => {

@@ -115,11 +115,13 @@ export class Agent implements Service {
   }
 
   async #join({ request, deadline, peer }: Call<Request<'join'>>): Promise<Replies['join']> {
-    const { token, id, name, host, port } = request;
+    const { token, id, name, host, port, healthPort = port } = request;
     if (this.#parts.tokens.check('node', token) !== id) throw new Refusal('unauthenticated', 'the token is of another node');
-    const address = this.#parts.joinAddress(host ?? peer, port);
+    const { joinAddress } = this.#parts;
+    const [address, healthAddress] = [joinAddress(host ?? peer, port), joinAddress(host ?? peer, healthPort)];
     await this.#checkReachable(id, address);
-    await this.#parts.areas.join({ id, name, address }, deadline);
+    if (healthAddress !== address) await this.#checkReachable(id, healthAddress);
+    await this.#parts.areas.join({ id, name, address, healthAddress }, deadline);
     this.#parts.log.info({ node: name, address }, 'a node joined');
     return { address };
   }

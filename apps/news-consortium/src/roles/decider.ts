@@ -192,10 +192,10 @@ class Health {
     return nodes.filter(({ id }) => (this.#failures.get(id) ?? 0) >= failuresMax);
   }
 
-  async #ask({ id, name, address }: KnownNode): Promise<void> {
+  async #ask({ id, name, healthAddress }: KnownNode): Promise<void> {
     this.#asking.add(id);
     try {
-      const answer = await this.#parts.askHealth(address, healthTimeoutMs);
+      const answer = await this.#parts.askHealth(healthAddress, healthTimeoutMs);
       // Another one at this address: the one that was registered is gone.
       if (answer.id !== id) this.#failures.set(id, failuresMax);
       else if (answer.healthy) {

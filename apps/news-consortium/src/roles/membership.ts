@@ -15,13 +15,20 @@ export interface MembershipParts {
   readonly log: Logger;
 }
 
+/** Where a node can be reached: on which host if not on the one that it speaks from, and where for its health if not where clients are taken. */
+interface Listening {
+  readonly port: number;
+  readonly host?: string;
+  readonly healthPort?: number;
+}
+
 const againMs = 250;
 /** Agents need a moment to assign a leaver's areas to others; who waits longer for that waits in vain. */
 const leaveMs = 5_000;
 
 export class Membership {
   readonly #parts: MembershipParts;
-  #listening: { port: number; host?: string } | undefined;
+  #listening: Listening | undefined;
   #joining: Promise<void> | undefined;
   #leaving = false;
   #gone: () => void = () => undefined;
@@ -31,7 +38,7 @@ export class Membership {
   }
 
   /** Resolves when an agent has registered the node, however long that takes. */
-  async join(listening: { port: number; host?: string }): Promise<void> {
+  async join(listening: Listening): Promise<void> {
     this.#listening = listening;
     await this.#register();
   }

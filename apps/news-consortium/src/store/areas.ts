@@ -5,6 +5,7 @@ import { removedCountMax, type Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { checkAdministrator, looksTaken } from './accounts.ts';
 import type { Database, Deadline, Statement } from './database.ts';
+import type { KnownNode } from './deciding.ts';
 import { once, type Asker, type Keyed } from './once.ts';
 
 /** The advisory lock of whoever adds an area, beside a hash of its name; the number means nothing. */
@@ -67,8 +68,8 @@ export const statements = {
   join: {
     name: 'join',
     text: `WITH before AS (DELETE FROM nodes WHERE address = $3 AND id <> $1::uuid RETURNING 1)
-      INSERT INTO nodes (id, name, address) SELECT $1::uuid, $2, $3 FROM (SELECT count(*) FROM before) AS first
-      ON CONFLICT (id) DO UPDATE SET address = excluded.address`,
+      INSERT INTO nodes (id, name, address, health_address) SELECT $1::uuid, $2, $3, $4 FROM (SELECT count(*) FROM before) AS first
+      ON CONFLICT (id) DO UPDATE SET address = excluded.address, health_address = excluded.health_address`,
   },
   leave: { name: 'leave', text: `UPDATE nodes SET leaving = true WHERE id = $1` },
 } satisfies Record<string, Statement>;
@@ -139,8 +140,8 @@ export class Areas {
     return rows.flatMap(({ address }) => (address === null ? [] : [address]));
   }
 
-  async join(node: { id: string; name: string; address: string }, deadline: Deadline): Promise<void> {
-    await this.#database.run(statements.join, [node.id, node.name, node.address], deadline);
+  async join({ id, name, address, healthAddress }: KnownNode, deadline: Deadline): Promise<void> {
+    await this.#database.run(statements.join, [id, name, address, healthAddress], deadline);
   }
 
   /** The node's areas go to others; when they have, it is gone from the list. */

@@ -27,7 +27,8 @@ export const statements = {
   beat: {
     name: 'beat',
     text: `UPDATE deciding SET beat = beat + 1
-       RETURNING (SELECT coalesce(json_agg(json_build_object('id', id, 'name', name, 'address', address)), '[]') FROM nodes) AS nodes`,
+       RETURNING (SELECT coalesce(json_agg(json_build_object('id', id, 'name', name, 'address', address,
+         'healthAddress', coalesce(health_address, address))), '[]') FROM nodes) AS nodes`,
   },
   // All areas and assignments, for a plan is made of all of them.
   situation: {
@@ -55,6 +56,8 @@ export interface KnownNode {
   readonly id: string;
   readonly name: string;
   readonly address: string;
+  /** Where it is asked whether it is well. */
+  readonly healthAddress: string;
 }
 
 /** What a plan is made of. Ids of areas are bigints, as text. */

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { splitAddress } from '@lab/process';
 import { connectFramed, type FramedSocket } from '@lab/protocol';
-import { frameBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
+import { replyBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
 import { decodeReply, encodeRequest } from './encoding.ts';
 
 /** The inverse of `splitAddress`: an IPv6 address in brackets. */
@@ -17,7 +17,10 @@ export async function connectTo(
   limits: { idleTimeoutMs?: number } = {},
   timeoutMs = Infinity,
 ): Promise<FramedSocket> {
-  const options = { connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs), limits: { frameBytesMax, ...limits } };
+  const options = {
+    connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs),
+    limits: { frameBytesMax: replyBytesMax, ...limits },
+  };
   return connectFramed({ ...splitAddress(address), ...options });
 }
 

@@ -2,8 +2,8 @@
 import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
-import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { frameBytesMax, type Request } from '../messages.ts';
+import { FrameTooLargeError, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
+import { replyBytesMax, type Request } from '../messages.ts';
 import { encodeRefusal, encodeReply, type RequestReader } from './encoding.ts';
 import { Refusal } from './refusal.ts';
 import { DatabaseUnavailableError } from '../store/database.ts';
@@ -24,41 +24,81 @@ export interface Service {
   stream?(call: Call, socket: FramedSocket): Promise<void> | undefined;
 }
 
+/** What may come through a door, and how many. */
+export interface Door {
+  readonly requestBytesMax: number;
+  readonly connectionsMax: number;
+  /** From one address: so that it takes several to take all. */
+  readonly connectionsPerSourceMax: number;
+}
+
+/** For clients. A quarter for each address, which is several hundred: clients behind one router, and benchmarks, have one together. */
+export const clientsDoor = { connectionsMax: 2_000, connectionsPerSourceMax: 500 };
+/** For agents that ask for a node's health, one connection at a time each. In a demo they have one address together. */
+export const agentsDoor: Door = { requestBytesMax: 1_024, connectionsMax: 200, connectionsPerSourceMax: 50 };
+
 export interface ServeOptions {
   readonly host: string;
   readonly port: number;
+  readonly door: Door;
   readonly service: Service;
   readonly readRequest: RequestReader;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** Connections are short: who is silent for longer has nothing to ask. Watchers send a sign of life more often. */
-const idleTimeoutMs = 10_000;
-/** Nothing that a client sends takes longer on any network that deserves the name. */
-const frameTimeoutMs = 5_000;
+/** Who connects has something to ask, and says it. */
+const strangerLimits = { idleTimeoutMs: 2_000, frameTimeoutMs: 2_000 };
+/**
+ * Who has shown a good token may be silent for longer: watchers send a sign of life more often. Nothing that a client sends takes longer than the other on any
+ * network that deserves the name.
+ */
+const memberLimits = { idleTimeoutMs: 10_000, frameTimeoutMs: 5_000 };
+const otherLimits = { frameBytesMax: replyBytesMax, bufferedBytesMax: 128 * 1024, sendTimeoutMs: 10_000, closeTimeoutMs: 1_000 };
 
-export function serve({ host, port, service, readRequest, clock, log }: ServeOptions): Promise<FramedServer> {
-  const limits = { frameBytesMax, idleTimeoutMs, frameTimeoutMs, sendTimeoutMs: idleTimeoutMs, closeTimeoutMs: 1_000 };
-  return listenFramed({ host, port, limits, connectionsMax: 2_000 }, async (socket) => {
+/** Rejects where the address cannot be had. */
+export function serve({ host, port, door, service, readRequest, clock, log }: ServeOptions): Promise<FramedServer> {
+  const { requestBytesMax, ...connections } = door;
+  const limits = { ...otherLimits, ...strangerLimits, receivedBytesMax: requestBytesMax };
+  const members = new WeakSet<FramedSocket>();
+  const isStranger = (socket: FramedSocket): boolean => !members.has(socket);
+  return listenFramed({ host, port, limits, isStranger, ...connections }, async (socket) => {
     const peer = addressOf(socket);
-    for await (const frame of socket) {
-      const reply = await answerFrame(frame, peer);
-      if (reply === 'streamed') return;
-      await socket.send(reply);
+    try {
+      for await (const frame of socket) {
+        const reply = await answerFrame(frame);
+        if (reply === 'streamed') return;
+        await socket.send(reply);
+      }
+    } catch (error) {
+      if (!(error instanceof FrameTooLargeError)) throw error;
+      await socket.send(encodeRefusal(new Refusal('malformed', `a request has at most ${requestBytesMax} bytes here`)));
     }
 
-    async function answerFrame(frame: Buffer, peer: string): Promise<Uint8Array | 'streamed'> {
+    async function answerFrame(frame: Buffer): Promise<Uint8Array | 'streamed'> {
       try {
         const request = readRequest(frame);
         const call = { request, deadline: clock.nowMs() + request.deadlineMs, peer };
         const streaming = service.stream?.(call, socket);
-        if (streaming === undefined) return encodeReply(await service.answer(call));
+        if (streaming === undefined) return encodeReply(await answered(call));
+        becomeMember();
         await streaming.catch((error: unknown) => socket.send(encodeRefusal(refusalOf(error, log))));
         return 'streamed';
       } catch (error) {
         return encodeRefusal(refusalOf(error, log));
       }
+    }
+
+    /** What is not refused to who has a token proves that it is a good one. */
+    async function answered(call: Call): Promise<object> {
+      const reply = await service.answer(call);
+      if ('token' in call.request) becomeMember();
+      return reply;
+    }
+
+    function becomeMember(): void {
+      members.add(socket);
+      socket.limit(memberLimits);
     }
   });
 }
