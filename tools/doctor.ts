@@ -115,10 +115,7 @@ function folders({ home, temporary, isWritable }: Host): Finding[] {
   const findings: Finding[] = [];
   if (home === undefined || !isWritable(home))
     findings.push(
-      unusual(
-        `home ${home ?? 'not set'}, not writable`,
-        'starts are slower, and a login at news-consortium needs --session-file',
-      ),
+      unusual(`home ${home ?? 'not set'}, not writable`, 'starts are slower, and a login at news-consortium needs --sessions'),
     );
   if (!isWritable(temporary))
     findings.push(fails(`temporary files in ${temporary}, not writable`, 'set TMPDIR to a folder that you can write'));

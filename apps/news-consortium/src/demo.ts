@@ -146,8 +146,8 @@ class Story {
 
   /** Somebody at a client of their own. */
   #member(): Member {
-    const sessionFile = { save: async () => undefined, remove: async () => undefined };
-    return new Member({ consortium: this.#consortium, sessionFile, agents: [], newId: randomUUID }, undefined);
+    const sessions = { save: async () => undefined, remove: async () => undefined };
+    return new Member({ consortium: this.#consortium, sessions, agents: [], newId: randomUUID }, undefined);
   }
 
   async #newUser(name: string): Promise<Member> {

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
-import { ExitError, exitCodes, silentLogger, splitAddress, systemClock } from '@lab/process';
+import { ExitError, exitCodes, silentLogger, splitAddress, systemClock, type Clock, type Logger } from '@lab/process';
 import { encodeFrame, FrameTooLargeError } from '@lab/protocol';
 import { eventually } from '@lab/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ask, connectTo } from '../src/wire/asking.ts';
 import type { Consortium } from '../src/client/consortium.ts';
 import { textBytesMax } from '../src/domain/names.ts';
@@ -18,8 +19,8 @@ import { freeFailures } from '../src/domain/tries.ts';
 import { replyBytesMax, requestBytesMax, type Body, type Kind, type Replies } from '../src/messages.ts';
 import { Refusal } from '../src/wire/refusal.ts';
 import { Accounts } from '../src/store/accounts.ts';
-import { Database } from '../src/store/database.ts';
-import { migrate } from '../src/store/migrate.ts';
+import { connectionTo, Database } from '../src/store/database.ts';
+import { migrate, migrationLock } from '../src/store/migrate.ts';
 import { Tokens } from '../src/wire/tokens.ts';
 import { query } from './assignment-log.ts';
 import { administrator, ConsortiumInProcess, createDatabase } from './consortium-in-process.ts';
@@ -251,6 +252,18 @@ describe('a login', () => {
     expect(await client.agent('login', { name, password, key })).toMatchObject({ token });
     expect(await sessionsOf(name)).toBe(1);
     expect(await client.agent('login', { name, password, key: newKey() })).not.toMatchObject({ token });
+  });
+
+  it('of ten at once, where a look at a password takes a try of others, opens each', { timeout: 120_000 }, async () => {
+    const scryptCost = { N: 2 ** 14, r: 8, p: 15 };
+    await using slow = await ConsortiumInProcess.start(postgres, { agents: 2, nodes: 1, scryptCost });
+    const people = Array.from({ length: 10 }, async (_, index) => {
+      const user = { name: `one-of-ten-${index}`, password };
+      const one = slow.client({ patienceMs: 30_000 });
+      await one.agent('register', { ...user, key: newKey() });
+      return one.agent('login', { ...user, key: newKey() });
+    });
+    expect(await Promise.all(people)).toHaveLength(10);
   });
 
   it('that has failed has failed, with whatever password it is asked again', async () => {
@@ -690,6 +703,25 @@ describe('a start', () => {
     await query(url, `UPDATE schema_versions SET md5 = 'another' WHERE version = 2`);
     await expect(start(url)).rejects.toThrow(/MD5|md5|checksum/);
     await expect(start(url)).rejects.toBeInstanceOf(ExitError);
+  });
+
+  it('while another process migrates waits aloud, and not for ever', async () => {
+    const url = await createDatabase(postgres);
+    const other = new pg.Client(connectionTo(url, 'test'));
+    await other.connect();
+    await other.query('SELECT pg_advisory_lock($1)', [migrationLock]);
+    const hurried: Clock = {
+      ...systemClock,
+      nowMs: () => 100 * systemClock.nowMs(),
+      after: (ms, then) => systemClock.after(ms / 100, then),
+    };
+    const says = /another process migrates it/;
+    await expect(migrate({ url, clock: hurried, log: silentLogger })).rejects.toThrow(says);
+    const warned = vi.fn();
+    const started = migrate({ url, clock: systemClock, log: Object.create(silentLogger, { warn: { value: warned } }) as Logger });
+    await eventually(() => warned.mock.calls.some(([fields]) => says.test(String((fields as { err: unknown }).err))));
+    await other.end();
+    await started;
   });
 
   it('of many at once on an empty database migrates it once', async () => {

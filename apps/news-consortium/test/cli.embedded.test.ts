@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,7 +123,11 @@ describe('the session', () => {
       ...{ code: 0, stdout: 'registered ana; next: client login ana\n', stderr: '' },
     });
     expect(await ana.run(['login', 'ana', ...agents], `${password}\n`)).toMatchObject({
-      ...{ code: 0, stdout: expect.stringMatching(/^ana, user, until \d{4}-\d\d-\d\d \d\d:\d\d\n$/) as string, stderr: '' },
+      ...{
+        code: 0,
+        stdout: expect.stringMatching(/^ana, user, until \d{4}-\d\d-\d\d \d\d:\d\d [+-]\d\d:\d\d\n$/) as string,
+        stderr: '',
+      },
     });
     expect(await ana.does('whoami')).toMatch(/^ana, user, until/);
     expect(await ana.json('whoami')).toMatchObject({ name: 'ana', role: 'user', agents: system.agentAddresses });
@@ -148,14 +152,27 @@ describe('the session', () => {
   it('is over everywhere when it was closed in one place', async () => {
     const person = await newUser();
     const copy = join(person.home, 'copy');
-    await copyFile(person.sessionFile, copy);
+    await cp(dirname(person.sessionFile), copy, { recursive: true, verbatimSymlinks: true });
     await person.does('logout');
-    const over = await person.run(['areas', '--session-file', copy]);
+    const over = await person.run(['areas', '--sessions', copy]);
     expect(over).toMatchObject({
       code: 1,
       stdout: '',
       stderr: expect.stringMatching(/log in again \(unauthenticated\)/) as string,
     });
+  });
+
+  it('of each of two users at two terminals is good for what is done as them', async () => {
+    const here = await newUser();
+    const other = await newUser();
+    const agents = ['--agents', system.agentAddresses.join(',')];
+    expect((await here.run(['login', other.name, ...agents], `${password}\n`)).code).toBe(0);
+    const nameOf = async (...args: string[]): Promise<unknown> => ((await here.json('whoami', ...args)) as { name: string }).name;
+    expect(await nameOf()).toBe(other.name);
+    expect(await nameOf('--as', here.name)).toBe(here.name);
+    expect(await here.does('logout', '--as', other.name)).toBe('logged out\n');
+    expect((await here.run(['whoami'])).stderr).toMatch(/^log in first/);
+    expect(await nameOf('--as', here.name)).toBe(here.name);
   });
 
   it('goes from its file when no agent knows it any more', async () => {
@@ -214,7 +231,7 @@ describe('areas and news', () => {
     expect(await person.does('post', area, 'It', 'rains,\nand it', 'pours')).toBe(`${area}/1\n`);
     expect(await person.does('post', area, '--', '--unread')).toBe(`${area}/2\n`);
     expect(await person.does('my-areas')).toMatch(new RegExp(`│ ${area} +│ +2 │`));
-    const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d`;
+    const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d [+-]\d\d:\d\d`;
     const first = String.raw`${area}/1  ${person.name}  ${time}  It rains,\n    and it pours\n`;
     const second = `${area}/2  ${person.name}  ${time}  --unread\n`;
     expect(await person.does('read', area)).toMatch(new RegExp(`^${first}${second}$`));
@@ -349,7 +366,7 @@ describe('watch', () => {
     const { person, area, token } = await subscriber();
     const { code, signal, stdout, stderr } = await watched(person, area, token, [area]);
     expect([code, signal, stderr]).toEqual([0, null, `watching ${area}\n`]);
-    expect(stdout).toMatch(new RegExp(`^${area}/\\d+  ${person.name}  [-0-9]+ [:0-9]+  It rains\n`));
+    expect(stdout).toMatch(new RegExp(`^${area}/\\d+  ${person.name}  [-0-9]+ [:0-9]+ [-+:0-9]+  It rains\n`));
   });
 
   it('follows all areas, one object a line for programs', async () => {

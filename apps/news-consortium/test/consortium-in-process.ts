@@ -17,7 +17,7 @@ import { placesOf } from '../src/store/database.ts';
 import { query } from './assignment-log.ts';
 
 /** As cheap as scrypt can be: nothing here is secret. */
-const scryptCost: ScryptCost = { N: 2, r: 1, p: 1 };
+const cheap: ScryptCost = { N: 2, r: 1, p: 1 };
 export const administrator = { name: 'root', password: 'the first password' };
 
 export interface SystemOptions {
@@ -29,6 +29,8 @@ export interface SystemOptions {
   readonly leaseMs?: number;
   /** Default an hour. */
   readonly sessionMs?: number;
+  /** Default as cheap as can be. */
+  readonly scryptCost?: ScryptCost;
 }
 
 let databases = 0;
@@ -111,10 +113,13 @@ export class ConsortiumInProcess implements AsyncDisposable {
   async startAgent(name: string, adminPassword = administrator.password): Promise<void> {
     const { sessionMs = 3_600_000 } = this.#options;
     await this.#start(name, (process) =>
-      makeAgent(process.host, {
-        ...{ name, session: sessionMs, listen: process.listen, databaseUrl: process.databaseUrl },
-        ...{ adminName: administrator.name, adminPassword },
-      }),
+      makeAgent(
+        { ...process.host, scryptCost: this.#options.scryptCost ?? cheap },
+        {
+          ...{ name, session: sessionMs, listen: process.listen, databaseUrl: process.databaseUrl },
+          ...{ adminName: administrator.name, adminPassword },
+        },
+      ),
     );
   }
 
@@ -259,7 +264,7 @@ class Process {
     let ids = 0;
     // A node's first id is its own.
     const newId = (): string => (ids++ === 0 ? id : randomUUID());
-    return { clock, nowMs: Date.now, newId, scryptCost, log: silentLogger };
+    return { clock, nowMs: Date.now, newId, scryptCost: cheap, log: silentLogger };
   }
 
   cut(): void {

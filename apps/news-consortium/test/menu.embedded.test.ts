@@ -32,7 +32,7 @@ afterEach(async () => {
 function open(): void {
   screen = new Screen({ isTTY: true });
   interrupted = new AbortController();
-  const settings = { agents: system.agentAddresses, patience: 60_000, sessionFile: join(folder, 'session'), json: false };
+  const settings = { agents: system.agentAddresses, patience: 60_000, sessions: join(folder, 'sessions'), json: false };
   menu = runMenu(screen, settings, interrupted.signal);
 }
 
@@ -184,8 +184,30 @@ describe('the menu', () => {
     await menu;
   });
 
+  it.each([
+    ['Ctrl-C', keys.interrupt],
+    ['Ctrl-D', keys.end],
+  ])('comes again after %s at a question', async (_, key) => {
+    await choose('News consortium', 'Log in');
+    await screen.shows('Name:');
+    screen.type(key);
+    await choose('News consortium', 'Leave');
+    await menu;
+  });
+
+  it('takes nothing that was typed before it was shown', async () => {
+    await choose('News consortium', 'Log in');
+    await screen.answer('Name:', 'nobody');
+    await screen.shows('Password:');
+    screen.type(`wrong horse${keys.enter}`);
+    screen.type(`${keys.up}${keys.enter}`);
+    await screen.shows('(wrong-password)');
+    await choose('News consortium', 'Leave');
+    await menu;
+  });
+
   it('names the commands where there is no terminal', async () => {
-    const settings = { patience: 1_000, sessionFile: join(folder, 'session'), json: false };
+    const settings = { patience: 1_000, sessions: join(folder, 'sessions'), json: false };
     const pipes = new Screen({ isTTY: false });
     await expect(runMenu(pipes, settings, interrupted.signal)).rejects.toThrow('"client --help" lists');
   });

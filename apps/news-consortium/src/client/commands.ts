@@ -11,7 +11,8 @@ import { itemText } from './texts.ts';
 const clientSettings = {
   agents: agentsSetting.optional().describe('where agents are, any will do; default those of the last login, or 127.0.0.1:8000'),
   patience: duration({ min: 1_000, max: 3_600_000 }).prefault('30s').describe('how long to go on trying while nobody answers'),
-  sessionFile: z.string().optional().describe('file that keeps the session; default ~/.lab-news-consortium/session'),
+  as: nameSetting.optional().describe('whose session, of those who logged in here; default that of the last login'),
+  sessions: z.string().optional().describe('folder that keeps sessions; default ~/.lab-news-consortium'),
   json: z.boolean().default(false).describe('answer for programs'),
 };
 export type ClientConfig = z.infer<z.ZodObject<typeof clientSettings>>;

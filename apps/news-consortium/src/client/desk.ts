@@ -8,7 +8,7 @@ import { Refusal } from '../wire/refusal.ts';
 import type { ClientConfig } from './commands.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
 import { Member } from './member.ts';
-import { SessionFile, SessionFileError, type Kept } from './session-file.ts';
+import { Sessions, SessionsError, type Kept } from './sessions.ts';
 import { exitBrokenPipe, jsonLine, withoutControls, write, type Streams } from './terminal.ts';
 import { silenceMs, watch, type WatchOptions } from './watch.ts';
 
@@ -31,11 +31,11 @@ export interface DeskOptions {
 }
 
 const defaultAgents = ['127.0.0.1:8000'];
-const defaultSessionFile = (): string => join(homedir(), '.lab-news-consortium', 'session');
+const defaultFolder = (): string => join(homedir(), '.lab-news-consortium');
 
 export async function openDesk(streams: Streams, settings: ClientConfig, options: DeskOptions = {}): Promise<Desk> {
-  const sessionFile = new SessionFile(settings.sessionFile ?? defaultSessionFile());
-  const kept = await loadKept(sessionFile, options.anybody ?? false);
+  const sessions = new Sessions(settings.sessions ?? defaultFolder(), settings.as);
+  const kept = await loadKept(sessions, options.anybody ?? false);
   const agents = settings.agents ?? kept?.agents ?? defaultAgents;
   const say = (text: string): Promise<void> =>
     write(streams.stderr, settings.json ? jsonLine({ note: text }) : `${withoutControls(text)}\n`);
@@ -47,7 +47,7 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
   });
   return {
     ...{ streams, json: settings.json },
-    member: new Member({ consortium, sessionFile, agents, newId: randomUUID }, kept),
+    member: new Member({ consortium, sessions, agents, newId: randomUUID }, kept),
     answer: (value, text) => write(streams.stdout, settings.json ? jsonLine(value) : text),
     say,
   };
@@ -62,11 +62,11 @@ export function watchAs(
   return watch({ ...options, consortium, token: kept.token, connect, clock: systemClock });
 }
 
-async function loadKept(sessionFile: SessionFile, anybody: boolean): Promise<Kept | undefined> {
+async function loadKept(sessions: Sessions, anybody: boolean): Promise<Kept | undefined> {
   try {
-    return await sessionFile.load();
+    return await sessions.load();
   } catch (error) {
-    if (anybody && error instanceof SessionFileError) return undefined;
+    if (anybody && error instanceof SessionsError) return undefined;
     throw error;
   }
 }

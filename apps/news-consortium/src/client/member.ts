@@ -3,11 +3,11 @@ import { pageItemsMax, type Body, type Item, type Kind, type Replies, type Sessi
 import { Refusal } from '../wire/refusal.ts';
 import type { Consortium } from './consortium.ts';
 import { listAreas, listMyAreas, wholeStatus, type WholeStatus } from './lists.ts';
-import type { Kept, SessionFile } from './session-file.ts';
+import type { Kept, Sessions } from './sessions.ts';
 
 export interface MemberParts {
   readonly consortium: Consortium;
-  readonly sessionFile: Pick<SessionFile, 'save' | 'remove'>;
+  readonly sessions: Pick<Sessions, 'save' | 'remove'>;
   /** Kept with the session, so that later commands find them. */
   readonly agents: readonly string[];
   /** A random UUID, the key of what must not be done twice. */
@@ -45,7 +45,7 @@ export class Member {
   async login(name: string, password: string): Promise<Session> {
     const session = await this.consortium.agent('login', { name, password, key: this.#parts.newId() });
     this.#kept = { ...session, agents: [...this.#parts.agents] };
-    await this.#parts.sessionFile.save(this.#kept);
+    await this.#parts.sessions.save(this.#kept);
     return session;
   }
 
@@ -64,7 +64,7 @@ export class Member {
 
   /** Forgets a session that is over. */
   async forget(): Promise<void> {
-    await this.#parts.sessionFile.remove();
+    await this.#parts.sessions.remove(this.kept.name);
     this.#kept = undefined;
   }
 

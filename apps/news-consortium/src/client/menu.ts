@@ -15,11 +15,7 @@ export async function runMenu(streams: Streams, settings: ClientConfig, signal: 
   if (streams.stdin.isTTY !== true || streams.stdout.isTTY !== true)
     throw new ExitError('the menu needs a terminal; elsewhere use the commands, which "client --help" lists', exitCodes.usage);
   const desk = await openDesk(streams, { ...settings, json: false }, { anybody: true, signal });
-  try {
-    await new Menu(desk, signal).run();
-  } catch (error) {
-    if (!(error instanceof LeftError)) throw error;
-  }
+  await new Menu(desk, signal).run();
 }
 
 interface Entry {
@@ -46,16 +42,16 @@ class Menu {
     this.#signal = signal;
   }
 
-  /** Ends with `LeftError`. */
-  async run(): Promise<never> {
+  /** Ends when the menu itself is left: whoever leaves a question comes back to it. */
+  async run(): Promise<void> {
     for (;;) {
       const { title, entries } = this.#menu();
-      const leave: Entry = { name: 'Leave', run: () => Promise.reject(new LeftError()) };
-      const entry = await this.#choose(
-        title,
-        [...entries, leave].map((each) => ({ name: each.name, value: each })),
-      );
-      await this.#attempt(entry.run);
+      const choices = entries.map((each) => ({ name: each.name, value: each.run }));
+      const leave = { name: 'Leave', value: undefined };
+      const run = await this.#choose<Entry['run'] | undefined>(title, [...choices, leave]).catch(unlessLeft);
+      if (run === undefined) return;
+      await this.#attempt(run).catch(unlessLeft);
+      if (this.#signal.aborted) return;
     }
   }
 
@@ -240,6 +236,10 @@ class Menu {
   #show(text: string): Promise<void> {
     return write(this.#desk.streams.stdout, text);
   }
+}
+
+function unlessLeft(error: unknown): undefined {
+  if (!(error instanceof LeftError)) throw error;
 }
 
 const firstLine = (text: string): string => text.split('\n', 1)[0]!;

@@ -2,12 +2,14 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { ExitError, exitCodes } from '@lab/process';
 
 type MaybeTerminal = { readonly isTTY?: boolean };
+type Input = Readable & MaybeTerminal & { setRawMode?: (on: boolean) => unknown };
 
 export interface Streams {
-  readonly stdin: Readable & MaybeTerminal;
+  readonly stdin: Input;
   readonly stdout: Writable & MaybeTerminal;
   readonly stderr: Writable & MaybeTerminal;
 }
@@ -48,7 +50,7 @@ export class LeftError extends ExitError {
 
 /** Asks; throws `LeftError` where whoever was asked leaves, or the signal ends it. */
 export async function prompted<T>(
-  { input, output }: { input: Readable; output: Writable },
+  { input, output }: { input: Input; output: Writable },
   prompt: (context: PromptContext) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
@@ -57,6 +59,7 @@ export async function prompted<T>(
   const onKey = (_: unknown, key?: { ctrl?: boolean; name?: string }): void => {
     if (key?.ctrl === true && key.name === 'd') leave();
   };
+  await forgetTyped(input);
   input.on('keypress', onKey).once('end', leave);
   if (input.readableEnded || input.destroyed) leave();
   try {
@@ -67,6 +70,16 @@ export async function prompted<T>(
   } finally {
     input.off('keypress', onKey).off('end', leave);
   }
+}
+
+/** What was typed before a question is no answer to it. */
+async function forgetTyped(input: Input): Promise<void> {
+  // Also what no Enter has ended yet.
+  input.setRawMode?.(true);
+  input.resume();
+  // One round of the event loop reads what is there.
+  for (let round = 0; round < 3; round++) await setImmediate();
+  input.pause();
 }
 
 /** A password: asked for without an echo where somebody sits at a terminal, otherwise the first line of what is piped in. */

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { heldText, itemText, statusText, timeText } from './texts.ts';
 
 const postedAt = new Date(2026, 10, 1, 8, 5).toISOString();
+const here = timeText(postedAt);
 
 describe('an item', () => {
   it('is one line, in the time of the place where it is read', () => {
     const text = itemText('sports', { number: 42, author: 'ana', text: 'It rains', postedAt });
-    expect(text).toBe('sports/42  ana  2026-11-01 08:05  It rains\n');
+    expect(text).toBe(`sports/42  ana  ${here}  It rains\n`);
   });
 
   it('has its further lines indented, so that none looks like another item', () => {
@@ -16,7 +17,13 @@ describe('an item', () => {
 
   it('does not act on the terminal of who reads it', () => {
     const text = itemText('sports', { number: 1, author: 'e\u001bve', text: '\u001b[2Ja\u009b1mb\rc\td\u0007', postedAt });
-    expect(text).toBe('sports/1  eve  2026-11-01 08:05  [2Ja1mbc\td\n');
+    expect(text).toBe(`sports/1  eve  ${here}  [2Ja1mbc\td\n`);
+  });
+
+  it('has the time of the place where it is read, and says how far that is from UTC', () => {
+    expect(here).toMatch(/^2026-11-01 08:05 [+-]\d\d:\d\d$/);
+    for (const iso of [postedAt, '2026-07-01T12:00:00.000Z'])
+      expect(Date.parse(timeText(iso).replace(' ', 'T').replace(' ', ''))).toBe(Date.parse(iso));
   });
 
   it('is shown where its time is none', () => {

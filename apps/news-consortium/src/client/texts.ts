@@ -7,12 +7,14 @@ import { withoutControls } from './terminal.ts';
 
 const two = (number: number): string => String(number).padStart(2, '0');
 
-/** `2026-11-21 18:38`, where the reader is. */
+/** `2026-11-21 18:38 +01:00`, where the reader is. */
 export function timeText(iso: string): string {
   const time = new Date(iso);
   if (Number.isNaN(time.getTime())) return 'at no known time';
   const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
-  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}`;
+  const east = -time.getTimezoneOffset();
+  const offset = `${east < 0 ? '-' : '+'}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())} ${offset}`;
 }
 
 /** An item in a line; further lines of its text are indented, so that none of them looks like another item. */

@@ -6,25 +6,25 @@ import { join } from 'node:path';
 import { ExitError, exitCodes, retry, type Clock, type Logger } from '@lab/process';
 import type pg from 'pg';
 import Postgrator from 'postgrator';
-import { connectAlone, messageOf, unavailable } from './database.ts';
+import { connectAlone, DatabaseUnavailableError, messageOf, unavailable } from './database.ts';
 import { noteOldNames } from './old-names.ts';
 
 const migrationPattern = join(import.meta.dirname, 'migrations/*.sql');
 /** The advisory lock of whoever migrates; the number means nothing. */
-const migrationLock = 710_001;
+export const migrationLock = 710_001;
 
 /** That of the names, which takes more than SQL. */
 const namesVersion = 5;
 
-/** How long a database may take to be there: it is often started together with the agents. */
+/** How long a database may take to be there, and another process to migrate it: they are often started together. */
 const patienceMs = 60_000;
 const againMs = 500;
-/** Behind others who migrate, too, each statement is done by then. */
+/** Each statement is done by then. */
 const migrationMs = 30_000;
 
-/** Resolves when the schema is of this program's version; waits for a database that is not there yet, and says so. */
+/** Resolves when the schema is of this program's version; waits for a database that is not there yet or that another process migrates, and says so. */
 export async function migrate({ url, clock, log }: { url: string; clock: Clock; log: Logger }): Promise<void> {
-  const onRetry = (error: unknown): void => log.warn({ err: error }, 'the database is not there; trying again');
+  const onRetry = (error: unknown): void => log.warn({ err: error }, 'the database cannot be had yet; trying again');
   const worthwhile = (error: unknown): boolean => unavailable(error) !== undefined;
   const options = { clock, withinMs: patienceMs, pauseMs: againMs, worthwhile, onRetry };
   await retry(() => migrateNow(url, log), options).catch((error: unknown) => {
@@ -36,7 +36,8 @@ async function migrateNow(url: string, log: Logger): Promise<void> {
   const client = await connectAlone(url, 'news-consortium migration', migrationMs);
   try {
     await client.query('BEGIN');
-    await client.query('SELECT pg_advisory_xact_lock($1)', [migrationLock]);
+    const { rows } = await client.query<{ mine: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS mine', [migrationLock]);
+    if (rows[0]?.mine !== true) throw new DatabaseUnavailableError('another process migrates it');
     const execQuery = (query: string): Promise<pg.QueryResult> => client.query(query);
     const postgrator = new Postgrator({ driver: 'pg', migrationPattern, schemaTable: 'schema_versions', execQuery });
     const [known, found] = [await postgrator.getMaxVersion(), await postgrator.getDatabaseVersion()];
