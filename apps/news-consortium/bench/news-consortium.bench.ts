@@ -125,15 +125,15 @@ async function measure(databaseUrl: string): Promise<BenchRow[]> {
     agents: () => Promise.resolve([agentAddress]),
     ...{ ask, clock: systemClock, patienceMs: 30_000 },
   });
-  const admin = await consortium.agent('login', { name: 'admin', password: 'bench bench', key: randomUUID() });
+  const admin = await consortium.ask('login', { name: 'admin', password: 'bench bench', key: randomUUID() });
   const users: Session[] = [];
-  for (const area of areas) await consortium.agent('addArea', { token: admin.token, area, nodes: 1, key: area });
+  for (const area of areas) await consortium.ask('addArea', { token: admin.token, area, nodes: 1, key: area });
   for (const [index, area] of areas.entries()) {
     const user = { name: `user-${index}`, password: 'bench bench', key: randomUUID() };
-    await consortium.agent('register', { ...user, key: user.name });
-    const session = await consortium.agent('login', { ...user, key: randomUUID() });
+    await consortium.ask('register', { ...user, key: user.name });
+    const session = await consortium.ask('login', { ...user, key: randomUUID() });
     users.push(session);
-    await consortium.node(area, 'subscribe', { token: session.token, area, key: area });
+    await consortium.ask('subscribe', { token: session.token, area, key: area });
   }
 
   const pool = new pg.Pool({ ...connectionTo(databaseUrl, 'bench'), max: 10 });
@@ -202,7 +202,7 @@ async function measureWatch(consortium: Consortium, { token, name: user }: Sessi
   await watch.begun();
   const tookMs: number[] = [];
   for (let post = 1; post <= heardPosts; post++) {
-    const { number } = await consortium.node(area, 'post', { token, area, key: randomUUID(), text });
+    const { number } = await consortium.ask('post', { token, area, key: randomUUID(), text });
     const beginMs = performance.now();
     await eventually(() => watch.has(number), { intervalMs: 1 });
     tookMs.push(performance.now() - beginMs);

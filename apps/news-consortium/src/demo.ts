@@ -123,17 +123,17 @@ class Story {
   async tell(): Promise<void> {
     const admin = this.#member();
     await admin.login('admin', adminPassword);
-    await admin.agent('addArea', { area: 'sports', nodes: 2 });
-    await admin.agent('addArea', { area: 'weather', nodes: 1 });
+    await admin.ask('addArea', { area: 'sports', nodes: 2 });
+    await admin.ask('addArea', { area: 'weather', nodes: 1 });
     console.log('admin adds the areas sports, which two nodes serve, and weather, which one serves');
     const [ana, ben] = [await this.#newUser('ana'), await this.#newUser('ben')];
-    for (const user of [ana, ben]) await user.node('subscribe', { area: 'sports' });
+    for (const user of [ana, ben]) await user.ask('subscribe', { area: 'sports' });
     console.log('ana and ben subscribe to sports; ben watches it');
     await this.#watch(ben);
 
     await this.#post(ana, 'The match was called off: it rains.');
     await this.#post(ana, 'The match is on again.');
-    await refused('not-subscribed', () => ana.node('post', { area: 'weather', text: 'It rains.' }));
+    await refused('not-subscribed', () => ana.ask('post', { area: 'weather', text: 'It rains.' }));
     await this.#readUnread(ben);
     await this.#delete(ana, ben);
     await this.#killPostgres(ana);
@@ -152,14 +152,14 @@ class Story {
 
   async #newUser(name: string): Promise<Member> {
     const member = this.#member();
-    await member.register(name, `${name}'s password`);
+    await member.ask('register', { name, password: `${name}'s password` });
     await member.login(name, `${name}'s password`);
     return member;
   }
 
   async #post(author: Member, text: string): Promise<void> {
     // Its key is made once, before the first try: however often the consortium is asked, it is one post.
-    const { area, number } = await author.node('post', { area: 'sports', text });
+    const { area, number } = await author.ask('post', { area: 'sports', text });
     this.#posted.push(text);
     console.log(`${author.kept.name} posts ${area}/${number}: ${text}`);
   }
@@ -201,8 +201,8 @@ class Story {
   }
 
   async #delete(author: Member, other: Member): Promise<void> {
-    await refused('forbidden', () => other.node('delete', { area: 'sports', number: 1 }));
-    await author.node('delete', { area: 'sports', number: 1 });
+    await refused('forbidden', () => other.ask('delete', { area: 'sports', number: 1 }));
+    await author.ask('delete', { area: 'sports', number: 1 });
     this.#posted.shift();
     console.log('ana deletes sports/1; ben could not');
   }
@@ -251,8 +251,7 @@ class Story {
     const { token, name } = user.kept;
     console.log(`${name} closes the session`);
     await user.logout();
-    for (let node = 1; node <= 4; node++)
-      await refused('unauthenticated', () => this.#consortium.node(undefined, 'myAreas', { token }));
+    for (let node = 1; node <= 4; node++) await refused('unauthenticated', () => this.#consortium.ask('myAreas', { token }));
   }
 
   async #check(reader: Member): Promise<void> {

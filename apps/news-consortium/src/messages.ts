@@ -4,8 +4,8 @@
  * asked twice after a lost answer, may be: keys make the repeats of one request known.
  */
 import { z } from 'zod';
-import { textBytesMax } from './domain/names.ts';
-import { id, key, nameAmong, noNames, number, password, text, token, type NameSchema } from './wire/fields.ts';
+import { textBytesMax, type ItemName } from './domain/names.ts';
+import { id, key, nameAmong, noNames, number, password, text, type NameSchema } from './wire/fields.ts';
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
 export const replyBytesMax = 4 * 1024 * 1024;
@@ -30,58 +30,113 @@ export const nodesMax = 100;
 const nodes = z.int().min(1).max(nodesMax, `an area is served by 1 to ${nodesMax} nodes`);
 const port = z.int().min(1).max(65_535);
 
-export const requestShapes = (user: NameSchema, area: NameSchema) => ({
-  // To any agent.
-  register: { name: user, password, key },
-  login: { name: user, password, key },
-  logout: { token },
-  /** Which nodes serve an area, in the order of chance; without an area, all of them. */
-  where: { area: area.optional() },
-  addArea: { token, area, nodes, key },
-  setArea: { token, area, nodes, key },
-  removeArea: { token, area, key },
-  promote: { token, name: user, key },
-  demote: { token, name: user, key },
-  /** All nodes, and the areas behind a name; `next` of a reply is the `after` of the next page. */
-  status: { after: area.optional() },
-  /** From a node, with a token that proves that it knows the database's key. Without a host, the address that it speaks from; without a port for health, the other. */
-  join: {
-    token,
-    name: nameAmong(noNames),
-    id: z.uuid(),
-    port,
-    host: z.string().max(255).optional(),
-    healthPort: port.optional(),
-  },
-  leave: { token },
+/** Whose request is carried out: a user's with a session (`member`), if need be only of who is subscribed to the area, or wrote the item; a node's; anybody's. */
+type Asker = 'anybody' | 'member' | 'subscriber' | 'author' | 'administrator' | 'node';
 
-  // To a node.
-  /** Page by page: `next` of a reply is the `after` of the next one. */
-  areas: { token, after: area.optional() },
-  myAreas: { token, after: id.optional(), countMax: z.int().min(0).max(unreadCountMax).default(unreadCountMax) },
-  subscribe: { token, area, key },
-  unsubscribe: { token, area, key },
-  post: { token, area, key, text },
-  delete: { token, area, number },
-  /** The newest items below `before`, or of all. */
-  read: { token, area, before: number.optional(), limit },
-  /** Items that the user has not marked and nobody holds; they are held for this reader until the lease ends. */
-  unread: { token, area, limit },
-  /** Marks as read what was offered. */
-  mark: { token, area, numbers: z.array(number).min(1).max(pageItemsMax) },
-  /** Every item above `after`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
-  watch: { token, area, after: z.int().min(0).optional() },
-  /** From an agent: are you there, and who are you? */
-  health: {},
-});
+interface Row {
+  readonly to: 'agent' | 'node';
+  /** All but anybody show a token with the request. */
+  readonly by: Asker;
+  /** With a `key` it is done once; with an `area` it is for a node that serves that. */
+  readonly request: z.ZodRawShape;
+  /** Takes what is `ok` for what it says. */
+  readonly reply: (ok: unknown) => object;
+}
+const as = <R extends object>(ok: unknown): R => ok as R;
 
-type Shapes = ReturnType<typeof requestShapes>;
-export type Kind = keyof Shapes;
-type Shape<K extends Kind> = z.ZodObject<Shapes[K]>;
-export type Request<K extends Kind = Kind> = K extends Kind ? { kind: K; deadlineMs: number } & z.infer<Shape<K>> : never;
+/** What can be asked, where users and areas have such names. All else follows from here: what is read and sent, who is let in, which role must have a handler. */
+export const operationsAmong = (user: NameSchema, area: NameSchema) =>
+  ({
+    register: { to: 'agent', by: 'anybody', request: { name: user, password, key }, reply: as<{ name: string }> },
+    login: { to: 'agent', by: 'anybody', request: { name: user, password, key }, reply: as<Session> },
+    logout: { to: 'agent', by: 'member', request: {}, reply: as<Done> },
+    /** Which nodes serve an area, in the order of chance; without an area, all of them. */
+    where: { to: 'agent', by: 'anybody', request: { area: area.optional() }, reply: as<{ nodes: readonly string[] }> },
+    addArea: { to: 'agent', by: 'administrator', request: { area, nodes, key }, reply: as<{ area: string; nodes: number }> },
+    setArea: { to: 'agent', by: 'administrator', request: { area, nodes, key }, reply: as<{ area: string; nodes: number }> },
+    removeArea: { to: 'agent', by: 'administrator', request: { area, key }, reply: as<{ area: string } & Removed> },
+    promote: { to: 'agent', by: 'administrator', request: { name: user, key }, reply: as<{ name: string }> },
+    demote: { to: 'agent', by: 'administrator', request: { name: user, key }, reply: as<{ name: string }> },
+    /** All nodes, and the areas behind a name; `next` of a reply is the `after` of the next page. */
+    status: { to: 'agent', by: 'anybody', request: { after: area.optional() }, reply: as<Status & Paged> },
+    /** Without a host, the address that it speaks from; without a port for health, the other. The reply has the address at which the node is known. */
+    join: {
+      to: 'agent',
+      by: 'node',
+      request: {
+        name: nameAmong(noNames),
+        id: z.uuid(),
+        port,
+        host: z.string().max(255).optional(),
+        healthPort: port.optional(),
+      },
+      reply: as<{ address: string }>,
+    },
+    leave: { to: 'agent', by: 'node', request: {}, reply: as<Done> },
 
+    /** From an agent: are you there, and who are you? */
+    health: { to: 'node', by: 'anybody', request: {}, reply: as<{ id: string; healthy: boolean }> },
+    /** Page by page: `next` of a reply is the `after` of the next one. */
+    areas: { to: 'node', by: 'member', request: { after: area.optional() }, reply: as<{ areas: readonly Area[] } & Paged> },
+    /** In no order that means anything. */
+    myAreas: {
+      to: 'node',
+      by: 'member',
+      request: { after: id.optional(), countMax: z.int().min(0).max(unreadCountMax).default(unreadCountMax) },
+      reply: as<{ areas: readonly MyArea[] } & Paged>,
+    },
+    subscribe: { to: 'node', by: 'member', request: { area, key }, reply: as<{ area: string; changed: boolean }> },
+    unsubscribe: { to: 'node', by: 'member', request: { area, key }, reply: as<{ area: string; changed: boolean }> },
+    post: { to: 'node', by: 'subscriber', request: { area, key, text }, reply: as<ItemName> },
+    delete: { to: 'node', by: 'author', request: { area, number }, reply: as<ItemName> },
+    /** The newest items below `before`, or of all; in the order of their numbers. */
+    read: {
+      to: 'node',
+      by: 'subscriber',
+      request: { area, before: number.optional(), limit },
+      reply: as<{ items: readonly Item[] }>,
+    },
+    /** Items that the user has not marked and nobody holds; they are held for this reader until the lease ends. */
+    unread: { to: 'node', by: 'subscriber', request: { area, limit }, reply: as<Unread> },
+    /** Marks as read what was offered. */
+    mark: {
+      to: 'node',
+      by: 'subscriber',
+      request: { area, numbers: z.array(number).min(1).max(pageItemsMax) },
+      reply: as<{ marked: number }>,
+    },
+    /** Every item above `after`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
+    watch: {
+      to: 'node',
+      by: 'subscriber',
+      request: { area, after: z.int().min(0).optional() },
+      reply: as<{ after: number }>,
+    },
+  }) satisfies Record<string, Row>;
+
+type Operations = ReturnType<typeof operationsAmong>;
+export type Kind = keyof Operations;
+/** What of each does not depend on names. */
+export const operations: Readonly<Record<Kind, Row>> = operationsAmong(nameAmong(noNames), nameAmong(noNames));
+
+type Shape<K extends Kind> = z.ZodObject<Operations[K]['request']>;
+type Token<K extends Kind> = Operations[K]['by'] extends 'anybody' ? object : { token: string };
+export type Request<K extends Kind = Kind> = K extends Kind
+  ? { kind: K; deadlineMs: number } & Token<K> & z.infer<Shape<K>>
+  : never;
 /** What a client says beside the kind and the deadline. */
-export type Body<K extends Kind> = z.input<Shape<K>>;
+export type Body<K extends Kind> = Token<K> & (keyof Operations[K]['request'] extends never ? object : z.input<Shape<K>>);
+/** What a reply holds when it is `ok`. */
+export type Replies = { [K in Kind]: ReturnType<Operations[K]['reply']> };
+
+export type Role = Row['to'];
+/** The requests that are answered by this role, but for `watch`, which has the rest of its connection. */
+export type KindTo<R extends Role> = Exclude<{ [K in Kind]: Operations[K]['to'] extends R ? K : never }[Kind], 'watch'>;
+/** The requests that have this field. */
+export type KindWith<F extends string> = { [K in Kind]: F extends keyof Operations[K]['request'] ? K : never }[Kind];
+
+/** It is done; there is no more to say. */
+type Done = Record<never, never>;
 
 export type UserRole = 'user' | 'administrator';
 
@@ -111,36 +166,27 @@ export interface Paged {
   readonly next?: string;
 }
 
-/** What a reply holds when it is `ok`. */
-export interface Replies {
-  register: { name: string };
-  login: Session;
-  logout: Record<never, never>;
-  where: { nodes: readonly string[] };
-  addArea: { area: string; nodes: number };
-  setArea: { area: string; nodes: number };
-  /** Counted up to `removedCountMax`. */
-  removeArea: { area: string; news: number; subscriptions: number };
-  promote: { name: string };
-  demote: { name: string };
-  status: Status & Paged;
-  /** The address at which the node is known. */
-  join: { address: string };
-  leave: Record<never, never>;
-  areas: { areas: readonly { readonly area: string; readonly subscribed: boolean }[] } & Paged;
-  /** Everything up to `since` was read, or was there before the subscription; `unread` stops counting at `countMax`. In no order that means anything. */
-  myAreas: { areas: readonly { readonly area: string; readonly unread: number; readonly since: number }[] } & Paged;
-  subscribe: { area: string; changed: boolean };
-  unsubscribe: { area: string; changed: boolean };
-  post: { area: string; number: number };
-  delete: { area: string; number: number };
-  /** In the order of their numbers. */
-  read: { items: readonly Item[] };
-  /** `held`: how many more another reader of the same user holds; the first of them may be free after `heldMs`. */
-  unread: { items: readonly Item[]; leaseMs: number; held: number; heldMs: number };
-  mark: { marked: number };
-  watch: { after: number };
-  health: { id: string; healthy: boolean };
+/** With an area, counted up to `removedCountMax`. */
+export interface Removed {
+  readonly news: number;
+  readonly subscriptions: number;
+}
+interface Area {
+  readonly area: string;
+  readonly subscribed: boolean;
+}
+/** Everything up to `since` was read, or was there before the subscription; `unread` stops counting at `countMax`. */
+interface MyArea {
+  readonly area: string;
+  readonly unread: number;
+  readonly since: number;
+}
+/** `held`: how many more another reader of the same user holds; the first of them may be free after `heldMs`. */
+interface Unread {
+  readonly items: readonly Item[];
+  readonly leaseMs: number;
+  readonly held: number;
+  readonly heldMs: number;
 }
 
 /** What a node sends to a watcher after the reply. A watcher sends `alive`, too, so that each side notices when the other is gone. */

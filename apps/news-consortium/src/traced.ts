@@ -49,10 +49,10 @@ export function tracedService(service: Service, tracer: Tracer | undefined): Ser
   if (tracer === undefined) return service;
   const options = (kind: string) => ({ kind: 'server', attributes: rpc(kind) }) as const;
   return {
-    answer: (call) => tracedCall(tracer, call.request.kind, options(call.request.kind), () => service.answer(call)),
-    stream(call, socket) {
-      const streaming = service.stream?.(call, socket);
-      return streaming && tracedCall(tracer, call.request.kind, options(call.request.kind), () => streaming);
+    answer: (asked) => tracedCall(tracer, asked.request.kind, options(asked.request.kind), () => service.answer(asked)),
+    stream(asked, socket) {
+      const streaming = service.stream?.(asked, socket);
+      return streaming && tracedCall(tracer, asked.request.kind, options(asked.request.kind), () => streaming);
     },
   };
 }

@@ -44,8 +44,8 @@ beforeAll(async () => {
   postgres = await startEmbeddedPostgres();
   system = await ConsortiumInProcess.start(postgres, { nodes: 2 });
   client = system.client();
-  root = (await client.agent('login', { ...administrator, key: newKey() })).token;
-  await client.agent('addArea', { token: root, area, nodes: 2, key: area });
+  root = (await client.ask('login', { ...administrator, key: newKey() })).token;
+  await client.ask('addArea', { token: root, area, nodes: 2, key: area });
   token = await member('ana');
   heapBytesBefore = heapBytes();
   bystander = new Bystander(await member('bystander'));
@@ -66,9 +66,9 @@ function heapBytes(): number {
 }
 
 async function member(name: string): Promise<string> {
-  await client.agent('register', { name, password, key: 'member' });
-  const session = await client.agent('login', { name, password, key: newKey() });
-  await client.node(area, 'subscribe', { token: session.token, area, key: newKey() });
+  await client.ask('register', { name, password, key: 'member' });
+  const session = await client.ask('login', { name, password, key: newKey() });
+  await client.ask('subscribe', { token: session.token, area, key: newKey() });
   return session.token;
 }
 
@@ -109,15 +109,15 @@ class Bystander {
   async #work(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       const beganMs = performance.now();
-      const { number } = await client.node(area, 'post', {
+      const { number } = await client.ask('post', {
         token: this.#token,
         area,
         key: `by-${this.posted.length}`,
         text: 'busy',
       });
       this.posted.push(number);
-      await client.node(area, 'delete', { token: this.#token, area, number });
-      await client.agent('where', { area });
+      await client.ask('delete', { token: this.#token, area, number });
+      await client.ask('where', { area });
       this.waitsMs.push((performance.now() - beganMs) / 3);
       await new Promise<void>((resolve) => systemClock.after(5, resolve));
     }
@@ -138,7 +138,7 @@ const largeRead = (): string => JSON.stringify({ kind: 'read', deadlineMs: 5_000
 async function hang(): Promise<void> {
   const writer = await member('writer');
   const text = 'x'.repeat(textBytesMax);
-  for (let count = 0; count < 100; count++) await client.node(area, 'post', { token: writer, area, key: newKey(), text });
+  for (let count = 0; count < 100; count++) await client.ask('post', { token: writer, area, key: newKey(), text });
   const connections = (count: number): Promise<Socket[]> =>
     Promise.all(
       Array.from({ length: count }, (_, index) => rawConnection(system.listenAddressOf(index % 2 === 0 ? 'agent-1' : 'node-1'))),
@@ -244,14 +244,14 @@ describe('a login', () => {
 
   it('that is asked again and again, as on a busy machine, is one: it counts as no failure, and opens one session', async () => {
     const name = 'patient';
-    await client.agent('register', { name, password, key: 'patient' });
+    await client.ask('register', { name, password, key: 'patient' });
     const key = newKey();
     const asked = (index: number) => ask(system.agentAddresses[index % 2]!, 'login', { name, password, key }, { timeoutMs: 40 });
     await Promise.allSettled(Array.from({ length: 40 }, (_, index) => asked(index)));
-    const { token } = await client.agent('login', { name, password, key });
-    expect(await client.agent('login', { name, password, key })).toMatchObject({ token });
+    const { token } = await client.ask('login', { name, password, key });
+    expect(await client.ask('login', { name, password, key })).toMatchObject({ token });
     expect(await sessionsOf(name)).toBe(1);
-    expect(await client.agent('login', { name, password, key: newKey() })).not.toMatchObject({ token });
+    expect(await client.ask('login', { name, password, key: newKey() })).not.toMatchObject({ token });
   });
 
   it('of ten at once, where a look at a password takes a try of others, opens each', { timeout: 120_000 }, async () => {
@@ -260,8 +260,8 @@ describe('a login', () => {
     const people = Array.from({ length: 10 }, async (_, index) => {
       const user = { name: `one-of-ten-${index}`, password };
       const one = slow.client({ patienceMs: 30_000 });
-      await one.agent('register', { ...user, key: newKey() });
-      return one.agent('login', { ...user, key: newKey() });
+      await one.ask('register', { ...user, key: newKey() });
+      return one.ask('login', { ...user, key: newKey() });
     });
     expect(await Promise.all(people)).toHaveLength(10);
   });
@@ -309,9 +309,7 @@ describe('a key', () => {
       { by: root, kind: 'removeArea', body: { area: 'keyed' }, other: { area: 'none' } },
     ];
     const asks = (kind: Kind, body: object): Promise<unknown> =>
-      ['post', 'subscribe', 'unsubscribe'].includes(kind)
-        ? client.node((body as { area: string }).area, kind, body as never)
-        : client.agent(kind, body as never);
+      ['post', 'subscribe', 'unsubscribe'].includes(kind) ? client.ask(kind, body as never) : client.ask(kind, body as never);
     const used = new Map<string, string>();
     for (const { by, kind, body, other } of done) {
       const key = newKey();
@@ -373,9 +371,9 @@ describe('a name', () => {
     expect(await register(decomposed)).toEqual({ name: composed });
     expect(await register(composed)).toMatch(/^exists /);
     expect(await answerOf(agent(), 'login', { name: composed, password, key: newKey() })).toMatchObject({ name: composed });
-    await client.agent('addArea', { token: root, area: composed, nodes: 1, key: newKey() });
+    await client.ask('addArea', { token: root, area: composed, nodes: 1, key: newKey() });
     expect(await answerOf(agent(), 'addArea', { token: root, area: decomposed, nodes: 1, key: newKey() })).toMatch(/^exists /);
-    expect(await client.node(decomposed, 'subscribe', { token, area: decomposed, key: newKey() })).toEqual({
+    expect(await client.ask('subscribe', { token, area: decomposed, key: newKey() })).toEqual({
       area: composed,
       changed: true,
     });
@@ -459,7 +457,7 @@ describe('a token', () => {
     const tokens = await signer();
     expect(await use(tokens.sign({ ...session, expiresMs: Date.now() - 1 }))).toMatch(/^unauthenticated the session expired at /);
     expect(await use(tokens.sign({ ...session, expiresMs }))).toMatch(/^unauthenticated the session is closed or has expired/);
-    const ended = (await client.agent('login', { name: 'ana', password, key: newKey() })).token;
+    const ended = (await client.ask('login', { name: 'ana', password, key: newKey() })).token;
     const { id } = JSON.parse(Buffer.from(ended.split('.')[0]!, 'base64url').toString()) as { id: string };
     await system.query('UPDATE sessions SET expires_at = now() WHERE id = $1', [id]);
     expect(await use(ended)).toMatch(/^unauthenticated the session is closed or has expired/);

@@ -86,7 +86,7 @@ async function ended(child: ChildProcessWithoutNullStreams): Promise<Ended> {
 /** A new user who is logged in. */
 async function newUser(): Promise<Person> {
   const person = new Person(`ana-${people}`);
-  await client.agent('register', { name: person.name, password, key: person.name });
+  await client.ask('register', { name: person.name, password, key: person.name });
   await person.logIn(password);
   return person;
 }
@@ -97,7 +97,7 @@ async function subscriber(): Promise<{ person: Person; area: string; token: stri
   const area = `area-${people}`;
   await admin.does('area', 'add', area);
   await person.does('subscribe', area);
-  const { token } = await client.agent('login', { name: person.name, password, key: randomUUID() });
+  const { token } = await client.ask('login', { name: person.name, password, key: randomUUID() });
   return { person, area, token };
 }
 
@@ -177,7 +177,7 @@ describe('the session', () => {
 
   it('goes from its file when no agent knows it any more', async () => {
     const person = await newUser();
-    const { token } = await client.agent('login', { name: person.name, password, key: randomUUID() });
+    const { token } = await client.ask('login', { name: person.name, password, key: randomUUID() });
     const kept = { token: `${token.slice(0, -2)}xx`, name: person.name, role: 'user', agents: system.agentAddresses };
     await writeFile(person.sessionFile, JSON.stringify({ ...kept, expiresAt: new Date().toISOString() }), { mode: 0o600 });
     expect(await person.does('logout')).toBe('the session was over already\n');
@@ -263,7 +263,7 @@ describe('areas and news', () => {
   it('are read over many pages, in order and without a gap', async () => {
     const { person, area, token } = await subscriber();
     for (let number = 1; number <= 230; number++)
-      await client.node(area, 'post', { token, area, key: `${area}-${number}`, text: `news ${number}` });
+      await client.ask('post', { token, area, key: `${area}-${number}`, text: `news ${number}` });
     const numbersOf = (text: string): number[] => [...text.matchAll(/ {2}news (\d+)\n/g)].map(([, number]) => Number(number));
     const all = Array.from({ length: 230 }, (_, index) => index + 1);
     expect(numbersOf(await person.does('read', area))).toEqual(all);
@@ -283,7 +283,7 @@ describe('areas and news', () => {
   it('that another reader holds are told of, and come when that one has not marked them', async () => {
     const { person, area, token } = await subscriber();
     await person.does('post', area, 'It rains');
-    await client.node(area, 'unread', { token, area, limit: 100 });
+    await client.ask('unread', { token, area, limit: 100 });
     const held = await person.run(['read', area, '--unread']);
     expect(held).toMatchObject({ code: 0, stdout: `nothing unread in ${area}\n` });
     expect(held.stderr).toMatch(/^1 more item held for another reader of yours; free in \d+ s/);
@@ -355,7 +355,7 @@ describe('watch', () => {
     let [shown, posted] = [false, 0];
     child.stdout.once('data', () => (shown = true));
     await eventually(async () => {
-      await client.node(area, 'post', { token, area, key: `${area}-${++posted}`, text: 'It rains' });
+      await client.ask('post', { token, area, key: `${area}-${++posted}`, text: 'It rains' });
       return shown;
     });
     child.kill('SIGINT');

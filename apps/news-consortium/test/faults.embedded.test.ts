@@ -53,12 +53,12 @@ describe('while nodes come and go', () => {
       await system.startNode('node-4');
       await eventually(async () => (await servedBy('sports')).length === 4);
       expect((await system.status()).areas).toMatchObject([{ wanted: nodesMax }]);
-      await client.agent('setArea', { token: root, area: 'sports', nodes: 1, key: randomUUID() });
+      await client.ask('setArea', { token: root, area: 'sports', nodes: 1, key: randomUUID() });
       await eventually(async () => (await servedBy('sports')).length === 1);
     });
 
     it('stay where they are when a node joins or leaves, but for the share of that node', async () => {
-      for (const area of areas) await client.agent('addArea', { token: root, area, nodes: 1, key: area });
+      for (const area of areas) await client.ask('addArea', { token: root, area, nodes: 1, key: area });
       const three = await settled(3);
       await system.startNode('node-4');
       const four = await settled(4);
@@ -93,7 +93,7 @@ describe('while nodes come and go', () => {
             return ask(address, kind, request, options);
           },
         });
-        await misled.node('sports', 'post', { token, area: 'sports', key: newKey(), text: 'followed' });
+        await misled.ask('post', { token, area: 'sports', key: newKey(), text: 'followed' });
         expect(asked).toEqual([other, right]);
       }
       expect(await read(token, 'sports')).toEqual(['followed', 'followed']);
@@ -123,7 +123,7 @@ describe('while nodes come and go', () => {
       await eventually(async () => (await servedBy('sports')).length === 2);
       const [hung, other] = await servedBy('sports');
       const name = system.nodes.find((each) => system.addressOf(each) === hung)!;
-      await eventually(async () => (await client.agent('where', { area: 'sports' })).nodes.length === 2);
+      await eventually(async () => (await client.ask('where', { area: 'sports' })).nodes.length === 2);
       system.pause(name);
       const body = { token, area: 'sports', key: newKey() };
       await expect(ask(hung!, 'unsubscribe', body, early)).rejects.toThrow(/no reply within/);
@@ -144,8 +144,8 @@ describe('while nodes come and go', () => {
       system.pause(hung!);
       await expect(ask(address, 'removeArea', body, early)).rejects.toThrow(/no reply within/);
       const by = system.clientOf(other!);
-      await by.agent('removeArea', body);
-      await by.agent('addArea', { ...body, nodes: 1, key: newKey() });
+      await by.ask('removeArea', body);
+      await by.ask('addArea', { ...body, nodes: 1, key: newKey() });
       system.heal(hung!);
       await ask(address, 'status', {}, { timeoutMs });
       expect((await system.status()).areas).toMatchObject([{ area: 'sports' }]);
@@ -210,11 +210,11 @@ describe('while nodes come and go', () => {
       const closed = new Watch({ user: 'bo', token: second, consortium: system.client() }, 'sports');
       const unsubscribed = new Watch({ user: 'bo', token: bo, consortium: system.client() }, 'sports');
       await Promise.all([closed.begun(), unsubscribed.begun()]);
-      await client.agent('logout', { token: second });
+      await client.ask('logout', { token: second });
       await post(ana, 'sports', 'one');
       await eventually(() => closed.refusal !== undefined && unsubscribed.items.length === 1);
       expect(closed.refusal).toEqual(refusal('unauthenticated'));
-      await client.node('sports', 'unsubscribe', { token: bo, area: 'sports', key: randomUUID() });
+      await client.ask('unsubscribe', { token: bo, area: 'sports', key: randomUUID() });
       await post(ana, 'sports', 'two');
       await eventually(() => unsubscribed.refusal !== undefined);
       expect(unsubscribed.refusal).toEqual(refusal('not-subscribed'));

@@ -140,13 +140,13 @@ describe('the menu', () => {
     await choose(title, 'Subscribe');
     await choose('Subscribe to', area);
     const client = system.client();
-    const { token } = await client.agent('login', { name: `ana-${names}`, password: 'correct horse', key: randomUUID() });
+    const { token } = await client.ask('login', { name: `ana-${names}`, password: 'correct horse', key: randomUUID() });
     await choose(title, 'Watch');
     await screen.shows('Enter ends it');
     // When the watch has begun, only the node knows: one of these comes behind it.
     let posted = 0;
     await eventually(async () => {
-      await client.node(area, 'post', { token, area, key: `watched-${++posted}`, text: `watched ${posted}` });
+      await client.ask('post', { token, area, key: `watched-${++posted}`, text: `watched ${posted}` });
       return screen.shown.includes('  watched ');
     });
     screen.type(keys.enter);

@@ -29,7 +29,7 @@ beforeAll(async () => {
   await makeOld(url);
   system = await ConsortiumInProcess.startOn(url, { nodes: 2 });
   client = system.client();
-  root = (await client.agent('login', { name: 'Root', password, key: 'root' })).token;
+  root = (await client.ask('login', { name: 'Root', password, key: 'root' })).token;
 });
 
 afterAll(async () => {
@@ -55,7 +55,7 @@ async function makeOld(url: string): Promise<void> {
 }
 
 const login = async (typed: string, name: string): Promise<string> =>
-  (await client.agent('login', { name: typed, password: `${password} ${name}`, key: randomUUID() })).name;
+  (await client.ask('login', { name: typed, password: `${password} ${name}`, key: randomUUID() })).name;
 
 const refusal = (code: string): unknown => expect.objectContaining({ name: 'Refusal', code });
 
@@ -73,12 +73,12 @@ describe('a user from before', () => {
   it.each(['Ana', 'ana', 'ANA', '\u0430\u0441\u0435', 'ace', 'car1a', 'ben'])(
     'has a name that nobody else gets, nor one like it: %s',
     async (name) => {
-      await expect(client.agent('register', { name, password, key: 'another' })).rejects.toEqual(refusal('exists'));
+      await expect(client.ask('register', { name, password, key: 'another' })).rejects.toEqual(refusal('exists'));
     },
   );
 
   it('is made an administrator under that name', async () => {
-    expect(await client.agent('promote', { token: root, name: mixed, key: 'promote' })).toEqual({ name: mixed });
+    expect(await client.ask('promote', { token: root, name: mixed, key: 'promote' })).toEqual({ name: mixed });
   });
 });
 
@@ -90,15 +90,13 @@ describe('an area from before', () => {
     ['arts', 'arts'],
     ['Weather', 'weather'],
   ])('is meant by %s: %s', async (typed, area) => {
-    const { token } = await client.agent('login', { name: 'ana', password: `${password} Ana`, key: randomUUID() });
-    expect(await client.node(typed, 'subscribe', { token, area: typed, key: typed })).toMatchObject({ area });
-    expect(await client.node(typed, 'post', { token, area: typed, key: `post-${typed}`, text: 'news' })).toMatchObject({ area });
+    const { token } = await client.ask('login', { name: 'ana', password: `${password} Ana`, key: randomUUID() });
+    expect(await client.ask('subscribe', { token, area: typed, key: typed })).toMatchObject({ area });
+    expect(await client.ask('post', { token, area: typed, key: `post-${typed}`, text: 'news' })).toMatchObject({ area });
   });
 
   it('has a name that no other area gets', async () => {
     for (const area of ['sports', 'SPORTS', 'Sports', 'ARTS', 'weather'])
-      await expect(client.agent('addArea', { token: root, area, nodes: 1, key: `add-${area}` })).rejects.toEqual(
-        refusal('exists'),
-      );
+      await expect(client.ask('addArea', { token: root, area, nodes: 1, key: `add-${area}` })).rejects.toEqual(refusal('exists'));
   });
 });

@@ -74,8 +74,8 @@ describe('lists', () => {
 
 describe('what is unread', () => {
   const page = async (token: string, limit = pageItemsMax): Promise<number[]> =>
-    (await client.node('sports', 'unread', { token, area: 'sports', limit })).items.map(({ number }) => number);
-  const mark = (token: string, numbers: number[]) => client.node('sports', 'mark', { token, area: 'sports', numbers });
+    (await client.ask('unread', { token, area: 'sports', limit })).items.map(({ number }) => number);
+  const mark = (token: string, numbers: number[]) => client.ask('mark', { token, area: 'sports', numbers });
 
   it('is offered in order up to what a user may have in hand, and goes on when some of it is marked', async () => {
     await addArea('sports');
@@ -84,7 +84,7 @@ describe('what is unread', () => {
     const pages: number[][] = [];
     for (let taken = await page(token); taken.length > 0; taken = await page(token)) pages.push(taken);
     expect(pages.flat()).toEqual(Array.from({ length: offersMax }, (_, index) => index + 1));
-    expect(await client.node('sports', 'unread', { token, area: 'sports', limit: 1 })).toMatchObject({ held: offersMax });
+    expect(await client.ask('unread', { token, area: 'sports', limit: 1 })).toMatchObject({ held: offersMax });
     // Of the middle: what comes before it stays in hand.
     expect(await mark(token, pages[5]!.slice(0, 30))).toEqual({ marked: 30 });
     expect(await page(token)).toEqual(Array.from({ length: 30 }, (_, index) => offersMax + index + 1));
@@ -135,7 +135,7 @@ describe('an area of 300,000 items', () => {
       [others],
     );
     await system.query(`INSERT INTO subscriptions SELECT u.id, a.id, 0 FROM users u, areas a WHERE u.password = '' `);
-    const answer = await client.agent('removeArea', { token: root, area: 'sports', key: newKey() });
+    const answer = await client.ask('removeArea', { token: root, area: 'sports', key: newKey() });
     expect(answer).toEqual({ area: 'sports', news: removedCountMax, subscriptions: removedCountMax });
     expect(await listMyAreas(client, token)).toEqual([]);
 
@@ -145,14 +145,14 @@ describe('an area of 300,000 items', () => {
     const decider = (await system.decider())!;
     await system.kill(decider);
     await addArea('sports');
-    await client.node('sports', 'subscribe', { token, area: 'sports', key: newKey() });
+    await client.ask('subscribe', { token, area: 'sports', key: newKey() });
     expect(await read(token, 'sports')).toEqual([]);
     expect(await post(token, 'sports', 'goal')).toBe(items + 1);
     expect(await read(token, 'sports')).toEqual(['goal']);
 
     await eventually(async () => (await count('areas WHERE clearing')) === 0, { timeoutMs: 100_000 });
     expect([await texts(), await count('subscriptions')]).toEqual([1, 1]);
-    expect((await client.node('sports', 'unread', { token, area: 'sports', limit: 10 })).items).toMatchObject([{ text: 'goal' }]);
+    expect((await client.ask('unread', { token, area: 'sports', limit: 10 })).items).toMatchObject([{ text: 'goal' }]);
   });
 });
 

@@ -51,14 +51,14 @@ export class RecordingClient {
       'login',
       '',
       {},
-      () => this.consortium.agent('login', { name, password, key: randomUUID() }),
+      () => this.consortium.ask('login', { name, password, key: randomUUID() }),
       '',
     );
     if (session !== undefined) this.tokens.push(session.token);
   }
 
   logout(): Promise<unknown> {
-    return this.#recorded('logout', '', {}, () => this.consortium.agent('logout', { token: this.token }));
+    return this.#recorded('logout', '', {}, () => this.consortium.ask('logout', { token: this.token }));
   }
 
   /** With no area where the operation has none. Resolves with the reply, or with undefined where there was none or it was a refusal. Rejects with what is neither. */
@@ -73,7 +73,7 @@ export class RecordingClient {
       kind,
       area,
       asked,
-      () => this.consortium.node(area || undefined, kind, { token, area, key, ...asked } as unknown as Body<K>),
+      () => this.consortium.ask(kind, { token, ...(area !== '' && { area }), key, ...asked } as unknown as Body<K>),
       token,
     );
   }

@@ -22,7 +22,7 @@ export function postgresForAll(): void {
 export function oneSystemForAll(options?: SystemOptions): void {
   beforeAll(() => start(options), startMs);
   afterEach(async () => {
-    for (const { area } of (await system.status()).areas) await client.agent('removeArea', { token: root, area, key: newKey() });
+    for (const { area } of (await system.status()).areas) await client.ask('removeArea', { token: root, area, key: newKey() });
   });
   afterAll(() => system[Symbol.asyncDispose](), startMs);
 }
@@ -41,7 +41,7 @@ export let root: string;
 async function start(options?: SystemOptions): Promise<void> {
   system = await ConsortiumInProcess.start(postgres, options);
   client = system.client();
-  root = (await client.agent('login', { ...administrator, key: newKey() })).token;
+  root = (await client.ask('login', { ...administrator, key: newKey() })).token;
 }
 
 export const password = 'correct horse';
@@ -49,29 +49,29 @@ export const password = 'correct horse';
 export const timeoutMs = 20_000;
 
 export const login = async (name: string, by = client): Promise<string> =>
-  (await by.agent('login', { name, password, key: newKey() })).token;
+  (await by.ask('login', { name, password, key: newKey() })).token;
 
 /** A new user, subscribed to the areas; resolves with the session's token. */
 export async function member(name: string, ...areas: string[]): Promise<string> {
-  await client.agent('register', { name, password, key: name });
+  await client.ask('register', { name, password, key: name });
   const token = await login(name);
-  for (const area of areas) await client.node(area, 'subscribe', { token, area, key: randomUUID() });
+  for (const area of areas) await client.ask('subscribe', { token, area, key: randomUUID() });
   return token;
 }
 
 export async function addArea(area: string, nodes = 1): Promise<void> {
-  await client.agent('addArea', { token: root, area, nodes, key: randomUUID() });
+  await client.ask('addArea', { token: root, area, nodes, key: randomUUID() });
   await eventually(async () => (await servedBy(area)).length > 0, { intervalMs: 5 });
 }
 
 let keys = 0;
 export const newKey = (): string => `key-${++keys}`;
 export const post = async (token: string, area: string, text: string, key = newKey()): Promise<number> =>
-  (await client.node(area, 'post', { token, area, text, key })).number;
+  (await client.ask('post', { token, area, text, key })).number;
 export const read = async (token: string, area: string): Promise<string[]> =>
-  textsOf((await client.node(area, 'read', { token, area, limit: 100 })).items);
+  textsOf((await client.ask('read', { token, area, limit: 100 })).items);
 export const unread = async (token: string, area: string): Promise<string[]> =>
-  textsOf((await client.node(area, 'unread', { token, area, limit: 100 })).items);
+  textsOf((await client.ask('unread', { token, area, limit: 100 })).items);
 export const textsOf = (items: readonly Item[]): string[] => items.map(({ text }) => text);
 /** Addresses of the nodes of an area. */
 export const servedBy = async (area: string): Promise<readonly string[]> =>

@@ -30,9 +30,9 @@ beforeAll(async () => {
   postgres = await startEmbeddedPostgres();
   system = await ConsortiumInProcess.start(postgres, { agents: 1, nodes: 2 });
   client = system.client();
-  token = (await client.agent('login', { ...administrator, key: 'login' })).token;
-  await client.agent('addArea', { token, area, nodes: 2, key: area });
-  await client.node(area, 'subscribe', { token, area, key: 'subscribe' });
+  token = (await client.ask('login', { ...administrator, key: 'login' })).token;
+  await client.ask('addArea', { token, area, nodes: 2, key: area });
+  await client.ask('subscribe', { token, area, key: 'subscribe' });
   const { host } = splitAddress(system.listenAddressOf('node-1'));
   const many = Array.from({ length: 8 }, (_, index) => `127.0.0.${index + 11}`);
   sources = (await Promise.all(many.map(canBeHad))).every(Boolean) ? many : [host];
@@ -138,7 +138,7 @@ it('where those fill it who may be there, the node stays, and others go elsewher
   const before = await nodes();
   crowd = new Crowd(sources, { kind: 'areas', deadlineMs: 10_000, token });
   await eventually(async () => !(await areasAt('node-1').then(Boolean, () => false)), { timeoutMs: 60_000 });
-  await whileChecked(() => client.node(area, 'post', { token, area, key: 'crowded', text: 'It is crowded' }));
+  await whileChecked(() => client.ask('post', { token, area, key: 'crowded', text: 'It is crowded' }));
   expect(await nodes()).toEqual(before);
   crowd.leave();
   await eventually(() => areasAt('node-1').then(Boolean, () => false));

@@ -78,13 +78,13 @@ const program = `
       agents: () => addressesOf(['agent:8000']), ask, clock: systemClock, patienceMs: 30_000, onTrouble: () => counts.tries++,
     });
     const user = { name: 'user-' + number, password: 'a password' };
-    await consortium.agent('register', { ...user, key: randomUUID() });
-    const { token } = await consortium.agent('login', { ...user, key: randomUUID() });
-    await consortium.node(area, 'subscribe', { token, area, key: randomUUID() });
+    await consortium.ask('register', { ...user, key: randomUUID() });
+    const { token } = await consortium.ask('login', { ...user, key: randomUUID() });
+    await consortium.ask('subscribe', { token, area, key: randomUUID() });
     const posted = [];
     const measured = async (kind, body) => {
       const startMs = performance.now();
-      const reply = await consortium.node(area, kind, { token, area, ...body });
+      const reply = await consortium.ask(kind, { token, area, ...body });
       counts.tookMsMax = Math.max(counts.tookMsMax, performance.now() - startMs);
       return reply;
     };
@@ -98,7 +98,7 @@ const program = `
     }
     const found = [];
     for (let before; ; before = found[0].number) {
-      const { items } = await consortium.node(area, 'read', { token, area, limit: 100, before });
+      const { items } = await consortium.ask('read', { token, area, limit: 100, before });
       found.unshift(...items);
       if (items.length < 100) break;
     }

@@ -40,25 +40,25 @@ describe('while nothing fails', () => {
     it('are all alike: each does everything that agents do', async () => {
       for (const name of system.agents) {
         const agent = system.clientOf(name);
-        const { token } = await agent.agent('login', { ...administrator, key: newKey() });
-        expect(await agent.agent('addArea', { token, area: name, nodes: 1, key: newKey() })).toEqual({ area: name, nodes: 1 });
-        expect(await agent.agent('setArea', { token, area: name, nodes: 2, key: randomUUID() })).toEqual({
+        const { token } = await agent.ask('login', { ...administrator, key: newKey() });
+        expect(await agent.ask('addArea', { token, area: name, nodes: 1, key: newKey() })).toEqual({ area: name, nodes: 1 });
+        expect(await agent.ask('setArea', { token, area: name, nodes: 2, key: randomUUID() })).toEqual({
           area: name,
           nodes: 2,
         });
-        await agent.agent('register', { name: `user-${name}`, password, key: newKey() });
-        await agent.agent('promote', { token, name: `user-${name}`, key: newKey() });
-        expect(await agent.agent('login', { name: `user-${name}`, password, key: newKey() })).toMatchObject({
+        await agent.ask('register', { name: `user-${name}`, password, key: newKey() });
+        await agent.ask('promote', { token, name: `user-${name}`, key: newKey() });
+        expect(await agent.ask('login', { name: `user-${name}`, password, key: newKey() })).toMatchObject({
           role: 'administrator',
         });
-        await eventually(async () => (await agent.agent('where', { area: name })).nodes.length === 2);
-        expect((await agent.agent('where', {})).nodes).toHaveLength(system.nodes.length);
-        expect((await agent.agent('status', {})).areas).toContainEqual(expect.objectContaining({ area: name, wanted: 2 }));
+        await eventually(async () => (await agent.ask('where', { area: name })).nodes.length === 2);
+        expect((await agent.ask('where', {})).nodes).toHaveLength(system.nodes.length);
+        expect((await agent.ask('status', {})).areas).toContainEqual(expect.objectContaining({ area: name, wanted: 2 }));
         const removal = { token, area: name, key: newKey() };
-        expect(await agent.agent('removeArea', removal)).toEqual({ area: name, news: 0, subscriptions: 0 });
-        await agent.agent('removeArea', removal);
-        await agent.agent('logout', { token });
-        await expect(agent.agent('setArea', { token, area: name, nodes: 1, key: randomUUID() })).rejects.toEqual(
+        expect(await agent.ask('removeArea', removal)).toEqual({ area: name, news: 0, subscriptions: 0 });
+        await agent.ask('removeArea', removal);
+        await agent.ask('logout', { token });
+        await expect(agent.ask('setArea', { token, area: name, nodes: 1, key: randomUUID() })).rejects.toEqual(
           refusal('unauthenticated'),
         );
       }
@@ -73,7 +73,7 @@ describe('while nothing fails', () => {
         ['removeArea', { token, area: 'sports', key: newKey() }],
         ['promote', { token, name: 'ana', key: newKey() }],
       ] as const)
-        await expect(client.agent(kind, body as never)).rejects.toEqual(refusal('forbidden'));
+        await expect(client.ask(kind, body as never)).rejects.toEqual(refusal('forbidden'));
       expect((await system.status()).areas).toMatchObject([{ area: 'sports', wanted: 1 }]);
     });
 
@@ -81,7 +81,7 @@ describe('while nothing fails', () => {
       await addArea('sports', system.nodes.length);
       const token = await member('ana', 'sports');
       await eventually(async () => (await servedBy('sports')).length === system.nodes.length);
-      await system.clientOf('agent-2').agent('logout', { token });
+      await system.clientOf('agent-2').ask('logout', { token });
       for (const address of system.nodes.map((name) => system.addressOf(name))) {
         const read = ask(address, 'read', { token, area: 'sports', limit: 1 }, { timeoutMs });
         await expect(read).rejects.toEqual(refusal('unauthenticated'));
@@ -123,7 +123,7 @@ describe('while nothing fails', () => {
       await addArea('sports');
       const token = await member('ana', 'sports');
       const number = await post(token, 'sports', 'goal', 'late');
-      await client.node('sports', 'delete', { token, area: 'sports', number });
+      await client.ask('delete', { token, area: 'sports', number });
       expect(await post(token, 'sports', 'goal', 'late')).toBe(number);
       expect(await read(token, 'sports')).toEqual([]);
     });
@@ -146,16 +146,14 @@ describe('while nothing fails', () => {
       const [ana, bo, cyd] = [await member('ana', 'sports'), await member('bo', 'sports'), await member('cyd', 'sports')];
       const number = await post(ana, 'sports', 'goal');
       expect(await unread(bo, 'sports')).toEqual(['goal']);
-      await expect(client.node('sports', 'delete', { token: bo, area: 'sports', number })).rejects.toEqual(refusal('forbidden'));
-      await client.node('sports', 'delete', { token: ana, area: 'sports', number });
-      await client.node('sports', 'delete', { token: ana, area: 'sports', number });
-      await expect(client.node('sports', 'delete', { token: bo, area: 'sports', number })).rejects.toEqual(
-        refusal('unknown-item'),
-      );
+      await expect(client.ask('delete', { token: bo, area: 'sports', number })).rejects.toEqual(refusal('forbidden'));
+      await client.ask('delete', { token: ana, area: 'sports', number });
+      await client.ask('delete', { token: ana, area: 'sports', number });
+      await expect(client.ask('delete', { token: bo, area: 'sports', number })).rejects.toEqual(refusal('unknown-item'));
       for (const token of [ana, bo, cyd]) {
         expect(await read(token, 'sports')).toEqual([]);
-        expect(await client.node('sports', 'unread', { token, area: 'sports', limit: 10 })).toMatchObject({ items: [], held: 0 });
-        expect((await client.node(undefined, 'myAreas', { token })).areas).toMatchObject([{ area: 'sports', unread: 0 }]);
+        expect(await client.ask('unread', { token, area: 'sports', limit: 10 })).toMatchObject({ items: [], held: 0 });
+        expect((await client.ask('myAreas', { token })).areas).toMatchObject([{ area: 'sports', unread: 0 }]);
       }
     });
   });
@@ -167,9 +165,9 @@ describe('while nothing fails', () => {
       const numbers = [await post(token, 'sports', 'one'), await post(token, 'sports', 'two')];
       const readers = await Promise.all(Array.from({ length: 6 }, () => unread(token, 'sports')));
       expect(readers.flat().toSorted()).toEqual(['one', 'two']);
-      await client.node('sports', 'mark', { token, area: 'sports', numbers: [numbers[0]!] });
+      await client.ask('mark', { token, area: 'sports', numbers: [numbers[0]!] });
       const again = await eventually(async () => {
-        const { items } = await client.node('sports', 'unread', { token, area: 'sports', limit: 10 });
+        const { items } = await client.ask('unread', { token, area: 'sports', limit: 10 });
         return items.length > 0 && items;
       });
       expect(again).toMatchObject([{ number: numbers[1], text: 'two' }]);
@@ -183,8 +181,8 @@ describe('while nothing fails', () => {
         await post(token, 'sports', 'two'),
         await post(token, 'sports', 'three'),
       ];
-      const count = async (): Promise<number> => (await client.node(undefined, 'myAreas', { token })).areas[0]!.unread;
-      const mark = (...marked: number[]) => client.node('sports', 'mark', { token, area: 'sports', numbers: marked });
+      const count = async (): Promise<number> => (await client.ask('myAreas', { token })).areas[0]!.unread;
+      const mark = (...marked: number[]) => client.ask('mark', { token, area: 'sports', numbers: marked });
       expect(await mark(...numbers)).toEqual({ marked: 0 });
       await unread(token, 'sports');
       expect(await count()).toBe(3);
@@ -202,11 +200,11 @@ describe('while nothing fails', () => {
       await post(ana, 'sports', 'before');
       const bo = await member('bo', 'sports');
       await post(ana, 'sports', 'while');
-      expect((await client.node(undefined, 'myAreas', { token: bo })).areas).toMatchObject([{ unread: 1 }]);
-      await client.node('sports', 'unsubscribe', { token: bo, area: 'sports', key: randomUUID() });
+      expect((await client.ask('myAreas', { token: bo })).areas).toMatchObject([{ unread: 1 }]);
+      await client.ask('unsubscribe', { token: bo, area: 'sports', key: randomUUID() });
       await expect(unread(bo, 'sports')).rejects.toEqual(refusal('not-subscribed'));
       await post(ana, 'sports', 'between');
-      await client.node('sports', 'subscribe', { token: bo, area: 'sports', key: randomUUID() });
+      await client.ask('subscribe', { token: bo, area: 'sports', key: randomUUID() });
       await post(ana, 'sports', 'after');
       expect(await unread(bo, 'sports')).toEqual(['after']);
       expect(await read(bo, 'sports')).toEqual(['before', 'while', 'between', 'after']);
@@ -222,19 +220,19 @@ describe('while nothing fails', () => {
       const last = await post(bo, 'sports', 'two');
       const watch = new Watch({ user: 'bo', token: bo, consortium: system.client() }, 'sports');
       await watch.begun();
-      const removal = await client.agent('removeArea', { token: root, area: 'sports', key: newKey() });
+      const removal = await client.ask('removeArea', { token: root, area: 'sports', key: newKey() });
       expect(removal).toEqual({ area: 'sports', news: 2, subscriptions: 2 });
       await eventually(() => watch.refusal !== undefined);
       expect(watch.refusal).toEqual(refusal('unknown-area'));
       await expect(post(ana, 'sports', 'three')).rejects.toEqual(refusal('unknown-area'));
-      await expect(client.node('sports', 'subscribe', { token: ana, area: 'sports', key: randomUUID() })).rejects.toEqual(
+      await expect(client.ask('subscribe', { token: ana, area: 'sports', key: randomUUID() })).rejects.toEqual(
         refusal('unknown-area'),
       );
-      expect((await client.node(undefined, 'myAreas', { token: ana })).areas).toEqual([]);
+      expect((await client.ask('myAreas', { token: ana })).areas).toEqual([]);
 
-      await client.agent('addArea', { token: root, area: 'sports', nodes: 1, key: newKey() });
+      await client.ask('addArea', { token: root, area: 'sports', nodes: 1, key: newKey() });
       await expect(post(ana, 'sports', 'three')).rejects.toEqual(refusal('not-subscribed'));
-      await client.node('sports', 'subscribe', { token: ana, area: 'sports', key: randomUUID() });
+      await client.ask('subscribe', { token: ana, area: 'sports', key: randomUUID() });
       expect(await read(ana, 'sports')).toEqual([]);
       expect(await post(ana, 'sports', 'three')).toBe(last + 1);
       expect(await unread(ana, 'sports')).toEqual(['three']);
@@ -248,13 +246,13 @@ describe('while nothing fails', () => {
       const writing = system.client({ onTrouble });
       const posting = Array.from({ length: 8 }, async (_, writer) => {
         for (;;) {
-          await writing.node('sports', 'post', { token, area: 'sports', text: 'goal', key: `writer-${writer}-${newKey()}` });
+          await writing.ask('post', { token, area: 'sports', text: 'goal', key: `writer-${writer}-${newKey()}` });
           acknowledged++;
         }
       });
       const ended = Promise.allSettled(posting);
       await eventually(() => acknowledged > 20, { intervalMs: 1 });
-      const { news } = await client.agent('removeArea', { token: root, area: 'sports', key: newKey() });
+      const { news } = await client.ask('removeArea', { token: root, area: 'sports', key: newKey() });
       for (const { status, ...rest } of await ended)
         expect([status, rest]).toEqual(['rejected', { reason: refusal('unknown-area') }]);
       // What a try has posted that brought no answer in time is counted, and may be unacknowledged.

@@ -62,10 +62,10 @@ export class Work implements Workload {
   async prepare(): Promise<void> {
     await recordAssignments(this.#place.databaseUrl);
     const client = this.#place.client();
-    const { token } = await client.agent('login', { ...this.#place.administrator, key: randomUUID() });
-    for (const area of this.#areas) await client.agent('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
+    const { token } = await client.ask('login', { ...this.#place.administrator, key: randomUUID() });
+    for (const area of this.#areas) await client.ask('addArea', { token, area, nodes: this.#random.integer(1, 2), key: area });
     for (const each of [...this.#readers, this.#auditor]) {
-      await client.agent('register', { name: each.user, password, key: each.user });
+      await client.ask('register', { name: each.user, password, key: each.user });
       await each.login();
       for (const area of this.#areas) await each.node('subscribe', area, {});
     }
@@ -159,8 +159,8 @@ export class Work implements Workload {
   /** Its areas are no more. */
   async leave(): Promise<void> {
     const client = this.#place.client();
-    const { token } = await client.agent('login', { ...this.#place.administrator, key: randomUUID() });
-    for (const area of this.#areas) await client.agent('removeArea', { token, area, key: `no ${area}` });
+    const { token } = await client.ask('login', { ...this.#place.administrator, key: randomUUID() });
+    for (const area of this.#areas) await client.ask('removeArea', { token, area, key: `no ${area}` });
   }
 
   /** All that is unread is read, all that is there is read by the auditor, and watches come to their ends. */
@@ -193,7 +193,7 @@ async function allNews(client: RecordingClient, area: string): Promise<Item[]> {
   const news: Item[] = [];
   for (let before: number | undefined; ; before = news[0]!.number) {
     const body = { token: client.token, area, limit: pageItems, ...(before !== undefined && { before }) };
-    const { items } = await client.consortium.node(area, 'read', body);
+    const { items } = await client.consortium.ask('read', body);
     news.unshift(...items);
     if (items.length < pageItems) return news;
   }

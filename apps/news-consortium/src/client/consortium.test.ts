@@ -20,7 +20,7 @@ async function where(answers: readonly Error[], patienceMs = 60_000): Promise<{ 
     ...{ clock, patienceMs },
   });
   let outcome: unknown;
-  const trying = consortium.agent('where', {}).then(
+  const trying = consortium.ask('where', {}).then(
     (reply) => (outcome = reply),
     (error: unknown) => (outcome = error),
   );

@@ -6,7 +6,7 @@
 import { exitCodes, retry, type Clock } from '@lab/process';
 import { FrameTooLargeError, FramingError } from '@lab/protocol';
 import type { Ask } from '../wire/asking.ts';
-import type { Body, Kind, Replies } from '../messages.ts';
+import { operations, type Body, type Kind, type Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 
 export interface ConsortiumOptions {
@@ -34,7 +34,7 @@ const agentAttemptMs = 1_200;
 /** To look at a password takes 0.2 s of a core: whoever is the last of all that an agent lets wait has an answer by then. */
 const passwordAttemptMs = 4_000;
 const attemptMsMax = 10_000;
-const isOfPassword = (kind: Kind): boolean => kind === 'login' || kind === 'register';
+const isOfPassword = (kind: Kind): boolean => 'password' in operations[kind].request;
 /** How long a try may take that would usually take so long. */
 type Within = (attemptMs: number) => number;
 const pauseMsMin = 50;
@@ -54,15 +54,12 @@ export class Consortium {
   }
 
   /**
-   * Asks whichever agent answers. Throws the refusal, or `NoAnswerError`. A refusal is that of the last try: where an earlier one brought no answer
-   * (`onTrouble` was told), that one may have been done, and the session closed since.
+   * Asks whichever agent answers, or a node: one that serves the area of which it is, or any. Throws the refusal, or `NoAnswerError`. A refusal is that of the
+   * last try: where an earlier one brought no answer (`onTrouble` was told), that one may have been done, and the session closed since.
    */
-  async agent<K extends Kind>(kind: K, body: Body<K>): Promise<Replies[K]> {
-    return this.#patiently((within) => this.#askAgent(kind, body, within));
-  }
-
-  /** Asks a node that serves the area, or any node where none is given. Throws the refusal, or `NoAnswerError`. */
-  async node<K extends Kind>(area: string | undefined, kind: K, body: Body<K>): Promise<Replies[K]> {
+  async ask<K extends Kind>(kind: K, body: Body<K>): Promise<Replies[K]> {
+    if (operations[kind].to === 'agent') return this.#patiently((within) => this.#askAgent(kind, body, within));
+    const { area } = body as { area?: string };
     return this.withNode(area, (address, timeoutMs) => this.#options.ask(address, kind, body, { timeoutMs }));
   }
 

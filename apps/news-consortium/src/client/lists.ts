@@ -2,18 +2,18 @@
 import type { Paged, Replies, Status } from '../messages.ts';
 import type { Consortium } from './consortium.ts';
 
-type Asked = Pick<Consortium, 'node'>;
+type Asked = Pick<Consortium, 'ask'>;
 type MyArea = Replies['myAreas']['areas'][number];
 
 /** Each page as it is when it is asked for; in the order of their names. */
 export async function listAreas(consortium: Asked, token: string): Promise<Replies['areas']['areas']> {
-  const pages = await allPages((after) => consortium.node(undefined, 'areas', { token, after }));
+  const pages = await allPages((after) => consortium.ask('areas', { token, after }));
   return pages.flatMap(({ areas }) => areas);
 }
 
 /** The areas that the user is subscribed to, in the order of their names. With a `countMax` of 0 nothing is counted, which costs little. */
 export async function listMyAreas(consortium: Asked, token: string, countMax?: number): Promise<MyArea[]> {
-  const pages = await allPages((after) => consortium.node(undefined, 'myAreas', { token, after, countMax }));
+  const pages = await allPages((after) => consortium.ask('myAreas', { token, after, countMax }));
   return pages.flatMap(({ areas }) => areas).toSorted((one, other) => (one.area < other.area ? -1 : 1));
 }
 
@@ -23,8 +23,8 @@ export interface WholeStatus extends Status {
 }
 
 /** All areas; nodes, and who decides, as they were when the last of them were asked for. */
-export async function wholeStatus(consortium: Pick<Consortium, 'agent'>): Promise<WholeStatus> {
-  const pages = await allPages((after) => consortium.agent('status', { after }));
+export async function wholeStatus(consortium: Pick<Consortium, 'ask'>): Promise<WholeStatus> {
+  const pages = await allPages((after) => consortium.ask('status', { after }));
   const { decides, nodes } = pages.at(-1)!;
   const areas = pages.flatMap((page) => page.areas);
   const serving = Map.groupBy(

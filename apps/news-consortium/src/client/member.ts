@@ -1,5 +1,5 @@
 /** A user's side of the system: every request with the session, which is kept between commands. */
-import { pageItemsMax, type Body, type Item, type Kind, type Replies, type Session } from '../messages.ts';
+import { operations, pageItemsMax, type Body, type Item, type Kind, type Replies, type Session } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { Consortium } from './consortium.ts';
 import { listAreas, listMyAreas, wholeStatus, type WholeStatus } from './lists.ts';
@@ -38,12 +38,8 @@ export class Member {
     return this.#kept;
   }
 
-  register(name: string, password: string): Promise<Replies['register']> {
-    return this.consortium.agent('register', { name, password, key: this.#parts.newId() });
-  }
-
   async login(name: string, password: string): Promise<Session> {
-    const session = await this.consortium.agent('login', { name, password, key: this.#parts.newId() });
+    const session = await this.ask('login', { name, password });
     this.#kept = { ...session, agents: [...this.#parts.agents] };
     await this.#parts.sessions.save(this.#kept);
     return session;
@@ -51,7 +47,7 @@ export class Member {
 
   /** The session is closed everywhere before it is forgotten here. Says whether it was over already. */
   async logout(): Promise<{ wasOver: boolean }> {
-    const wasOver = await this.agent('logout', {}).then(
+    const wasOver = await this.ask('logout', {}).then(
       () => false,
       (error: unknown) => {
         if (isSessionOver(error)) return true;
@@ -68,15 +64,11 @@ export class Member {
     this.#kept = undefined;
   }
 
-  /** Asks an agent. However often it takes: what has a key is done once. */
-  async agent<K extends Kind>(kind: K, said: Said<K>): Promise<Replies[K]> {
-    return this.consortium.agent(kind, this.#body(said));
-  }
-
-  /** Asks a node: one that serves the area of which it is, or any. */
-  async node<K extends Kind>(kind: K, said: Said<K>): Promise<Replies[K]> {
-    const { area } = said as { area?: string };
-    return this.consortium.node(area, kind, this.#body(said));
+  /** Asks whoever it is for. However often that takes: what has a key is done once. */
+  async ask<K extends Kind>(kind: K, { key = this.#parts.newId(), ...said }: Said<K>): Promise<Replies[K]> {
+    const { by, request } = operations[kind];
+    const body = { ...(by !== 'anybody' && { token: this.kept.token }), ...('key' in request && { key }), ...said };
+    return this.consortium.ask(kind, body as unknown as Body<K>);
   }
 
   /** All areas. */
@@ -94,17 +86,13 @@ export class Member {
     return wholeStatus(this.consortium);
   }
 
-  #body<K extends Kind>({ key = this.#parts.newId(), ...said }: Said<K>): Body<K> {
-    return { token: this.kept.token, key, ...said } as unknown as Body<K>;
-  }
-
   /** The newest items, all of them without a number, oldest first. */
   async read(area: string, last = Infinity): Promise<Item[]> {
     const pages: (readonly Item[])[] = [];
     let [count, before] = [0, undefined as number | undefined];
     while (count < last) {
       const limit = Math.min(pageItemsMax, last - count);
-      const { items } = await this.node('read', { area, before, limit });
+      const { items } = await this.ask('read', { area, before, limit });
       pages.unshift(items);
       count += items.length;
       before = items[0]?.number;
@@ -115,14 +103,14 @@ export class Member {
 
   /** The oldest unread items; they are held for whoever asked, and offered again later unless they are marked. */
   unread(area: string, limit = pageItemsMax): Promise<Replies['unread']> {
-    return this.node('unread', { area, limit });
+    return this.ask('unread', { area, limit });
   }
 
   /** Marks items as read: call it AFTER they were shown. */
   async mark(area: string, items: readonly Item[]): Promise<void> {
     for (let at = 0; at < items.length; at += pageItemsMax) {
       const numbers = items.slice(at, at + pageItemsMax).map(({ number }) => number);
-      await this.node('mark', { area, numbers });
+      await this.ask('mark', { area, numbers });
     }
   }
 }

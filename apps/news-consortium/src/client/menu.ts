@@ -141,7 +141,7 @@ class Menu {
     const chosen = await this.#ask((context) => password({ message: 'Password:', validate }, context));
     const repeated = await this.#ask((context) => password({ message: 'Once more:' }, context));
     if (repeated !== chosen) throw new BackError('the two passwords differ: nothing was done\n');
-    await this.#desk.member.register(name, chosen);
+    await this.#desk.member.ask('register', { name, password: chosen });
     await this.#desk.member.login(name, chosen);
   }
 

@@ -43,7 +43,10 @@ export const accountOperations = {
     settings: { name: nameSetting.describe('of the new user'), password },
     anybody: true,
     run: async ({ member, answer, streams }, { name, password }) => {
-      const registered = await member.register(name, password ?? (await readPassword(streams, { twice: true })));
+      const registered = await member.ask('register', {
+        name,
+        password: password ?? (await readPassword(streams, { twice: true })),
+      });
       await answer(registered, `registered ${registered.name}; next: client login ${registered.name}\n`);
     },
   }),
@@ -96,7 +99,7 @@ export const newsOperations = {
     summary: 'begins to read an area: what is posted from now on is unread',
     settings: { area },
     run: async ({ member, answer }, { area }) => {
-      const done = await member.node('subscribe', { area });
+      const done = await member.ask('subscribe', { area });
       await answer(done, done.changed ? `subscribed to ${area}\n` : `was subscribed to ${area} already\n`);
     },
   }),
@@ -104,7 +107,7 @@ export const newsOperations = {
     summary: 'ends that; what was unread is forgotten',
     settings: { area },
     run: async ({ member, answer }, { area }) => {
-      const done = await member.node('unsubscribe', { area });
+      const done = await member.ask('unsubscribe', { area });
       await answer(done, done.changed ? `unsubscribed from ${area}\n` : `was not subscribed to ${area}\n`);
     },
   }),
@@ -115,7 +118,7 @@ export const newsOperations = {
       key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
     },
     run: async ({ member, answer }, { words, key }) => {
-      const posted = await member.node('post', { ...words, key });
+      const posted = await member.ask('post', { ...words, key });
       await answer(posted, `${itemName(posted)}\n`);
     },
   }),
@@ -123,7 +126,7 @@ export const newsOperations = {
     summary: 'deletes an item of yours, for everyone',
     settings: { item: item.describe('as it is shown: sports/42') },
     run: async ({ member, answer }, { item }) => {
-      const deleted = await member.node('delete', item);
+      const deleted = await member.ask('delete', item);
       await answer(deleted, `deleted ${itemName(deleted)}\n`);
     },
   }),
@@ -172,12 +175,12 @@ export const administratorOperations = {
   promote: operation({
     summary: 'for administrators: makes a user an administrator',
     settings: { name: nameSetting.describe('of the user who becomes an administrator') },
-    run: async ({ member, answer }, { name }) => answer(await member.agent('promote', { name }), `${name} is an administrator\n`),
+    run: async ({ member, answer }, { name }) => answer(await member.ask('promote', { name }), `${name} is an administrator\n`),
   }),
   demote: operation({
     summary: 'for administrators: makes an administrator a user again',
     settings: { name: nameSetting.describe('of the administrator who becomes a user') },
-    run: async ({ member, answer }, { name }) => answer(await member.agent('demote', { name }), `${name} is a user\n`),
+    run: async ({ member, answer }, { name }) => answer(await member.ask('demote', { name }), `${name} is a user\n`),
   }),
 };
 
@@ -186,19 +189,19 @@ export const areaOperations = {
     summary: 'adds an area',
     settings: { name: area, nodes: nodes.default(1).describe('how many nodes serve it') },
     run: async ({ member, answer }, { name, nodes }) =>
-      answer(await member.agent('addArea', { area: name, nodes }), `added ${name}, for ${counted(nodes, 'node')}\n`),
+      answer(await member.ask('addArea', { area: name, nodes }), `added ${name}, for ${counted(nodes, 'node')}\n`),
   }),
   set: operation({
     summary: 'sets how many nodes serve an area',
     settings: { name: area, nodes: nodes.describe('how many nodes serve it') },
     run: async ({ member, answer }, { name, nodes }) =>
-      answer(await member.agent('setArea', { area: name, nodes }), `${name} is for ${counted(nodes, 'node')}\n`),
+      answer(await member.ask('setArea', { area: name, nodes }), `${name} is for ${counted(nodes, 'node')}\n`),
   }),
   remove: operation({
     summary: 'removes an area with its news and its subscriptions, for good',
     settings: { name: area },
     run: async ({ member, answer }, { name }) => {
-      const removed = await member.agent('removeArea', { area: name });
+      const removed = await member.ask('removeArea', { area: name });
       await answer(removed, `removed ${name}, with ${removedText(removed)}\n`);
     },
   }),

@@ -18,7 +18,7 @@ const reviewMs = 5_000;
 const alive = encode({ alive: true });
 
 export interface WatchOptions {
-  readonly consortium: Pick<Consortium, 'node' | 'withNode'>;
+  readonly consortium: Pick<Consortium, 'ask' | 'withNode'>;
   /** Opens a connection that breaks when the peer says nothing for `silenceMs`. */
   readonly connect: (address: string) => Promise<FramedSocket>;
   readonly clock: Clock;

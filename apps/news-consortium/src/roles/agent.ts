@@ -1,13 +1,14 @@
 /** The agent: whom clients ask first, and nodes register with. Any number of them, all alike; what they know is in the database. */
 import type { Clock, Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
-import type { Replies, Request, Session, UserRole } from '../messages.ts';
+import type { Replies, Session } from '../messages.ts';
+import { answerer, type Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
-import type { Call, Service } from '../wire/serving.ts';
+import type { Service } from '../wire/serving.ts';
 import { wrongPassword, type Accounts } from '../store/accounts.ts';
 import type { Areas } from '../store/areas.ts';
 import type { Lists } from '../store/lists.ts';
-import { hashOf, keyTaken, type Keyed, type KeyedRequest } from '../store/once.ts';
+import { keyTaken } from '../store/once.ts';
 import type { Tokens } from '../wire/tokens.ts';
 
 export interface AgentParts {
@@ -30,58 +31,40 @@ export interface AgentParts {
 /** A node that joins has nothing else to do. */
 const healthTimeoutMs = 500;
 
-type Handlers = { [K in Request['kind']]?: (call: Call<Request<K>>) => Promise<Replies[K]> };
-
 export class Agent implements Service {
   readonly #parts: AgentParts;
-  readonly #handlers: Handlers = {
-    register: (call) => this.#register(call),
-    login: (call) => this.#login(call),
-    logout: async ({ request, deadline }) => {
-      await this.#parts.accounts.closeSession(this.#session(request), deadline);
-      return {};
-    },
-    where: (call) => this.#where(call),
-    addArea: ({ request, deadline }) => this.#parts.areas.add(this.#keyed(request), request.area, request.nodes, deadline),
-    setArea: ({ request, deadline }) => this.#parts.areas.set(this.#keyed(request), request.area, request.nodes, deadline),
-    removeArea: ({ request, deadline }) => this.#parts.areas.remove(this.#keyed(request), request.area, deadline),
-    promote: (call) => this.#setRole(call, 'administrator'),
-    demote: (call) => this.#setRole(call, 'user'),
-    status: ({ request, deadline }) => this.#parts.lists.status(request.after, deadline),
-    join: (call) => this.#join(call),
-    leave: async ({ request, deadline }) => {
-      await this.#parts.areas.leave(this.#parts.tokens.check('node', request.token), deadline);
-      return {};
-    },
-  };
+  readonly answer: Service['answer'];
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
-  }
-
-  answer(call: Call): Promise<object> {
-    const handler = this.#handlers[call.request.kind] as ((call: Call) => Promise<object>) | undefined;
-    if (handler === undefined) throw new Refusal('malformed', `${call.request.kind} is for a node, and this is an agent`);
-    return handler(call);
-  }
-
-  #session({ token }: { token: string }): string {
-    return this.#parts.tokens.check('session', token);
+    const { accounts, areas, lists, tokens } = parts;
+    this.answer = answerer('agent', tokens, {
+      register: (call) => this.#register(call),
+      login: (call) => this.#login(call),
+      logout: async ({ asker, deadline }) => {
+        await accounts.closeSession(asker, deadline);
+        return {};
+      },
+      where: (call) => this.#where(call),
+      addArea: (call) => areas.add(call),
+      setArea: (call) => areas.set(call),
+      removeArea: (call) => areas.remove(call),
+      promote: (call) => accounts.promote(call),
+      demote: (call) => accounts.demote(call),
+      status: (call) => lists.status(call),
+      join: (call) => this.#join(call),
+      leave: async ({ asker, deadline }) => {
+        await areas.leave(asker, deadline);
+        return {};
+      },
+    });
   }
 
   #isOver(deadline: number): boolean {
     return this.#parts.clock.nowMs() > deadline;
   }
 
-  #keyed(request: KeyedRequest & { token: string }): Keyed {
-    return { session: this.#session(request), key: request.key, hash: hashOf(request) };
-  }
-
-  #setRole({ request, deadline }: Call<Request<'promote' | 'demote'>>, role: UserRole): Promise<{ name: string }> {
-    return this.#parts.accounts.setRole(this.#keyed(request), request.name, role, deadline);
-  }
-
-  async #register({ request, deadline }: Call<Request<'register'>>): Promise<Replies['register']> {
+  async #register({ request, deadline }: Call<'register'>): Promise<Replies['register']> {
     const { accounts, passwords, newPasswords } = this.#parts;
     const { name, key } = request;
     const isAbandoned = (): boolean => this.#isOver(deadline);
@@ -92,7 +75,7 @@ export class Agent implements Service {
   }
 
   /** An unknown name and a wrong password get the same answer, after the same time. */
-  async #login({ request, deadline, peer }: Call<Request<'login'>>): Promise<Session> {
+  async #login({ request, deadline, peer }: Call<'login'>): Promise<Session> {
     const { accounts, passwords, tokens, newId, clock, sessionMs } = this.#parts;
     const { name, password, key } = request;
     const login = { name, source: peer, key };
@@ -107,16 +90,16 @@ export class Agent implements Service {
     return { token, name, role: user.role, expiresAt: new Date(opened.expiresMs).toISOString() };
   }
 
-  async #where({ request, deadline }: Call<Request<'where'>>): Promise<Replies['where']> {
+  async #where({ request, deadline }: Call<'where'>): Promise<Replies['where']> {
     const nodes = await this.#parts.areas.where(request.area, deadline);
     if (nodes.length === 0)
       throw new Refusal('unavailable', request.area === undefined ? 'there is no node' : `no node serves ${request.area} yet`);
     return { nodes };
   }
 
-  async #join({ request, deadline, peer }: Call<Request<'join'>>): Promise<Replies['join']> {
-    const { token, id, name, host, port, healthPort = port } = request;
-    if (this.#parts.tokens.check('node', token) !== id) throw new Refusal('unauthenticated', 'the token is of another node');
+  async #join({ request, asker, deadline, peer }: Call<'join'>): Promise<Replies['join']> {
+    const { id, name, host, port, healthPort = port } = request;
+    if (asker !== id) throw new Refusal('unauthenticated', 'the token is of another node');
     const { joinAddress } = this.#parts;
     const [address, healthAddress] = [joinAddress(host ?? peer, port), joinAddress(host ?? peer, healthPort)];
     await this.#checkReachable(id, address);

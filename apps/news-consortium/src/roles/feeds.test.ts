@@ -6,7 +6,6 @@ import { Refusal } from '../wire/refusal.ts';
 import { Feeds, type FeedsParts, type WatcherSocket } from './feeds.ts';
 
 describe('a watcher', () => {
-  const access = { session: 'session', area: 'sports' };
   let items: Item[];
   /** What a reading has found it gives only then. */
   let mayGive: PromiseWithResolvers<void>;
@@ -46,7 +45,8 @@ describe('a watcher', () => {
       },
       [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }),
     };
-    void feeds.watch(access, after, socket, 1_000);
+    const request = { kind: 'watch', deadlineMs: 1_000, token: '', area: 'sports', after } as const;
+    void feeds.watch({ request, asker: 'session', deadline: 1_000, peer: '' }, socket);
     return numbers;
   }
 

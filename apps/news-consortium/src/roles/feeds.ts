@@ -8,9 +8,10 @@
 import type { Clock, Logger } from '@lab/process';
 import { pageItemsMax } from '../messages.ts';
 import { encode, encodeReply } from '../wire/encoding.ts';
+import type { Call } from '../wire/calls.ts';
 import type { Refusal } from '../wire/refusal.ts';
 import { unknownArea } from '../store/areas.ts';
-import type { Access, News } from '../store/news.ts';
+import type { News } from '../store/news.ts';
 
 /** What a feed needs of a connection. */
 export interface WatcherSocket extends AsyncIterable<Uint8Array> {
@@ -25,7 +26,7 @@ export interface FeedsParts {
 }
 
 interface Watcher {
-  readonly access: Access;
+  readonly call: Call<'watch'>;
   readonly socket: WatcherSocket;
   readonly end: PromiseWithResolvers<void>;
   /** The number that it has had everything up to. */
@@ -78,19 +79,20 @@ export class Feeds {
   }
 
   /** Serves a watcher until it leaves; throws the refusal where it may not, or may no longer, watch. */
-  async watch(access: Access, after: number | undefined, socket: WatcherSocket, deadline: number): Promise<void> {
-    const last = await this.#parts.news.enter(access, deadline);
-    const watcher: Watcher = { access, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
+  async watch(call: Call<'watch'>, socket: WatcherSocket): Promise<void> {
+    const { area, after } = call.request;
+    const last = await this.#parts.news.enter(call);
+    const watcher: Watcher = { call, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
     await socket.send(encodeReply({ after: watcher.after }));
-    const feed = this.#feeds.get(access.area) ?? { watchers: new Set(), lastNumber: last, reading: false, again: false };
+    const feed = this.#feeds.get(area) ?? { watchers: new Set(), lastNumber: last, reading: false, again: false };
     feed.watchers.add(watcher);
-    this.#feeds.set(access.area, feed);
-    this.lookAt(access.area);
+    this.#feeds.set(area, feed);
+    this.lookAt(area);
     try {
       await Promise.race([watcher.end.promise, untilItLeaves(socket)]);
     } finally {
       feed.watchers.delete(watcher);
-      if (feed.watchers.size === 0 && this.#feeds.get(access.area) === feed) this.#feeds.delete(access.area);
+      if (feed.watchers.size === 0 && this.#feeds.get(area) === feed) this.#feeds.delete(area);
     }
   }
 
@@ -146,7 +148,7 @@ export class Feeds {
   async #serve(area: string, after: number, watchers: readonly Watcher[]): Promise<boolean> {
     const { news, clock } = this.#parts;
     const deadline = clock.nowMs() + readMs;
-    const sessions = [...new Set(watchers.map(({ access }) => access.session))];
+    const sessions = [...new Set(watchers.map(({ call }) => call.asker))];
     const found = await news.follow(area, sessions, { after, limit: pageItemsMax }, deadline);
     const refusal = found === undefined ? unknownArea(area) : found.served ? undefined : await news.notServed(area, deadline);
     if (found === undefined || refusal !== undefined) {
@@ -157,7 +159,7 @@ export class Feeds {
     const frame = encode({ news: found.items });
     const last = found.items.at(-1)?.number;
     for (const watcher of watchers) {
-      if (!allowed.has(watcher.access.session)) this.#dismiss(watcher, deadline);
+      if (!allowed.has(watcher.call.asker)) this.#dismiss(watcher, deadline);
       else if (last !== undefined) this.#give(watcher, frame, last);
     }
     return found.items.length === pageItemsMax;
@@ -169,13 +171,13 @@ export class Feeds {
     watcher.after = last;
     watcher.socket.send(frame).then(() => {
       watcher.busy = false;
-      this.lookAt(watcher.access.area);
+      this.lookAt(watcher.call.request.area);
     }, watcher.end.reject);
   }
 
   /** Ends a watch with the reason for which it would not begin again. */
-  #dismiss(watcher: Watcher, deadline: number): void {
-    this.#parts.news.enter(watcher.access, deadline).then(() => this.lookAt(watcher.access.area), watcher.end.reject);
+  #dismiss({ call, end }: Watcher, deadline: number): void {
+    this.#parts.news.enter({ ...call, deadline }).then(() => this.lookAt(call.request.area), end.reject);
   }
 
   #sayAlive(): void {

@@ -85,7 +85,7 @@ export class Membership {
     const { agents, ask, newToken, log } = this.#parts;
     for (const agent of await agents()) {
       try {
-        return await ask(agent, kind, { token: newToken(), ...body } as Body<K>);
+        return await ask(agent, kind, { token: newToken(), ...body } as unknown as Body<K>);
       } catch (error) {
         log.warn({ err: error, agent, kind }, 'an agent did not do what this node asked');
       }

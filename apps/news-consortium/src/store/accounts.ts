@@ -1,14 +1,14 @@
 /** Users, their sessions, and how often a password was wrong. */
 import type { Logger } from '@lab/process';
 import type { Passwords } from '@lab/process/passwords';
-import type pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
 import { isPassword } from '../domain/names.ts';
 import { freeFailures, freeFailuresOfAll, waitAfter } from '../domain/tries.ts';
+import type { Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
-import type { UserRole } from '../messages.ts';
+import type { Replies, UserRole } from '../messages.ts';
 import type { Database, Deadline, Statement } from './database.ts';
-import { once, type Asker, type Keyed } from './once.ts';
+import { once } from './once.ts';
 
 /** Deletes up to so many rows at a time. */
 const prunedRows = 1_000;
@@ -147,15 +147,21 @@ export class Accounts {
     await this.#database.run(statements.close, [id], deadline);
   }
 
-  /** For administrators: makes a user one of them, or no more. */
-  async setRole(keyed: Keyed, name: string, role: UserRole, deadline: Deadline): Promise<{ name: string }> {
-    const work = async (client: pg.PoolClient, asker: Asker): Promise<{ name: string }> => {
-      checkAdministrator(asker.role);
+  async promote(call: Call<'promote'>): Promise<Replies['promote']> {
+    return this.#setRole(call, 'administrator');
+  }
+
+  async demote(call: Call<'demote'>): Promise<Replies['demote']> {
+    return this.#setRole(call, 'user');
+  }
+
+  #setRole(call: Call<'promote' | 'demote'>, role: UserRole): Promise<{ name: string }> {
+    const { name } = call.request;
+    return once(this.#database, call, async (client) => {
       const { rows } = await client.query({ ...statements.setRole, values: [name, role] });
       if (rows.length === 0) throw new Refusal('unknown-user', `there is no user ${name}`);
       return { name };
-    };
-    return once(this.#database, keyed, work, deadline);
+    });
   }
 
   async signingKey(deadline: Deadline): Promise<Buffer> {
@@ -216,12 +222,6 @@ export async function ensureAdministrator(
     deadline,
   );
   log.info({ name }, 'made the first administrator');
-}
-
-/** `role` is that of an open session's user, as the database has it now. */
-export function checkAdministrator(role: UserRole | null | undefined): void {
-  if (role === null || role === undefined) throw sessionOver();
-  if (role !== 'administrator') throw new Refusal('forbidden', 'this is for administrators');
 }
 
 export const sessionOver = (): Refusal => new Refusal('unauthenticated', 'the session is closed or has expired: log in again');

@@ -1,12 +1,13 @@
 /** Areas, as administrators and everybody else see them, and nodes as agents register them. Who serves what is decided elsewhere (deciding.ts). */
 import pg from 'pg';
 import { skeleton } from '../domain/confusables.ts';
-import { removedCountMax, type Replies } from '../messages.ts';
+import { removedCountMax, type Removed, type Replies } from '../messages.ts';
+import type { Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
-import { checkAdministrator, looksTaken } from './accounts.ts';
+import { looksTaken } from './accounts.ts';
 import type { Database, Deadline, Statement } from './database.ts';
 import type { KnownNode } from './deciding.ts';
-import { once, type Asker, type Keyed } from './once.ts';
+import { once } from './once.ts';
 
 /** The advisory lock of whoever adds an area, beside a hash of its name; the number means nothing. */
 const addingLock = 710_004;
@@ -80,8 +81,9 @@ export class Areas {
     this.#database = database;
   }
 
-  async add(keyed: Keyed, area: string, nodes: number, deadline: Deadline): Promise<Replies['addArea']> {
-    return this.#once(keyed, deadline, async (client) => {
+  async add(call: Call<'addArea'>): Promise<Replies['addArea']> {
+    const { area, nodes } = call.request;
+    return once(this.#database, call, async (client) => {
       await client.query({ ...statements.addAlone, values: [area] });
       const { rows } = await client.query({ ...statements.add, values: [area, nodes, skeleton(area)] });
       if (rows.length === 0) throw new Refusal('exists', `there is an area ${area} already; how many nodes serve it can be set`);
@@ -91,8 +93,9 @@ export class Areas {
     });
   }
 
-  async set(keyed: Keyed, area: string, nodes: number, deadline: Deadline): Promise<Replies['setArea']> {
-    return this.#once(keyed, deadline, async (client) => {
+  async set(call: Call<'setArea'>): Promise<Replies['setArea']> {
+    const { area, nodes } = call.request;
+    return once(this.#database, call, async (client) => {
       const { rows } = await client.query({ ...statements.set, values: [area, nodes] });
       if (rows.length === 0) throw unknownArea(area);
       return { area, nodes };
@@ -103,14 +106,15 @@ export class Areas {
    * Its news and its subscriptions go with it, at once and for good; the answer says how many that were, counted up to `removedCountMax`. Nobody finds them any
    * more, also when there is an area of this name again; `clear` deletes them.
    */
-  async remove(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['removeArea']> {
-    return this.#once(keyed, deadline, async (client) => {
+  async remove(call: Call<'removeArea'>): Promise<Replies['removeArea']> {
+    const { area } = call.request;
+    return once(this.#database, call, async (client) => {
       const { rows } = await client.query<{ id: string }>({ ...statements.remove, values: [area] });
       if (rows[0] === undefined) throw unknownArea(area);
       const { id } = rows[0];
       // Statements of their own: they see what was posted and subscribed until the first one had the area's row.
       await client.query({ ...statements.unassign, values: [id] });
-      const counted = await client.query<Omit<Replies['removeArea'], 'area'>>({ ...statements.counted, values: [id] });
+      const counted = await client.query<Removed>({ ...statements.counted, values: [id] });
       return { area, ...counted.rows[0]! };
     });
   }
@@ -119,14 +123,6 @@ export class Areas {
   async clear(deadline: Deadline): Promise<boolean> {
     const [row] = await this.#database.run<{ worked: boolean }>(statements.clear, [], deadline);
     return row?.worked ?? false;
-  }
-
-  #once<T extends object>(keyed: Keyed, deadline: Deadline, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const asAdministrator = async (client: pg.PoolClient, { role }: Asker): Promise<T> => {
-      checkAdministrator(role);
-      return work(client);
-    };
-    return once(this.#database, keyed, asAdministrator, deadline);
   }
 
   /** Addresses of the nodes that serve an area, by chance one or another first; without an area, of all. */

@@ -1,7 +1,8 @@
 /** Lists of areas: page by page, so that what one costs does not grow with how many there are. A page goes on behind what the one before it said is next. */
 import { pageAreasMax, type Replies, type Status } from '../messages.ts';
+import type { Call } from '../wire/calls.ts';
 import { sessionOver } from './accounts.ts';
-import type { Database, Deadline, Statement } from './database.ts';
+import type { Database, Statement } from './database.ts';
 
 const openSession = `WITH session AS (SELECT user_id FROM sessions WHERE id = $1 AND closed_at IS NULL AND expires_at > now())`;
 
@@ -50,29 +51,26 @@ export class Lists {
   }
 
   /** A page of all areas, those behind `after`. */
-  async areas(session: string, after: string | undefined, deadline: Deadline): Promise<Replies['areas']> {
-    const values = [session, after ?? null];
+  async areas({ request, asker, deadline }: Call<'areas'>): Promise<Replies['areas']> {
+    const values = [asker, request.after ?? null];
     const [row] = await this.#database.run<Pick<Replies['areas'], 'areas'>>(statements.areas, values, deadline);
     if (row === undefined) throw sessionOver();
     return pageByName(row.areas);
   }
 
   /** A page of the user's areas, those behind `after`. Counts what is unread up to `countMax` in each. */
-  async myAreas(
-    session: string,
-    { after, countMax }: { after?: string | undefined; countMax: number },
-    deadline: Deadline,
-  ): Promise<Replies['myAreas']> {
+  async myAreas({ request, asker, deadline }: Call<'myAreas'>): Promise<Replies['myAreas']> {
     type Row = Pick<Replies['myAreas'], 'areas'> & { next: string | null };
-    const [row] = await this.#database.run<Row>(statements.myAreas, [session, after ?? null, countMax], deadline);
+    const values = [asker, request.after ?? null, request.countMax];
+    const [row] = await this.#database.run<Row>(statements.myAreas, values, deadline);
     if (row === undefined) throw sessionOver();
     return { areas: row.areas, ...(row.next !== null && { next: row.next }) };
   }
 
   /** All nodes, and a page of the areas: those behind `after`. */
-  async status(after: string | undefined, deadline: Deadline): Promise<Replies['status']> {
+  async status({ request, deadline }: Call<'status'>): Promise<Replies['status']> {
     type Row = { decides: string | null } & Pick<Status, 'nodes' | 'areas'>;
-    const [row] = await this.#database.run<Row>(statements.status, [after ?? null], deadline);
+    const [row] = await this.#database.run<Row>(statements.status, [request.after ?? null], deadline);
     return { decides: row?.decides ?? undefined, nodes: row?.nodes ?? [], ...pageByName(row?.areas ?? []) };
   }
 }

@@ -3,12 +3,13 @@
  * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
  */
 import type pg from 'pg';
-import { offersMax, type Item, type Replies } from '../messages.ts';
+import { offersMax, operations, type Item, type KindTo, type KindWith, type Replies } from '../messages.ts';
+import type { Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
 import { unknownArea } from './areas.ts';
 import { DatabaseUnavailableError, type Database, type Deadline, type Statement } from './database.ts';
-import { keyTaken, once, type Keyed } from './once.ts';
+import { keyTaken, once } from './once.ts';
 
 /** $1 session, $2 area, $3 node: one row, with what is missing as NULL. Each is looked up by its whole key: in a join PostgreSQL may take a part of it. */
 const gate = `gate AS (
@@ -149,11 +150,8 @@ export const newsStatements = {
   },
 } satisfies Record<string, Statement>;
 
-/** Who asks for what, at which node. */
-export interface Access {
-  readonly session: string;
-  readonly area: string;
-}
+/** What somebody asks of an area. */
+type OfArea = Call<(KindTo<'node'> | 'watch') & KindWith<'area'>>;
 
 interface GateRow {
   userId: string | null;
@@ -161,9 +159,6 @@ interface GateRow {
   served: boolean;
   subscribed: boolean;
 }
-
-/** The session is open and the area is there. */
-type Passed = GateRow & { userId: string; areaId: string };
 
 class NotPassedError extends Error {}
 
@@ -189,26 +184,22 @@ export class News {
    * Posts once for each of a user's keys, however often it is called; the repeat gets the first one's number, also when the item was deleted since. Resolves
    * when the item is durable.
    */
-  async post(access: Access, post: { key: string; text: string }, deadline: Deadline): Promise<Replies['post']> {
-    const { key, text } = post;
-    const row = await this.#row<{ number: number | null }>(newsStatements.post, access, [key, text], deadline);
-    if (row.number !== null) return { area: access.area, number: row.number };
+  async post(call: Call<'post'>): Promise<Replies['post']> {
+    const { area, key, text } = call.request;
+    const row = await this.#row<{ number: number | null }>(newsStatements.post, call, [key, text]);
+    if (row.number !== null) return { area, number: row.number };
     if (row.userId !== null && row.served) {
       // Before anything else: what was done once stays done, also when the user has unsubscribed since.
-      const first = await this.#doneWith(row.userId, access.area, post, deadline);
+      const first = await this.#doneWith(row.userId, call);
       if (first !== undefined) return first;
     }
-    await this.#check(row, access, deadline, { subscribed: true });
+    await this.#check(row, call);
     throw new DatabaseUnavailableError('the post met a change of its area');
   }
 
   /** The post that was made with this key. Refused where the key was used for anything else. */
-  async #doneWith(
-    user: string,
-    area: string,
-    { key, text }: { key: string; text: string },
-    deadline: Deadline,
-  ): Promise<Replies['post'] | undefined> {
+  async #doneWith(user: string, { request, deadline }: Call<'post'>): Promise<Replies['post'] | undefined> {
+    const { area, key, text } = request;
     type Done = { area: string | null; number: number | null; same: boolean };
     const [first] = await this.#database.run<Done>(newsStatements.doneWith, [user, key, text], deadline);
     if (first === undefined) return undefined;
@@ -217,32 +208,32 @@ export class News {
   }
 
   /** Gone for everyone when it resolves. To delete again what one has deleted does nothing. */
-  async delete(access: Access, number: number, deadline: Deadline): Promise<Replies['delete']> {
+  async delete(call: Call<'delete'>): Promise<Replies['delete']> {
+    const { area, number } = call.request;
     type Row = { mine: boolean | null; gone: boolean | null };
-    const row = await this.#pass<Row>(newsStatements.delete, access, [number], deadline);
-    if (row.mine === null || (row.gone === true && !row.mine))
-      throw new Refusal('unknown-item', `there is no item ${access.area}/${number}`);
-    if (!row.mine) throw new Refusal('forbidden', `${access.area}/${number} is another author's: only the author can delete it`);
-    return { area: access.area, number };
+    const { mine, gone } = await this.#pass<Row>(newsStatements.delete, call, [number]);
+    if (mine === null || (gone === true && !mine)) throw new Refusal('unknown-item', `there is no item ${area}/${number}`);
+    if (!mine) throw new Refusal('forbidden', `${area}/${number} is another author's: only the author can delete it`);
+    return { area, number };
   }
 
-  async subscribe(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['subscribe']> {
-    return this.#passOnce(newsStatements.subscribe, { ...keyed, area }, deadline, (row: { changed: boolean; there: boolean }) => {
-      if (!row.there) throw new DatabaseUnavailableError('the subscription met a change of its area');
-      return { area, changed: row.changed };
+  async subscribe(call: Call<'subscribe'>): Promise<Replies['subscribe']> {
+    return this.#passOnce(newsStatements.subscribe, call, ({ changed, there }: { changed: boolean; there: boolean }) => {
+      if (!there) throw new DatabaseUnavailableError('the subscription met a change of its area');
+      return { area: call.request.area, changed };
     });
   }
 
   /** What was unread is forgotten with the subscription; who subscribes again begins with what is posted from then on. */
-  async unsubscribe(keyed: Keyed, area: string, deadline: Deadline): Promise<Replies['unsubscribe']> {
-    const replyOf = ({ changed }: { changed: boolean }): Replies['unsubscribe'] => ({ area, changed });
-    return this.#passOnce(newsStatements.unsubscribe, { ...keyed, area }, deadline, replyOf);
+  async unsubscribe(call: Call<'unsubscribe'>): Promise<Replies['unsubscribe']> {
+    const { area } = call.request;
+    return this.#passOnce(newsStatements.unsubscribe, call, ({ changed }: { changed: boolean }) => ({ area, changed }));
   }
 
   /** The newest items below `before`, in the order of their numbers. Changes nothing of what is unread. */
-  async read(access: Access, page: { before?: number | undefined; limit: number }, deadline: Deadline): Promise<Replies['read']> {
-    const values = [page.before ?? null, page.limit];
-    const { items } = await this.#pass<Replies['read']>(newsStatements.read, access, values, deadline, { subscribed: true });
+  async read(call: Call<'read'>): Promise<Replies['read']> {
+    const { before, limit } = call.request;
+    const { items } = await this.#pass<Replies['read']>(newsStatements.read, call, [before ?? null, limit]);
     return { items };
   }
 
@@ -250,28 +241,25 @@ export class News {
    * The oldest unread items that no reader of the same user holds. They are held for `leaseMs`, then offered again unless they were marked. Of an area
    * `offersMax` are in hand at the most, and for each reader that asks at the same moment a page more: what comes behind waits until some are marked.
    */
-  async unread(access: Access, page: { limit: number; leaseMs: number }, deadline: Deadline): Promise<Replies['unread']> {
+  async unread(call: Call<'unread'>, leaseMs: number): Promise<Replies['unread']> {
     type Row = Omit<Replies['unread'], 'leaseMs'> & { wanted: number };
-    const values = [page.limit, page.leaseMs];
     for (;;) {
-      const row = await this.#pass<Row>(newsStatements.offer, access, values, deadline, { subscribed: true });
+      const row = await this.#pass<Row>(newsStatements.offer, call, [call.request.limit, leaseMs]);
       const { items, held, heldMs, wanted } = row;
       // Others took every one of them meanwhile, or they were deleted; there may be more behind.
-      if (items.length > 0 || wanted === 0) return { items, leaseMs: page.leaseMs, held, heldMs };
+      if (items.length > 0 || wanted === 0) return { items, leaseMs, held, heldMs };
     }
   }
 
   /** Marks as read what was offered to the user; what was not, is not. */
-  async mark(access: Access, numbers: readonly number[], deadline: Deadline): Promise<Replies['mark']> {
-    const values = [numbers];
-    const { marked } = await this.#pass<Replies['mark']>(newsStatements.mark, access, values, deadline, { subscribed: true });
+  async mark(call: Call<'mark'>): Promise<Replies['mark']> {
+    const { marked } = await this.#pass<Replies['mark']>(newsStatements.mark, call, [call.request.numbers]);
     return { marked };
   }
 
   /** Whether somebody may watch an area here; resolves with the number of its last item. */
-  async enter(access: Access, deadline: Deadline): Promise<number> {
-    const row = await this.#pass<{ lastNumber: number }>(newsStatements.enter, access, [], deadline, { subscribed: true });
-    return row.lastNumber;
+  async enter(call: Call<'watch'>): Promise<number> {
+    return (await this.#pass<{ lastNumber: number }>(newsStatements.enter, call)).lastNumber;
   }
 
   /** Of those areas that are there, the number of the last item that was posted. */
@@ -304,59 +292,51 @@ export class News {
   }
 
   /** Runs a statement that begins with the gate, and refuses who does not pass it. */
-  async #pass<Row>(
-    statement: Statement,
-    access: Access,
-    values: readonly unknown[],
-    deadline: Deadline,
-    needs: { subscribed?: boolean } = {},
-  ): Promise<Row & Passed> {
-    const row = await this.#row<Row>(statement, access, values, deadline);
-    return this.#check(row, access, deadline, needs);
+  async #pass<Row>(statement: Statement, call: OfArea, values: readonly unknown[] = []): Promise<Row> {
+    const row = await this.#row<Row>(statement, call, values);
+    await this.#check(row, call);
+    return row;
   }
 
   /** The same, once for each key. */
   async #passOnce<Row, Reply extends object>(
     statement: Statement,
-    access: Access & Keyed,
-    deadline: Deadline,
+    call: OfArea & Parameters<typeof once>[1],
     replyOf: (row: Row) => Reply,
   ): Promise<Reply> {
     let met: (Row & GateRow) | undefined;
     const work = async (client: pg.PoolClient): Promise<Reply> => {
-      const values = [access.session, access.area, this.#node];
+      const values = [call.asker, call.request.area, this.#node];
       const { rows } = await client.query<Row & GateRow>({ ...statement, values });
       met = rows[0]!;
       if (met.areaId === null || !met.served) throw new NotPassedError();
       return replyOf(met);
     };
     try {
-      return await once(this.#database, access, work, deadline);
+      return await once(this.#database, call, work);
     } catch (error) {
       // Who serves it instead is asked when the transaction has given back its connection.
-      if (error instanceof NotPassedError) await this.#check(met!, access, deadline, {});
+      if (error instanceof NotPassedError) await this.#check(met!, call);
       throw error;
     }
   }
 
-  async #row<Row>(statement: Statement, access: Access, values: readonly unknown[], deadline: Deadline): Promise<Row & GateRow> {
-    const { session, area } = access;
-    const [row] = await this.#database.run<Row & GateRow>(statement, [session, area, this.#node, ...values], deadline);
+  async #row<Row>(
+    statement: Statement,
+    { asker, request, deadline }: OfArea,
+    values: readonly unknown[],
+  ): Promise<Row & GateRow> {
+    const all = [asker, request.area, this.#node, ...values];
+    const [row] = await this.#database.run<Row & GateRow>(statement, all, deadline);
     if (row === undefined) throw new Error(`${statement.name} gave no row`);
     return row;
   }
 
-  async #check<Row extends GateRow>(
-    row: Row,
-    { area }: Access,
-    deadline: Deadline,
-    { subscribed = false }: { subscribed?: boolean },
-  ): Promise<Row & Passed> {
-    const { userId, areaId } = row;
-    if (userId === null) throw sessionOver();
-    if (areaId === null) throw unknownArea(area);
+  async #check(row: GateRow, { request: { kind, area }, deadline }: OfArea): Promise<void> {
+    if (row.userId === null) throw sessionOver();
+    if (row.areaId === null) throw unknownArea(area);
     if (!row.served) throw await this.notServed(area, deadline);
-    if (subscribed && !row.subscribed) throw new Refusal('not-subscribed', `you are not subscribed to ${area}`);
-    return { ...row, userId, areaId };
+    if (operations[kind].by === 'subscriber' && !row.subscribed)
+      throw new Refusal('not-subscribed', `you are not subscribed to ${area}`);
   }
 }

@@ -1,31 +1,19 @@
 /** What is done once for each of a user's keys, however often it is asked for: the request is known by its hash, and the first reply is given again. */
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import type { Request, UserRole } from '../messages.ts';
+import { operations, type KindWith, type UserRole } from '../messages.ts';
+import type { Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
-import type { Database, Deadline, Statement } from './database.ts';
+import type { Database, Statement } from './database.ts';
 
-/** Who asks for what, under which key. */
-export interface Keyed {
-  readonly session: string;
-  readonly key: string;
-  /** Of all that the request says. */
-  readonly hash: Buffer;
-}
-
-/** The user of the session. */
-export interface Asker {
-  readonly id: string;
-  readonly role: UserRole;
-}
-
-export type KeyedRequest = Extract<Request, { key: string }>;
+/** What is asked under a key. */
+type Keyed = Call<KindWith<'key'>>;
 
 /** What a request with a key says, without who says it and how long it may take. */
-export function hashOf(request: KeyedRequest): Buffer {
-  const said: Partial<typeof request & { token: string }> = { ...request };
-  for (const name of ['token', 'key', 'deadlineMs'] as const) delete said[name];
+function hashOf(request: Keyed['request']): Buffer {
+  const said: Record<string, unknown> = { ...request };
+  for (const name of ['token', 'key', 'deadlineMs']) delete said[name];
   return createHash('sha256').update(JSON.stringify(said)).digest();
 }
 
@@ -48,26 +36,29 @@ export const statements = {
 
 /**
  * Does the work in one transaction with the note of its key. A repeat gets the first one's reply; where the work was refused, nothing is noted. Refuses a key
- * that was used for something else.
+ * that was used for something else, and who is no administrator what is for those.
  */
 export async function once<Reply extends object>(
   database: Database,
-  { session, key, hash }: Keyed,
-  work: (client: pg.PoolClient, asker: Asker) => Promise<Reply>,
-  deadline: Deadline,
+  { request, asker: session, deadline }: Keyed,
+  work: (client: pg.PoolClient) => Promise<Reply>,
 ): Promise<Reply> {
+  const { kind, key } = request;
+  const hash = hashOf(request);
   return database.transaction(deadline, async (client) => {
     const run = async <Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row | undefined> =>
       (await client.query<Row>({ ...statement, values })).rows[0];
-    const asker = await run<{ id: string; role: UserRole; fresh: boolean }>(statements.begin, [session, key, hash]);
-    if (asker === undefined) throw sessionOver();
-    if (!asker.fresh) {
-      const known = await run<{ reply: Reply }>(statements.known, [asker.id, key, hash]);
+    const user = await run<{ id: string; role: UserRole; fresh: boolean }>(statements.begin, [session, key, hash]);
+    if (user === undefined) throw sessionOver();
+    if (!user.fresh) {
+      const known = await run<{ reply: Reply }>(statements.known, [user.id, key, hash]);
       if (known === undefined) throw keyTaken(key);
       return known.reply;
     }
-    const reply = await work(client, asker);
-    await run(statements.end, [asker.id, key, JSON.stringify(reply)]);
+    if (operations[kind].by === 'administrator' && user.role !== 'administrator')
+      throw new Refusal('forbidden', 'this is for administrators');
+    const reply = await work(client);
+    await run(statements.end, [user.id, key, JSON.stringify(reply)]);
     return reply;
   });
 }

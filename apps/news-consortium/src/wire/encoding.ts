@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import {
   deadlineMsMax,
-  requestShapes,
+  operations,
+  operationsAmong,
   type Body,
   type Item,
   type Kind,
@@ -10,7 +11,7 @@ import {
   type Request,
   type WatchFrame,
 } from '../messages.ts';
-import { nameAmong, noNames, quoted } from './fields.ts';
+import { nameAmong, noNames, quoted, token } from './fields.ts';
 import { Refusal, refusalCodes, type RefusalDetails } from './refusal.ts';
 
 const encoder = new TextEncoder();
@@ -26,9 +27,11 @@ export type RequestReader = (frame: Uint8Array) => Request;
 
 /** For a system with these old names of users and areas; without them, for one that has none. */
 export function requestReader({ users, areas } = { users: noNames, areas: noNames }): RequestReader {
-  const shapes = Object.entries(requestShapes(nameAmong(users), nameAmong(areas)));
   const schemas = new Map<string, z.ZodObject>(
-    shapes.map(([kind, shape]) => [kind, z.object({ kind: z.literal(kind), deadlineMs, ...shape })]),
+    Object.entries(operationsAmong(nameAmong(users), nameAmong(areas))).map(([kind, { by, request }]) => [
+      kind,
+      z.object({ kind: z.literal(kind), deadlineMs, ...(by !== 'anybody' && { token }), ...request }),
+    ]),
   );
   return (frame) => {
     const value = parseJson(frame);
@@ -66,9 +69,9 @@ const errorSchema = z.object({
 });
 
 /** Reads a reply. Throws the refusal that it is, or `malformed` where the peer speaks something else. */
-export function decodeReply<K extends Kind>(_kind: K, frame: Uint8Array): Replies[K] {
+export function decodeReply<K extends Kind>(kind: K, frame: Uint8Array): Replies[K] {
   const value = decodeFrame(frame);
-  if (value['ok'] !== undefined) return value['ok'] as Replies[K];
+  if (value['ok'] !== undefined) return operations[kind].reply(value['ok']) as Replies[K];
   throw new Refusal('malformed', 'the peer sent no reply of this protocol');
 }
 

@@ -3,25 +3,17 @@ import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
 import { FrameTooLargeError, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { replyBytesMax, type Request } from '../messages.ts';
+import { replyBytesMax } from '../messages.ts';
+import type { Asked } from './calls.ts';
 import { encodeRefusal, encodeReply, type RequestReader } from './encoding.ts';
 import { Refusal } from './refusal.ts';
 import { DatabaseUnavailableError } from '../store/database.ts';
 
-/** A request and what it came with. */
-export interface Call<R extends Request = Request> {
-  readonly request: R;
-  /** On the role's clock. */
-  readonly deadline: number;
-  /** The address that it came from. */
-  readonly peer: string;
-}
-
 export interface Service {
   /** Resolves with what the reply holds. Throws the refusal; whatever else it throws is a fault of the program, and the client is told no more than that. */
-  answer(call: Call): Promise<object>;
+  answer(asked: Asked): Promise<object>;
   /** Has the rest of the connection, if it takes the request; returns undefined where it is one to be answered. */
-  stream?(call: Call, socket: FramedSocket): Promise<void> | undefined;
+  stream?(asked: Asked, socket: FramedSocket): Promise<void> | undefined;
 }
 
 /** What may come through a door, and how many. */
@@ -78,9 +70,9 @@ export function serve({ host, port, door, service, readRequest, clock, log }: Se
     async function answerFrame(frame: Buffer): Promise<Uint8Array | 'streamed'> {
       try {
         const request = readRequest(frame);
-        const call = { request, deadline: clock.nowMs() + request.deadlineMs, peer };
-        const streaming = service.stream?.(call, socket);
-        if (streaming === undefined) return encodeReply(await answered(call));
+        const asked = { request, deadline: clock.nowMs() + request.deadlineMs, peer };
+        const streaming = service.stream?.(asked, socket);
+        if (streaming === undefined) return encodeReply(await answered(asked));
         becomeMember();
         await streaming.catch((error: unknown) => socket.send(encodeRefusal(refusalOf(error, log))));
         return 'streamed';
@@ -90,9 +82,9 @@ export function serve({ host, port, door, service, readRequest, clock, log }: Se
     }
 
     /** What is not refused to who has a token proves that it is a good one. */
-    async function answered(call: Call): Promise<object> {
-      const reply = await service.answer(call);
-      if ('token' in call.request) becomeMember();
+    async function answered(asked: Asked): Promise<object> {
+      const reply = await service.answer(asked);
+      if ('token' in asked.request) becomeMember();
       return reply;
     }
 
