@@ -187,8 +187,12 @@ export async function composeDown(directory: string, env: NodeJS.ProcessEnv, arg
 
 async function down(directory: string, args: readonly string[]): Promise<void> {
   await ensureEngine();
-  say(`removing the containers of ${projectOf(directory)}`);
-  await composeDown(directory, await namesOnly(directory), ['--volumes', '--timeout', '10', ...args]);
+  const keeps = args.includes('--keep');
+  say(
+    `removing the containers of ${projectOf(directory)}${keeps ? '; its data stays' : ' and its data; with --keep that stays'}`,
+  );
+  const others = args.filter((arg) => arg !== '--keep');
+  await composeDown(directory, await namesOnly(directory), [...(keeps ? [] : ['--volumes']), '--timeout', '10', ...others]);
 }
 
 /** The lines of all containers as they come, each with its container and its time. */

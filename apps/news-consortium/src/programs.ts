@@ -1,9 +1,10 @@
 /** Every program of the system: the roles, the client, the demo. Each loads what it needs when it is chosen. */
 import { hostname } from 'node:os';
-import { command, runProgram, runRole, type Command, type ProgramProcess } from '@lab/process';
+import { command, runProgram, runRole, type Command, type ProgramProcess, type RoleHost } from '@lab/process';
 import { ordinaryCost } from '@lab/process/passwords';
 import { clientCommands } from './client/commands.ts';
 import * as config from './config.ts';
+import type { Observe } from './wire/serving.ts';
 import type { Host, ServingRole } from './wiring.ts';
 
 /** One role in this process, under the name of its machine where it is given none. */
@@ -12,7 +13,19 @@ function run<C extends config.AgentConfig | config.NodeConfig>(
   make: (host: Host, settings: C & { name: string }) => ServingRole,
 ): Promise<number> {
   const named = { ...settings, name: settings.name ?? hostname() };
-  return runRole(named, (host) => make({ ...host, scryptCost: ordinaryCost }, named));
+  return runRole(named, async (host) => {
+    return make({ ...host, scryptCost: ordinaryCost, observe: await measuring(host) }, named);
+  });
+}
+
+/** For `/metrics`. */
+async function measuring({ registry }: RoleHost): Promise<Observe> {
+  const { Histogram } = await import('prom-client');
+  const requests = new Histogram({
+    ...{ name: 'news_request_seconds', help: 'requests by kind and how they ended; of a watch, how long it lasted' },
+    ...{ labelNames: ['kind', 'outcome'], registers: [registry] },
+  });
+  return (kind, outcome, tookMs) => requests.observe({ kind, outcome }, tookMs / 1_000);
 }
 
 const commands: Record<string, Command> = {

@@ -14,7 +14,7 @@ import { Decider, type DeciderParts } from './roles/decider.ts';
 import { Feeds } from './roles/feeds.ts';
 import { Membership } from './roles/membership.ts';
 import { Node } from './roles/node.ts';
-import { agentsDoor, clientsDoor, serve, type Door, type Service } from './wire/serving.ts';
+import { agentsDoor, clientsDoor, serve, type Door, type Observe, type Service } from './wire/serving.ts';
 import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
 import { DatabaseUnavailableError, type Database } from './store/database.ts';
@@ -37,6 +37,7 @@ export interface Host {
   readonly scryptCost: ScryptCost;
   readonly log: Logger;
   readonly tracer?: Tracer | undefined;
+  readonly observe?: Observe | undefined;
 }
 
 /** A role that takes requests. */
@@ -86,7 +87,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
         return (await accounts.prune(deadline)) || areas.clear(deadline);
       },
     });
-    await started(
+    const notifications = await started(
       parts,
       new Notifications({
         ...{ url, clock, log },
@@ -104,7 +105,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
     const server = await listen(settings.listen, door, agent, requestReader(old), host);
     parts.defer(() => server.close({ drainMs }));
     await started(parts, decider);
-    return server;
+    return { server, isHealthy: () => notifications.healthy };
   });
 }
 
@@ -156,7 +157,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     parts.defer(() => membership.leave());
     const named = settings.host !== undefined && { host: settings.host };
     await membership.join({ port: server.port, healthPort: health.port, ...named });
-    return server;
+    return { server, isHealthy: () => notifications.healthy };
   });
 }
 
@@ -169,14 +170,17 @@ const healthOf = (node: Node): Service => ({
 });
 
 /** A role that is put together when it starts; when it stops, each part is taken down whatever became of the others, the last one first. */
-function servingRole(putTogether: (parts: AsyncDisposableStack) => Promise<FramedServer>): ServingRole {
+function servingRole(
+  putTogether: (parts: AsyncDisposableStack) => Promise<{ server: FramedServer; isHealthy: () => boolean }>,
+): ServingRole {
   const parts = new AsyncDisposableStack();
-  let server: FramedServer | undefined;
+  let whole: Awaited<ReturnType<typeof putTogether>> | undefined;
   return {
-    start: async () => void (server = await putTogether(parts)),
+    start: async () => void (whole = await putTogether(parts)),
     stop: () => parts.disposeAsync(),
+    isHealthy: () => whole?.isHealthy() ?? false,
     get port() {
-      return server?.port ?? 0;
+      return whole?.server.port ?? 0;
     },
   };
 }
@@ -208,10 +212,11 @@ async function listen(
   door: Door,
   service: Service,
   readRequest: RequestReader,
-  { clock, log, tracer }: Host,
+  { clock, log, tracer, observe }: Host,
 ): Promise<FramedServer> {
   try {
-    return await serve({ ...splitAddress(address), door, service: tracedService(service, tracer), readRequest, clock, log });
+    const traced = tracedService(service, tracer);
+    return await serve({ ...splitAddress(address), door, service: traced, readRequest, clock, log, observe });
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }

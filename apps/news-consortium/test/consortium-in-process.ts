@@ -174,6 +174,11 @@ export class ConsortiumInProcess implements AsyncDisposable {
     process.heal();
   }
 
+  /** What its `/healthz` says. */
+  isHealthy(name: string): boolean {
+    return this.#process(name).role!.isHealthy!();
+  }
+
   /** As the database has it: the agents may all be away. */
   async status(): Promise<WholeStatus> {
     return wholeStatus(this.client());

@@ -245,6 +245,16 @@ describe('while nodes come and go', () => {
         ])
       ).length;
 
+    it('or serves says that it is not well while it is cut off, and well again afterwards', async () => {
+      for (const name of ['agent-1', 'node-1']) {
+        expect(system.isHealthy(name)).toBe(true);
+        system.cut(name);
+        await eventually(() => !system.isHealthy(name));
+        system.heal(name);
+        await eventually(() => system.isHealthy(name));
+      }
+    });
+
     it('and finds all nodes dead lets another look, before anything is taken from them', async () => {
       await addArea('sports', 2);
       const before = await servedBy('sports');

@@ -12,6 +12,8 @@ export interface Role {
    * still waits; what it waited for is left, and goes with the process.
    */
   interrupt?(): void;
+  /** Whether what its users ask of it works at present; without it, from its start to its stop. Asked for by `/healthz`, often. */
+  isHealthy?(): boolean;
   /** Rejects when the role cannot go on (never resolves otherwise): its host stops it and exits with an error. */
   readonly failed?: Promise<never>;
 }

@@ -166,7 +166,7 @@ describe('runProcess', () => {
 });
 
 describe('the health port', () => {
-  it('is ready between the last start and the first stop, and shows the metrics of app and process', async () => {
+  it('is ready between the last start and the first stop while all roles are healthy, and shows the metrics of app and process', async () => {
     const os = new FakeOs();
     const starting = Promise.withResolvers<void>();
     const stopping = Promise.withResolvers<void>();
@@ -176,7 +176,8 @@ describe('the health port', () => {
     const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
     const statusIs = (status: number): Promise<boolean> => eventually(async () => (await get('/healthz')).status === status);
 
-    const role: Role = { start: () => starting.promise, stop: () => stopping.promise };
+    let isHealthy = true;
+    const role: Role = { start: () => starting.promise, stop: () => stopping.promise, isHealthy: () => isHealthy };
     const health = { port, host: '127.0.0.1', registry };
     const code = runProcess([{ name: 'worker', role }], { log: silentLogger, os, health });
     await statusIs(503);
@@ -186,6 +187,10 @@ describe('the health port', () => {
     expect(metrics).toContain('bike_rows_total 7');
     expect(metrics).toContain('process_cpu_seconds_total');
     expect((await get('/elsewhere')).status).toBe(404);
+    isHealthy = false;
+    await statusIs(503);
+    isHealthy = true;
+    await statusIs(200);
     os.emit('SIGTERM', 'SIGTERM');
     await statusIs(503);
     stopping.resolve();

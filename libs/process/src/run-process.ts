@@ -25,7 +25,7 @@ export interface RunOptions {
   os?: OsProcess;
   /** Most time that stopping may take, all roles together. Default 8 s: Docker kills a container 10 s after it asked it to stop. */
   drainMs?: number;
-  /** Serves `/healthz` (200 when all roles have started and none has to stop, otherwise 503) and, of this registry, `/metrics`. */
+  /** Serves `/healthz` (200 when all roles have started, are healthy, and none has to stop, otherwise 503) and, of this registry, `/metrics`. */
   health?: HealthOptions;
 }
 
@@ -74,7 +74,7 @@ class ProcessHost {
   /** A start was given up: what it waited for may keep the process alive. */
   #givenUp = false;
   #ending = false;
-  #healthy = false;
+  #working = false;
   #failureCode: number | undefined;
   #signal: StopSignal | undefined;
   #signalledMs = 0;
@@ -139,7 +139,7 @@ class ProcessHost {
 
   #end(): void {
     this.#ending = true;
-    this.#healthy = false;
+    this.#working = false;
     this.#ended.resolve();
   }
 
@@ -153,7 +153,7 @@ class ProcessHost {
         this.#givenUp = true;
       }
     }
-    this.#healthy = !this.#ending;
+    this.#working = !this.#ending;
   }
 
   async #start(name: string, role: Role): Promise<void> {
@@ -226,8 +226,10 @@ class ProcessHost {
 
   #answerHealth(registry: Registry): RequestListener {
     return (request, response) => {
-      if (request.url === '/healthz') response.writeHead(this.#healthy ? 200 : 503).end(this.#healthy ? 'ok\n' : 'not ready\n');
-      else if (request.url === '/metrics') {
+      if (request.url === '/healthz') {
+        const isHealthy = this.#working && this.#begun.every(({ role }) => role.isHealthy?.() ?? true);
+        response.writeHead(isHealthy ? 200 : 503).end(isHealthy ? 'ok\n' : 'not ready\n');
+      } else if (request.url === '/metrics') {
         registry.metrics().then(
           (text) => response.setHeader('content-type', registry.contentType).end(text),
           (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),

@@ -93,6 +93,10 @@ class OpeningRole implements Role {
     await role.start();
   }
 
+  isHealthy(): boolean {
+    return this.#role?.isHealthy?.() ?? true;
+  }
+
   interrupt(): void {
     this.#givenUp.reject(new StartGivenUp());
   }

@@ -2,8 +2,8 @@
 import type { Socket } from 'node:net';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
-import { FrameTooLargeError, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
-import { replyBytesMax } from '../messages.ts';
+import { FrameTooLargeError, FramingError, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
+import { replyBytesMax, type Kind } from '../messages.ts';
 import type { Asked } from './calls.ts';
 import { encodeRefusal, encodeReply, type RequestReader } from './encoding.ts';
 import { Refusal } from './refusal.ts';
@@ -37,7 +37,11 @@ export interface ServeOptions {
   readonly readRequest: RequestReader;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly observe?: Observe | undefined;
 }
+
+/** Is told of each request how it ended, `ok` or with the code of a refusal, and how long it took, in ms; of a stream, how long that lasted. */
+export type Observe = (kind: Kind, outcome: string, tookMs: number) => void;
 
 /** Who connects has something to ask, and says it. */
 const strangerLimits = { idleTimeoutMs: 2_000, frameTimeoutMs: 2_000 };
@@ -49,7 +53,7 @@ const memberLimits = { idleTimeoutMs: 10_000, frameTimeoutMs: 5_000 };
 const otherLimits = { frameBytesMax: replyBytesMax, bufferedBytesMax: 128 * 1024, sendTimeoutMs: 10_000, closeTimeoutMs: 1_000 };
 
 /** Rejects where the address cannot be had. */
-export function serve({ host, port, door, service, readRequest, clock, log }: ServeOptions): Promise<FramedServer> {
+export function serve({ host, port, door, service, readRequest, clock, log, observe }: ServeOptions): Promise<FramedServer> {
   const { requestBytesMax, ...connections } = door;
   const limits = { ...otherLimits, ...strangerLimits, receivedBytesMax: requestBytesMax };
   const members = new WeakSet<FramedSocket>();
@@ -68,16 +72,31 @@ export function serve({ host, port, door, service, readRequest, clock, log }: Se
     }
 
     async function answerFrame(frame: Buffer): Promise<Uint8Array | 'streamed'> {
+      const beganMs = clock.nowMs();
+      let request: Asked['request'] | undefined;
+      let outcome = 'ok';
       try {
-        const request = readRequest(frame);
+        request = readRequest(frame);
         const asked = { request, deadline: clock.nowMs() + request.deadlineMs, peer };
         const streaming = service.stream?.(asked, socket);
         if (streaming === undefined) return encodeReply(await answered(asked));
         becomeMember();
-        await streaming.catch((error: unknown) => socket.send(encodeRefusal(refusalOf(error, log))));
+        await streaming.catch((error: unknown) => {
+          // Whoever watched is gone, and hears of no refusal.
+          if (error instanceof FramingError) return;
+          return socket.send(refused(error));
+        });
         return 'streamed';
       } catch (error) {
-        return encodeRefusal(refusalOf(error, log));
+        return refused(error);
+      } finally {
+        if (request !== undefined) observe?.(request.kind, outcome, clock.nowMs() - beganMs);
+      }
+
+      function refused(error: unknown): Uint8Array {
+        const refusal = refusalOf(error, log);
+        outcome = refusal.code;
+        return encodeRefusal(refusal);
       }
     }
 
