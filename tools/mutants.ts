@@ -8,7 +8,7 @@
  * run; a failure for the reason that a mutant cannot be made counts for nothing.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { changedCode, withMistake, type Mistake } from '@lab/testing';
@@ -277,7 +277,9 @@ async function main(args: string[]): Promise<number> {
     scores.push(score);
     if (values.markdown) writeFileSync(document, updated(readFileSync(document, 'utf8'), [score]));
   }
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(scores, undefined, 2)}\n`);
+  // npm runs it in the root.
+  const file = values.json && resolve(process.env['INIT_CWD'] ?? '.', values.json);
+  if (file) writeFileSync(file, `${JSON.stringify(scores, undefined, 2)}\n`);
   return scores.some(({ verdicts }) => verdicts.some(survives)) ? 1 : 0;
 }
 

@@ -3,7 +3,7 @@
  * or `TRIPS_SOLVERS`.
  */
 import { join } from 'node:path';
-import { address, demoSettings, duration, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
+import { address, demoSettings, duration, path, rabbitmqUrl, roleSettings, wholeNumber } from '@lab/process';
 import type { Limits } from '@lab/protocol';
 import { z } from 'zod';
 import { settingSchemas } from './messages.ts';
@@ -54,8 +54,8 @@ export type RoleConfig = z.infer<typeof roleConfig>;
 
 /** Of the client, whatever it asks. */
 export const clientSettings = {
-  data: z.string().describe('folder with montreal, toronto and washington, each with weather.csv, stations.csv and trips.csv'),
-  output: z.string().optional().describe('JSON file for the answers'),
+  data: path.describe('folder with montreal, toronto and washington, each with weather.csv, stations.csv and trips.csv'),
+  output: path.optional().describe('JSON file for the answers'),
   batchRows: wholeNumber(1, 100_000)
     .optional()
     .describe('rows in a batch; without it about 64 batches for each topic, of at most 65,536 rows'),
@@ -87,7 +87,7 @@ export const demoConfig = z.object({
 export type DemoConfig = z.infer<typeof demoConfig>;
 
 export const generateConfig = z.object({
-  output: z.string().describe('folder to write; made when missing'),
+  output: path.describe('folder to write; made when missing'),
   trips: wholeNumber(0, 1_000_000_000).default(100_000).describe('trips over the three cities'),
   seed: wholeNumber(0, 0xffffffff).default(1).describe('the same seed makes the same data'),
 });

@@ -12,10 +12,7 @@ import { Counter } from './roles/counter.ts';
 import { countWords } from './roles/reader.ts';
 
 const { rabbitmqUrl, roleSettings } = lab;
-const file = z
-  .string()
-  .default(join(import.meta.dirname, '../data/sample.txt'))
-  .describe('text to count, in UTF-8');
+const file = lab.path.default(join(import.meta.dirname, '../data/sample.txt')).describe('text to count, in UTF-8');
 const patience = lab.duration({ min: 1_000 }).prefault('10m').describe('how long to wait for the answer');
 const print = (text: string): void => void process.stdout.write(text);
 

@@ -1,7 +1,9 @@
+import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { closest, ConfigError, describeConfig, readConfig } from './config.ts';
+import { path } from './settings.ts';
 
 const schema = z.object({
   dataFolder: z.string().describe('folder to read'),
@@ -74,6 +76,16 @@ describe('readConfig', () => {
   it('converts by the schema, and by it converts what a prefault gives', () => {
     expect(read([])).toMatchObject({ timeout: 60 });
     expect(read(['--timeout', '5s'])).toMatchObject({ timeout: 5 });
+  });
+
+  it('takes paths from the folder in which the command was given: npm and Nx change to another, and say which it was', () => {
+    const files = z.object({ events: path.optional().describe('file'), data: path.default('data'), name: z.string().optional() });
+    const from = (...[args, env]: [string[], Record<string, string>]) => readConfig(files, { args, env });
+    const nx = { INIT_CWD: '/lab/apps/yours', CALLER_CWD: '/mine' };
+    expect(from(['--events', 'run.jsonl'], nx)).toEqual({ events: '/mine/run.jsonl', data: 'data' });
+    expect(from(['--events=../x', '--name', '../x'], { INIT_CWD: '/lab' })).toMatchObject({ events: '/x', name: '../x' });
+    expect(from([], { ...nx, EVENTS: 'x', DATA: '/y' })).toEqual({ events: '/mine/x', data: '/y' });
+    expect(from(['--events', 'x'], {})).toMatchObject({ events: resolve('x') });
   });
 
   it('takes an empty variable for none, but not an empty flag', () => {

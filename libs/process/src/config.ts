@@ -7,8 +7,10 @@
  *
  * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
  * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`); one `.meta({ commas: false })` is only repeated. In the environment a boolean is `true` or `false`, `1` or `0`, and an
- * empty variable is as good as none, for that is what compose makes of one that is not set.
+ * empty variable is as good as none, for that is what compose makes of one that is not set. A `path` is read as an absolute one: a relative one is
+ * taken from the folder in which the command was given, and not from that to which npm and Nx change; npm leaves it in `INIT_CWD`, Nx in `CALLER_CWD`.
  */
+import { resolve } from 'node:path';
 import type { z } from 'zod';
 
 /** What is wrong with the settings: all of it at once. */
@@ -38,7 +40,11 @@ export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: Conf
     if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? valuesIn(text, commas) : text);
   }
   const raw = Object.fromEntries(
-    settings.map(({ key, kind }) => [key, kind === 'boolean' ? truthOf(given.get(key)) : given.get(key)]),
+    settings.map(({ key, kind, isPath }) => {
+      const value = given.get(key);
+      if (isPath && typeof value === 'string') return [key, resolve(env['CALLER_CWD'] ?? env['INIT_CWD'] ?? '.', value)];
+      return [key, kind === 'boolean' ? truthOf(value) : value];
+    }),
   );
   const parsed = schema.safeParse(raw, { error: plainWords });
   if (parsed.success && problems.length === 0) return parsed.data;
@@ -78,6 +84,8 @@ interface Setting {
   kind: 'boolean' | 'list' | 'single';
   /** Of a list, what its values are between. */
   commas: boolean;
+  /** It is a single one, and names a file or a folder. */
+  isPath: boolean;
   /** The flag with its value: `--port NUMBER`; of an operand only the value. */
   example: string;
   /** Words that are no flags are values of this one. */
@@ -101,6 +109,7 @@ function settingsOf(schema: z.ZodObject): Setting[] {
       flag: `--${words.join('-')}`,
       variable: flagsOnly ? undefined : words.join('_').toUpperCase(),
       ...form,
+      isPath: layers.some((layer) => layer.path === true),
       example: exampleOf(words, form, innermost),
       description: layers.find((layer) => layer.description !== undefined)?.description ?? '',
       required: !(field as z.ZodType).safeParse(undefined).success,
@@ -114,12 +123,14 @@ interface Layer {
   def: z.core.$ZodTypes['_zod']['def'];
   description: string | undefined;
   commas: unknown;
+  path: unknown;
 }
 
 /** A field and what it wraps: `optional`, `default`, `prefault` and `transform` each are a layer around another schema. */
 function layersOf(field: z.core.$ZodType): Layer[] {
   const { def, description } = field as z.core.$ZodTypes & { def: Layer['def']; description?: string };
-  const layer = { def, description, commas: (field as z.ZodType).meta?.()?.['commas'] };
+  const { commas, path } = (field as z.ZodType).meta?.() ?? {};
+  const layer = { def, description, commas, path };
   if (def.type === 'pipe') return [layer, ...layersOf(def.in)];
   return 'innerType' in def ? [layer, ...layersOf(def.innerType)] : [layer];
 }

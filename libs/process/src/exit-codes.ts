@@ -41,9 +41,12 @@ export function exitCodeOf(error: unknown): number | undefined {
 /** Of errors that another path or other rights would help against; a disk that is full or broken is none of them. */
 const unusable = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'EEXIST', 'EACCES', 'EPERM', 'EROFS', 'ELOOP', 'ENAMETOOLONG']);
 
-/** The error of a file or folder that the user named, for the user: `usage` where it cannot be used as it is, `failed` otherwise. */
-export function pathError(error: unknown, before = ''): ExitError {
+/**
+ * The error of a file or folder that the user named, for the user: `usage` where it cannot be used as it is, `failed` otherwise. What stands
+ * behind it says where such a file comes from.
+ */
+export function pathError(error: unknown, before = '', behind = ''): ExitError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const message = error instanceof Error ? error.message : String(error);
-  return new ExitError(`${before}${message}`, unusable.has(code) ? exitCodes.usage : exitCodes.failed, { cause: error });
+  return new ExitError(`${before}${message}${behind}`, unusable.has(code) ? exitCodes.usage : exitCodes.failed, { cause: error });
 }

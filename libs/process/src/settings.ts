@@ -34,6 +34,9 @@ export function splitAddress(text: string): { host: string; port: number } {
   return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
 }
 
+/** A file or a folder that somebody names: absolute, from the folder in which the command was given. A default stays as it is. */
+export const path = z.string().meta({ path: true });
+
 /** A whole number in a range, both ends included. */
 export const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 

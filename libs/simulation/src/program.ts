@@ -2,12 +2,13 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import {
   command,
   duration,
   ExitError,
   exitCodes,
+  path,
   pathError,
   runCommand,
   systemClock,
@@ -20,15 +21,14 @@ import { kindOf, type Fault } from './faults.ts';
 import { explain, failureText, runSeed, Tally, type Failure } from './seeds.ts';
 import { runScenario, type Scenario, type SimulatedSystem } from './system.ts';
 
-const file = z.string();
 const seedsByDefault = 1_000;
 const fields = z.object({
   seeds: wholeNumber(1, 1e9).optional().describe(`how many seeds to run, from 1 on; default ${seedsByDefault}`),
   seed: wholeNumber(1, 1e9).optional().describe('only this seed'),
   until: duration({ min: 1_000 }).optional().describe('begin no more seeds after so long (10m)'),
-  faults: file.optional().describe('replays the list of faults in this file, and nothing else'),
-  save: file.optional().describe('writes the shrunk list of a failure to this file, for --faults'),
-  events: file.optional().describe('writes the events of the failure, or of the one run, to this file, as JSON lines'),
+  faults: path.optional().describe('replays the list of faults in this file, and nothing else'),
+  save: path.optional().describe('writes the shrunk list of a failure to this file, for --faults'),
+  events: path.optional().describe('writes the events of the failure, or of the one run, to this file, as JSON lines'),
   jobs: wholeNumber(1, 256).default(availableParallelism()).describe('worker processes'),
   json: z.boolean().default(false).describe('prints the outcome as JSON'),
 });
@@ -70,8 +70,8 @@ async function run(system: SimulatedSystem, given: Settings, startWorker: () => 
   const single = given.faults !== undefined || given.seed !== undefined;
   const { seeds, tally, failure } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
   const seconds = (performance.now() - startMs) / 1000;
-  if (failure && given.save) await writeFile(given.save, savedText(failure)).catch(refused);
-  if (failure && given.events && !single) await writeEvents(given.events, failure.events);
+  if (failure && given.save) await saveFaults(given.save, failure);
+  if (failure && given.events && !single) await writeEvents(given.events, failure.events, system);
   if (given.json)
     console.log(
       JSON.stringify({ system: system.name, seeds, seconds, faults: Object.fromEntries(tally.counts), failure: failure ?? null }),
@@ -91,20 +91,28 @@ const refused = (error: unknown): never => {
   throw pathError(error, 'a file cannot be written: ');
 };
 
-/** Nx runs this in the app's folder, where a relative path leads to another file than one expects. */
-async function writeEvents(path: string, events: readonly SimulationEvent[]): Promise<void> {
-  await mkdir(dirname(path), { recursive: true }).catch(refused);
-  await writeFile(path, eventLines(events)).catch(refused);
-  process.stderr.write(`${events.length} events are in ${resolve(path)}\n`);
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true }).catch(refused);
+  await writeFile(file, text).catch(refused);
 }
 
-const savedText = ({ system, scenario: { seed, load, faults = [] } }: Failure): string =>
-  `${JSON.stringify({ format: 'lab-faults', version: 1, system, seed, load, faults }, undefined, 2)}\n`;
+/** As a shell takes it for one word. */
+const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+async function writeEvents(file: string, events: readonly SimulationEvent[], { name }: SimulatedSystem): Promise<void> {
+  await write(file, eventLines(events));
+  process.stderr.write(`${events.length} events are in ${file}; to see them: npx nx look ${name} --replay ${word(file)}\n`);
+}
+
+async function saveFaults(file: string, { system, scenario: { seed, load, faults = [] } }: Failure): Promise<void> {
+  await write(file, `${JSON.stringify({ format: 'lab-faults', version: 1, system, seed, load, faults }, undefined, 2)}\n`);
+  process.stderr.write(`the faults are in ${file}; again with: npx nx simulate ${system} --faults ${word(file)}\n`);
+}
 
 /** The list in a file, as a scenario. */
-export async function readSaved(system: SimulatedSystem, path: string): Promise<Scenario> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw pathError(error, `${path} cannot be read: `);
+export async function readSaved(system: SimulatedSystem, file: string): Promise<Scenario> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw pathError(error, `${file} cannot be read: `, `; "npx nx simulate ${system.name} --save FILE" writes one when it fails`);
   });
   try {
     const { system: name, seed, load, faults } = savedFile.parse(JSON.parse(text));
@@ -112,7 +120,7 @@ export async function readSaved(system: SimulatedSystem, path: string): Promise<
     for (const fault of faults) kindOf(fault);
     return { seed, load, faults };
   } catch (cause) {
-    throw new ExitError(`${path} is no list of faults: ${(cause as Error).message}`, exitCodes.usage, { cause });
+    throw new ExitError(`${file} is no list of faults: ${(cause as Error).message}`, exitCodes.usage, { cause });
   }
 }
 
@@ -129,7 +137,7 @@ async function runOne(system: SimulatedSystem, { faults, seed, events }: Setting
   tally.add(outcome.fired);
   if (events !== undefined) {
     const recorded = await runScenario(system, outcome.scenario, true);
-    await writeEvents(events, recorded.events);
+    await writeEvents(events, recorded.events, system);
   }
   return { seeds: 1, tally, failure: outcome.broken && (await explain(system, outcome)) };
 }

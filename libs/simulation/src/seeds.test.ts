@@ -1,7 +1,8 @@
 /** A system small enough to see through: a sender, a queue and a worker that tells a log, right or with a mistake. */
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import type { Broker } from '@lab/middleware';
 import { describe, expect, it, vi } from 'vitest';
 import { brokerKinds, kindsAt, placeOf, type KindName } from './faults.ts';
@@ -72,15 +73,17 @@ it.each([
   expect(said).toContain('"npx nx simulate yours help" lists');
 });
 
-it('says where the events are that were asked for', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'lab-events-'));
+it('says where the events are that were asked for, from the folder of who asked, and what shows them', async () => {
+  const folder = await mkdtemp(join(tmpdir(), "lab's events-"));
   const file = join(folder, 'tmp/run.jsonl');
   using stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   using stdout = vi.spyOn(console, 'log').mockReturnValue();
-  const io = { argv: ['node', 'simulate.ts', '--seed', '1', '--events', relative('', file)], env: {} };
+  const io = { argv: ['node', 'simulate.ts', '--seed', '1', '--events', 'tmp/run.jsonl'], env: { INIT_CWD: folder } };
   expect(await simulateProgram(systemOf(careful), { ...process, ...io })).toBe(0);
   const count = (await readFile(file, 'utf8')).trim().split('\n').length;
-  expect(stderr.mock.calls).toEqual([[`${count} events are in ${file}\n`]]);
+  const [[said = ''] = []] = stderr.mock.calls as string[][];
+  expect(said).toContain(`${count} events are in ${file}; to see them: npx nx look yours --replay `);
+  expect(execFileSync('sh', ['-c', `printf %s ${said.trim().split('--replay ')[1]}`]).toString()).toBe(file);
   expect(stdout).toHaveBeenCalledOnce();
   await rm(folder, { recursive: true });
 });

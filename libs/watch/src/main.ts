@@ -1,4 +1,4 @@
-/** `npx nx look APP` runs this in the app's folder: files are named from there, as those that `simulate` writes. */
+/** `npx nx look APP` runs this in the app's folder. */
 import { watchProgram } from './program.ts';
 
 const { argv, env, stdout, stderr } = process;

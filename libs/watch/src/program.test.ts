@@ -19,7 +19,8 @@ afterAll(() => rm(folder, { recursive: true }));
 
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   let [out, err] = ['', ''];
-  const code = await watchProgram({ args, env: {}, stdout: (text) => void (out += text), stderr: (text) => void (err += text) });
+  const env = { INIT_CWD: folder };
+  const code = await watchProgram({ args, env, stdout: (text) => void (out += text), stderr: (text) => void (err += text) });
   return { code, out, err };
 }
 
@@ -31,16 +32,24 @@ describe('the command', () => {
     for (const flag of ['--replay', '--save', '--port']) expect(out).toContain(flag);
   });
 
+  it('says where it has looked for a file that is not there, and what makes one', async () => {
+    const { code, err } = await run('--replay', 'other.jsonl');
+    const file = join(folder, 'other.jsonl');
+    expect([code, err]).toEqual([2, expect.stringContaining(`${file} cannot be read: ENOENT`)]);
+    expect(err).toMatch(/; "npx nx simulate \S+ --seed 3 --events FILE" writes such a file\n$/);
+  });
+
   it('saves the page as one file, and says where and how large', async () => {
     const file = join(folder, 'run.html');
-    const { code, out } = await run('--replay', join(folder, 'run.jsonl'), '--save', file);
-    expect([code, out]).toEqual([0, expect.stringMatching(/run\.html: \d+ KiB, opens in any browser\n$/)]);
+    const { code, out } = await run('--replay', 'run.jsonl', '--save', 'run.html');
+    expect([code, out.replace(/: \d+/, ': 9')]).toEqual([0, `${file}: 9 KiB, opens in any browser\n`]);
     expect(await readFile(file, 'utf8')).toContain('"job 1"');
   });
 
   it.each([
     ['no recording', ['--save', 'x.html'], /replay/i],
     ['one that is not there', ['--replay', '/nowhere/run.jsonl'], /^\/nowhere\/run\.jsonl cannot be read: ENOENT/],
+    ['the recording itself to save in', ['--replay', 'RUN', '--save', './run.jsonl'], /is the recording itself/],
     [
       'a place to save that is none',
       ['--replay', 'RUN', '--save', '/nowhere/run.html'],

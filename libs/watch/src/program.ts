@@ -1,7 +1,17 @@
 /** `npx nx look APP`: shows the running system, or a recorded run, in a browser; or saves the run as one file. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { command, ExitError, exitCodes, interruptible, pathError, runCommand, wholeNumber, type MainIo } from '@lab/process';
+import { basename } from 'node:path';
+import {
+  command,
+  ExitError,
+  exitCodes,
+  interruptible,
+  path,
+  pathError,
+  runCommand,
+  wholeNumber,
+  type MainIo,
+} from '@lab/process';
 import { z } from 'zod';
 import { askedFaults, runAgain, simulatorOf } from './again.ts';
 import { documentOf, makeTemplate, savedDocument, type Template } from './document.ts';
@@ -14,14 +24,12 @@ import { answer, bodyOf, pageRoutes, serve, type Routes, type Served } from './s
 const fileBytesMax = 256 * 1024 * 1024;
 
 const settings = z.object({
-  replay: z
-    .string()
+  replay: path
     .optional()
     .describe(
       'shows a recording, a file that "npx nx simulate APP --seed N --events FILE" has written, not what "npx nx up APP" started',
     ),
-  save: z
-    .string()
+  save: path
     .optional()
     .describe('of a replay: writes the page to this file, at most 5 MB, and shows nothing; a browser opens it from the disk'),
   port: wholeNumber(0, 65_535).default(0).describe('port on 127.0.0.1; default any that is free'),
@@ -39,7 +47,7 @@ export function watchProgram(io: MainIo): Promise<number> {
           throw new ExitError('--save is of a --replay; the page of a running system has a button', exitCodes.usage);
         return showRunning(port, io);
       }
-      if (save !== undefined && resolve(save) === resolve(replay))
+      if (save !== undefined && save === replay)
         throw new ExitError(`${save} is the recording itself: name another file to save the page in`, exitCodes.usage);
       const recording = await recordingIn(replay);
       const template = await makeTemplate();
@@ -52,7 +60,8 @@ export function watchProgram(io: MainIo): Promise<number> {
 
 async function recordingIn(file: string): Promise<Recording> {
   const refused = (error: unknown): never => {
-    throw pathError(error, `${resolve(file)} cannot be read: `);
+    const made = `npx nx simulate ${basename(process.cwd())} --seed 3 --events FILE`;
+    throw pathError(error, `${file} cannot be read: `, `; "${made}" writes such a file`);
   };
   const { size } = await stat(file).catch(refused);
   if (size > fileBytesMax)
@@ -63,9 +72,9 @@ async function recordingIn(file: string): Promise<Recording> {
 async function saveTo(file: string, template: Template, recording: Recording, io: MainIo): Promise<void> {
   const saved = savedDocument(template, recording);
   await writeFile(file, saved).catch((error: unknown) => {
-    throw pathError(error, `${resolve(file)} cannot be written: `);
+    throw pathError(error, `${file} cannot be written: `);
   });
-  io.stdout(`${resolve(file)}: ${(Buffer.byteLength(saved) / 1024).toFixed(0)} KiB, opens in any browser\n`);
+  io.stdout(`${file}: ${(Buffer.byteLength(saved) / 1024).toFixed(0)} KiB, opens in any browser\n`);
 }
 
 function showRunning(port: number, io: MainIo): Promise<void> {
