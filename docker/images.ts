@@ -30,10 +30,13 @@ export async function serviceImage(service: string, release: DebianRelease = deb
   const image = `lab/${name}:${await digestOf([context])}`;
   if (await exists(image)) return image;
   await ensureBase(release);
-  say(`building ${image}`);
+  say(`building ${image}: once, a minute or more`);
   await build(image, join(context, 'Dockerfile'), context, { BASE: baseImage(release) });
   return image;
 }
+
+/** Whether there is an image of a service already, of these sources or of older ones. */
+export const hasImageOf = async (service: string): Promise<boolean> => (await run('docker', ['images', '--quiet', `lab/${service}`])) !== '';
 
 /** The image of all roles of an app: its sources, the libraries' and the packages that they need, and the locked Node. */
 export async function appImage(app: string): Promise<string> {
@@ -42,7 +45,7 @@ export async function appImage(app: string): Promise<string> {
   const image = `lab/${app}:${await digestOf([...sources, join(import.meta.dirname, 'node'), join(root, 'package-lock.json')])}`;
   if (await exists(image)) return image;
   await ensureBase(debianRelease);
-  say(`building ${image}`);
+  say(`building ${image}: once, a minute or more`);
   const context = await mkdtemp(join(tmpdir(), 'lab-image-'));
   try {
     for (const path of parts.packages) await copyPackage(join(root, path), join(context, 'packages', path));

@@ -35,10 +35,15 @@ describe('what is typed', () => {
     ['kill a --one-way', '--one-way is of cut alone'],
     ['kill a --seed 1', '--seed is of random alone'],
     ['random --keep', 'it takes no --keep'],
-    ['kill a --for 10', '--for is a time from 1 ms to 86400 s, as 200ms, 10s, 2m, not "10"'],
-    ['kill a --for 0s', 'not "0s"'],
+    ['kill a --for 5s --keep', '--for ends it, --keep lets it stay'],
+    ['heal --for 5s', 'heal leaves nothing that ends later'],
+    ['start a --keep', 'start leaves nothing that ends later'],
+    ['slow a -5ms', 'not "-5ms"'],
+    ['kill a --for=-5ms', 'not "-5ms"'],
+    ['kill a --for 10', '--for is a time as 200ms, 10s, 2m, 12h or 7d, not "10"'],
+    ['kill a --for 0s', '--for is from 1ms to 1d, not "0s"'],
     ['kill a --for 25h', 'not "25h"'],
-    ['slow a 61s', 'the delay is a time from 1 ms to 60 s'],
+    ['slow a 61s', 'the delay is from 1ms to 1m, not "61s"'],
     ['lose a 5', 'not "5"'],
     ['lose a 0%', 'not "0%"'],
     ['lose a 101%', 'not "101%"'],
@@ -104,6 +109,10 @@ describe('faults that a seed chooses', () => {
       expect(lastMs).toBeLessThanOrEqual(120_000);
       expect(lastMs).toBeGreaterThan(120_000 - 21_000);
     }
+  });
+
+  it('are some in a short time, too', () => {
+    for (let seed = 0; seed < 200; seed++) expect(planned(seed, 30_000, names).length).toBeGreaterThan(1);
   });
 
   it('begin alike, however long they go on', () => {

@@ -1,5 +1,6 @@
 /** What can be asked of `npx nx break`, without doing it: its verbs, words and targets, and the faults that a seed chooses. */
 import { parseArgs } from 'node:util';
+import { duration } from '@lab/process';
 import { seededRandom, type Random } from '@lab/testing';
 
 /** Whoever typed it can put it right: exit code 2. */
@@ -76,6 +77,10 @@ export function parse(args: readonly string[]): Order {
   if (values['one-way'] === true && verb !== 'cut') throw new UsageError('--one-way is of cut alone');
   if (values.seed !== undefined && verb !== 'random') throw new UsageError('--seed is of random alone');
   if (values.keep === true && verb === 'random') throw new UsageError('random ends each of its faults: it takes no --keep');
+  if (values.keep === true && values.for !== undefined)
+    throw new UsageError('--for ends it, --keep lets it stay: give one of them');
+  if (atOnce.has(verb) && (values.keep === true || values.for !== undefined))
+    throw new UsageError(`${verb} leaves nothing that ends later: it takes no --for and no --keep`);
   const isTarget = (_: string, index: number): boolean => /^\[?[A-Z]\]?$/.test(expected[index]!);
   const targets = words.filter(isTarget);
   if (targets.length === 2 && targets[0] === targets[1]) throw new UsageError(`${targets[0]} cannot be cut from itself`);
@@ -90,6 +95,8 @@ export function parse(args: readonly string[]): Order {
   };
 }
 
+const atOnce: ReadonlySet<VerbName> = new Set(['start', 'restart', 'unpause', 'heal', 'list']);
+
 const isVerb = (word: string): word is VerbName => Object.hasOwn(verbs, word);
 
 function parsed(args: readonly string[]) {
@@ -101,8 +108,13 @@ function parsed(args: readonly string[]) {
   } as const;
   try {
     // `-1h` is a time, not an option.
-    const words = args.map((arg) => arg.replace(/^-(?=\d)/, '−'));
-    return parseArgs({ args: words, options, allowPositionals: true });
+    const words = args.map((arg) => arg.replace(/^-(?=\d)/, '\0'));
+    const { values, positionals } = parseArgs({ args: words, options, allowPositionals: true });
+    const typed = (word: string): string => word.replace('\0', '-');
+    return {
+      values: { ...values, for: values.for && typed(values.for), seed: values.seed && typed(values.seed) },
+      positionals: positionals.map(typed),
+    };
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
@@ -114,14 +126,10 @@ function amountOf(verb: VerbName, word = ''): number {
   return verb === 'clock' ? shiftOf(word) : 0;
 }
 
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-function milliseconds(text: string, what: string, least: number, most: number): number {
-  const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(text) ?? [];
-  const ms = Number(number) * units[(unit ?? 's') as keyof typeof units];
-  if (!(ms >= least && ms <= most))
-    throw new UsageError(`${what} is a time from ${least} ms to ${most / 1_000} s, as 200ms, 10s, 2m, not "${text}"`);
-  return ms;
+function milliseconds(text: string, what: string, min: number, max: number): number {
+  const { data, error } = duration({ min, max }).safeParse(text);
+  if (data === undefined) throw new UsageError(`${what} is ${error.issues[0]!.message}, not "${text}"`);
+  return data;
 }
 
 function percentOf(text: string): number {
@@ -132,14 +140,13 @@ function percentOf(text: string): number {
 }
 
 /** Ten years are enough for every certificate and lease. */
-const shiftMaxSeconds = 10 * 365 * 86_400;
+const shiftMaxMs = 10 * 365 * 86_400_000;
 
 function shiftOf(text: string): number {
-  const [, sign, number, unit] = /^([+−])(\d+)([smhd])$/.exec(text) ?? [];
-  const seconds = (Number(number) * units[(unit ?? 's') as keyof typeof units]) / 1_000;
-  if (!(seconds >= 1 && seconds <= shiftMaxSeconds))
-    throw new UsageError(`a clock is set by +1h, -30s, +2d, at most ten years, not by "${text.replace('−', '-')}"`);
-  return sign === '+' ? seconds : -seconds;
+  const ms = duration({ min: 1_000, max: shiftMaxMs }).safeParse(text.slice(1)).data;
+  if (ms === undefined || !/^[+-]/.test(text))
+    throw new UsageError(`a clock is set by +1h, -30s, +2d, at most ten years, not by "${text}"`);
+  return Math.round(ms / 1_000) * (text.startsWith('+') ? 1 : -1);
 }
 
 function seedOf(text: string): number {
@@ -174,6 +181,8 @@ export function findTarget(names: readonly string[], wanted: string): number {
 
 /** How long a fault of `random` lasts, and the pause after it: long enough for a lease to end, short enough for a few in a minute. */
 const faultSeconds = { least: 3, most: 15 };
+/** In a short time none lasts longer than this share of it, so that there are some. */
+const faultShareMax = 0.25;
 const calmSeconds = { least: 2, most: 6 };
 /** What every kind of target can stand, without a restart of its own. */
 const drawn: readonly VerbName[] = ['kill', 'stop', 'pause', 'cut', 'slow', 'lose'];
@@ -181,17 +190,18 @@ const drawn: readonly VerbName[] = ['kill', 'stop', 'pause', 'cut', 'slow', 'los
 /** Faults one after the other, with the calm before each, which together take so long. */
 export function planned(seed: number, forMs: number, names: readonly string[]): { order: Order; calmMs: number }[] {
   const random = seededRandom(seed);
+  const longest = Math.max(faultSeconds.least, Math.min(faultSeconds.most, Math.floor((forMs * faultShareMax) / 1_000)));
   const plan: { order: Order; calmMs: number }[] = [];
   for (let atMs = 0; ;) {
     const calm = random.integer(calmSeconds.least, calmSeconds.most) * 1_000;
-    const order = drawnOrder(random, names);
+    const order = drawnOrder(random, names, longest);
     atMs += calm + order.forMs;
     if (atMs > forMs) return plan;
     plan.push({ order, calmMs: calm });
   }
 }
 
-function drawnOrder(random: Random, names: readonly string[]): Order {
+function drawnOrder(random: Random, names: readonly string[], longest: number): Order {
   const verb = random.pick(drawn);
   const [first, second] = random.shuffle(names);
   const isBetweenTwo = verb === 'cut' && second !== undefined && random.chance(0.5);
@@ -200,7 +210,7 @@ function drawnOrder(random: Random, names: readonly string[]): Order {
     verb,
     targets: isBetweenTwo ? [first!, second] : [first!],
     amount,
-    forMs: random.integer(faultSeconds.least, faultSeconds.most) * 1_000,
+    forMs: random.integer(faultSeconds.least, longest) * 1_000,
     keep: false,
     oneWay: verb === 'cut' && random.chance(0.3),
     seed: undefined,

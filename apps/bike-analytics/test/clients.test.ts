@@ -349,7 +349,7 @@ describe('a session timeout of ten minutes', () => {
 
 describe('a session timeout', () => {
   it('outlives three times how long RabbitMQ takes to miss a role', () => {
-    const parse = (seconds: number) => roleConfig.safeParse({ rabbitmqUrl: 'amqp://127.0.0.1', sessionTimeout: String(seconds) });
+    const parse = (seconds: number) => roleConfig.safeParse({ rabbitmqUrl: 'amqp://127.0.0.1', sessionTimeout: `${seconds}s` });
     expect(parse(30).success).toBe(true);
     expect(parse(29).error?.issues[0]?.path).toEqual(['sessionTimeout']);
   });

@@ -23,7 +23,7 @@ let system: BikeComposeSystem;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'bike-integration-'));
-  system = await BikeComposeSystem.start('integration', { TRIPS_SOLVERS: '2', SESSION_TIMEOUT: String(sessionTimeoutSeconds) });
+  system = await BikeComposeSystem.start('integration', { TRIPS_SOLVERS: '2', SESSION_TIMEOUT: `${sessionTimeoutSeconds}s` });
 }, 300_000);
 
 afterAll(async () => {

@@ -55,7 +55,7 @@ describe('the settings of a role', () => {
     [workerConfig, '--store /s --name w --jobs 65', '--jobs (or JOBS) is "65"'],
     [registryConfig, '--group a/b', 'NAME or spread://HOST:4803/NAME'],
     [registryConfig, '--group spread://h/images', 'NAME or spread://HOST:4803/NAME'],
-    [registryConfig, '--session-timeout 0', '--session-timeout (or SESSION_TIMEOUT) is "0"'],
+    [registryConfig, '--session-timeout 0s', '--session-timeout (or SESSION_TIMEOUT) is "0s"'],
   ])('%# are refused in words: %s %s', (schema, args, sentence) => expect(problemsOf(schema, args)).toContain(sentence));
 
   it('are refused all at once', () => {
@@ -95,7 +95,7 @@ describe('the settings of a client', () => {
     [clientConfigs.upload, 'a.jpg b.jpg --keywords a', '"b.jpg" is not expected here'],
     [clientConfigs.download, '', 'ID is required'],
     [clientConfigs.search, '', 'KEYWORD... is required'],
-    [clientConfigs.list, '--patience 0', '--patience is "0"'],
+    [clientConfigs.list, '--patience 0s', '--patience is "0s"'],
     [clientConfigs.list, 'lake', '"lake" is not expected here'],
   ])('%# are refused in words: %s %s', (schema, args, sentence) => expect(problemsOf(schema, args)).toContain(sentence));
 });

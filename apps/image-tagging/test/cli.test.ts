@@ -24,7 +24,7 @@ async function client(...args: string[]): Promise<{ code: number; stdout: string
   const code = await runMain('main.ts', { client: clientCommands(print) }, io);
   return { code, stdout, stderr };
 }
-const asked = (...args: string[]) => client(...args, '--registry', system.registry, '--patience', '10');
+const asked = (...args: string[]) => client(...args, '--registry', system.registry, '--patience', '10s');
 const json = async (...args: string[]): Promise<Record<string, unknown>> =>
   JSON.parse((await asked(...args, '--json')).stdout) as Record<string, unknown>;
 

@@ -186,7 +186,7 @@ describe('the session', () => {
 
   it('stays in its file while no agent confirms that it is closed', async () => {
     const person = await newUser();
-    const unanswered = await person.run(['logout', '--agents', '127.0.0.1:1', '--patience', '1']);
+    const unanswered = await person.run(['logout', '--agents', '127.0.0.1:1', '--patience', '1s']);
     expect(unanswered).toMatchObject({ code: 3, stdout: '' });
     expect(await person.does('logout')).toBe('logged out\n');
   });

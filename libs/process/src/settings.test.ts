@@ -12,7 +12,6 @@ describe('a duration', () => {
   const upToADay = duration({ min: 500, max: 86_400_000 });
 
   it.each([
-    ['60', 60_000],
     ['1.5s', 1_500],
     ['1500ms', 1_500],
     ['2m', 120_000],
@@ -21,10 +20,10 @@ describe('a duration', () => {
   ])('%s is %d ms', (text, ms) => expect(read(upToADay, text)).toBe(ms));
 
   it('names its range in words, and what it may look like', () => {
-    expect(read(upToADay, '0')).toBe('from 500ms to 1d');
+    expect(read(upToADay, '0s')).toBe('from 500ms to 1d');
     expect(read(upToADay, '25h')).toBe('from 500ms to 1d');
     expect(read(duration({ min: 90_000 }), '1m')).toBe('at least 90s');
-    for (const text of ['', '-1', '1w', '1 s', 's']) expect(read(upToADay, text)).toContain('a number of seconds');
+    for (const text of ['', '60', '-1s', '-1', '1w', '1 s', 's']) expect(read(upToADay, text)).toContain('a time as 200ms, 10s, 2m, 12h or 7d');
   });
 });
 

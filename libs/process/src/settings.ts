@@ -2,15 +2,15 @@
 import type { TraceMode } from '@lab/tracing/start';
 import { z } from 'zod';
 
-/** `60`, `60s`, `1500ms`, `2m`, `12h` or `7d`, as milliseconds; `min` and `max` are milliseconds, too. A default is a `.prefault('60s')`. */
+/** `60s`, `1500ms`, `2m`, `12h` or `7d`, as milliseconds; `min` and `max` are milliseconds, too. A default is a `.prefault('60s')`. */
 export const duration = ({ min, max }: { min: number; max?: number }) =>
   z
     .string()
-    .regex(/^\d+(\.\d+)?(ms|s|m|h|d)?$/, {
-      error: 'a number of seconds, or a number with ms, s, m, h or d behind it',
+    .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, {
+      error: 'a time as 200ms, 10s, 2m, 12h or 7d',
       abort: true,
     })
-    .transform((text) => Number.parseFloat(text) * unitMs[/[a-z]+$/.exec(text)?.[0] ?? 's']!)
+    .transform((text) => Number.parseFloat(text) * unitMs[/[a-z]+$/.exec(text)![0]]!)
     .refine((ms) => ms >= min && ms <= (max ?? Infinity), {
       error: max === undefined ? `at least ${inWords(min)}` : `from ${inWords(min)} to ${inWords(max)}`,
     });
