@@ -19,7 +19,7 @@ import { z } from 'zod';
 import { eventLines, type SimulationEvent } from './events.ts';
 import { kindOf, type Fault } from './faults.ts';
 import { explain, failureText, runSeed, Tally, type Failure } from './seeds.ts';
-import { runScenario, type Scenario, type SimulatedSystem } from './system.ts';
+import { runScenario, type Outcome, type Scenario, type SimulatedSystem } from './system.ts';
 
 const seedsByDefault = 1_000;
 const fields = z.object({
@@ -28,7 +28,7 @@ const fields = z.object({
   until: duration({ min: 1_000 }).optional().describe('begin no more seeds after so long (10m)'),
   faults: path.optional().describe('replays the list of faults in this file, and nothing else'),
   save: path.optional().describe('writes the shrunk list of a failure to this file, for --faults'),
-  events: path.optional().describe('writes the events of the failure, or of the one run, to this file, as JSON lines'),
+  events: path.optional().describe('writes the events of the failure, shrunk, or of the one run, to this file, as JSON lines'),
   jobs: wholeNumber(1, 256).default(availableParallelism()).describe('worker processes'),
   json: z.boolean().default(false).describe('prints the outcome as JSON'),
 });
@@ -68,10 +68,10 @@ export async function simulateProgram(system: SimulatedSystem, { argv, env, stdo
 async function run(system: SimulatedSystem, given: Settings, startWorker: () => ChildProcess): Promise<number> {
   const startMs = performance.now();
   const single = given.faults !== undefined || given.seed !== undefined;
-  const { seeds, tally, failure } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
+  const { seeds, tally, failure, events = failure?.events } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
   const seconds = (performance.now() - startMs) / 1000;
   if (failure && given.save) await saveFaults(given.save, failure);
-  if (failure && given.events && !single) await writeEvents(given.events, failure.events, system);
+  if (events && given.events) await writeEvents(given.events, events, system);
   if (given.json)
     console.log(
       JSON.stringify({ system: system.name, seeds, seconds, faults: Object.fromEntries(tally.counts), failure: failure ?? null }),
@@ -83,8 +83,8 @@ async function run(system: SimulatedSystem, given: Settings, startWorker: () => 
 function keptText(seeds: number, given: Settings, { counts }: Tally, seconds: number): string {
   const total = [...counts.values()].reduce((sum, each) => sum + each, 0);
   const which = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${kind} ${count}`);
-  const of = given.until !== undefined && seeds < given.seeds ? ` of ${given.seeds} in the time given` : '';
-  return `All promises kept: ${seeds}${of} ${seeds === 1 ? 'seed' : 'seeds'} in ${seconds.toFixed(1)} s, ${total} faults (${which.join(', ') || 'none'}).`;
+  const of = given.until !== undefined && seeds < given.seeds ? ` of ${given.seeds}` : '';
+  return `All promises kept: ${seeds}${of} ${seeds === 1 ? 'seed' : 'seeds'} in ${seconds.toFixed(1)} s${of && ', the time given'}, ${total} faults (${which.join(', ') || 'none'}).`;
 }
 
 const refused = (error: unknown): never => {
@@ -128,6 +128,8 @@ interface Outcomes {
   seeds: number;
   tally: Tally;
   failure: Failure | undefined;
+  /** Of the one run; otherwise those of the failure. */
+  events?: Outcome['events'];
 }
 
 async function runOne(system: SimulatedSystem, { faults, seed, events }: Settings): Promise<Outcomes> {
@@ -135,11 +137,10 @@ async function runOne(system: SimulatedSystem, { faults, seed, events }: Setting
   const outcome =
     faults === undefined ? await runSeed(system, seed!) : await runScenario(system, await readSaved(system, faults), true);
   tally.add(outcome.fired);
-  if (events !== undefined) {
-    const recorded = await runScenario(system, outcome.scenario, true);
-    await writeEvents(events, recorded.events, system);
-  }
-  return { seeds: 1, tally, failure: outcome.broken && (await explain(system, outcome)) };
+  const failure = outcome.broken && (await explain(system, outcome));
+  // What a seed has broken is shown by the few faults that are enough; a list is replayed as it is.
+  if (events === undefined || (failure && faults === undefined)) return { seeds: 1, tally, failure };
+  return { seeds: 1, tally, failure, events: (await runScenario(system, outcome.scenario, true)).events };
 }
 
 /** What a worker is asked: to run a seed of its own, or a scenario, of which it tells the events. */

@@ -148,6 +148,22 @@ describe('a worker that acknowledges first', () => {
     expect(await readFile(join(import.meta.dirname, '../README.md'), 'utf8')).toContain(text);
   });
 
+  it('is looked at in a recording of the few faults alone', async () => {
+    const system = systemOf(hasty);
+    const { scenario } = (await findFailure(system, 50))!;
+    const folder = await mkdtemp(join(tmpdir(), 'lab-events-'));
+    const file = join(folder, 'run.jsonl');
+    using _ = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    using stdout = vi.spyOn(console, 'log').mockReturnValue();
+    const io = { argv: ['node', 'simulate.ts', '--seed', String(scenario.seed), '--events', file], env: {} };
+    expect(await simulateProgram(system, { ...process, ...io })).toBe(1);
+    expect(stdout.mock.calls[0]![0]).toMatch(/\d+ faults? had struck; these are enough /);
+    const events = (await readFile(file, 'utf8')).trim().split('\n');
+    const struck = events.map((line) => JSON.parse(line) as SimulationEvent).filter(({ type }) => type === 'fault');
+    expect(struck.map((event) => ('key' in event ? event.key : ''))).toEqual(scenario.faults!.map(({ key }) => key));
+    await rm(folder, { recursive: true });
+  });
+
   it('fails again from a list in a file, without the seed', async () => {
     const system = systemOf(hasty);
     const { scenario, promise } = (await findFailure(system, 50))!;
@@ -175,6 +191,14 @@ it('a system that is busy for ever breaks its promise of liveness, and the story
     'worker.1 fails job 1',
     '... and 16 more',
   ]);
+});
+
+it('the story has what was delivered again, though no fault has touched it', async () => {
+  const system = systemOf(careful);
+  const calm = await runScenario(system, { seed: 1, load: { jobs: 2 }, faults: [] }, true);
+  const faults = [{ key: 'sender.1 publish #2 jobs dies meanwhile', arg: 1 }];
+  const { events } = await runScenario(system, { ...calm.scenario, faults }, true);
+  expect(storyOf(events, calm.events).match(/worker\.1 <- jobs {3}job 1$/gm)).toHaveLength(2);
 });
 
 it('chance that no seed decides is found, with the first event that differs', async () => {

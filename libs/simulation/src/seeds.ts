@@ -73,7 +73,7 @@ export function failureText({ system, scenario, promise, detail, story, shrunkFr
     `    ${detail.split('\n').slice(0, 8).join('\n    ')}`,
     `seed ${seed}; again with: npx nx simulate ${system} --seed ${seed}`,
     `to look at it: npx nx simulate ${system} --seed ${seed} --events run.jsonl; npx nx look ${system} --replay run.jsonl`,
-    `${shrunkFrom} faults had struck; of them these are enough (${runs} runs), with ${work.join(', ')}:`,
+    `${shrunkFrom} ${shrunkFrom === 1 ? 'fault' : 'faults'} had struck; these are enough (${runs} runs), with ${work.join(', ')}:`,
     ...(lines.length === 0 ? ['    none: it fails without any fault'] : lines),
     lines.length === 0 ? 'What happened last:' : 'What became of what they touched:',
     story.replaceAll(/^/gm, '    '),

@@ -14,6 +14,8 @@ export function storyOf(events: readonly SimulationEvent[], calm: readonly Simul
   const touched = new Set(events.flatMap((event) => (event.type === 'fault' && event.message !== '' ? [event.message] : [])));
   // What came to nothing first: the rest follows from it.
   if (missing[0] !== undefined) touched.add(missing[0].message);
+  const repeated = deliveredAgain(events, calm);
+  if (repeated !== undefined) touched.add(repeated);
   const struck = new Set(events.flatMap((event) => (event.type === 'fault' ? [event.role] : [])));
   const all = struck.size > 0 ? events.filter((event) => isTold(event, touched, struck)) : lastOf(events);
   const told = withoutRepeats(all).slice(0, linesMax);
@@ -84,6 +86,20 @@ function textOf(event: SimulationEvent): string {
       return `${event.role}.${event.life} ${event.ok ? 'acknowledges' : 'fails'} ${event.message}`;
   }
 }
+
+/** The message of the first delivery that the run without faults has not: it came again, whether the broker knows that or not. */
+function deliveredAgain(events: readonly SimulationEvent[], calm: readonly SimulationEvent[]): string | undefined {
+  const counted = (of: readonly SimulationEvent[]): Map<string, number> => {
+    const counts = new Map<string, number>();
+    for (const event of of) if (isDelivery(event)) counts.set(keyOf(event), (counts.get(keyOf(event)) ?? 0) + 1);
+    return counts;
+  };
+  const isDelivery = (event: SimulationEvent): event is Delivered => event.type === 'delivery' && event.message !== '';
+  const keyOf = ({ role, from, message }: Delivered): string => `${role} ${from} ${message}`;
+  const [now, then] = [counted(events), counted(calm)];
+  return events.filter(isDelivery).find((event) => now.get(keyOf(event))! > Math.max(1, then.get(keyOf(event)) ?? 0))?.message;
+}
+type Delivered = SimulationEvent & { readonly type: 'delivery' };
 
 /** More would hide what matters. */
 const missingMax = 8;
