@@ -15,7 +15,7 @@ export const formats = {
 const lines = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
 /** What is said of a line below it. */
-export const explained = ({ detail = '', replay }: Line): string =>
+export const explained = ({ detail = '', replay }: Pick<Line, 'detail' | 'replay'>): string =>
   [detail.trim(), ...(replay === undefined ? [] : [`again: ${replay}`])].join('\n');
 const shown = (line: Line): string => (line.hidden ? '' : explained(line));
 

@@ -62,6 +62,35 @@ it('the right program has all points, whatever became of its tests', { timeout }
     `changed: apps/${app}/test/simulated-system.ts`,
     `gone: apps/${app}/test/word-count.test.ts`,
   ]);
+  expect(result.own[0]).toMatchObject({ promise: counted, kept: false });
+});
+
+it('a promise of its own that is broken is told, and gives and takes no points', { timeout }, async () => {
+  const listed = `promises: ['${counted}'`;
+  edit('test/simulated-system.ts', (text) =>
+    text
+      .replace(`${listed}]`, `${listed}, 'No line is long', 'No line is empty']`)
+      .replace(
+        'const rabbitmq =',
+        "if (lines.length > 5) throw new PromiseBroken('No line is long', 'one is');\n  const rabbitmq =",
+      ),
+  );
+  const printed: string[] = [];
+  const code = await main(
+    ...([teacher.folder, [app, '--seeds', '10'], {}] as const),
+    (text) => printed.push(text),
+    () => undefined,
+  );
+  expect(code).toBe(1);
+  expect(printed.join('')).toMatch(/word-count: 100 of 100 points, by word-count's tests of commit [0-9a-f]{12}\nBy your own/);
+  expect(printed.join('')).toMatch(/✗ No line is long .* no points\n.*No line is empty .* no points\n/);
+});
+
+it('who says the same in other words has all points', { timeout }, async () => {
+  edit('src/domain/word-count.ts', (text) =>
+    text.replace('if (this.#seen.has(number)) return;', 'const isRepeat = this.#seen.has(number);\n    if (isRepeat) return;'),
+  );
+  expect(await gradeNow()).toMatchObject({ score: 100, own: [], differs: [] });
 });
 
 it('a mistake loses the points of the promise that it breaks, which a command shows again', { timeout }, async () => {

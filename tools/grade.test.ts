@@ -60,19 +60,26 @@ it('the table has a line for each promise, what broke, and what was left out', (
     { promise: 'One decides', kept: false, evidence: '2 seeds', detail: 'so\nand so', replay: 'again 3' },
     { promise: 'It ends', kept: true, evidence: '12 seeds' },
   ];
+  const own = [{ promise: 'Mine', kept: false, evidence: '3 seeds', detail: 'not so', replay: 'again 5' }];
   const differs = Array.from({ length: 12 }, (_, index) => `new: file ${index}`);
-  expect(table({ app: 'lab', commit, ...scored(verdicts), differs })).toBe(
+  expect(table({ app: 'lab', from: 'word-count', commit, ...scored(verdicts), own, differs })).toBe(
     [
       '✗ One decides  2 seeds   0 of 50',
       '✓ It ends      12 seeds  50 of 50',
-      'lab: 50 of 100 points, by the tests of 0123456789ab',
+      "lab: 50 of 100 points, by word-count's tests of commit 0123456789ab",
+      'By your own simulation:',
+      '✗ Mine         3 seeds   no points',
       '',
       '✗ One decides',
       '    so',
       '    and so',
       '    again: again 3',
       '',
-      "Not the teacher's, and without a part in this:",
+      '✗ Mine',
+      '    not so',
+      '    again: again 5',
+      '',
+      "Not the teacher's, and without a part in the points:",
       ...differs.slice(0, 10).map((each) => `    ${each}`),
       '    and 2 more\n',
     ].join('\n'),
@@ -85,7 +92,7 @@ describe('as others read it', () => {
     { promise: 'Hidden: more', kept: false, evidence: '0 tests passed', detail: 'secret', hidden: true as const },
     { promise: 'It ends', kept: true, evidence: '12 seeds' },
   ];
-  const grade: Grade = { app: 'lab', commit, ...scored(verdicts), differs: ['new: a'] };
+  const grade: Grade = { app: 'lab', from: 'lab', commit, ...scored(verdicts), own: [], differs: ['new: a'] };
 
   it('is the grade itself', () => {
     expect(JSON.parse(formats.json(grade))).toEqual(grade);

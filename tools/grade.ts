@@ -41,11 +41,15 @@ export interface Line {
 }
 export interface Grade {
   readonly app: string;
+  /** The teacher's app, by whose tests it was judged. */
+  readonly from: string;
   /** Of the teacher. */
   readonly commit: string;
   readonly score: number;
   readonly max: number;
   readonly lines: readonly Line[];
+  /** What a work tree's own simulation says of promises that are not the teacher's, and of what it alone sees broken: without points, as its author judges. */
+  readonly own: readonly Verdict[];
   /** Files of the submission that are not the teacher's, and had no part in it. */
   readonly differs: readonly string[];
 }
@@ -85,8 +89,11 @@ export async function grade(root: string, app: string, asked: Asked, tell: (text
   process.once('exit', remove);
   try {
     const differs = await layOut(copy.folder, submission, asked.hidden);
-    const verdicts = await new Judge(copy.folder, submission, asked, tell).verdicts();
-    return { app: submission.name, commit, ...scored(verdicts), differs };
+    const judge = new Judge(copy.folder, submission, asked, tell);
+    const verdicts = await judge.verdicts();
+    const hasOwn = asked.of === undefined && differs.some((each) => each.includes(` apps/${app}/test/`));
+    const own = hasOwn ? await judge.ownVerdicts(verdicts) : [];
+    return { app: submission.name, from: submission.from, commit, ...scored(verdicts), own, differs };
   } finally {
     process.off('exit', remove);
   }
@@ -118,7 +125,7 @@ class Judge {
   async verdicts(): Promise<Verdict[]> {
     const suites = this.#suites();
     try {
-      const verdicts = await this.#simulate();
+      const verdicts = await this.#simulate(this.#copy);
       for (const suite of suites) verdicts.push(await this.#test(suite));
       return verdicts;
     } catch (error) {
@@ -133,11 +140,23 @@ class Judge {
     }
   }
 
+  /** By the simulation that is in the work tree. */
+  async ownVerdicts(teachers: readonly Verdict[]): Promise<Verdict[]> {
+    const listed = new Set(teachers.map(({ promise }) => promise));
+    try {
+      const own = await this.#simulate(this.#submission.folder);
+      return own.filter(({ promise, kept }) => !kept || !listed.has(promise));
+    } catch (error) {
+      if (!(error instanceof Distrusted)) throw error;
+      return [{ promise: 'All promises', kept: false, evidence: 'not judged', detail: error.message }];
+    }
+  }
+
   get #folder(): string {
     return join('apps', this.#submission.name);
   }
 
-  async #simulate(): Promise<Verdict[]> {
+  async #simulate(workspace: string): Promise<Verdict[]> {
     const { seeds = seedsDefault, hidden, patienceMs = seedPatienceMs } = this.#asked;
     const first = firstSeed(hidden);
     const outcomes: SeedJudged[] = [];
@@ -149,13 +168,13 @@ class Judge {
       this.#tell(`${outcomes.length} of ${seeds} seeds\n`);
     };
     const step = Math.min(availableParallelism(), seeds);
-    this.#tell(`simulation: ${seeds} seeds\n`);
+    this.#tell(`${workspace === this.#copy ? 'simulation' : 'your own simulation'}: ${seeds} seeds\n`);
     const scratch = join(this.#copy, 'tmp');
-    mkdirSync(scratch);
+    mkdirSync(scratch, { recursive: true });
     const stop = new AbortController();
     const workers = Array.from({ length: step }, (_, index) => {
       const job = { app: this.#submission.name, from: first + index, to: first + seeds - 1, step };
-      return runSeeds(this.#copy, scratch, job, patienceMs, stop.signal, take);
+      return runSeeds(workspace, scratch, job, patienceMs, stop.signal, take);
     });
     const promises = await Promise.all(workers).catch(async (error: unknown) => {
       stop.abort();
@@ -171,23 +190,24 @@ class Judge {
     const { engine = false, hidden } = this.#asked;
     const files = filesBelow(join(this.#copy, this.#folder));
     const engines = ['integration', 'chaos'].filter((kind) => engine && files.some((file) => file.endsWith(`.${kind}.test.ts`)));
-    const own = `${this.#folder}/`;
-    const others = [`--exclude=**/${hiddenFolder}/**`, '--exclude=**/mistakes*.test.ts'];
+    // Mistakes are pieces of the teacher's text, which a right program may say otherwise.
+    const isOwn = (file: string): boolean => /(?<!\/mistakes[^/]*)\.test\.ts$/.test(file) && !file.includes(`/${hiddenFolder}/`);
+    const own = files.filter(isOwn).map((file) => relative(this.#copy, file));
     return [
       {
         promise: "The system's tests pass",
-        args: ['--project=unit', '--project=embedded', ...others, own],
+        args: ['--project=unit', '--project=embedded', ...own],
         patienceMs: suitePatienceMs.system,
       },
       ...engines.map((kind) => ({
         promise: `It holds on real engines: ${kind}`,
-        args: [`--project=${kind}*`, ...others, own],
+        args: [`--project=${kind}*`, ...own],
         patienceMs: suitePatienceMs.engine,
       })),
       ...hiddenTests(hidden).map((file) => ({
         hidden: true as const,
         promise: `Hidden: ${file.replace(/\.test\.ts$/, '')}`,
-        args: ['--project=unit', `${own}${hiddenFolder}/${file}`],
+        args: ['--project=unit', `${this.#folder}/${hiddenFolder}/${file}`],
         patienceMs: suitePatienceMs.system,
       })),
     ];
@@ -267,7 +287,7 @@ type Worker = ChildProcessByStdio<Writable, null, Readable> & {
 
 /** Has a process of its own run seeds; gives the promises there are. Whatever is not just what was asked for is a reason to distrust it. */
 async function runSeeds(
-  copy: string,
+  workspace: string,
   scratch: string,
   asked: Omit<Job, 'token'>,
   patienceMs: number,
@@ -276,8 +296,8 @@ async function runSeeds(
 ): Promise<readonly string[]> {
   const token = randomBytes(16).toString('hex');
   const rights = ['--permission', '--allow-fs-read=*', `--allow-fs-write=${scratch}`, '--allow-addons', '--frozen-intrinsics'];
-  const child = spawn(process.execPath, ['--no-warnings', ...rights, join(copy, 'tools/grade-worker.ts')], {
-    cwd: join(copy, 'apps', asked.app),
+  const child = spawn(process.execPath, ['--no-warnings', ...rights, join(workspace, 'tools/grade-worker.ts')], {
+    cwd: join(workspace, 'apps', asked.app),
     env: { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch },
     stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
     // Ctrl-C is for the grader.
@@ -326,14 +346,13 @@ async function runSeeds(
 const stderrMax = 1_500;
 
 /** As people read it. */
-export function table({ app, commit, lines, score, max, differs }: Grade): string {
-  const width = (of: (line: Line) => string): number => Math.max(...lines.map((line) => of(line).length));
+export function table({ app, from, commit, lines, score, max, own, differs }: Grade): string {
+  const all: readonly Verdict[] = [...lines, ...own];
+  const width = (of: (line: Verdict) => string): number => Math.max(...all.map((line) => of(line).length));
   const [promises, evidence] = [width(({ promise }) => promise), width((line) => line.evidence)];
-  const rows = lines.map(
-    (line) =>
-      `${line.kept ? '✓' : '✗'} ${line.promise.padEnd(promises)}  ${line.evidence.padEnd(evidence)}  ${line.points} of ${line.max}`,
-  );
-  const broken = lines.flatMap((line) => {
+  const row = (line: Verdict, points: string): string =>
+    `${line.kept ? '✓' : '✗'} ${line.promise.padEnd(promises)}  ${line.evidence.padEnd(evidence)}  ${points}`;
+  const broken = all.flatMap((line) => {
     if (line.detail === undefined) return [];
     const text = explained({ ...line, detail: line.detail.split('\n').slice(0, detailLines).join('\n') });
     return ['', `✗ ${line.promise}`, text.replaceAll(/^/gm, '    ')];
@@ -343,8 +362,11 @@ export function table({ app, commit, lines, score, max, differs }: Grade): strin
   const others =
     differs.length === 0
       ? []
-      : ['', "Not the teacher's, and without a part in this:", ...shown.map((each) => `    ${each}`), ...more];
-  return `${[...rows, `${app}: ${score} of ${max} points, by the tests of ${commit.slice(0, 12)}`, ...broken, ...others].join('\n')}\n`;
+      : ['', `Not the teacher's, and without a part in the points:`, ...shown.map((each) => `    ${each}`), ...more];
+  const ownRows = own.length === 0 ? [] : ['By your own simulation:', ...own.map((line) => row(line, 'no points'))];
+  const rows = lines.map((line) => row(line, `${line.points} of ${line.max}`));
+  const total = `${app}: ${score} of ${max} points, by ${from}'s tests of commit ${commit.slice(0, 12)}`;
+  return `${[...rows, total, ...ownRows, ...broken, ...others].join('\n')}\n`;
 }
 const detailLines = 8;
 const differsShown = 10;
@@ -352,7 +374,8 @@ const differsShown = 10;
 const help = `Usage: npx nx grade APP [--of FOLDER] [--seeds N] [--engine] [--hidden FOLDER] [--FORMAT FILE ...]
 
 Judges the sources of an app, in the work tree or in another copy of the workspace or an ejected repository, by the tests
-of the workspace's commit, and says which promises they keep.
+of the workspace's commit, and says which promises they keep. What the work tree's own simulation says of promises more
+is shown, and gives no points.
 
   --of FOLDER         judges what is in this folder
   --seeds N           how many seeds of the simulation; default ${seedsDefault}
@@ -410,7 +433,7 @@ export async function main(
       throw new GradeError(`--${format}: ${(error as Error).message}`);
     }
   }
-  return result.score === result.max ? 0 : 1;
+  return result.score === result.max && result.own.every(({ kept }) => kept) ? 0 : 1;
 }
 
 if (import.meta.main) {
