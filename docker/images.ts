@@ -36,7 +36,8 @@ export async function serviceImage(service: string, release: DebianRelease = deb
 }
 
 /** Whether there is an image of a service already, of these sources or of older ones. */
-export const hasImageOf = async (service: string): Promise<boolean> => (await run('docker', ['images', '--quiet', `lab/${service}`])) !== '';
+export const hasImageOf = async (service: string): Promise<boolean> =>
+  (await run('docker', ['images', '--quiet', `lab/${service}`])) !== '';
 
 /** The image of all roles of an app: its sources, the libraries' and the packages that they need, and the locked Node. */
 export async function appImage(app: string): Promise<string> {

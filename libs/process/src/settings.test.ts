@@ -23,7 +23,8 @@ describe('a duration', () => {
     expect(read(upToADay, '0s')).toBe('from 500ms to 1d');
     expect(read(upToADay, '25h')).toBe('from 500ms to 1d');
     expect(read(duration({ min: 90_000 }), '1m')).toBe('at least 90s');
-    for (const text of ['', '60', '-1s', '-1', '1w', '1 s', 's']) expect(read(upToADay, text)).toContain('a time as 200ms, 10s, 2m, 12h or 7d');
+    for (const text of ['', '60', '-1s', '-1', '1w', '1 s', 's'])
+      expect(read(upToADay, text)).toContain('a time as 200ms, 10s, 2m, 12h or 7d');
   });
 });
 

@@ -68,7 +68,12 @@ export async function simulateProgram(system: SimulatedSystem, { argv, env, stdo
 async function run(system: SimulatedSystem, given: Settings, startWorker: () => ChildProcess): Promise<number> {
   const startMs = performance.now();
   const single = given.faults !== undefined || given.seed !== undefined;
-  const { seeds, tally, failure, events = failure?.events } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
+  const {
+    seeds,
+    tally,
+    failure,
+    events = failure?.events,
+  } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
   const seconds = (performance.now() - startMs) / 1000;
   if (failure && given.save) await saveFaults(given.save, failure);
   if (events && given.events) await writeEvents(given.events, events, system);
