@@ -14,7 +14,7 @@ export default [
           allow: ['^(\\.\\./)+docker/(container|images|compose|engine|machines|journal|targets|verbs)\\.ts$'],
           depConstraints: [
             { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:lib'] },
-            { sourceTag: 'type:workspace', onlyDependOnLibsWithTags: ['layer:simulation', 'layer:testing'] },
+            { sourceTag: 'type:workspace', onlyDependOnLibsWithTags: ['layer:process', 'layer:simulation', 'layer:testing'] },
             { sourceTag: 'type:lib', onlyDependOnLibsWithTags: ['type:lib'] },
             // tracing is below all others, and process below the rest; those above it know nothing of each other. Tests use the test tools, which know none of them.
             { sourceTag: 'layer:tracing', onlyDependOnLibsWithTags: ['layer:testing'] },

@@ -153,10 +153,11 @@ describe('a worker that acknowledges first', () => {
     const { scenario } = (await findFailure(system, 50))!;
     const folder = await mkdtemp(join(tmpdir(), 'lab-events-'));
     const file = join(folder, 'run.jsonl');
-    using _ = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    using stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
     using stdout = vi.spyOn(console, 'log').mockReturnValue();
     const io = { argv: ['node', 'simulate.ts', '--seed', String(scenario.seed), '--events', file], env: {} };
     expect(await simulateProgram(system, { ...process, ...io })).toBe(1);
+    expect(stderr).toHaveBeenCalledOnce();
     expect(stdout.mock.calls[0]![0]).toMatch(/\d+ faults? had struck; these are enough /);
     const events = (await readFile(file, 'utf8')).trim().split('\n');
     const struck = events.map((line) => JSON.parse(line) as SimulationEvent).filter(({ type }) => type === 'fault');
