@@ -2,6 +2,7 @@ import { zstdCompressSync } from 'node:zlib';
 import { MalformedMessageError } from '@lab/protocol/messages';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { describeMessage } from './message-words.ts';
 import {
   decode,
   encode,
@@ -204,4 +205,16 @@ describe('a list', () => {
     for (const length of [1, 35, 37, 36 * 1_000_001])
       expect(() => unpackOffer(Buffer.alloc(length))).toThrow(MalformedMessageError);
   });
+});
+
+it('what is about one attempt, or one command, is told apart from others in traces', () => {
+  const [attempt, other] = ['1a2b3c4d-0000-4000-8000-000000000000', '5e6f7a8b-0000-4000-8000-000000000000'];
+  const about = { node: 'n', path: 'docs' };
+  const progress = (each: string): Buffer =>
+    encode({ kind: 'progress', attempt: each, ...about, files: 1, bytes: 2, sentBytes: 3 });
+  expect([progress(attempt), progress(other), encode({ kind: 'reply', id: other })].map(describeMessage)).toEqual([
+    'progress n/docs of 1a2b3c4d',
+    'progress n/docs of 5e6f7a8b',
+    'reply of 5e6f7a8b',
+  ]);
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CatalogEvent } from './domain/catalog.ts';
-import { decodeEvent, decodeJob, encodeEvent, encodeJob, resultEvent, resultSchema } from './messages.ts';
+import { decodeEvent, decodeJob, describeMessage, encodeEvent, encodeJob, resultEvent, resultSchema } from './messages.ts';
 
 const id = fc.stringMatching(/^[a-z2-7]{20}$/);
 const sha256 = fc.stringMatching(/^[0-9a-f]{64}$/);
@@ -59,6 +59,32 @@ describe('events and jobs', () => {
     ],
     ['another type', { type: 'server-stopped' }],
   ])('are undefined with %s', (_, value) => expect(decodeEvent(Buffer.from(JSON.stringify(value)))).toBeUndefined());
+});
+
+it('entries of the log are told apart in traces: by whose they are, and by their number', () => {
+  const entry = (header: object, event?: CatalogEvent): string =>
+    describeMessage(
+      Buffer.concat([Buffer.from(`\0\0\0\0${JSON.stringify(header)}`), event ? encodeEvent(event) : Buffer.alloc(0)]),
+    );
+  const message = (sender: string, number: number) => ({ kind: 'message', sender, number, service: 'agreed' });
+  const counted: CatalogEvent = { type: 'clients-counted', count: 1 };
+  expect([
+    entry(message('svc-1', 1), counted),
+    entry(message('svc-1', 2), counted),
+    entry(message('svc-2', 1), { type: 'picture-failed', id: 'a'.repeat(20), reason: '' }),
+    entry({ kind: 'view', epoch: 3, number: 2, cause: 'join', members: [] }),
+    entry({ kind: 'leave', sender: 'svc-2' }),
+    describeMessage(encodeEvent({ type: 'asked' })),
+    describeMessage(encodeJob({ id: 'a'.repeat(20), keywords: [] })),
+  ]).toEqual([
+    'clients-counted 1 of svc-1 #1',
+    'clients-counted 1 of svc-1 #2',
+    `picture-failed ${'a'.repeat(20)} of svc-2 #1`,
+    'view in epoch 3 #2',
+    'leave of svc-2',
+    'asked',
+    `job ${'a'.repeat(20)}`,
+  ]);
 });
 
 describe('a result', () => {

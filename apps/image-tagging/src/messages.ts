@@ -61,11 +61,15 @@ export function resultEvent(pictureId: string, result: Result): CatalogEvent {
     : { type: 'picture-failed', id: pictureId, reason: result.reason };
 }
 
-/** In a few words, for traces and stories: job and event by what they are about; a log's entry holds events of the group. */
+/** In a few words, for traces and stories: job and event by what they are about, and an entry of the group's log by its number of whom. */
 export function describeMessage(body: Uint8Array): string {
   const text = Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 4096)).toString('latin1');
   const job = /^\{"id":"([a-z2-7]{20})"/.exec(text)?.[1];
   if (job !== undefined) return `job ${job}`;
   const event = /"type":"([a-z-]+)"(?:,"(?:count|id)":"?([^,"}]+)|.*?"id":"([a-z2-7]{20}))?/.exec(text);
-  return event === null ? `entry of ${body.byteLength} bytes` : `${event[1]} ${event[2] ?? event[3] ?? ''}`;
+  const [, kind, by, who, number] =
+    /"kind":"([a-z]+)"(?:,"(sender|token|epoch)":"?([^,"}]+)"?)?(?:,"number":(\d+))?/.exec(text) ?? [];
+  const what = event === null ? [kind ?? `${body.byteLength} bytes`] : [event[1], event[2] ?? event[3]];
+  const entry = [who && `${by === 'epoch' ? 'in epoch' : 'of'} ${who}`, number && `#${number}`];
+  return [...what, ...entry].filter(Boolean).join(' ');
 }

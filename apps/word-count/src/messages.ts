@@ -33,11 +33,11 @@ export const encode = (message: Batch | Answer): Buffer => Buffer.from(JSON.stri
 export const decodeBatch = (body: Buffer): Batch => decode(batch, body);
 export const decodeAnswer = (body: Buffer): Answer => decode(answer, body);
 
-/** In a few words, for traces. A batch begins with its number, and its lines are not read. */
+/** In a few words, for traces: whose batch or answer, by the end of the job's name. It stands first; lines and counts are not read. */
 export function describeMessage(body: Uint8Array): string {
   const start = Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 200)).toString();
-  const number = /^\{"job":"[^"]*","number":(\d+),/.exec(start)?.[1];
-  return number === undefined ? 'answer' : `batch ${number}`;
+  const [, job = '', number] = /^\{"job":"([^"]*)"(?:,"number":(\d+))?/.exec(start) ?? [];
+  return `${number === undefined ? 'answer' : `batch ${number}`} of ${job.slice(-6)}`;
 }
 
 /** What cannot be read now cannot be read later: it is poison, and leaves the queue for the dead letters. */

@@ -4,7 +4,7 @@ import { silentLogger } from '@lab/process';
 import { simulateSeeds } from '@lab/simulation';
 import { describe, expect, it, vi } from 'vitest';
 import { batchesOf, WordCount } from '../src/domain/word-count.ts';
-import { batchCharactersMax, batchesMax } from '../src/messages.ts';
+import { batchCharactersMax, batchesMax, describeMessage, encode } from '../src/messages.ts';
 import { Counter } from '../src/roles/counter.ts';
 import { countWords } from '../src/roles/reader.ts';
 import { simulatedWordCount } from './simulated-system.ts';
@@ -31,6 +31,14 @@ describe('a job', () => {
     expect(long).toEqual([[lines[0]]]);
     for (const few of [[''], ['', 'a']]) expect(batchesOf(few, batchCharactersMax)).toEqual([few]);
     expect(batchesOf([], batchCharactersMax)).toEqual([[]]);
+  });
+
+  it('is told apart from others in traces, by its batches and by its answer', () => {
+    const told = ['load-9f-1', 'load-9f-2'].flatMap((job) => [
+      describeMessage(encode({ job, number: 3, total: 4, lines: ['a'.repeat(9_000)] })),
+      describeMessage(encode({ job, counts: { number: 7 } })),
+    ]);
+    expect(told).toEqual(['batch 3 of d-9f-1', 'answer of d-9f-1', 'batch 3 of d-9f-2', 'answer of d-9f-2']);
   });
 
   it('with more batches than a counter can hold is refused before anything is sent', async () => {
