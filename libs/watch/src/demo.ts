@@ -20,7 +20,7 @@ export interface DemoPage {
 
 /** Starts the page, and says where it is. */
 export async function openDemoPage(system: string): Promise<DemoPage> {
-  const feed = new Feed({ system, startMs: Date.now() });
+  const feed = new Feed({ system, startMs: Date.now(), tells: 'all' });
   const page = await serveLive(await makeTemplate(), feed, 0);
   console.error(`watch it: ${page.url}`);
   const tracings = new Map<string, Tracing>();

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Feed, liveEventsMax, type Update } from './feed.ts';
+import { depthsMs } from './insert.ts';
 import { readRecording, recordingText } from './recording.ts';
 import type { LiveEvent } from './spans.ts';
 
 const startMs = 1_700_000_000_000;
 const feedOf = (...events: LiveEvent[]): Feed => {
-  const feed = new Feed({ system: 'yours', startMs });
+  const feed = new Feed({ system: 'yours', startMs, tells: 'all' });
   feed.push(events);
   return feed;
 };
@@ -18,7 +19,7 @@ const told = (feed: Feed): string[] =>
 
 describe('a feed', () => {
   it('takes a call to an address for one to the role that serves there', () => {
-    const feed = new Feed({ system: 'yours', startMs: 0 });
+    const feed = new Feed({ system: 'yours', startMs: 0, tells: 'all' });
     feed.servesAt('worker', '127.0.0.1:7');
     const call = (to: string) => ({ type: 'call', atMs: 5, role: 'reader', call: 'ask', to, message: '' }) as const;
     feed.servesAt('server', '10.0.0.1');
@@ -92,9 +93,23 @@ describe('a feed', () => {
     ]);
     expect(feed.recording(startMs + 9).live).toEqual({
       untilMs: 9,
+      tells: 'all',
       depths: [{ ms: 2, queues: { jobs: { ready: 1, held: 2, rate: 3 } } }],
       ledger: undefined,
     });
+  });
+
+  it('keeps depths for each moment of more than an hour, however often they were asked for, and then the newest', () => {
+    const feed = feedOf();
+    for (let ms = 0; ms <= 4_200_000; ms += 2_000) feed.pushDepths(startMs + ms, {});
+    const { depths } = feed.recording(startMs).live!;
+    expect(depths.length).toBeLessThanOrEqual(600);
+    const pausesMs = depths.slice(1).map(({ ms }, at) => ms - depths[at]!.ms);
+    expect([depths[0]!.ms, depths.at(-1)!.ms, Math.max(...pausesMs)]).toEqual([0, 4_200_000, depthsMs]);
+    for (let ms = 4_202_000; ms <= 14_400_000; ms += 2_000) feed.pushDepths(startMs + ms, {});
+    const last = feed.recording(startMs).live!.depths;
+    expect(last.length).toBeLessThanOrEqual(600);
+    expect(last[0]!.ms).toBeGreaterThan(7_200_000);
   });
 
   it('is bounded: away from faults and from the end messages are left out, and it says of how many events', () => {

@@ -1,6 +1,6 @@
 /** A recording that grows while a system runs. What comes late is sorted in; what is too much is left out, away from faults. */
 import type { SimulationEvent } from '@lab/simulation/events';
-import { insert } from './insert.ts';
+import { insert, insertDepths } from './insert.ts';
 import { sampled, type Depths, type Live, type Recording } from './recording.ts';
 import type { LiveEvent } from './spans.ts';
 
@@ -10,8 +10,6 @@ export const liveEventsMax = 20_000;
 const lastMax = 4_000;
 /** Of those before, this share stays each time that there are too many. */
 const keptShare = 0.6;
-/** Samples of depths; each second one is left out when there are more. */
-const depthsMax = 600;
 
 /** What has come since the last time. `whole` where that is not all that has changed. */
 export interface Update {
@@ -32,10 +30,12 @@ export interface FeedOptions {
   readonly system: string;
   /** Ms since 1970: what was before is left out. */
   readonly startMs: number;
+  readonly tells: Live['tells'];
 }
 
 export class Feed {
   readonly #startMs: number;
+  readonly #tells: Live['tells'];
   readonly #roles = new Map<string, Known>();
   readonly #addresses = new Map<string, string>();
   readonly #listeners = new Set<(update: Update) => void>();
@@ -46,8 +46,9 @@ export class Feed {
   #depths: Depths[] = [];
   #ledger: Live['ledger'];
 
-  constructor({ system, startMs }: FeedOptions) {
+  constructor({ system, startMs, tells }: FeedOptions) {
     this.#startMs = startMs;
+    this.#tells = tells;
     this.#events = [{ ms: 0, type: 'run', version: 1, system, seed: undefined }];
   }
 
@@ -77,8 +78,7 @@ export class Feed {
 
   /** Another sample of the depths of queues. */
   pushDepths(atMs: number, queues: Depths['queues']): void {
-    this.#depths.push({ ms: this.msOf(atMs), queues });
-    if (this.#depths.length > depthsMax) this.#depths = this.#depths.filter((_, at) => at % 2 === 1);
+    this.#depths = insertDepths(this.#depths, { ms: this.msOf(atMs), queues });
     for (const listener of this.#listeners) listener({ events: [], whole: false });
   }
 
@@ -114,7 +114,9 @@ export class Feed {
       seed: undefined,
       events: [...this.#events],
       sampledFrom: this.#isSampled ? this.#count : undefined,
-      live: this.#isOver ? undefined : { untilMs: this.msOf(nowMs), depths: [...this.#depths], ledger: this.#ledger },
+      live: this.#isOver
+        ? undefined
+        : { untilMs: this.msOf(nowMs), tells: this.#tells, depths: this.#depths, ledger: this.#ledger },
     };
   }
 

@@ -1,6 +1,20 @@
 /** A run in words: one event, the way of one message, the days of one process, and the story of all. */
 import type { SimulationEvent } from '@lab/simulation/events';
-import { kindOfFault, type Model } from './model.ts';
+import { kindOfFault, type Depth, type Model } from './model.ts';
+import type { Recording } from './recording.ts';
+
+/** How full a queue or a log is. */
+export function depthText(depth: Depth | undefined, isLog: boolean): string {
+  if (depth === undefined) return 'depth not known';
+  const about = depth.isAbout ? '~' : '';
+  return isLog ? `log of ${about}${depth.ready} entries` : `${about}${depth.ready} ready, ${about}${depth.held} held`;
+}
+
+/** What a process has in hand; where some messages are told and others are not, nobody knows how many. */
+export function holdsText(holds: number, { live }: Recording): string {
+  if (live?.tells === 'some') return holds > 0 ? 'at work' : '';
+  return holds > 0 ? `holds ${holds}` : 'holds nothing';
+}
 
 /** A row of a story. What is between stars is to be strong. */
 export interface Row {

@@ -40,7 +40,7 @@ const note = (text: string) => ({ type: 'note' as const, atMs: Date.now(), role:
 const texts = (events: readonly object[] = []): unknown[] => events.flatMap((event) => ('text' in event ? [event.text] : []));
 
 async function served(breakable?: Breakable) {
-  const feed = new Feed({ system: 'yours', startMs: Date.now() });
+  const feed = new Feed({ system: 'yours', startMs: Date.now(), tells: 'some' });
   const live = await serveLive(template, feed, 0, breakable);
   open.push(live);
   return { feed, ...live };

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { anyRecording, recordingOf } from '../test/made-run.ts';
-import { emptyState, fold, makeModel, readyIn, statusOf, type Model, type State } from './model.ts';
+import { depthText, holdsText } from './journey.ts';
+import { depthOf, emptyState, fold, makeModel, readyIn, statusOf, type Model, type State } from './model.ts';
+import type { Recording } from './recording.ts';
 import { makeScale } from './scale.ts';
 
 /** The dumb twin: everything from the beginning. */
@@ -100,6 +102,45 @@ describe('a queue', () => {
       ),
     );
     expect([2, 4, 5, 6, 7].map((count) => readyIn(own.stateAt(count).queues[0]!))).toEqual([0, 1, 0, 1, 0]);
+  });
+});
+
+describe('a depth', () => {
+  const recording = recordingOf('a publish jobs: job 1', '1 a publish jobs: job 2', '2 b <- jobs: job 1', '3 a append log: x');
+  const depthIn = (parts: Partial<Recording>, ms: number, name = 'jobs'): string => {
+    const model = makeModel({ ...recording, ...parts });
+    const queue = model.queue(name)!;
+    const depth = depthOf(model, model.stateAt(model.events.length), [queue], ms);
+    return `${depthText(depth, model.queues[queue]!.isLog)}${depth?.rate === undefined ? '' : `, ${depth.rate} a second`}`;
+  };
+  const live = {
+    untilMs: 60_000,
+    tells: 'some',
+    depths: [{ ms: 5_000, queues: { jobs: { ready: 70, held: 8, rate: 9 } } }],
+  } as const;
+
+  it('is counted from the events where they tell of all messages', () => {
+    expect([depthIn({}, 4), depthIn({}, 4, 'log')]).toEqual(['1 ready, 1 held', 'log of 1 entries']);
+    expect(depthIn({ live: { ...live, tells: 'all', depths: [] } }, 4)).toBe('1 ready, 1 held');
+  });
+
+  it('is not known from the messages of a sample, until the broker was asked, and again when that was long ago', () => {
+    expect([4, 4_999, 5_000, 15_000, 15_001].map((ms) => depthIn({ live }, ms))).toEqual([
+      'depth not known',
+      'depth not known',
+      '70 ready, 8 held, 9 a second',
+      '70 ready, 8 held, 9 a second',
+      'depth not known',
+    ]);
+    expect([4, 5_000].map((ms) => depthIn({ live }, ms, 'log'))).toEqual(['depth not known', 'log of 0 entries, 0 a second']);
+    expect([holdsText(2, { ...recording, live }), holdsText(2, recording)]).toEqual(['at work', 'holds 2']);
+  });
+
+  it('is about so where events were left out', () => {
+    expect([depthIn({ sampledFrom: 9 }, 4), depthIn({ sampledFrom: 9 }, 4, 'log')]).toEqual([
+      '~1 ready, ~1 held',
+      'log of ~1 entries',
+    ]);
   });
 });
 

@@ -5,6 +5,7 @@
 import type { SimulationEvent, Trouble } from '@lab/simulation/events';
 import { kinds, type KindName } from '@lab/simulation/faults';
 import type { Recording } from './recording.ts';
+import { depthsMs } from './insert.ts';
 import { after } from './scale.ts';
 
 /** One process of a role, as `filter-trips-1-2`: it lives several times. */
@@ -315,24 +316,39 @@ export function statusOf({ life, isUp, troubles }: InstanceState, ms: number): S
   return (['asleep', 'hung', 'cut', 'slow'] as const).find((trouble) => (troubles[trouble] ?? -1) > ms) ?? 'up';
 }
 
-/** Older counts of the broker say nothing of a moment. */
-const depthsMs = 10_000;
+/** How full queues are. */
+export interface Depth {
+  /** Of a log its entries. */
+  readonly ready: number;
+  readonly held: number;
+  /** How many come out in a second, where the broker was asked. */
+  readonly rate: number | undefined;
+  /** Counted from events of which some were left out. */
+  readonly isAbout: boolean;
+}
 
-/** What the broker counted in these queues at a time, where it was asked. */
-export function depthsAt(
-  { recording, queues }: Pick<Model, 'recording' | 'queues'>,
+/** How full these queues are at a time, at which `state` is: as the broker counted, and otherwise by the events, unless they tell some of the messages. */
+export function depthOf(
+  { recording: { live, sampledFrom }, queues }: Pick<Model, 'recording' | 'queues'>,
+  state: Pick<State, 'queues'>,
   members: readonly number[],
   ms: number,
-): { ready: number; held: number; rate: number } | undefined {
-  const samples = recording.live?.depths ?? [];
+): Depth | undefined {
+  const samples = live?.depths ?? [];
   const last = samples[after(samples.length, (at) => samples[at]!.ms <= ms) - 1];
-  if (last === undefined || ms - last.ms > depthsMs) return undefined;
-  const sum = { ready: 0, held: 0, rate: 0 };
-  for (const member of members) {
-    const own = last.queues[queues[member]!.name];
-    for (const each of ['ready', 'held', 'rate'] as const) sum[each] += own?.[each] ?? 0;
+  const sum = (of: (queue: number) => number | undefined): number =>
+    members.reduce((total, queue) => total + (of(queue) ?? 0), 0);
+  if (last !== undefined && ms - last.ms <= depthsMs) {
+    const asked = (what: 'ready' | 'held' | 'rate'): number => sum((queue) => last.queues[queues[queue]!.name]?.[what]);
+    return { ready: asked('ready'), held: asked('held'), rate: asked('rate'), isAbout: false };
   }
-  return sum;
+  if (live?.tells === 'some') return undefined;
+  return {
+    ready: sum((queue) => (queues[queue]!.isLog ? state.queues[queue]!.entries : readyIn(state.queues[queue]!))),
+    held: sum((queue) => state.queues[queue]!.held),
+    rate: undefined,
+    isAbout: sampledFrom !== undefined,
+  };
 }
 
 /** How many messages wait. */

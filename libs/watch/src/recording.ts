@@ -17,6 +17,8 @@ export interface Depths {
 export interface Live {
   /** Until when it was watched. */
   readonly untilMs: number;
+  /** Whether all messages are told or some of them, as of a sample of spans: how many wait is not known from those. */
+  readonly tells: 'all' | 'some';
   /** Time goes on from one to the next. */
   readonly depths: readonly Depths[];
   /** What `npx nx load` said last. */

@@ -52,7 +52,8 @@ export async function watchRunning(directory: string): Promise<Running> {
     nowMs - pastMs,
     Math.min(nowMs, ...targets.filter(({ pid }) => pid > 0).map(({ startedMs }) => startedMs)),
   );
-  const feed = new Feed({ system, startMs });
+  // Containers tell a sample of their spans, and what was in a queue before is told by none.
+  const feed = new Feed({ system, startMs, tells: 'some' });
   const watcher = new Watcher(directory, feed, targets, { startMs, lookedMs: nowMs });
   const strikes = new Strikes(directory);
   return {

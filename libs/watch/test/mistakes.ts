@@ -30,6 +30,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: '',
   },
   {
+    rule: 'takes what a sample tells for the depth of a queue',
+    file: model,
+    right: "if (live?.tells === 'some') return undefined;",
+    wrong: '',
+  },
+  {
     rule: 'lets a new leader stand beside the old one',
     file: model,
     right: 'if (concerns(each)) state',

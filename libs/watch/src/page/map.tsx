@@ -2,8 +2,9 @@
 import type { VNode } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 import { fit, labelHeight, pipeTop, pipeWidth, type Cell, type MapNode, type Placed } from '../layout.ts';
-import { depthsAt, readyIn, statusOf, type InstanceState, type State, type Status } from '../model.ts';
+import { depthOf, statusOf, type InstanceState, type State, type Status } from '../model.ts';
 import { after } from '../scale.ts';
+import { depthText, holdsText } from '../journey.ts';
 import { useSize, type Choice, type Run, type Time } from './app.tsx';
 import { laneMax } from './drawing.ts';
 import { crownPath } from './icons.tsx';
@@ -302,13 +303,14 @@ function InstanceBox({ cell: { instance, x, y, width, height }, run, state, ms, 
   const { name, number } = run.model.instances[instance]!;
   const status = statusOf(state, ms);
   const holds = state.holds.length;
+  const held = holdsText(holds, run.model.recording);
   const isBusy = holds > 0 && status !== 'dead';
   const said = [
     name,
     words[status],
     ...(state.life > 1 ? [`life ${state.life}`] : []),
     ...(state.leads ? ['leads'] : []),
-    ...(holds > 0 ? [`holds ${holds}`] : []),
+    ...(holds > 0 ? [held] : []),
     ...(state.note === '' ? [] : [state.note]),
   ].join(', ');
   const press = (event: KeyboardEvent): void => {
@@ -358,20 +360,15 @@ function Pipe({
   const box = placed.boxes[at]!;
   const width = pipeWidth;
   const [x, y] = [box.x + (box.width - width) / 2, box.y + pipeTop(node)];
-  const queues = node.members.map((queue) => ({ ...run.model.queues[queue]!, ...state.queues[queue]! }));
-  const sum = (of: (queue: (typeof queues)[number]) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
+  const queues = node.members.map((queue) => run.model.queues[queue]!);
   const isLog = queues.every((queue) => queue.isLog);
   const seen = useRate(run, node.members, ms, time.count);
-  const counted = depthsAt(run.model, node.members, ms);
-  const [ready, held, entries] = [
-    isLog ? 0 : (counted?.ready ?? sum(readyIn)),
-    counted?.held ?? sum((queue) => queue.held),
-    (isLog ? counted?.ready : undefined) ?? sum((queue) => queue.entries),
-  ];
-  const rate = counted === undefined ? seen : Math.round(counted.rate);
+  const depth = depthOf(run.model, state, node.members, ms);
+  const [ready, held] = isLog ? [0, 0] : [depth?.ready ?? 0, depth?.held ?? 0];
+  const rate = depth === undefined ? 0 : Math.round(depth.rate ?? seen);
   const isChosen = choice !== undefined && 'queues' in choice && choice.queues === node.members;
   const name = node.owner === undefined ? node.label : `${node.owner} ${node.label}`;
-  const label = isLog ? `${name}, log of ${entries} entries` : `${name}, ${ready} ready, ${held} held`;
+  const label = `${name}, ${depthText(depth, isLog)}`;
   const said = `${label}${rate > 0 ? `, ${rate} a second` : ''}: ${queues
     .map(({ name }) => name)
     .slice(0, 6)
@@ -384,7 +381,7 @@ function Pipe({
     event.stopPropagation();
     choose({ queues: node.members });
   };
-  const number = isLog ? (entries > 0 ? `${entries}` : '') : ready + held > 0 ? `${ready + held}` : '';
+  const number = depth === undefined ? 0 : depth.ready + (isLog ? 0 : depth.held);
   return (
     <g
       class={`pipe${isChosen ? ' chosen' : ''}${isLog ? ' log' : ''}${state.engineAwayMs > ms ? ' gone' : ''}`}
@@ -416,7 +413,9 @@ function Pipe({
           ? { x: x + width + 5, y: y + 23, class: 's beside halo' }
           : { x: x + width / 2, y: y + 35, class: 's halo' })}
       >
-        {[number, rate > 0 ? `${rate}/s` : ''].filter(Boolean).join(' · ')}
+        {[number > 0 ? `${depth?.isAbout === true ? '~' : ''}${number}` : '', rate > 0 ? `${rate}/s` : '']
+          .filter(Boolean)
+          .join(' · ')}
       </text>
     </g>
   );

@@ -1,8 +1,8 @@
 /** Beside map and time: the journey of the chosen message, what a chosen instance or queue has and had, or the story of the run; all in words. */
 import type { VNode } from 'preact';
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
-import { daysOf, journeyOf, storyOf, type Row } from '../journey.ts';
-import { depthsAt, readyIn, statusOf, type State } from '../model.ts';
+import { daysOf, depthText, holdsText, journeyOf, storyOf, type Row } from '../journey.ts';
+import { depthOf, statusOf, type Depth, type State } from '../model.ts';
 import { after } from '../scale.ts';
 import type { Choice, LivePage, Run, Time } from './app.tsx';
 import { Break, Metrics } from './break.tsx';
@@ -106,36 +106,28 @@ function toldOf({ model }: Run, choice: Choice): Told {
   };
 }
 
-function InstanceNow({ instance, state, ms }: Props & { instance: number }): VNode {
+function InstanceNow({ run, instance, state, ms }: Props & { instance: number }): VNode {
   const own = state.instances[instance]!;
   const parts = [
     statusOf(own, ms) === 'up' ? 'alive' : statusOf(own, ms),
     ...(own.life > 1 ? [`life ${own.life}`] : []),
     ...(own.leads ? ['leads'] : []),
-    own.holds.length === 0 ? 'holds nothing' : `holds ${own.holds.length}`,
-    ...(own.note === '' ? [] : [own.note]),
+    holdsText(own.holds.length, run.model.recording),
+    own.note,
   ];
-  return <>{parts.join(' · ')}</>;
+  return <>{parts.filter(Boolean).join(' · ')}</>;
 }
 
 /** Moments of the run at which a depth is drawn. */
 const moments = 150;
 
-/** How deep queues were all along: held below, ready above. */
+/** How deep queues were all along: held below, ready above; nothing where that is not known. */
 function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time; queues: readonly number[] }): VNode {
   const { held, all, most } = useMemo(() => {
     const depths = Array.from({ length: moments + 1 }, (_, at) => {
       const position = (at / moments) * scale.end;
-      const counted = depthsAt(model, queues, scale.msAt(position));
-      if (counted !== undefined) return { held: counted.held, all: counted.ready + counted.held };
-      const state = model.stateAt(scale.countAt(position));
-      const sum = (of: (queue: number) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
-      const heldNow = sum((queue) => state.queues[queue]!.held);
-      return {
-        held: heldNow,
-        all:
-          heldNow + sum((queue) => (model.queues[queue]!.isLog ? state.queues[queue]!.entries : readyIn(state.queues[queue]!))),
-      };
+      const depth = depthOf(model, model.stateAt(scale.countAt(position)), queues, scale.msAt(position));
+      return depth === undefined ? { held: 0, all: 0 } : { held: depth.held, all: depth.ready + depth.held };
     });
     const highest = Math.max(1, ...depths.map((depth) => depth.all));
     const area = (of: 'held' | 'all'): string =>
@@ -165,30 +157,33 @@ function Depths({ run: { model, scale }, time, queues }: { run: Run; time: Time;
 const listed = 14;
 
 function QueueNow({ queues, run: { model }, state, ms, choose }: Props & { queues: readonly number[] }): VNode {
+  const isWhole = model.recording.live?.tells !== 'some';
   const entriesOf = (queue: number): number => state.queues[queue]!.entries;
-  const shown = queues.filter((queue) => entriesOf(queue) + state.queues[queue]!.held > 0);
+  const depthNow = (queue: number): Depth | undefined => depthOf(model, state, [queue], ms);
+  const shown = queues.filter(
+    (queue) => entriesOf(queue) + state.queues[queue]!.held + (depthNow(queue)?.ready ?? 0) + (depthNow(queue)?.held ?? 0) > 0,
+  );
   return (
     <ul class="queues">
       {(shown.length > 0 ? shown : queues.slice(0, 1)).slice(0, listed).map((queue) => {
         const { name, isLog } = model.queues[queue]!;
-        const { held, waiting } = state.queues[queue]!;
+        const { waiting } = state.queues[queue]!;
         const ready = [...waiting].flatMap(([message, count]) => (count > 0 ? [{ message, by: 'ready' }] : []));
         const taken = state.instances.flatMap(({ holds }, at) =>
           holds
             .filter((each) => each.queue === queue)
             .map(({ message }) => ({ message, by: `held by ${model.instances[at]!.name}` })),
         );
-        const counted = depthsAt(model, [queue], ms);
+        const depth = depthNow(queue);
         const messages = isLog ? [] : [...taken, ...ready].filter(({ message }) => model.messages.has(message));
         return (
           <li key={queue}>
             <code>{name}</code>
             <span class="num">
-              {isLog
-                ? `${counted?.ready ?? entriesOf(queue)} entries`
-                : counted !== undefined
-                  ? `${counted.ready} ready, ${counted.held} held, ${counted.rate} a second`
-                  : `${readyIn(state.queues[queue]!)} ready, ${held} held, ${entriesOf(queue)} came in`}
+              {depthText(depth, isLog)}
+              {depth?.rate !== undefined && `, ${depth.rate} a second`}
+              {isWhole && !isLog && `, ${depth?.isAbout === true ? '~' : ''}${entriesOf(queue)} came in`}
+              {!isWhole && messages.length > 0 && '; of them were traced:'}
             </span>
             <ol>
               {messages.slice(0, listed).map(({ message, by }, at) => (

@@ -1,6 +1,6 @@
 /** What a run that goes on has so far: the server's events are sorted in as they come, and the page is made anew from them about once in a second. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { insert } from '../insert.ts';
+import { insert, insertDepths } from '../insert.ts';
 import type { More, Whole } from '../live.ts';
 import type { Recording } from '../recording.ts';
 
@@ -9,8 +9,6 @@ const behindMs = 2_000;
 const rebuildMs = 1_000;
 /** A large recording takes a while to be drawn; most of the time is not for that. */
 const rebuildShare = 0.2;
-/** As many as the server keeps. */
-const depthsMax = 600;
 
 export interface Stream {
   readonly recording: Recording;
@@ -63,7 +61,7 @@ export function useStream(first: Recording, buildMs: { readonly current: number 
       offsetMs.current = Math.abs(told - offsetMs.current) > 500 ? told : Math.max(told, offsetMs.current);
       for (const event of more.events ?? []) insert(events, event);
       if (sampledFrom !== undefined) sampledFrom += more.events?.length ?? 0;
-      if (more.depths !== undefined) live = { ...live, depths: [...live.depths.slice(1 - depthsMax), more.depths] };
+      if (more.depths !== undefined) live = { ...live, depths: insertDepths(live.depths, more.depths) };
       if (more.ledger !== undefined) live = { ...live, ledger: more.ledger };
       later();
     });
