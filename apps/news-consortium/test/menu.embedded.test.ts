@@ -98,7 +98,7 @@ describe('the menu', () => {
     await choose('Read', `${area}, 0 unread`);
     await screen.shows(`nothing unread in ${area}`);
     await choose(title, 'Delete an item');
-    await choose('Delete from', area);
+    await choose('In which area', area);
     await choose('Delete', `${area}/1`);
     await screen.answer('Delete it for everyone?', 'y');
     await screen.shows(`deleted ${area}/1`);

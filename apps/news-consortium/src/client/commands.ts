@@ -4,7 +4,14 @@ import { command, commandGroup, duration, type Command } from '@lab/process';
 import { z } from 'zod';
 import { agentsSetting, nameSetting } from '../config.ts';
 import { explained, openDesk, watchAs } from './desk.ts';
-import { accountOperations, administratorOperations, areaOperations, newsOperations, type Operation } from './operations.ts';
+import {
+  accountOperations,
+  administratorOperations,
+  areaOperations,
+  newsOperations,
+  type Operation,
+  type Operations,
+} from './operations.ts';
 import { jsonLine, write, type Streams } from './terminal.ts';
 import { itemText } from './texts.ts';
 
@@ -25,13 +32,8 @@ function flags<S extends z.ZodRawShape>(settings: S) {
 
 /** `interrupts` emits `SIGINT` when the user ends what would go on for ever. */
 export function clientCommands(streams: Streams, interrupts: EventEmitter = process): Command {
-  const all = (operations: object): Record<string, Command> =>
-    Object.fromEntries(
-      Object.entries(operations as Record<string, Operation<z.ZodRawShape>>).map(([name, operation]) => [
-        name,
-        deskCommand(streams, operation),
-      ]),
-    );
+  const all = (operations: Operations): Record<string, Command> =>
+    Object.fromEntries(Object.entries(operations).map(([name, operation]) => [name, deskCommand(streams, operation)]));
   return commandGroup({
     summary: 'registers, logs in, subscribes, posts, reads and watches; administrators manage areas',
     commands: {
@@ -43,7 +45,7 @@ export function clientCommands(streams: Streams, interrupts: EventEmitter = proc
   });
 }
 
-function deskCommand(streams: Streams, { summary, settings, run, ...options }: Operation<z.ZodRawShape>): Command {
+function deskCommand(streams: Streams, { summary, settings, run, ...options }: Operation): Command {
   return command({
     ...{ summary, settings: flags(settings) },
     run: (given) => {

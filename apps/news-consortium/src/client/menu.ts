@@ -6,7 +6,7 @@ import { nodesMax, pageItemsMax, type Item } from '../messages.ts';
 import type { ClientConfig } from './commands.ts';
 import { describeError, openDesk, sentence, watchAs, type Desk } from './desk.ts';
 import { isSessionOver } from './member.ts';
-import { accountOperations, administratorOperations, areaOperations, newsOperations } from './operations.ts';
+import { accountOperations, administratorOperations, areaOperations, newsOperations, type Operations } from './operations.ts';
 import { LeftError, prompted, withoutControls, write, type PromptContext, type Streams } from './terminal.ts';
 import { counted, itemText, unreadText } from './texts.ts';
 
@@ -30,10 +30,8 @@ interface Choice<T> {
 /** Nothing is done, and the menu comes again; the message says why, where that is no choice of who was asked. */
 class BackError extends Error {}
 
-/** Of items to choose from or to look at; a longer list does not fit on a screen. */
-const newestItems = pageItemsMax;
-
-class Menu {
+/** Each question leads back to the menu where there is nothing to choose, or whoever is asked wants that. */
+export class Menu {
   readonly #desk: Desk;
   readonly #signal: AbortSignal;
 
@@ -81,62 +79,30 @@ class Menu {
     }
   }
 
-  // What each menu has: an operation, and what it needs to be told.
-
-  #entry<T>(name: string, operation: { run(desk: Desk, settings: T): Promise<void> }, ask: () => T | Promise<T>): Entry {
-    return { name, run: async () => operation.run(this.#desk, await ask()) };
-  }
-
   readonly #guestEntries: readonly Entry[] = [
     { name: 'Log in', run: () => this.#logIn() },
     { name: 'Register', run: () => this.#register() },
   ];
-
   readonly #userEntries: readonly Entry[] = [
-    this.#entry('Read what is unread', newsOperations.read, async () => ({ area: await this.#mine('Read'), unread: true })),
-    this.#entry('Read the newest', newsOperations.read, async () => {
-      return { area: await this.#mine('Read'), unread: false, last: newestItems };
-    }),
+    ...this.#entriesOf(newsOperations),
     { name: 'Watch what is posted', run: () => this.#watch() },
-    this.#entry('Post', newsOperations.post, async () => ({
-      words: { area: await this.#mine('Post to'), text: await this.#text() },
-    })),
-    this.#entry('Delete an item of mine', newsOperations.delete, async () => ({ item: await this.#myItem() })),
-    this.#entry('My areas', newsOperations['my-areas'], () => ({})),
-    this.#entry('All areas', newsOperations.areas, () => ({})),
-    this.#entry('Subscribe', newsOperations.subscribe, async () => ({ area: await this.#another('Subscribe to') })),
-    this.#entry('Unsubscribe', newsOperations.unsubscribe, async () => {
-      const area = await this.#mine('Unsubscribe from');
-      await this.#confirm('What is unread is forgotten. Unsubscribe?');
-      return { area };
-    }),
-    this.#entry('Log out', accountOperations.logout, () => ({})),
+    ...this.#entriesOf(accountOperations),
   ];
+  readonly #administratorEntries = [...this.#entriesOf(areaOperations), ...this.#entriesOf(administratorOperations)];
 
-  readonly #administratorEntries: readonly Entry[] = [
-    this.#entry('Add an area', areaOperations.add, async () => ({ name: await this.#name('Area'), nodes: await this.#nodes() })),
-    this.#entry('Set the nodes of an area', areaOperations.set, async () => {
-      return { name: await this.#any('Set the nodes of'), nodes: await this.#nodes() };
-    }),
-    this.#entry('Remove an area', areaOperations.remove, async () => {
-      const name = await this.#any('Remove');
-      await this.#confirm(`Remove ${name} with its news and subscriptions, for good?`);
-      return { name };
-    }),
-    this.#entry('Promote a user', administratorOperations.promote, async () => ({ name: await this.#name('User') })),
-    this.#entry('Make an administrator a user', administratorOperations.demote, async () => ({
-      name: await this.#name('Administrator'),
-    })),
-    this.#entry('Status', administratorOperations.status, () => ({})),
-  ];
+  #entriesOf(operations: Operations): Entry[] {
+    return Object.values(operations).flatMap(({ menu = {}, run }) =>
+      Object.entries(menu).map(([name, ask]) => ({ name, run: async () => run(this.#desk, await ask(this)) })),
+    );
+  }
 
   async #logIn(): Promise<void> {
-    const name = await this.#name('Name');
+    const name = await this.name('Name');
     await this.#desk.member.login(name, await this.#ask((context) => password({ message: 'Password:' }, context)));
   }
 
   async #register(): Promise<void> {
-    const name = await this.#name('Name');
+    const name = await this.name('Name');
     const validate = (text: string): true | string => isPassword(text) || `a password has ${passwordRule}`;
     const chosen = await this.#ask((context) => password({ message: 'Password:', validate }, context));
     const repeated = await this.#ask((context) => password({ message: 'Once more:' }, context));
@@ -165,34 +131,35 @@ class Menu {
   // Questions.
 
   /** An area of the user's. */
-  async #mine(message: string): Promise<string> {
+  async mine(message: string): Promise<string> {
     const areas = await this.#desk.member.myAreas();
     const choices = areas.map(({ area, unread }) => ({ name: `${area}, ${unreadText(unread)} unread`, value: area }));
     return this.#chooseOrBack(message, choices, 'you are subscribed to no area\n');
   }
 
   /** An area that is none of the user's. */
-  async #another(message: string): Promise<string> {
+  async another(message: string): Promise<string> {
     const areas = await this.#desk.member.areas();
     const others = areas.filter(({ subscribed }) => !subscribed).map(({ area }) => ({ name: area, value: area }));
     return this.#chooseOrBack(message, others, 'there is no area that you are not subscribed to\n');
   }
 
-  async #any(message: string): Promise<string> {
+  async any(message: string): Promise<string> {
     const { areas } = await this.#desk.member.status();
     const choices = areas.map(({ area, wanted }) => ({ name: `${area}, for ${counted(wanted, 'node')}`, value: area }));
     return this.#chooseOrBack(message, choices, 'there are no areas\n');
   }
 
-  async #myItem(): Promise<ItemName> {
+  /** One of the newest that the user has posted. */
+  async myItem(message: string): Promise<ItemName & Item> {
     const { member } = this.#desk;
-    const area = await this.#mine('Delete from');
-    const mine = (await member.read(area, newestItems)).filter(({ author }) => author === member.kept.name).reverse();
-    const choiceOf = (item: Item): Choice<number> => ({ name: firstLine(itemText(area, item)), value: item.number });
-    const none = `of the newest ${newestItems} items in ${area} none is yours\n`;
-    const number = await this.#chooseOrBack('Delete', mine.map(choiceOf), none);
-    await this.#confirm('Delete it for everyone?');
-    return { area, number };
+    const area = await this.mine('In which area');
+    const mine = (await member.read(area, pageItemsMax)).filter(({ author }) => author === member.kept.name).reverse();
+    const choices = mine.map((item) => ({ name: firstLine(itemText(area, item)), value: item }));
+    return {
+      area,
+      ...(await this.#chooseOrBack(message, choices, `of the newest ${pageItemsMax} items in ${area} none is yours\n`)),
+    };
   }
 
   #choose<T>(message: string, choices: readonly Choice<T>[]): Promise<T> {
@@ -209,21 +176,21 @@ class Menu {
     return chosen;
   }
 
-  async #name(what: string): Promise<string> {
+  async name(what: string): Promise<string> {
     const validate = (text: string): true | string => typedName(text.trim()) !== undefined || nameRule;
     return (await this.#ask((context) => input({ message: `${what}:`, validate }, context))).trim();
   }
 
-  #text(): Promise<string> {
+  text(): Promise<string> {
     return this.#ask((context) => input({ message: 'Text:', validate: (text) => textProblem(text) ?? true }, context));
   }
 
-  #nodes(): Promise<number> {
+  nodes(): Promise<number> {
     const limits = { min: 1, max: nodesMax, default: 1, required: true } as const;
     return this.#ask((context) => number({ message: 'How many nodes serve it?', ...limits }, context));
   }
 
-  async #confirm(message: string): Promise<void> {
+  async confirm(message: string): Promise<void> {
     const question = { message: withoutControls(message), default: false };
     if (!(await this.#ask((context) => confirm(question, context)))) throw new BackError();
   }

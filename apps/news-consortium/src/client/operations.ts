@@ -3,21 +3,28 @@ import { ConfigError, wholeNumber } from '@lab/process';
 import { z } from 'zod';
 import { nameSetting } from '../config.ts';
 import { itemName, nameRule, parseItemName, typedName } from '../domain/names.ts';
-import { nodesMax } from '../messages.ts';
+import { nodesMax, pageItemsMax } from '../messages.ts';
 import type { Desk, DeskOptions } from './desk.ts';
+import type { Menu } from './menu.ts';
 import { showUnread, takeUnread } from './reading.ts';
 import { readPassword } from './terminal.ts';
 import { areasText, counted, heldText, itemsText, myAreasText, removedText, statusText, timeText } from './texts.ts';
 
-export interface Operation<S extends z.ZodRawShape> extends DeskOptions {
+interface Parts<S extends z.ZodRawShape> extends DeskOptions {
   /** Half a line. */
   readonly summary: string;
   /** The first one is a command's operand. */
   readonly settings: S;
-  readonly run: (desk: Desk, settings: z.infer<z.ZodObject<S>>) => Promise<void>;
+  /** Where menus have it, and what they ask to know the settings. */
+  readonly menu?: Readonly<Record<string, (menu: Menu) => Settings<S> | Promise<Settings<S>>>>;
+  readonly run: (desk: Desk, settings: Settings<S>) => Promise<void>;
 }
+type Settings<S extends z.ZodRawShape> = z.infer<z.ZodObject<S>>;
 
-const operation = <S extends z.ZodRawShape>(parts: Operation<S>): Operation<S> => parts;
+export type Operation = Parts<z.ZodRawShape>;
+export type Operations = Readonly<Record<string, Operation>>;
+const operation = <S extends z.ZodRawShape>(parts: Parts<S>): Operation => parts as unknown as Operation;
+const nothing = (): Record<string, never> => ({});
 
 const area = nameSetting.describe('of the area');
 const password = z
@@ -37,7 +44,7 @@ const item = z.string().transform((text, context) => {
   return parsed ?? z.NEVER;
 });
 
-export const accountOperations = {
+export const accountOperations: Operations = {
   register: operation({
     summary: 'makes a user',
     settings: { name: nameSetting.describe('of the new user'), password },
@@ -63,6 +70,7 @@ export const accountOperations = {
   logout: operation({
     summary: 'closes the session, for every node at once',
     settings: {},
+    menu: { 'Log out': nothing },
     run: async ({ member, answer }) => {
       const { wasOver } = await member.logout();
       await answer({ wasOver }, wasOver ? 'the session was over already\n' : 'logged out\n');
@@ -78,58 +86,7 @@ export const accountOperations = {
   }),
 };
 
-export const newsOperations = {
-  areas: operation({
-    summary: 'lists all areas',
-    settings: {},
-    run: async ({ member, answer }) => {
-      const found = { areas: await member.areas() };
-      await answer(found, areasText(found));
-    },
-  }),
-  'my-areas': operation({
-    summary: 'lists the areas that you are subscribed to, and how much is unread',
-    settings: {},
-    run: async ({ member, answer }) => {
-      const found = { areas: await member.myAreas() };
-      await answer(found, myAreasText(found));
-    },
-  }),
-  subscribe: operation({
-    summary: 'begins to read an area: what is posted from now on is unread',
-    settings: { area },
-    run: async ({ member, answer }, { area }) => {
-      const done = await member.ask('subscribe', { area });
-      await answer(done, done.changed ? `subscribed to ${area}\n` : `was subscribed to ${area} already\n`);
-    },
-  }),
-  unsubscribe: operation({
-    summary: 'ends that; what was unread is forgotten',
-    settings: { area },
-    run: async ({ member, answer }, { area }) => {
-      const done = await member.ask('unsubscribe', { area });
-      await answer(done, done.changed ? `unsubscribed from ${area}\n` : `was not subscribed to ${area}\n`);
-    },
-  }),
-  post: operation({
-    summary: 'posts an item to an area that you are subscribed to',
-    settings: {
-      words: words.describe('the area, and the text: sports It rains'),
-      key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
-    },
-    run: async ({ member, answer }, { words, key }) => {
-      const posted = await member.ask('post', { ...words, key });
-      await answer(posted, `${itemName(posted)}\n`);
-    },
-  }),
-  delete: operation({
-    summary: 'deletes an item of yours, for everyone',
-    settings: { item: item.describe('as it is shown: sports/42') },
-    run: async ({ member, answer }, { item }) => {
-      const deleted = await member.ask('delete', item);
-      await answer(deleted, `deleted ${itemName(deleted)}\n`);
-    },
-  }),
+export const newsOperations: Operations = {
   read: operation({
     summary: 'shows the news of an area, oldest first; all, the newest, or what is unread',
     settings: {
@@ -140,11 +97,86 @@ export const newsOperations = {
         .describe('only what is unread, with --json up to 1,000 items; it is marked as read when it was printed'),
       last: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().describe('only the newest so many'),
     },
+    menu: {
+      'Read what is unread': async (menu) => ({ area: await menu.mine('Read'), unread: true }),
+      'Read the newest': async (menu) => ({ area: await menu.mine('Read'), unread: false, last: pageItemsMax }),
+    },
     run: async (desk, { area, unread, last }) => {
       if (unread && last !== undefined) throw new ConfigError(['--unread shows all that is unread: leave out --last']);
       if (unread) return desk.json ? answerUnread(desk, area) : printUnread(desk, area);
       const items = await desk.member.read(area, last);
       await desk.answer({ area, items }, items.length === 0 ? `no news in ${area}\n` : itemsText(area, items));
+    },
+  }),
+  post: operation({
+    summary: 'posts an item to an area that you are subscribed to',
+    settings: {
+      words: words.describe('the area, and the text: sports It rains'),
+      key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
+    },
+    menu: {
+      Post: async (menu) => ({ words: { area: await menu.mine('Post to'), text: await menu.text() } }),
+    },
+    run: async ({ member, answer }, { words, key }) => {
+      const posted = await member.ask('post', { ...words, key });
+      await answer(posted, `${itemName(posted)}\n`);
+    },
+  }),
+  delete: operation({
+    summary: 'deletes an item of yours, for everyone',
+    settings: { item: item.describe('as it is shown: sports/42') },
+    menu: {
+      'Delete an item of mine': async (menu) => {
+        const item = await menu.myItem('Delete');
+        await menu.confirm('Delete it for everyone?');
+        return { item };
+      },
+    },
+    run: async ({ member, answer }, { item }) => {
+      const deleted = await member.ask('delete', item);
+      await answer(deleted, `deleted ${itemName(deleted)}\n`);
+    },
+  }),
+  'my-areas': operation({
+    summary: 'lists the areas that you are subscribed to, and how much is unread',
+    settings: {},
+    menu: { 'My areas': nothing },
+    run: async ({ member, answer }) => {
+      const found = { areas: await member.myAreas() };
+      await answer(found, myAreasText(found));
+    },
+  }),
+  areas: operation({
+    summary: 'lists all areas',
+    settings: {},
+    menu: { 'All areas': nothing },
+    run: async ({ member, answer }) => {
+      const found = { areas: await member.areas() };
+      await answer(found, areasText(found));
+    },
+  }),
+  subscribe: operation({
+    summary: 'begins to read an area: what is posted from now on is unread',
+    settings: { area },
+    menu: { Subscribe: async (menu) => ({ area: await menu.another('Subscribe to') }) },
+    run: async ({ member, answer }, { area }) => {
+      const done = await member.ask('subscribe', { area });
+      await answer(done, done.changed ? `subscribed to ${area}\n` : `was subscribed to ${area} already\n`);
+    },
+  }),
+  unsubscribe: operation({
+    summary: 'ends that; what was unread is forgotten',
+    settings: { area },
+    menu: {
+      Unsubscribe: async (menu) => {
+        const area = await menu.mine('Unsubscribe from');
+        await menu.confirm('What is unread is forgotten. Unsubscribe?');
+        return { area };
+      },
+    },
+    run: async ({ member, answer }, { area }) => {
+      const done = await member.ask('unsubscribe', { area });
+      await answer(done, done.changed ? `unsubscribed from ${area}\n` : `was not subscribed to ${area}\n`);
     },
   }),
 };
@@ -162,44 +194,58 @@ async function printUnread({ member, answer, say }: Desk, area: string): Promise
   if (more !== undefined) await say(more);
 }
 
-export const administratorOperations = {
-  status: operation({
-    summary: 'shows nodes and areas, who serves what, and which agent decides',
-    settings: {},
-    anybody: true,
-    run: async ({ member, answer }) => {
-      const status = await member.status();
-      await answer(status, statusText(status));
-    },
-  }),
+export const administratorOperations: Operations = {
   promote: operation({
     summary: 'for administrators: makes a user an administrator',
     settings: { name: nameSetting.describe('of the user who becomes an administrator') },
+    menu: { 'Promote a user': async (menu) => ({ name: await menu.name('User') }) },
     run: async ({ member, answer }, { name }) => answer(await member.ask('promote', { name }), `${name} is an administrator\n`),
   }),
   demote: operation({
     summary: 'for administrators: makes an administrator a user again',
     settings: { name: nameSetting.describe('of the administrator who becomes a user') },
+    menu: { 'Make an administrator a user': async (menu) => ({ name: await menu.name('Administrator') }) },
     run: async ({ member, answer }, { name }) => answer(await member.ask('demote', { name }), `${name} is a user\n`),
+  }),
+  status: operation({
+    summary: 'shows nodes and areas, who serves what, and which agent decides',
+    settings: {},
+    anybody: true,
+    menu: { Status: nothing },
+    run: async ({ member, answer }) => {
+      const status = await member.status();
+      await answer(status, statusText(status));
+    },
   }),
 };
 
-export const areaOperations = {
+export const areaOperations: Operations = {
   add: operation({
     summary: 'adds an area',
     settings: { name: area, nodes: nodes.default(1).describe('how many nodes serve it') },
+    menu: { 'Add an area': async (menu) => ({ name: await menu.name('Area'), nodes: await menu.nodes() }) },
     run: async ({ member, answer }, { name, nodes }) =>
       answer(await member.ask('addArea', { area: name, nodes }), `added ${name}, for ${counted(nodes, 'node')}\n`),
   }),
   set: operation({
     summary: 'sets how many nodes serve an area',
     settings: { name: area, nodes: nodes.describe('how many nodes serve it') },
+    menu: {
+      'Set the nodes of an area': async (menu) => ({ name: await menu.any('Set the nodes of'), nodes: await menu.nodes() }),
+    },
     run: async ({ member, answer }, { name, nodes }) =>
       answer(await member.ask('setArea', { area: name, nodes }), `${name} is for ${counted(nodes, 'node')}\n`),
   }),
   remove: operation({
     summary: 'removes an area with its news and its subscriptions, for good',
     settings: { name: area },
+    menu: {
+      'Remove an area': async (menu) => {
+        const name = await menu.any('Remove');
+        await menu.confirm(`Remove ${name} with its news and subscriptions, for good?`);
+        return { name };
+      },
+    },
     run: async ({ member, answer }, { name }) => {
       const removed = await member.ask('removeArea', { area: name });
       await answer(removed, `removed ${name}, with ${removedText(removed)}\n`);
