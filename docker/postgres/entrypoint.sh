@@ -5,6 +5,8 @@ set -euo pipefail
 trap exit INT
 
 database=/data/postgresql
+# A secret of Docker's is a file.
+[ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(<"$POSTGRES_PASSWORD_FILE")
 
 settings=(
   listen_addresses='*'

@@ -21,9 +21,13 @@ export const agentsSetting = z.array(address).min(1);
 const process = {
   databaseUrl: z
     .string()
-    .refine((text) => placesOf(text) !== undefined, 'postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT…]/DATABASE')
+    .refine(
+      (text) => placesOf(text) !== undefined,
+      'postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT…]/DATABASE; a password with @ or / in it belongs into DATABASE_PASSWORD',
+    )
     .default('postgres://lab:lab@127.0.0.1:5432/lab')
     .describe('where PostgreSQL is; of several hosts, the one that takes writes'),
+  databasePassword: z.string().optional().describe("the user's password there, as it is; without it that of the URL"),
   ...roleSettings,
 };
 

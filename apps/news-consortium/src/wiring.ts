@@ -17,7 +17,7 @@ import { Node } from './roles/node.ts';
 import { agentsDoor, clientsDoor, serve, type Door, type Observe, type Service } from './wire/serving.ts';
 import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
-import { DatabaseUnavailableError, type Database } from './store/database.ts';
+import { DatabaseUnavailableError, withPassword, type Database } from './store/database.ts';
 import { Deciding } from './store/deciding.ts';
 import { Lists } from './store/lists.ts';
 import { migrate } from './store/migrate.ts';
@@ -63,7 +63,8 @@ const nodeTokenMs = 300_000;
 
 export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): ServingRole {
   const { clock, log } = host;
-  const { databaseUrl: url, name } = settings;
+  const { name } = settings;
+  const url = withPassword(settings.databaseUrl, settings.databasePassword);
   return servingRole(async (parts) => {
     const database = await openDatabase(parts, host, url, agentConnections);
     const [accounts, areas] = [new Accounts(database), new Areas(database)];
@@ -111,7 +112,8 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
 
 export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): ServingRole {
   const { clock, log } = host;
-  const { databaseUrl: url, name } = settings;
+  const { name } = settings;
+  const url = withPassword(settings.databaseUrl, settings.databasePassword);
   const id = host.newId();
   return servingRole(async (parts) => {
     const database = await openDatabase(parts, host, url, nodeConnections);

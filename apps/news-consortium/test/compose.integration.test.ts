@@ -1,4 +1,7 @@
-/** The system of compose.yaml, as `npx nx up` starts it. */
+/** The system of compose.yaml, as `npx nx up` starts it, with secrets of one's own. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { WholeStatus } from '../src/client/lists.ts';
@@ -6,10 +9,17 @@ import type { Replies } from '../src/messages.ts';
 import { administrator, NewsComposeSystem } from './compose-system.ts';
 
 let system: NewsComposeSystem;
+let secrets: string;
 beforeAll(async () => {
-  system = await NewsComposeSystem.start('integration');
+  secrets = await mkdtemp(join(tmpdir(), 'lab-secrets-'));
+  await writeFile(join(secrets, 'postgres-password'), 'p@ss/w%rd:?#\n');
+  await writeFile(join(secrets, 'admin-password'), administrator.password);
+  system = await NewsComposeSystem.start('integration', { SECRETS: secrets });
 }, 300_000);
-afterAll(() => system[Symbol.asyncDispose](), 120_000);
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+  await rm(secrets, { recursive: true });
+}, 120_000);
 
 const texts = async (): Promise<string[]> =>
   (await system.command<Replies['read']>('read', 'sports')).items.map(({ text }) => text);

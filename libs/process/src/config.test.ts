@@ -1,4 +1,6 @@
-import { resolve } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -49,6 +51,17 @@ describe('readConfig', () => {
 
   it('takes the last of a repeated flag', () => {
     expect(read(['--batch-rows', '1', '--batch-rows', '2'])).toMatchObject({ batchRows: 2 });
+  });
+
+  it('takes what stands in a file, where the environment names that, and says which file cannot be read', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'config-')), 'secret');
+    await writeFile(file, 'behind a file\n');
+    const dataFolder = (env: Record<string, string>): string => readConfig(schema, { args: [], env }).dataFolder;
+    expect(dataFolder({ DATA_FOLDER_FILE: file })).toBe('behind a file');
+    expect(dataFolder({ DATA_FOLDER_FILE: file, DATA_FOLDER: '' })).toBe('behind a file');
+    expect(dataFolder({ DATA_FOLDER_FILE: file, DATA_FOLDER: 'itself' })).toBe('itself');
+    await rm(dirname(file), { recursive: true });
+    expect(problems([], { DATA_FOLDER_FILE: file })[0]).toMatch(/^DATA_FOLDER_FILE is ".*secret": ENOENT/);
   });
 
   it('reads booleans as flags without a value, negated flags, and words in the environment', () => {

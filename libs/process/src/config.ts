@@ -8,8 +8,10 @@
  * A flag has its value behind it (`--port 80` or `--port=80`); of a repeated one the last counts. A boolean is `--verbose`
  * or `--no-verbose`. A list is repeated or has commas (`--peer a --peer b,c`); one `.meta({ commas: false })` is only repeated. In the environment a boolean is `true` or `false`, `1` or `0`, and an
  * empty variable is as good as none, for that is what compose makes of one that is not set. A `path` is read as an absolute one: a relative one is
- * taken from the folder in which the command was given, and not from that to which npm and Nx change; npm leaves it in `INIT_CWD`, Nx in `CALLER_CWD`.
+ * taken from the folder in which the command was given, and not from that to which npm and Nx change; npm leaves it in `INIT_CWD`, Nx in `CALLER_CWD`. `SESSION_KEY_FILE` names a
+ * file that has the value of `SESSION_KEY`, with or without a line feed behind it: as Docker's secrets come.
  */
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { z } from 'zod';
 
@@ -36,7 +38,7 @@ export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: Conf
   const settings = settingsOf(schema);
   const { given, problems } = readFlags(settings, args);
   for (const { key, variable, kind, commas } of settings) {
-    const text = variable === undefined ? undefined : env[variable];
+    const text = variable === undefined ? undefined : env[variable] || textOf(`${variable}_FILE`, env, problems);
     if (!given.has(key) && text !== undefined && text !== '') given.set(key, kind === 'list' ? valuesIn(text, commas) : text);
   }
   const raw = Object.fromEntries(
@@ -51,6 +53,17 @@ export function readConfig<S extends z.ZodObject>(schema: S, { args, env }: Conf
   const issues = (parsed.error?.issues ?? []).map((issue) => describeIssue(issue, settings, given));
   // Each part of a list has its issue, and one name.
   throw new ConfigError([...new Set([...problems, ...issues])]);
+}
+
+function textOf(variable: string, env: ConfigSource['env'], problems: string[]): string | undefined {
+  const file = env[variable];
+  if (!file) return undefined;
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    problems.push(`${variable} is "${file}": ${(error as Error).message}`);
+    return undefined;
+  }
 }
 
 /** The flags as a usage line shows them, those that must be given first; and a line for each with its meaning, default and variable. */

@@ -44,6 +44,10 @@ export const connectionTo = (url: string, name: string) => ({
   ...{ options: planOnce, keepAlive: true, application_name: name.slice(0, 63) },
 });
 
+/** The URL with that password for its user. */
+export const withPassword = (url: string, password: string | undefined): string =>
+  password === undefined ? url : url.replace(/^(\w+:\/\/[^:@/]*)(:[^@/]*)?@/, `$1:${encodeURIComponent(password)}@`);
+
 /** A URL for each host that one names; of a primary and its standbys, each may be the primary. Undefined where it is none. */
 export function placesOf(url: string): string[] | undefined {
   const [, before = '', hosts = '', after = ''] = /^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)([^@/]+)(\/.*)?$/.exec(url) ?? [];
