@@ -33,10 +33,12 @@ const nodeAttemptMs = 800;
 const agentAttemptMs = 1_200;
 /** To look at a password takes 0.2 s of a core: whoever is the last of all that an agent lets wait has an answer by then. */
 const passwordAttemptMs = 4_000;
+/** So many tries without an answer are those of peers that are gone; where the next ones have none either, the machine is slow for all, and they get more time. */
+const goneMax = 2;
 const attemptMsMax = 10_000;
 const isOfPassword = (kind: Kind): boolean => 'password' in operations[kind].request;
-/** How long a try may take that would usually take so long. */
-type Within = (attemptMs: number) => number;
+/** How long a try may take that would usually take so long. With a try the work on a password is lost: it gets more time from the second one on. */
+type Within = (attemptMs: number, gone?: number) => number;
 const pauseMsMin = 50;
 const pauseMsMax = 200;
 /** A node that did not answer is asked again only then: by that time agents name others. One that answered, if only that the database is away, may be asked again soon. */
@@ -98,7 +100,7 @@ export class Consortium {
     if (agent === undefined) throw new Refusal('unavailable', 'no agent is known');
     try {
       return await this.#options.ask(agent, kind, body, {
-        timeoutMs: within(isOfPassword(kind) ? passwordAttemptMs : agentAttemptMs),
+        timeoutMs: isOfPassword(kind) ? within(passwordAttemptMs, 0) : within(agentAttemptMs),
       });
     } catch (error) {
       // The next one, and after the last one all of them, looked up again.
@@ -127,10 +129,10 @@ export class Consortium {
     const { clock, patienceMs, signal, onTrouble } = this.#options;
     const lateMs = clock.nowMs() + patienceMs;
     let unanswered = 0;
-    // Where even the third one does not answer, the machine may be slow for all: the next ones get more time, up to eight times as much.
-    const slack = (): number => 2 ** Math.min(3, Math.max(0, unanswered - 2));
-    const within: Within = (attemptMs) =>
-      Math.max(1, Math.min(attemptMs * slack(), Math.max(attemptMs, attemptMsMax), lateMs - clock.nowMs()));
+    // Up to eight times as much.
+    const slack = (gone: number): number => 2 ** Math.min(3, Math.max(0, unanswered - gone));
+    const within: Within = (attemptMs, gone = goneMax) =>
+      Math.max(1, Math.min(attemptMs * slack(gone), Math.max(attemptMs, attemptMsMax), lateMs - clock.nowMs()));
     const onRetry = (error: unknown): void => {
       if (error instanceof FramingError && !error.definite) unanswered++;
       onTrouble?.(error as Error);
