@@ -9,7 +9,7 @@ import { id, key, nameAmong, noNames, number, password, text, type NameSchema } 
 
 /** A page of news is 100 items of 16 KiB, in JSON at most twice that. */
 export const replyBytesMax = 4 * 1024 * 1024;
-/** All fields of a request but the text of a post have less than 8 KiB together; a text has 16 KiB, in JSON at most twice that. */
+/** All fields of a request but the text of an item have less than 8 KiB together; a text has 16 KiB, in JSON at most twice that. */
 export const requestBytesMax = { toAgent: 8 * 1024, toNode: 8 * 1024 + 2 * textBytesMax };
 /** Items in one reply. */
 export const pageItemsMax = 100;
@@ -88,6 +88,8 @@ export const operationsAmong = (user: NameSchema, area: NameSchema) =>
     subscribe: { to: 'node', by: 'member', request: { area, key }, reply: as<{ area: string; changed: boolean }> },
     unsubscribe: { to: 'node', by: 'member', request: { area, key }, reply: as<{ area: string; changed: boolean }> },
     post: { to: 'node', by: 'subscriber', request: { area, key, text }, reply: as<ItemName> },
+    /** Gives an item another text. Who has marked it has read it: it is not offered again. */
+    edit: { to: 'node', by: 'author', request: { area, number, key, text }, reply: as<ItemName> },
     delete: { to: 'node', by: 'author', request: { area, number }, reply: as<ItemName> },
     /** The newest items below `before`, or of all; in the order of their numbers. */
     read: {
@@ -146,6 +148,8 @@ export interface Item {
   readonly text: string;
   /** ISO 8601. */
   readonly postedAt: string;
+  /** When it got this text, where that is not the one that was posted. ISO 8601. */
+  readonly editedAt?: string;
 }
 export interface Session {
   readonly token: string;

@@ -470,6 +470,7 @@ describe('a token', () => {
 
 describe('an item', () => {
   const post = (text: string, key = newKey()) => answerOf(node(), 'post', { token, area, key, text });
+  const edit = (text: string) => answerOf(node(), 'edit', { token, area, number: 1, key: newKey(), text });
 
   it.each([
     ['nothing', '', 'invalid an item needs a text'],
@@ -499,6 +500,7 @@ describe('an item', () => {
     ],
   ])('is not %s', async (_, text, expected) => {
     expect(await post(text)).toBe(expected);
+    expect(await edit(text)).toBe(expected);
   });
 
   it.each([
@@ -553,6 +555,7 @@ describe('a number out of range', () => {
   it('is a number that no item has, where it is the largest there can be', async () => {
     const number = Number.MAX_SAFE_INTEGER;
     expect(await send({ kind: 'delete', number })).toMatch(/"code":"unknown-item"/);
+    expect(await send({ kind: 'edit', number, text: 'x', key: newKey() })).toMatch(/"code":"unknown-item"/);
     expect(await send({ kind: 'mark', numbers: [number, number] })).toBe('{"ok":{"marked":0}}');
     expect(await send({ kind: 'read', before: number, limit: 1 })).toMatch(/^\{"ok":\{"items":\[\{/);
   });

@@ -238,8 +238,11 @@ describe('areas and news', () => {
     expect(await person.does('read', area, '--last', '1')).toMatch(new RegExp(`^${second}$`));
     expect(await person.does('read', area, '--unread')).toMatch(new RegExp(`^${first}${second}$`));
     expect(await person.does('read', area, '--unread')).toBe(`nothing unread in ${area}\n`);
+    expect(await person.does('edit', `${area}/2`, 'It', 'snows')).toBe(`edited ${area}/2\n`);
+    expect(await person.does('read', area, '--unread')).toBe(`nothing unread in ${area}\n`);
     expect(await person.does('delete', `${area}/1`)).toBe(`deleted ${area}/1\n`);
-    expect(await person.does('read', area)).toMatch(new RegExp(`^${second}$`));
+    const edited = String.raw`${area}/2  ${person.name}  ${time} \(edited\)  It snows\n`;
+    expect(await person.does('read', area)).toMatch(new RegExp(`^${edited}$`));
     expect(await person.does('unsubscribe', area)).toBe(`unsubscribed from ${area}\n`);
     expect(await person.does('unsubscribe', area)).toBe(`was not subscribed to ${area}\n`);
   });
@@ -256,6 +259,9 @@ describe('areas and news', () => {
     expect(await person.json('read', area)).toEqual({ area, items: [item] });
     expect(await person.json('read', area, '--unread')).toEqual({ area, items: [item], held: 0, heldMs: 0 });
     expect(await person.json('read', area, '--unread')).toEqual({ area, items: [], held: 0, heldMs: 0 });
+    expect(await person.json('edit', `${area}/1`, 'It snows')).toEqual({ area, number: 1 });
+    const edited = { ...item, text: 'It snows', editedAt: expect.any(String) as string };
+    expect(await person.json('read', area)).toEqual({ area, items: [edited] });
     expect(await person.json('delete', `${area}/1`)).toEqual({ area, number: 1 });
     expect(await person.json('unsubscribe', area)).toEqual({ area, changed: true });
   });
@@ -317,6 +323,8 @@ describe('areas and news', () => {
       [['read', area], 'not-subscribed'],
       [['post', area, 'It snows'], 'not-subscribed'],
       [['subscribe', 'nowhere'], 'unknown-area'],
+      [['edit', `${area}/1`, 'It snows'], 'forbidden'],
+      [['edit', `${area}/7`, 'It snows'], 'unknown-item'],
       [['delete', `${area}/1`], 'forbidden'],
       [['delete', `${area}/7`], 'unknown-item'],
       [['area', 'add', 'mine'], 'forbidden'],
@@ -420,6 +428,8 @@ describe('the client', () => {
     [['post', 'sports'], /behind the area comes the text/],
     [['post'], /WORDS\.\.\. is required/],
     [['delete', 'sports'], /named as it is shown: sports\/42/],
+    [['edit', 'sports', 'It snows'], /first comes the item: an item is named as it is shown: sports\/42/],
+    [['edit', 'sports/42'], /behind the item comes the text/],
     [['subscribe', '../x'], /AREA is "\.\.\/x": 1 to 64 letters/],
     [['read', 'sports', '--unread', '--last', '3'], /leave out --last/],
     [['area', 'add', 'sports', '--nodes', '0'], /--nodes is "0"/],

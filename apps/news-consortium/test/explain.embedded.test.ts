@@ -105,7 +105,8 @@ const third = ({ items }: Size): number => items / 3;
 const cases = (size: Size): Readonly<Record<string, Case>> => ({
   post: { values: [at(ana, 'new', 'news'), at(ana, `first-${1_000}`, 'news')], ...few },
   'done-with': { values: [[ben, 'first-1', 'news']], ...few },
-  delete: { values: [at(ana, 1_000)], ...few },
+  edit: { values: [at(ben, 1, 'other news')], ...few },
+  delete: { values: [at(ana, 1_000), at(ben, 1)], ...few },
   subscribe: { values: [[sessionOf(ben), 'area-00002', nodeOf(1)]], ...few },
   unsubscribe: { values: [at(ana)], rows: 4 * offersMax, buffers: 1_500 },
   read: {

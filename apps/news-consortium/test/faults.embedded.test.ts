@@ -1,11 +1,13 @@
 /** The promises one by one while nodes and agents come, go and hang: in one process, and in processes of their own where one has to stand still. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { FramingError } from '@lab/protocol';
 import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ask } from '../src/wire/asking.ts';
-import { nodesMax } from '../src/messages.ts';
+import type { Consortium } from '../src/client/consortium.ts';
+import { ask, type Ask } from '../src/wire/asking.ts';
+import { nodesMax, type Kind, type Replies } from '../src/messages.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';
 import { Watch } from './recording-client.ts';
 import { slowCommits } from './slow-commits.ts';
@@ -177,6 +179,26 @@ describe('while nodes come and go', () => {
     } finally {
       await slowCommits(system.databaseUrl, 0);
     }
+  });
+
+  it('an edit that was acknowledged is not lost, and is done once, though its answer was lost and nodes and PostgreSQL die', async () => {
+    await addArea('sports', 2);
+    const token = await member('ana', 'sports');
+    const number = await post(token, 'sports', 'one');
+    const edit = (by: Consortium, text: string) => by.ask('edit', { token, area: 'sports', number, text, key: newKey() });
+    let lost = false;
+    const losing = async (...[address, kind, body, options]: Parameters<Ask>): Promise<Replies[Kind]> => {
+      const answer = await ask(address, kind, body, options);
+      if (kind !== 'edit' || lost) return answer;
+      lost = true;
+      await edit(client, 'three');
+      await system.kill(system.nodes.find((each) => system.addressOf(each) === address)!);
+      throw new FramingError('the connection broke', false);
+    };
+    expect(await edit(system.client({ ask: losing as Ask }), 'two')).toEqual({ area: 'sports', number });
+    await postgres.kill();
+    await postgres.restart();
+    expect([lost, await read(token, 'sports')]).toEqual([true, ['three']]);
   });
 
   describe('a watch', () => {

@@ -97,6 +97,11 @@ describe('the menu', () => {
     await choose(title, 'Read what is unread');
     await choose('Read', `${area}, 0 unread`);
     await screen.shows(`nothing unread in ${area}`);
+    await choose(title, 'Edit an item');
+    await choose('In which area', area);
+    await choose('Edit', `${area}/1`);
+    await screen.answer('Text:', 'It snows');
+    await screen.shows(`edited ${area}/1\n`);
     await choose(title, 'Delete an item');
     await choose('In which area', area);
     await choose('Delete', `${area}/1`);

@@ -2,7 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
-const lists = 'src/store/lists.ts';
+const [lists, once] = ['src/store/lists.ts', 'src/store/once.ts'];
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
 const [wiring, serving] = ['src/wiring.ts', 'src/wire/serving.ts'];
@@ -21,6 +21,30 @@ export const mistakes: readonly Mistake[] = [
     file: news,
     right: 'if (first.area !== area || first.number === null || !first.same)',
     wrong: 'if (first.number === null)',
+  },
+  {
+    rule: "acknowledges a change of somebody else's item",
+    file: news,
+    right: 'if (!mine) throw',
+    wrong: 'if (false) throw',
+  },
+  {
+    rule: 'acknowledges an edit of what was deleted',
+    file: news,
+    right: 'if (row.gone) throw new Refusal',
+    wrong: 'if (false) throw new Refusal',
+  },
+  {
+    rule: 'undoes an edit when the one before it is sent again',
+    file: once,
+    right: 'if (!user.fresh) {',
+    wrong: "if (!user.fresh && kind !== 'edit') {",
+  },
+  {
+    rule: 'does not say that an item was edited',
+    file: news,
+    right: ', edited_at = clock_timestamp()',
+    wrong: '',
   },
   {
     rule: 'does not wait for another reader of the user',

@@ -140,6 +140,60 @@ describe('while nothing fails', () => {
     });
   });
 
+  describe('an edit', () => {
+    const edit = (token: string, number: number, text: string, key = newKey()) =>
+      client.ask('edit', { token, area: 'sports', number, text, key });
+
+    it("is the author's, and everybody reads its text, and that it was edited", async () => {
+      await addArea('sports');
+      const [ana, bo] = [await member('ana', 'sports'), await member('bo', 'sports')];
+      const number = await post(ana, 'sports', 'gaol');
+      await expect(edit(bo, number, 'no goal')).rejects.toEqual(refusal('forbidden'));
+      await client.ask('unsubscribe', { token: ana, area: 'sports', key: newKey() });
+      expect(await edit(ana, number, 'goal')).toEqual({ area: 'sports', number });
+      const { items } = await client.ask('read', { token: bo, area: 'sports', limit: 1 });
+      expect(items).toEqual([{ ...items[0]!, number, text: 'goal', editedAt: expect.any(String) as string }]);
+      expect(Date.parse(items[0]!.editedAt!)).toBeGreaterThan(Date.parse(items[0]!.postedAt));
+    });
+
+    it('is done once: sent again, even late, it does not undo the next one', async () => {
+      await addArea('sports', 2);
+      const token = await member('ana', 'sports');
+      const number = await post(token, 'sports', 'one', 'posted');
+      await Promise.all(Array.from({ length: 8 }, () => edit(token, number, 'two', 'to-two')));
+      await edit(token, number, 'three');
+      expect(await edit(token, number, 'two', 'to-two')).toEqual({ area: 'sports', number });
+      await expect(edit(token, number, 'four', 'to-two')).rejects.toEqual(refusal('conflict'));
+      await expect(edit(token, number, 'one', 'posted')).rejects.toEqual(refusal('conflict'));
+      // The post, too, is known when it is sent again.
+      expect(await post(token, 'sports', 'one', 'posted')).toBe(number);
+      expect(await read(token, 'sports')).toEqual(['three']);
+    });
+
+    it('of what was deleted, or never was, is refused', async () => {
+      await addArea('sports');
+      const token = await member('ana', 'sports');
+      const number = await post(token, 'sports', 'goal');
+      await client.ask('delete', { token, area: 'sports', number });
+      for (const none of [number, number + 1])
+        await expect(edit(token, none, 'no goal')).rejects.toEqual(refusal('unknown-item'));
+      expect(await read(token, 'sports')).toEqual([]);
+    });
+
+    it('reaches who has the item unread or in hand, and is not offered to who has read it', async () => {
+      await addArea('sports');
+      const [ana, bo, cyd] = [await member('ana', 'sports'), await member('bo', 'sports'), await member('cyd', 'sports')];
+      const number = await post(ana, 'sports', 'gaol');
+      for (const token of [ana, bo]) expect(await unread(token, 'sports')).toEqual(['gaol']);
+      await client.ask('mark', { token: ana, area: 'sports', numbers: [number] });
+      await edit(ana, number, 'goal');
+      expect(await unread(cyd, 'sports')).toEqual(['goal']);
+      await eventually(async () => (await unread(bo, 'sports'))[0] === 'goal');
+      expect(await unread(ana, 'sports')).toEqual([]);
+      expect((await client.ask('myAreas', { token: ana })).areas).toMatchObject([{ unread: 0 }]);
+    });
+  });
+
   describe('a deletion', () => {
     it("is the author's, and takes the item from everyone: read, unread and held", async () => {
       await addArea('sports');

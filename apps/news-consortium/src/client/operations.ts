@@ -32,15 +32,22 @@ const password = z
   .optional()
   .describe('others on this machine may see it; without it you are asked, or the first line of standard input is taken');
 const nodes = wholeNumber(1, nodesMax);
-const words = z.array(z.string()).transform(([first = '', ...text], context) => {
-  const area = typedName(first);
-  if (area === undefined) context.addIssue({ code: 'custom', message: `first comes the area: ${nameRule}` });
-  else if (text.length === 0) context.addIssue({ code: 'custom', message: 'behind the area comes the text' });
-  return { area: area ?? '', text: text.join(' ') };
-});
+/** The words of a text, behind what it is for. */
+const wordsBehind = <T extends object>(what: string, rule: string, read: (first: string) => T | undefined) =>
+  z.array(z.string()).transform(([first = '', ...text], context) => {
+    const found = read(first);
+    if (found === undefined) context.addIssue({ code: 'custom', message: `first comes the ${what}: ${rule}` });
+    else if (text.length === 0) context.addIssue({ code: 'custom', message: `behind the ${what} comes the text` });
+    return found === undefined ? z.NEVER : { ...found, text: text.join(' ') };
+  });
+const areaOf = (text: string): { area: string } | undefined => {
+  const area = typedName(text);
+  return area === undefined ? undefined : { area };
+};
+const itemRule = 'an item is named as it is shown: sports/42';
 const item = z.string().transform((text, context) => {
   const parsed = parseItemName(text);
-  if (parsed === undefined) context.addIssue({ code: 'custom', message: 'an item is named as it is shown: sports/42' });
+  if (parsed === undefined) context.addIssue({ code: 'custom', message: itemRule });
   return parsed ?? z.NEVER;
 });
 
@@ -111,7 +118,7 @@ export const newsOperations: Operations = {
   post: operation({
     summary: 'posts an item to an area that you are subscribed to',
     settings: {
-      words: words.describe('the area, and the text: sports It rains'),
+      words: wordsBehind('area', nameRule, areaOf).describe('the area, and the text: sports It rains'),
       key: z.string().optional().describe('posts of one user with one key are one; default made by chance'),
     },
     menu: {
@@ -120,6 +127,22 @@ export const newsOperations: Operations = {
     run: async ({ member, answer }, { words, key }) => {
       const posted = await member.ask('post', { ...words, key });
       await answer(posted, `${itemName(posted)}\n`);
+    },
+  }),
+  edit: operation({
+    summary: 'gives an item of yours another text, for everyone; who has read it does not get it again',
+    settings: {
+      words: wordsBehind('item', itemRule, parseItemName).describe('the item, and its text from now on: sports/42 It snows'),
+    },
+    menu: {
+      'Edit an item of mine': async (menu) => {
+        const { area, number } = await menu.myItem('Edit');
+        return { words: { area, number, text: await menu.text() } };
+      },
+    },
+    run: async ({ member, answer }, { words }) => {
+      const edited = await member.ask('edit', words);
+      await answer(edited, `edited ${itemName(edited)}\n`);
     },
   }),
   delete: operation({

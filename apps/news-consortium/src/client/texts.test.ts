@@ -10,6 +10,11 @@ describe('an item', () => {
     expect(text).toBe(`sports/42  ana  ${here}  It rains\n`);
   });
 
+  it('says that it was edited', () => {
+    const edited = { number: 42, author: 'ana', text: 'It snows', postedAt, editedAt: postedAt };
+    expect(itemText('sports', edited)).toBe(`sports/42  ana  ${here} (edited)  It snows\n`);
+  });
+
   it('has its further lines indented, so that none looks like another item', () => {
     const text = itemText('sports', { number: 1, author: 'eve', text: 'a\nsports/2  ana  2026-11-01 08:05  b', postedAt });
     expect(text.split('\n').slice(1)).toEqual(['    sports/2  ana  2026-11-01 08:05  b', '']);

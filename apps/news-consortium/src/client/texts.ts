@@ -18,8 +18,9 @@ export function timeText(iso: string): string {
 }
 
 /** An item in a line; further lines of its text are indented, so that none of them looks like another item. */
-export function itemText(area: string, { number, author, text, postedAt }: Item): string {
-  const line = [itemName({ area, number }), author, timeText(postedAt), text.replaceAll('\n', '\n    ')].join('  ');
+export function itemText(area: string, { number, author, text, postedAt, editedAt }: Item): string {
+  const time = `${timeText(postedAt)}${editedAt === undefined ? '' : ' (edited)'}`;
+  const line = [itemName({ area, number }), author, time, text.replaceAll('\n', '\n    ')].join('  ');
   return `${withoutControls(line)}\n`;
 }
 

@@ -1,4 +1,4 @@
-/** The node: posts, deletes, subscribes, reads and follows news of the areas that it is assigned. It keeps nothing: the database knows all. */
+/** The node: posts, edits, deletes, subscribes, reads and follows news of the areas that it is assigned. It keeps nothing: the database knows all. */
 import { answerer, callOf, type Asked } from '../wire/calls.ts';
 import type { Service } from '../wire/serving.ts';
 import type { Lists } from '../store/lists.ts';
@@ -32,6 +32,7 @@ export class Node implements Service {
       subscribe: (call) => news.subscribe(call),
       unsubscribe: (call) => news.unsubscribe(call),
       post: (call) => news.post(call),
+      edit: (call) => news.edit(call),
       delete: (call) => news.delete(call),
       read: (call) => news.read(call),
       unread: (call) => news.unread(call, leaseMs),

@@ -22,7 +22,8 @@ const gate = `gate AS (
 
 const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.subscribed`;
 
-const itemColumns = `json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at) AS item`;
+const itemColumns = `json_strip_nulls(
+    json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at, 'editedAt', n.edited_at)) AS item`;
 
 /** Each under the name by which connections keep it prepared. */
 export const newsStatements = {
@@ -46,6 +47,15 @@ export const newsStatements = {
     text: `SELECT a.name AS area, n.number::float8 AS number, n.hash = sha256(convert_to($3, 'UTF8')) AS same
         FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2
       UNION ALL SELECT NULL, NULL, false FROM done WHERE user_id = $1 AND key = $2`,
+  },
+  edit: {
+    name: 'edit',
+    text: `WITH ${gate}, edited AS (
+        UPDATE news n SET text = $5, edited_at = clock_timestamp() FROM gate g
+        WHERE n.area_id = g.area_id AND n.number = $4 AND n.author_id = g.user_id AND g.served AND n.text IS NOT NULL RETURNING 1)
+      SELECT ${gateColumns}, n.author_id = g.user_id AS mine,
+        n.text IS NULL OR n.author_id = g.user_id AND NOT EXISTS (SELECT FROM edited) AS gone
+      FROM gate g LEFT JOIN news n ON n.area_id = g.area_id AND n.number = $4`,
   },
   delete: {
     name: 'delete',
@@ -162,6 +172,12 @@ interface GateRow {
 
 class NotPassedError extends Error {}
 
+/** What became of an item that its author alone may change. NULL where there is none. */
+interface AuthorRow {
+  mine: boolean | null;
+  gone: boolean | null;
+}
+
 /** What `follow` found of an area. */
 export interface Followed {
   readonly served: boolean;
@@ -207,13 +223,25 @@ export class News {
     return { area, number: first.number };
   }
 
+  /** Whoever reads the item from then on reads this text. Done once for each key, so that a late repeat does not undo another edit. */
+  async edit(call: Call<'edit'>): Promise<Replies['edit']> {
+    const { area, number, text } = call.request;
+    return this.#passOnce(
+      newsStatements.edit,
+      call,
+      (row: AuthorRow) => {
+        checkAuthor(row, call);
+        if (row.gone) throw new Refusal('unknown-item', `${area}/${number} was deleted`);
+        return { area, number };
+      },
+      [number, text],
+    );
+  }
+
   /** Gone for everyone when it resolves. To delete again what one has deleted does nothing. */
   async delete(call: Call<'delete'>): Promise<Replies['delete']> {
     const { area, number } = call.request;
-    type Row = { mine: boolean | null; gone: boolean | null };
-    const { mine, gone } = await this.#pass<Row>(newsStatements.delete, call, [number]);
-    if (mine === null || (gone === true && !mine)) throw new Refusal('unknown-item', `there is no item ${area}/${number}`);
-    if (!mine) throw new Refusal('forbidden', `${area}/${number} is another author's: only the author can delete it`);
+    checkAuthor(await this.#pass<AuthorRow>(newsStatements.delete, call, [number]), call);
     return { area, number };
   }
 
@@ -303,11 +331,12 @@ export class News {
     statement: Statement,
     call: OfArea & Parameters<typeof once>[1],
     replyOf: (row: Row) => Reply,
+    values: readonly unknown[] = [],
   ): Promise<Reply> {
     let met: (Row & GateRow) | undefined;
     const work = async (client: pg.PoolClient): Promise<Reply> => {
-      const values = [call.asker, call.request.area, this.#node];
-      const { rows } = await client.query<Row & GateRow>({ ...statement, values });
+      const all = [call.asker, call.request.area, this.#node, ...values];
+      const { rows } = await client.query<Row & GateRow>({ ...statement, values: all });
       met = rows[0]!;
       if (met.areaId === null || !met.served) throw new NotPassedError();
       return replyOf(met);
@@ -339,4 +368,10 @@ export class News {
     if (operations[kind].by === 'subscriber' && !row.subscribed)
       throw new Refusal('not-subscribed', `you are not subscribed to ${area}`);
   }
+}
+
+/** Who is not the author is told of an item that is there only. */
+function checkAuthor({ mine, gone }: AuthorRow, { request: { kind, area, number } }: Call<'edit' | 'delete'>): void {
+  if (mine === null || (gone === true && !mine)) throw new Refusal('unknown-item', `there is no item ${area}/${number}`);
+  if (!mine) throw new Refusal('forbidden', `${area}/${number} is another author's: only the author can ${kind} it`);
 }
