@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { recordingOf } from '../test/made-run.ts';
-import { daysOf, journeyOf, lineOf, storyOf, verdictLine, type Row } from './journey.ts';
+import { daysOf, firstOf, journeyOf, lineOf, shortened, storyOf, verdictLine, type Row } from './journey.ts';
 import { makeModel } from './model.ts';
 
 const model = makeModel(
@@ -72,6 +72,30 @@ describe('the story of a run', () => {
     ]);
   });
 
+  it('tells the kill of a container once, though two events tell it, and so do the days of who was killed', () => {
+    const { events, ...rest } = recordingOf('1 a starts', '2 b starts');
+    const a = { ms: 5, role: 'a', life: 1 };
+    const killed = makeModel({
+      ...rest,
+      events: [
+        ...events,
+        { ...a, type: 'fault', key: 'killed', arg: 0, message: '' },
+        { ...a, type: 'end', reason: 'killed' },
+        { ...a, ms: 6, role: 'b', type: 'end', reason: 'killed' },
+      ],
+    });
+    expect(told(storyOf(killed))).toEqual(['5 *a* is killed', '6 *b* dies']);
+    expect(told(daysOf(killed, 0))).toEqual(['1 *a* starts', '5 *a* is killed']);
+  });
+
+  it('begins to be read at the broken promise, or at the first fault, or at its end', () => {
+    expect(firstOf(model)).toBe(model.events.findIndex(({ type }) => type === 'fault'));
+    const calm = recordingOf('1 a starts', '2 a notes leads');
+    expect(firstOf(calm)).toBe(2);
+    const promise = { ms: 3, type: 'promise', broken: 'all is well', detail: '' } as const;
+    expect(firstOf({ events: [...model.events, promise, ...calm.events] })).toBe(model.events.length);
+  });
+
   it('tells a failure that comes again all the time once, and who leads each time that it changes', () => {
     const run = ['5 a starts', '6 a notes fails to call b: away', '7 a notes leads', '8 a notes leads no more'];
     const more = ['9 a notes fails to call b: away', '10 a notes leads', '20000 a notes fails to call b: away'];
@@ -117,4 +141,10 @@ it('says of promises that they are kept in the end, to who has not seen it yet',
     'broken in the end: Every job is done',
     'broken: Every job is done',
   ]);
+});
+
+it('a name for which there is no room keeps both its ends', () => {
+  const names = ['counter-1', 'filter-stations-2-1', 'x'];
+  expect(names.map((name) => shortened(name, 10))).toEqual(['counter-1', 'filt…s-2-1', 'x']);
+  for (let room = 3; room < 20; room++) expect(shortened(names[1]!, room)).toHaveLength(Math.min(room, names[1]!.length));
 });

@@ -68,6 +68,13 @@ export function lineOf(event: SimulationEvent): string {
   }
 }
 
+/** A name in so many letters: both of its ends tell it from others, so the middle goes. */
+export function shortened(name: string, room: number): string {
+  if (name.length <= room) return name;
+  const front = Math.max(1, Math.floor((room - 1) / 2));
+  return `${name.slice(0, front)}…${name.slice(1 + front - room)}`;
+}
+
 /** What a run has come to, for who is at its end, or somewhere before it. */
 export function verdictLine({ broken }: SimulationEvent & { type: 'promise' }, isOver: boolean): string {
   const when = isOver ? '' : ' in the end';
@@ -85,8 +92,17 @@ export function faultText(fault: { key: string; arg: number }): string {
   return `*${kind ?? fault.key}*${argumentOf(fault)} · ${place}`;
 }
 
-/** Whether the fault kills who it strikes. */
-const isDeath = ({ key }: { key: string }): boolean => kindOfFault(key)?.startsWith('dies ') ?? false;
+/** Whether the fault kills who it strikes: one of a simulation, or the kill of a container. */
+const isDeath = ({ key }: { key: string }): boolean => key === 'killed' || (kindOfFault(key)?.startsWith('dies ') ?? false);
+
+/** Tells, of one event after another, which are ends that were told with the fault that killed. */
+function toldEnds(): (event: SimulationEvent) => boolean {
+  const struck = new Set<string>();
+  return (event) => {
+    if (event.type === 'fault' && isDeath(event)) struck.add(nameOf(event));
+    return event.type === 'end' && struck.has(nameOf(event));
+  };
+}
 
 /** What a fault's key says beside its kind and its role: where it struck. */
 function whereStruck({ key, role, life }: SimulationEvent & { type: 'fault' }): string {
@@ -174,8 +190,9 @@ function stepOf(
 /** What an instance went through: its lives, its faults, its notes, what it received and sent. */
 export function daysOf(model: Model, instance: number): Row[] {
   const { name } = model.instances[instance]!;
+  const isTold = toldEnds();
   const rows = model.events.flatMap((event, at): Row[] => {
-    if (!('role' in event) || event.role !== name || event.type === 'settled') return [];
+    if (isTold(event) || !('role' in event) || event.role !== name || event.type === 'settled') return [];
     const { ms } = event;
     if (event.type === 'call') {
       if (!model.messages.has(event.message) || event.to.startsWith('/')) return [];
@@ -232,8 +249,8 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'me
           at,
           ms,
           kind: 'fault',
-          text: `*${nameOf(event)}* ${kindOfFault(event.key)}`,
-          detail: `${whereStruck(event).replace(/^at /, '')}${back}`,
+          text: `*${nameOf(event)}* ${kindOfFault(event.key) ?? 'is killed'}`,
+          detail: kindOfFault(event.key) === undefined ? '' : `${whereStruck(event).replace(/^at /, '')}${back}`,
         };
       }
       const text = `*${nameOf(event)}*: ${kindOfFault(event.key) ?? event.key}${argumentOf(event)}`;
@@ -251,12 +268,20 @@ function toldOf(event: SimulationEvent & { type: 'start' | 'end' | 'fault' | 'me
   }
 }
 
+/** The event at which something happened: of a broken promise, or the first fault, or the last one. */
+export function firstOf({ events }: Pick<Model, 'events'>): number {
+  const broken = events.findIndex((event) => event.type === 'promise' && event.broken !== undefined);
+  if (broken >= 0) return broken;
+  const fault = events.findIndex(({ type }) => type === 'fault');
+  return fault >= 0 ? fault : events.length - 1;
+}
+
 /** The story of the run: faults, deaths and returns, notes when they change, the promise. */
 export function storyOf(model: Model): Row[] {
   const isNews = newsOf();
-  /** Whose death was told with the fault that killed it. */
-  const struck = new Set<string>();
+  const isTold = toldEnds();
   const rows = model.events.flatMap((event, at): Row[] => {
+    if (isTold(event)) return [];
     const { ms } = event;
     switch (event.type) {
       case 'start':
@@ -264,11 +289,8 @@ export function storyOf(model: Model): Row[] {
       case 'note':
         return isNews(event) ? [toldOf(event, at)] : [];
       case 'mended':
-        return [toldOf(event, at)];
       case 'end':
-        return struck.has(nameOf(event)) ? [] : [toldOf(event, at)];
       case 'fault':
-        if (isDeath(event)) struck.add(nameOf(event));
         return [toldOf(event, at)];
       case 'promise':
         return event.broken === undefined

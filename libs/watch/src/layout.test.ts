@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { anyRecording, recordingOf } from '../test/made-run.ts';
-import { fit, flowOf, place } from './layout.ts';
+import { fit, flowOf, place, type Box } from './layout.ts';
 import { makeModel } from './model.ts';
 
 const model = makeModel(
@@ -97,6 +97,26 @@ describe('the flow of a recording', () => {
   });
 });
 
+type Point = readonly [x: number, y: number];
+
+/** Points along a path: of one curve, or of lines, whose corners are taken for sharp. */
+function pointsOn(path: string): Point[] {
+  const numbers = path.match(/-?[\d.]+/g)!.map(Number);
+  const points = Array.from({ length: numbers.length / 2 }, (_, at): Point => [numbers[2 * at]!, numbers[2 * at + 1]!]);
+  const shares = Array.from({ length: 201 }, (_, at) => at / 200);
+  const between = ([x1, y1]: Point, [x2, y2]: Point, share: number): Point => [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share];
+  /** De Casteljau's way. */
+  const onCurve = (all: readonly Point[], share: number): Point =>
+    all.length === 1
+      ? all[0]!
+      : onCurve(
+          all.slice(1).map((point, at) => between(all[at]!, point, share)),
+          share,
+        );
+  if (path.includes('C')) return shares.map((share) => onCurve(points, share));
+  return points.slice(1).flatMap((point, at) => shares.map((share) => between(points[at]!, point, share)));
+}
+
 describe('the map', () => {
   /** The largest system: 40 instances in six roles. */
   const large = makeModel(
@@ -128,6 +148,38 @@ describe('the map', () => {
       all.slice(at + 1).filter((b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height),
     );
     expect(overlaps).toEqual([]);
+  });
+
+  const low = [
+    ...Array.from({ length: 12 }, (_, at) => `middle-${at + 1} starts`),
+    ...['0 low publish x: n', '1 middle-1 <- x: n', '2 middle-1 publish y: o', '3 last <- y: o'],
+    ...['4 low publish z: p', '5 last <- z: p', '6 last publish answers: q', '7 low <- answers: q'],
+  ];
+  const tall = [
+    'tall-1 starts',
+    'tall-2 starts',
+    'tall-3 starts',
+    'tall-4 starts',
+    '0 tall-1 publish x: m',
+    '0 middle-1 <- x: m',
+  ];
+  it.each([
+    ['below', low],
+    ['beside', [...tall, ...low]],
+  ])('on a telephone has no edge over a box that it passes: %s', (_, lines) => {
+    const passed = makeModel(recordingOf(...lines));
+    const { edges, nodes } = flowOf(passed);
+    const { cells, paths } = place(flowOf(passed), passed.instances, { width: 380, height: 0 }, true);
+    const names = edges.map(({ from, to, isBack }) => `${nodes[from]!.label} ${nodes[to]!.label}${isBack ? ' back' : ''}`);
+    expect(names).toEqual(expect.arrayContaining(['low z', 'answers low back']));
+    const over = paths.flatMap((path, edge) => {
+      const { from, to } = edges[edge]!;
+      const others = cells.flatMap((own, node) => (node === from || node === to ? [] : own));
+      const isHit = ({ x, y, width, height }: Box): boolean =>
+        pointsOn(path).some(([atX, atY]) => atX >= x && atX <= x + width && atY >= y && atY <= y + height);
+      return others.filter(isHit).map(({ instance }) => `${names[edge]} over ${passed.instances[instance]!.name}`);
+    });
+    expect(over).toEqual([]);
   });
 
   it('is an empty one of a run in which nothing has happened yet', () => {

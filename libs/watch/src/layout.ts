@@ -282,8 +282,9 @@ const ownerHeight = 10;
 /** Where a pipe begins, below its owner's name. */
 export const pipeTop = ({ owner }: MapNode): number => (owner === undefined ? 0 : ownerHeight);
 const resourceSize = { width: 60, height: 42, core: 34 };
-/** Answers go back along the edge of the map, beside each other. */
+/** Answers go back along the edge of the map, beside each other; from top to bottom, what passes other rows goes along the other edge. */
 const backLane = 5;
+const lanesMax = 8;
 /** And leave a node so far from each other. */
 const backStep = 2;
 const margin = 14;
@@ -332,9 +333,11 @@ export function place(
   const grids = flow.nodes.map(({ kind, members }) => (kind === 'group' ? gridOf(members, instances) : []));
   const sizes = flow.nodes.map((node, at) => sizeOf(node, grids[at]!));
   const backs = flow.edges.filter(({ isBack }) => isBack).length;
-  const border = margin + Math.min(backs, 8) * backLane;
-  const side = margin + Math.min(backs, 8) * backStep;
-  const placed = isDown ? placeDown(flow, sizes, size.width, border) : placeAcross(flow, sizes, size, border, side);
+  const border = margin + Math.min(backs, lanesMax) * backLane;
+  const side = margin + Math.min(backs, lanesMax) * backStep;
+  const passing = isDown ? passingLanes(flow) : new Map<number, number>();
+  const left = margin + Math.min(passing.size, lanesMax) * backLane;
+  const placed = isDown ? placeDown(flow, sizes, size.width, left, border) : placeAcross(flow, sizes, size, border, side);
   const cells = flow.nodes.map(({ members }, at) => {
     const { x, y, width } = placed.boxes[at]!;
     const across = Math.max(0, ...grids[at]!.map(({ column }) => column)) + 1;
@@ -348,7 +351,7 @@ export function place(
       height: cellSize.height,
     }));
   });
-  return { ...placed, isDown, cells, paths: pathsOf(flow, placed, sizes, isDown) };
+  return { ...placed, isDown, cells, paths: pathsOf(flow, placed, sizes, isDown, passing) };
 }
 
 /** About as wide as a letter of the map's labels. */
@@ -414,9 +417,16 @@ function placeAcross(
   return { width: Math.max(width, total + 2 * side), height: inner + border + margin, boxes };
 }
 
-function placeDown({ columns }: Flow, sizes: Sizes, width: number, border: number): Boxes {
+/** Whose edges pass other rows on their way down, and in which lane. */
+function passingLanes({ columns, edges }: Flow): ReadonlyMap<number, number> {
+  const rows = new Map(columns.flatMap((column, row) => column.map((node) => [node, row] as const)));
+  const passing = edges.filter(({ from, to, isBack }) => !isBack && rows.get(to)! - rows.get(from)! > 1);
+  return new Map([...new Set(passing.map(({ from }) => from))].map((from, at) => [from, at % lanesMax]));
+}
+
+function placeDown({ columns }: Flow, sizes: Sizes, width: number, left: number, border: number): Boxes {
   const boxes: Box[] = [];
-  const room = width - margin - border;
+  const room = width - left - border;
   // Over the first row answers come back.
   let y = margin + 12;
   for (const column of columns) {
@@ -428,7 +438,7 @@ function placeDown({ columns }: Flow, sizes: Sizes, width: number, border: numbe
       const line = rest.slice(0, count);
       rest = rest.slice(count);
       const gap = Math.min(48, (room - wide(line)) / (count + 1));
-      let x = margin + (room - wide(line) - gap * (count - 1)) / 2;
+      let x = left + (room - wide(line) - gap * (count - 1)) / 2;
       for (const node of line) {
         boxes[node] = { x, y, width: sizes[node]!.width, height: sizes[node]!.height };
         x += sizes[node]!.width + gap;
@@ -440,26 +450,43 @@ function placeDown({ columns }: Flow, sizes: Sizes, width: number, border: numbe
   return { width, height: y, boxes };
 }
 
-function pathsOf({ edges, nodes }: Flow, { boxes, width }: Boxes, sizes: Sizes, isDown: boolean): string[] {
+function pathsOf(
+  { edges, nodes, columns }: Flow,
+  { boxes, width }: Boxes,
+  sizes: Sizes,
+  isDown: boolean,
+  passing: ReadonlyMap<number, number>,
+): string[] {
   const core = (node: number): Box => {
     const [box, own] = [boxes[node]!, sizes[node]!.core];
     return { ...box, x: box.x + (box.width - own) / 2, width: own };
   };
   const middles = edges.map(({ from, to }) => (isDown ? downEnds : acrossEnds)(core(from), core(to), nodes[from]!, nodes[to]!));
+  /** Below all that stand beside a node. */
+  const underRow = (node: number): number =>
+    Math.max(...boxes.flatMap((box, at) => (box.y === boxes[node]!.y ? [bottomOf(box, nodes[at]!)] : [])));
+  const rowOf = (node: number): number => columns.findIndex((column) => column.includes(node));
   let backs = 0;
-  return edges.map(({ isBack }, at) => {
+  return edges.map(({ from, to, isBack }, at) => {
     const [x1, y1, x2, y2] = middles[at]!;
+    const lane = passing.get(from);
+    if (!isBack && lane !== undefined && rowOf(to) - rowOf(from) > 1) {
+      // Over the label of where it ends.
+      const [left, under, over] = [6 + lane * backLane, underRow(from) + 5 + lane * 1.5, boxes[to]!.y - 3 - lane * 1.5];
+      return rounded([x1, y1], [x1, under], [left, under], [left, over], [x2, over], [x2, y2]);
+    }
     if (!isBack) {
       const bend = Math.max(12, (isDown ? y2 - y1 : x2 - x1) / 2);
       return isDown
         ? `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`
         : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
     }
-    const nth = backs++ % 8;
+    const nth = backs++ % lanesMax;
     const out = 8 + nth * backStep;
     if (isDown) {
       const right = width - 4 - nth * backLane;
-      return rounded([x1, y1], [x1, y1 + out], [right, y1 + out], [right, y2 - out], [x2, y2 - out], [x2, y2]);
+      const under = underRow(from) + out;
+      return rounded([x1, y1], [x1, under], [right, under], [right, y2 - out], [x2, y2 - out], [x2, y2]);
     }
     // Just over what it passes.
     const passed = boxes.filter(({ x, width: own }) => x < Math.max(x1, x2) + out && x + own > Math.min(x1, x2) - out);
@@ -502,9 +529,12 @@ const acrossEnds = (a: Box, b: Box, from: MapNode, to: MapNode): [number, number
   middle(b, to),
 ];
 
+/** Of what is drawn: beside a pipe there is its number. */
+const bottomOf = (box: Box, node: MapNode): number => box.y + (node.kind === 'queue' ? pipeTop(node) + 25 : box.height);
+
 const downEnds = (a: Box, b: Box, from: MapNode, to: MapNode): [number, number, number, number] => [
   a.x + a.width / 2,
-  from.kind === 'queue' ? a.y + pipeTop(from) + 25 : a.y + a.height,
+  bottomOf(a, from),
   b.x + b.width / 2,
   to.kind === 'queue' ? b.y + pipeTop(to) + 13 : b.y,
 ];

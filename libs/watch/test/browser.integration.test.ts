@@ -45,16 +45,17 @@ afterAll(() => system.disposeAsync());
 
 async function open(
   address = url,
-  options: { width?: number; event?: number; scale?: number; colorScheme?: 'dark' | 'light' } = {},
+  options: { width?: number; event?: number | undefined; scale?: number; colorScheme?: 'dark' | 'light' } = {},
 ): Promise<Page> {
-  const { width = 1_440, event = 0, scale = 1, colorScheme = 'light' } = options;
+  const { width = 1_440, scale = 1, colorScheme = 'light' } = options;
+  const event = 'event' in options ? options.event : 0;
   const context = await browser.newContext({ viewport: { width, height: 900 }, deviceScaleFactor: scale, colorScheme });
   const page = await context.newPage();
   [requests, complaints] = [[], []];
   page.on('request', (request) => requests.push(request.url()));
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('console', (message) => void (message.type() === 'error' && complaints.push(message.text())));
-  await page.goto(`${address}#event=${event}`);
+  await page.goto(event === undefined ? address : `${address}#event=${event}`);
   await page.locator('#map svg .inst').first().waitFor();
   return page;
 }
@@ -104,6 +105,30 @@ describe('the page', () => {
     expect(await now(page)).toBe(lines[1]);
     await press(page, 'End');
     expect(await clock(page)).toBe(`${(recording.events.at(-1)!.ms / 1_000).toFixed(3)} s`);
+  });
+
+  it('opens where something happened, unless its address says where', async () => {
+    const page = await open(url, { event: undefined });
+    expect(await now(page)).toBe(lineOf(recording.events.find(({ type }) => type === 'fault')!));
+  });
+
+  it('says at a moment without a message that there is none to follow', async () => {
+    const page = await open();
+    await press(page, 'Enter');
+    expect(await now(page)).toBe(`No message to follow here · ${lineOf(recording.events[0]!)}`);
+    await press(page, 'ArrowRight');
+    expect(await now(page)).toBe(lineOf(recording.events[1]!));
+  });
+
+  it('covers no time of the axis with that of the moment', async () => {
+    const page = await open(url, { event: 400 });
+    for (const key of ['f', 'ArrowRight', 'End']) {
+      await press(page, key);
+      const pill = (await page.locator('.playhead rect').boundingBox())!;
+      const times = await Promise.all((await page.locator('.axis text').all()).map(async (time) => (await time.boundingBox())!));
+      expect(times.length).toBeGreaterThan(2);
+      expect(times.filter(({ x, width }) => x < pill.x + pill.width && x + width > pill.x)).toEqual([]);
+    }
   });
 
   it('plays, and stops', async () => {
@@ -176,6 +201,11 @@ describe('the page', () => {
     const top = async (name: string): Promise<number> => (await page.getByRole('group', { name, exact: true }).boundingBox())!.y;
     expect(await top('entry-point')).toBeLessThan(await top('filter-trips'));
     expect(await top('filter-trips')).toBeLessThan(await top('solver'));
+    const { x: left } = (await page.locator('#lanes').boundingBox())!;
+    for (const name of await page.locator('.lane-name').all()) {
+      expect((await name.boundingBox())!.x).toBeGreaterThanOrEqual(left);
+      expect(await name.innerHTML()).not.toContain('…');
+    }
   });
 
   it('asks for nothing but itself', async () => {
@@ -253,6 +283,25 @@ describe('a saved file', () => {
     const dark = await ground();
     await page.getByRole('button', { name: 'Light or dark' }).click();
     expect([dark, await ground()]).toEqual(['rgb(17, 21, 26)', 'rgb(251, 250, 247)']);
+  });
+
+  it('tells of a queue what the broker was asked, and no depth before that, where spans are a sample', async () => {
+    const file = join(dirname(saved), 'live.html');
+    const publish = recording.events.findIndex((event) => event.type === 'delivery' && event.from.endsWith('.batches'));
+    const { from, ms } = recording.events[publish] as { from: string; ms: number };
+    const untilMs = ms + 8_000;
+    const depths = [{ ms: ms + 5_000, queues: { [from]: { ready: 70, held: 8, rate: 9 } } }];
+    const live = { untilMs, tells: 'some', depths } as const;
+    const events = recording.events.slice(0, publish + 1);
+    await writeFile(file, documentOf(await makeTemplate(), { ...recording, events, live }));
+    const page = await open(pathToFileURL(file).href, { event: publish });
+    const asked = page.getByRole('button', { name: /, 70 ready, 8 held, 9 a second: / });
+    expect(await page.locator('#map .pipe[aria-label*="depth not known"]').count()).toBe(
+      await page.locator('#map .pipe').count(),
+    );
+    expect((await page.locator('#map .pipe .s').allTextContents()).join('')).toBe('');
+    await press(page, 'End');
+    expect(await asked.locator('.s').textContent()).toBe('78 · 9/s');
   });
 
   it('is what the page gives to be saved', async () => {

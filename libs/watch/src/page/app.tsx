@@ -1,7 +1,7 @@
 /** The whole page: what is chosen, where in time it is, and what keys do. */
 import type { VNode } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { lineOf, verdictLine } from '../journey.ts';
+import { firstOf, lineOf, verdictLine } from '../journey.ts';
 import type { Flow } from '../layout.ts';
 import type { Model } from '../model.ts';
 import { pace, type Scale } from '../scale.ts';
@@ -67,7 +67,10 @@ export function useSize(): [ref: (element: Element | null) => void, size: { widt
 }
 
 /** `#event=120`: where the page opens. */
-const eventInAddress = (): number => Number(/\bevent=(\d+)/.exec(location.hash)?.[1] ?? 0);
+function eventInAddress(): number | undefined {
+  const event = /\bevent=(\d+)/.exec(location.hash)?.[1];
+  return event === undefined ? undefined : Number(event);
+}
 
 /** The moment and the part of the axis that is to be seen, and what moves them. */
 function useTime({ model, scale }: Run, live: LivePage | undefined) {
@@ -75,7 +78,7 @@ function useTime({ model, scale }: Run, live: LivePage | undefined) {
   const span = live === undefined ? Math.min(scale.end, usual) : usual;
   const [position, setPosition] = useState(() =>
     live === undefined
-      ? (scale.positions[Math.min(eventInAddress(), model.events.length - 1)] ?? 0)
+      ? (scale.positions[Math.min(eventInAddress() ?? firstOf(model), model.events.length - 1)] ?? 0)
       : scale.positionOf(live.presentMs()),
   );
   /** A run that goes on has room for what is to come. */
@@ -204,6 +207,8 @@ function useChoice(run: Run): [Choice, (choice: Choice) => void] {
 export function App({ run, again, live }: { run: Run; again?: Again | undefined; live?: LivePage | undefined }): VNode {
   const time = useTime(run, live);
   const [choice, setChoice] = useChoice(run);
+  /** Where somebody wanted to follow a message, and there is none. */
+  const [wordless, setWordless] = useState<number>();
   const { model, scale, tracks } = run;
   const { count, position } = time;
   const step = (by: number): void => {
@@ -232,6 +237,7 @@ export function App({ run, again, live }: { run: Run; again?: Again | undefined;
     Escape: () => setChoice(undefined),
     Enter: () => {
       const message = messageAt(run, count - 1);
+      setWordless(message === undefined ? count : undefined);
       if (message !== undefined) setChoice({ message });
     },
   };
@@ -273,10 +279,11 @@ export function App({ run, again, live }: { run: Run; again?: Again | undefined;
             </button>
             <Speed time={time} />
             <span id="now" aria-live={isMoving ? 'off' : 'polite'}>
+              {wordless === count && 'No message to follow here · '}
               {event === undefined ? '' : lineOf(event)}
             </span>
             <span class="cap keys">space plays · ← → step · enter follows</span>
-            <button class="btn ico" aria-label="Zoom out" title="Zoom out (−)" onClick={() => time.zoom(1.6)}>
+            <button class="btn ico" aria-label="Zoom out" title="Zoom out (-)" onClick={() => time.zoom(1.6)}>
               <Icon name="minus" />
             </button>
             <button class="btn ico" aria-label="Zoom in" title="Zoom in (+)" onClick={() => time.zoom(0.6)}>

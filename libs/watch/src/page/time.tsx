@@ -1,6 +1,7 @@
 /** Time: a lane an instance, arrows for messages, flags for faults, bands for who leads. What lies ahead is veiled. */
 import type { VNode } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
+import { shortened } from '../journey.ts';
 import { useSize, type Choice, type Run, type Time, type View } from './app.tsx';
 import { arrowHeads, inView, laneMax, laneMin, lines, nameSize, nearestArrow, type Frame } from './drawing.ts';
 import type { Arrow, Mark } from './tracks.ts';
@@ -17,14 +18,17 @@ const headHeight = 40;
 /** Under the lanes: how long silences are. */
 const footHeight = 15;
 /** Width of a letter of the small labels, about. */
-const letter = 5.9;
+const letterOf = (size: number): number => size * 0.56;
+const letter = letterOf(10.5);
 
 export function Lanes(props: Props): VNode {
   const { run, time } = props;
   const [ref, { width, height }] = useSize();
-  const gutter = width < 640 ? 84 : 138;
   const count = run.tracks.order.length;
   const laneHeight = Math.max(laneMin, Math.min(laneMax, (height - headHeight - footHeight) / count));
+  const names = laneNames(run);
+  const longest = Math.max(...names.map(({ length }) => length)) * letterOf(nameSize(laneHeight));
+  const gutter = Math.max(60, Math.min(longest + 14, width * (width < 640 ? 0.34 : 0.25)));
   const [from, to] = time.view;
   const scaleX = (width - gutter - 10) / (to - from);
   const frame: Frame = {
@@ -69,6 +73,7 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
   /** Beside the end of the axis its time would be cut off. */
   const pill = Math.min(0, width - 34 - playhead);
   const isIn = time.position >= frame.view[0] && time.position <= frame.view[1];
+  const isCovered = (from: number, to: number): boolean => isIn && to > playhead + pill - 34 && from < playhead + pill + 34;
   const pointing = usePointing({ run, time, choice, choose, frame }, setHovered);
   return (
     <>
@@ -82,6 +87,7 @@ function Drawing({ run, time, choice, choose, frame }: Props & { frame: Frame })
             height={frame.laneHeight}
           />
         )}
+        <Times run={run} frame={frame} isCovered={isCovered} />
         {ground}
         <g class={message === undefined ? '' : 'quiet'}>{traffic}</g>
         {chosen}
@@ -124,8 +130,8 @@ function nameOfArrow({ model, tracks }: Run, { message, from, to }: Arrow): stri
   return `${message || 'no words'} · ${name(from.lane)} → ${name(to.lane)}`;
 }
 
-/** Lanes, the lives on them, who leads, silences and times. */
-function Ground({ run: { scale, tracks, clock }, frame }: { run: Run; frame: Frame }): VNode {
+/** Lanes, the lives on them, who leads and silences. */
+function Ground({ run: { tracks }, frame }: { run: Run; frame: Frame }): VNode {
   const { x, y, width, height, gutter, head, laneHeight, view } = frame;
   const band = (from: number, to: number): { x: number; width: number } => {
     const left = Math.max(gutter, x(from));
@@ -173,12 +179,20 @@ function Ground({ run: { scale, tracks, clock }, frame }: { run: Run; frame: Fra
         const { x: left, width: wide } = band(each.from, each.to);
         return <path key={`${each.lane} ${each.from}`} class="dead-line" d={`M${left} ${y(each.lane)}h${wide}`} />;
       })}
-      <Times frame={frame} scale={scale} clock={clock} />
     </g>
   );
 }
 
-function Times({ frame, scale, clock }: { frame: Frame } & Pick<Run, 'scale' | 'clock'>): VNode {
+/** Times on the axis, but for those that the moment's own would cover. */
+function Times({
+  run: { scale, clock },
+  frame,
+  isCovered,
+}: {
+  run: Run;
+  frame: Frame;
+  isCovered: (from: number, to: number) => boolean;
+}): VNode {
   const { gutter, width, height, at } = frame;
   const ticks: VNode[] = [];
   let before = '';
@@ -187,7 +201,7 @@ function Times({ frame, scale, clock }: { frame: Frame } & Pick<Run, 'scale' | '
     ticks.push(
       <g key={x}>
         <path d={`M${x} 20V${height}`} />
-        {text !== before && (
+        {text !== before && !isCovered(x + 3, x + 3 + text.length * letter) && (
           <text x={x + 3} y="13">
             {text}
           </text>
@@ -253,7 +267,7 @@ function Chosen({ run: { tracks }, frame, message }: { run: Run; frame: Frame; m
 
 /** Flags of faults, crosses of deaths, notes. */
 function Signs({ run: { tracks }, frame }: { run: Run; frame: Frame }): VNode {
-  const { view, x, y, height, head, width } = frame;
+  const { view, x, y, head, width } = frame;
   const visible = (marks: readonly Mark[]): Mark[] => marks.filter(({ at }) => at >= view[0] && at <= view[1]);
   const faults = visible(tracks.faults);
   // From the last to the first: whether there is room for its words before the next.
@@ -301,24 +315,26 @@ function Signs({ run: { tracks }, frame }: { run: Run; frame: Frame }): VNode {
       {flags}
       {notes}
       <path class="cross" d={crosses} />
-      <path class="head-line" d={`M${frame.gutter} ${head - 0.5}H${width}`} style={{ opacity: height > 0 ? 1 : 0 }} />
     </g>
   );
 }
 
 /** The names of lanes: of replicas only their numbers, behind the first. */
+const laneNames = ({ model: { instances }, tracks: { order } }: Pick<Run, 'model' | 'tracks'>): string[] =>
+  order.map((each, lane) => {
+    const { name, group, number } = instances[each]!;
+    const isFirst = group !== instances[order[lane - 1] ?? -1]?.group;
+    return isFirst || number === '' ? name : `-${number.replaceAll('.', '-')}`;
+  });
+
 function Labels({ run: { model, tracks }, frame, instance }: { run: Run; frame: Frame; instance: number | undefined }): VNode {
-  let before = '';
   const size = nameSize(frame.laneHeight);
+  const names = laneNames({ model, tracks });
   return (
     <g>
       <rect class="gutter" x="0" y={frame.head} width={frame.gutter - 3} height={frame.height - frame.head} />
       {tracks.order.map((each, lane) => {
-        const { name, group, number } = model.instances[each]!;
-        const isFirst = group !== before;
-        before = group;
-        const room = Math.floor((frame.gutter - 12) / 5.9);
-        const text = isFirst || number === '' ? name : `-${number.replaceAll('.', '-')}`;
+        const { name } = model.instances[each]!;
         return (
           <text
             key={each}
@@ -328,7 +344,7 @@ function Labels({ run: { model, tracks }, frame, instance }: { run: Run; frame: 
             style={{ fontSize: `${size}px` }}
           >
             <title>{name}</title>
-            {text.length > room ? `…${text.slice(1 - room)}` : text}
+            {shortened(names[lane]!, Math.floor((frame.gutter - 10) / letterOf(size)))}
           </text>
         );
       })}
