@@ -72,6 +72,25 @@ describe('the story of a run', () => {
     ]);
   });
 
+  it('tells a death with the fault that killed, also on the way of the message that it was about', () => {
+    const { events, ...rest } = recordingOf('a publish jobs: job 1', '1 b <- jobs: job 1', '2 b dies', '3 c << jobs: job 1');
+    const fault = {
+      ms: 2,
+      type: 'fault',
+      role: 'b',
+      life: 1,
+      key: 'b.1 ack #1 jobs dies before',
+      arg: 9,
+      message: 'job 1',
+    } as const;
+    const death = events.findIndex(({ type }) => type === 'end');
+    const died = makeModel({ ...rest, events: events.toSpliced(death, 0, fault) });
+    expect(told(journeyOf(died, 'job 1')).slice(2)).toEqual([
+      '2 *b* dies before (ack #1 jobs; back after 9 ms; it had not acknowledged: the message goes back)',
+      '3 delivered again to *c* (try 2) (from jobs)',
+    ]);
+  });
+
   it('tells the kill of a container once, though two events tell it, and so do the days of who was killed', () => {
     const { events, ...rest } = recordingOf('1 a starts', '2 b starts');
     const a = { ms: 5, role: 'a', life: 1 };

@@ -115,13 +115,18 @@ export function journeyOf(model: Model, message: string): Row[] {
   const tries = new Map<string, number>();
   const holders = new Map<string, { from: string; since: number }>();
   const rows: Row[] = [];
+  /** The rows of faults that killed: their ends are told there. */
+  const struck = new Map<string, number>();
   const last = model.messages.get(message)?.at(-1) ?? -1;
   for (let at = model.messages.get(message)?.[0] ?? 0; at <= Math.max(last, 0) || holders.size > 0; at++) {
     const event = model.events[at];
     if (event === undefined) break;
     if (event.type === 'end' && holders.delete(`${event.role}.${event.life}`)) {
       const text = event.reason === 'killed' ? `*${nameOf(event)}* dies` : `*${nameOf(event)}* ends`;
-      rows.push({ at, ms: event.ms, kind: 'fault', text, detail: 'it had not acknowledged: the message goes back' });
+      const detail = 'it had not acknowledged: the message goes back';
+      const told = struck.get(nameOf(event));
+      if (told === undefined) rows.push({ at, ms: event.ms, kind: 'fault', text, detail });
+      else rows[told] = { ...rows[told]!, detail: `${rows[told]!.detail}; ${detail}` };
     }
     if (event.type === 'fault' && losesConnection(event, holders)) {
       const text = `*${nameOf(event)}*: ${kindOfFault(event.key)}${argumentOf(event)}`;
@@ -129,6 +134,7 @@ export function journeyOf(model: Model, message: string): Row[] {
       continue;
     }
     if (!('message' in event) || event.message !== message) continue;
+    if (event.type === 'fault' && isDeath(event)) struck.set(nameOf(event), rows.length);
     rows.push({ at, ms: event.ms, ...stepOf(event, tries, holders, at, model) });
     if (at > last) break;
   }

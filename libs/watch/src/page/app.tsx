@@ -345,9 +345,9 @@ function Header({ run: { model, tracks, clock }, ms, isOver, time, live }: Heade
   };
   const facts = [
     ...(seed === undefined ? [] : [`seed ${seed}`]),
-    `${model.instances.length} processes`,
+    `${model.instances.length} process${model.instances.length === 1 ? '' : 'es'}`,
     `${events.length.toLocaleString('en')} events${sampledFrom === undefined ? '' : ` of ${sampledFrom.toLocaleString('en')}`}`,
-    `${tracks.faults.length} faults`,
+    `${tracks.faults.length} fault${tracks.faults.length === 1 ? '' : 's'}`,
   ];
   return (
     <header>
