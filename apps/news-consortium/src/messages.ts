@@ -107,12 +107,12 @@ export const operationsAmong = (user: NameSchema, area: NameSchema) =>
       request: { area, numbers: z.array(number).min(1).max(pageItemsMax) },
       reply: as<{ marked: number }>,
     },
-    /** Every item above `after`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
+    /** Every item above `after`, and every change above `change`, or from now on, as long as the connection lasts: the reply, then frames of `news` and `alive`. */
     watch: {
       to: 'node',
       by: 'subscriber',
-      request: { area, after: z.int().min(0).optional() },
-      reply: as<{ after: number }>,
+      request: { area, after: z.int().min(0).optional(), change: z.int().min(0).optional() },
+      reply: as<Position>,
     },
   }) satisfies Record<string, Row>;
 
@@ -193,5 +193,13 @@ interface Unread {
   readonly heldMs: number;
 }
 
-/** What a node sends to a watcher after the reply. A watcher sends `alive`, too, so that each side notices when the other is gone. */
-export type WatchFrame = { readonly news: readonly Item[] } | { readonly alive: true };
+/** How far somebody has had an area: the number of its last item, and how many items of it were edited or deleted. */
+export interface Position {
+  readonly after: number;
+  readonly change: number;
+}
+/** An item got another text, or was deleted: as it is when the node reads it, where more has come since. Each area counts its changes from 1 on. */
+export type Change = (Item | { readonly number: number; readonly deleted: true }) & { readonly change: number };
+
+/** What a node sends to a watcher after the reply: what was posted and what was changed, in the order in which it was done; an edited item has its newest text. A watcher sends `alive`, too, so that each side notices when the other is gone. */
+export type WatchFrame = { readonly news: readonly (Item | Change)[] } | { readonly alive: true };

@@ -19,6 +19,7 @@ import { Accounts, ensureAdministrator } from './store/accounts.ts';
 import { Areas } from './store/areas.ts';
 import { DatabaseUnavailableError, withPassword, type Database } from './store/database.ts';
 import { Deciding } from './store/deciding.ts';
+import { Following } from './store/following.ts';
 import { Lists } from './store/lists.ts';
 import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
@@ -119,7 +120,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     const database = await openDatabase(parts, host, url, nodeConnections);
     const tokens = new Tokens(await atStart(clock, (deadline) => new Accounts(database).signingKey(deadline)), host.nowMs);
     const news = new News(database, id);
-    const feeds = new Feeds({ news, clock, log });
+    const feeds = new Feeds({ news, following: new Following(database, id), clock, log });
     const membership = new Membership({
       ...{ id, name, clock, log },
       agents: () => addressesOf(settings.agents),

@@ -385,6 +385,24 @@ describe('watch', () => {
     expect(JSON.parse(first!)).toMatchObject({ area, author: person.name, text: 'It rains' });
   });
 
+  it('shows what was edited and deleted', async () => {
+    const { person, area, token } = await subscriber();
+    await person.does('post', area, 'It rains');
+    const child = person.start('watch', area);
+    const end = ended(child);
+    let edits = 0;
+    let shown = '';
+    child.stdout.on('data', (data: Buffer) => (shown += data.toString()));
+    await eventually(async () => {
+      await client.ask('edit', { token, area, number: 1, key: `${area}-${++edits}`, text: `It snows ${edits}` });
+      return /^\S+\/1 .* \(edited\)  It snows \d+\n/.test(shown);
+    });
+    await person.does('delete', `${area}/1`);
+    await eventually(() => shown.endsWith(`\n${area}/1  deleted\n`));
+    child.kill('SIGINT');
+    expect(await end).toMatchObject({ code: 0 });
+  });
+
   it('is refused without a subscription', async () => {
     const { area } = await subscriber();
     const other = await newUser();

@@ -80,6 +80,8 @@ async function fill(client: pg.Client, { items, areas, others }: Size): Promise<
     `INSERT INTO offers (user_id, area_id, number, leased_until) SELECT ${ben}, 1, ${third} - n, now() - interval '1 hour' FROM generate_series(0, ${pageItemsMax / 2}) n`,
     // Of what ana has in hand, a tenth, and the middle third.
     `UPDATE news SET text = NULL WHERE area_id = 1 AND (number > ${third} AND number <= 2 * ${third} OR number % ${third / 100} = 0)`,
+    `INSERT INTO changes (area_id, change, number, behind) SELECT 1, n, n, ${items} FROM generate_series(1, ${items}) n`,
+    `UPDATE areas SET last_change = ${items} WHERE id = 1`,
     'VACUUM ANALYZE',
   ])
     await client.query(text);
@@ -143,8 +145,8 @@ const cases = (size: Size): Readonly<Record<string, Case>> => ({
   enter: { values: [at(ana)], ...few },
   'last-numbers': { values: [[numbers.map((number) => `area-${String(number).padStart(5, '0')}`)]], rows: 200, buffers: 1_000 },
   follow: {
-    values: [0, third(size)].map((after) => [first, nodeOf(1), [ana, ben].map(sessionOf), after, pageItemsMax]),
-    ...{ rows: 2 * pageItemsMax + few.rows, buffers: 1_000 },
+    values: [0, third(size)].map((after) => [first, nodeOf(1), [ana, ben].map(sessionOf), after, third(size) / 2, pageItemsMax]),
+    ...{ rows: 5 * pageItemsMax + few.rows, buffers: 2_000 },
   },
 
   'add-area-alone': { values: [['new']], ...few },

@@ -6,8 +6,9 @@ import { eventually, freePort } from '@lab/testing';
 import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
-import { ask, type Ask } from '../src/wire/asking.ts';
-import { nodesMax, type Kind, type Replies } from '../src/messages.ts';
+import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
+import { decodeReply, decodeWatchFrame, encodeRequest } from '../src/wire/encoding.ts';
+import { nodesMax, pageItemsMax, type Kind, type Replies } from '../src/messages.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';
 import { Watch } from './recording-client.ts';
 import { slowCommits } from './slow-commits.ts';
@@ -223,6 +224,62 @@ describe('while nodes come and go', () => {
       await watch.stop();
       expect(textsOf(watch.items)).toEqual(texts);
       expect(watch.connections).toBeGreaterThan(1);
+    });
+
+    it('hears of each edit and deletion, in order, whatever connections break and nodes go', async () => {
+      await addArea('sports', 2);
+      const token = await member('ana', 'sports');
+      const numbers = [await post(token, 'sports', 'one'), await post(token, 'sports', 'two')];
+      await client.ask('edit', { token, area: 'sports', number: numbers[0]!, text: 'unheard', key: newKey() });
+      const watch = new Watch({ user: 'ana', token, consortium: system.client() }, 'sports');
+      await watch.begun();
+      const heard: string[] = [];
+      const editAndHear = async (text: string): Promise<void> => {
+        heard.push(text);
+        await client.ask('edit', { token, area: 'sports', number: numbers[0]!, text, key: newKey() });
+        await eventually(() => watch.changes.length === heard.length, { intervalMs: 1 });
+      };
+      await editAndHear('at once');
+      const nodes = await servedBy('sports');
+      const served = system.nodes.filter((each) => nodes.includes(system.addressOf(each)));
+      await Promise.all(served.map((name) => system.kill(name)));
+      await editAndHear('elsewhere');
+      for (const name of system.nodes) await system.kill(name);
+      await system.startNode('node-1');
+      await editAndHear('after the restart of its node');
+      await postgres.restart();
+      heard.push('deleted');
+      for (let time = 0; time < 2; time++) await client.ask('delete', { token, area: 'sports', number: numbers[1]! });
+      await editAndHear('after the deletion');
+      await watch.stop();
+      expect(watch.changes.map((change) => ('deleted' in change ? 'deleted' : change.text))).toEqual(heard);
+      expect(watch.changes.map(({ change }) => change)).toEqual([2, 3, 4, 5, 6]);
+      expect(watch.items).toEqual([]);
+    });
+
+    it('is told of what was posted and changed in the order in which it was done, page by page', async () => {
+      await addArea('sports', 1);
+      const token = await member('ana', 'sports');
+      const edit = (number: number, text: string) => client.ask('edit', { token, area: 'sports', number, text, key: newKey() });
+      const first = await post(token, 'sports', 'first');
+      const done: string[] = [];
+      for (let round = 0; round <= pageItemsMax / 2; round++) {
+        const number = await post(token, 'sports', 'posted');
+        await edit(first, 'edited');
+        done.push(`${number}`, `${first} edited`);
+      }
+      const socket = await connectTo((await servedBy('sports'))[0]!);
+      const request = encodeRequest('watch', timeoutMs, { token, area: 'sports', after: first, change: 0 });
+      expect(decodeReply('watch', await socket.request(request, { timeoutMs }))).toEqual({ after: first, change: 0 });
+      const told: string[] = [];
+      for await (const frame of socket) {
+        const message = decodeWatchFrame(frame);
+        if ('news' in message)
+          for (const each of message.news) told.push('change' in each ? `${each.number} edited` : `${each.number}`);
+        if (told.length >= done.length) break;
+      }
+      socket.destroy();
+      expect(told).toEqual(done);
     });
 
     it('ends with its session and with its subscription, and has nothing that is posted after', async () => {

@@ -2,7 +2,7 @@
 import type { Mistake } from '@lab/testing';
 
 const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src/store/deciding.ts'];
-const [lists, once] = ['src/store/lists.ts', 'src/store/once.ts'];
+const [lists, once, following] = ['src/store/lists.ts', 'src/store/once.ts', 'src/store/following.ts'];
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
 const [wiring, serving] = ['src/wiring.ts', 'src/wire/serving.ts'];
@@ -166,8 +166,8 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'reads a feed from its end instead of what a watcher has had',
     file: feeds,
-    right: 'after: after ?? last',
-    wrong: 'after: last',
+    right: 'after: after ?? last.after',
+    wrong: 'after: last.after',
   },
   {
     rule: 'forgets what happened while it read',
@@ -176,16 +176,46 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'feed.again = !feed.reading;\n    if (!feed.reading)',
   },
   {
+    rule: 'tells of an edit only when something is posted',
+    file: following,
+    right: '(last_number + last_change)::float8',
+    wrong: 'last_number::float8',
+  },
+  {
+    rule: 'begins with changes anew when a watcher comes back',
+    file: feeds,
+    right: 'change: change ?? last.change',
+    wrong: 'change: last.change',
+  },
+  {
+    rule: 'tells of changes behind all that was posted',
+    file: following,
+    right: 'ORDER BY behind, change LIMIT $6',
+    wrong: 'ORDER BY change, behind LIMIT $6',
+  },
+  {
+    rule: 'counts the changes of an area anew when it comes back',
+    file: areas,
+    right: 'coalesce(f.last_change, 0)',
+    wrong: '0',
+  },
+  {
+    rule: 'tells twice of a change that two nodes send',
+    file: watch,
+    right: 'if (told.change <= (this.#lastChange ?? 0)) continue;',
+    wrong: '',
+  },
+  {
     rule: 'goes on at another node from now instead of where it was',
     file: watch,
-    right: 'area: this.#area, after: this.last }',
-    wrong: 'area: this.#area, after: undefined }',
+    right: 'after: this.last,',
+    wrong: 'after: undefined,',
   },
   {
     rule: 'shows twice what two nodes send',
     file: watch,
-    right: 'this.#stopped || item.number <= (this.last ?? 0)',
-    wrong: 'this.#stopped',
+    right: 'if (told.number <= (this.last ?? 0)) continue;',
+    wrong: '',
   },
   {
     rule: 'goes back to the node that has just hung',

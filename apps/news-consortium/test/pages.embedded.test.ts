@@ -178,5 +178,10 @@ it('a database from before keeps what was read and what was not', async () => {
   ]);
   expect((await old.query('SELECT user_id, number FROM offers')).rows).toEqual([{ user_id: '1', number: '4' }]);
   expect((await old.query('SELECT FROM areas WHERE clearing')).rows).toEqual([]);
+  // Nothing was changed before there were changes.
+  const unchanged = await old.query(
+    'SELECT FROM areas a, news n WHERE a.last_change = 0 AND n.area_id = a.id AND n.edited_at IS NULL',
+  );
+  expect(unchanged.rows).toHaveLength(6);
   await old.end();
 });

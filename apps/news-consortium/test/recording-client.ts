@@ -6,7 +6,7 @@ import { eventually } from '@lab/testing';
 import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
 import { Consortium, NoAnswerError } from '../src/client/consortium.ts';
 import { silenceMs, watch, type WatchOptions } from '../src/client/watch.ts';
-import { type Body, type Item, type Replies } from '../src/messages.ts';
+import { type Body, type Change, type Item, type Replies } from '../src/messages.ts';
 import { decodeReply } from '../src/wire/encoding.ts';
 import { Refusal } from '../src/wire/refusal.ts';
 import type { Operation, Outcome, RecordedKind, Watched } from './history.ts';
@@ -122,6 +122,7 @@ export class RecordingClient {
 /** Watches an area from now on, and keeps what came. */
 export class Watch {
   readonly items: Item[] = [];
+  readonly changes: Change[] = [];
   /** Why it ended, where it was not stopped. */
   refusal: unknown;
   /** Connections so far. */
@@ -141,6 +142,7 @@ export class Watch {
       ...{ consortium, token, areas: [area], clock: systemClock, signal: this.#stopping.signal },
       connect: (address) => this.#connect(address),
       onItem: (_, item) => void this.items.push(item),
+      onChange: (_, change) => void this.changes.push(change),
     };
     this.#running = watch(options).catch((error: unknown) => (this.refusal = error)) as Promise<void>;
   }

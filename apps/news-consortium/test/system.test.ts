@@ -274,6 +274,9 @@ describe('while nothing fails', () => {
       const last = await post(bo, 'sports', 'two');
       const watch = new Watch({ user: 'bo', token: bo, consortium: system.client() }, 'sports');
       await watch.begun();
+      await client.ask('edit', { token: ana, area: 'sports', number: last - 1, text: 'One', key: newKey() });
+      const position = async () => ask((await servedBy('sports'))[0]!, 'watch', { token: ana, area: 'sports' }, { timeoutMs });
+      const before = await position();
       const removal = await client.ask('removeArea', { token: root, area: 'sports', key: newKey() });
       expect(removal).toEqual({ area: 'sports', news: 2, subscriptions: 2 });
       await eventually(() => watch.refusal !== undefined);
@@ -288,6 +291,7 @@ describe('while nothing fails', () => {
       await expect(post(ana, 'sports', 'three')).rejects.toEqual(refusal('not-subscribed'));
       await client.ask('subscribe', { token: ana, area: 'sports', key: randomUUID() });
       expect(await read(ana, 'sports')).toEqual([]);
+      expect(await position()).toEqual(before);
       expect(await post(ana, 'sports', 'three')).toBe(last + 1);
       expect(await unread(ana, 'sports')).toEqual(['three']);
     });

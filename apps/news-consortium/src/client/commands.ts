@@ -13,7 +13,7 @@ import {
   type Operations,
 } from './operations.ts';
 import { jsonLine, write, type Streams } from './terminal.ts';
-import { itemText } from './texts.ts';
+import { changeText, itemText } from './texts.ts';
 
 const clientSettings = {
   agents: agentsSetting.optional().describe('where agents are, any will do; default those of the last login, or 127.0.0.1:8000'),
@@ -58,7 +58,7 @@ function deskCommand(streams: Streams, { summary, settings, run, ...options }: O
 function watchCommands(streams: Streams, interrupts: EventEmitter): Record<string, Command> {
   return {
     watch: command({
-      summary: 'shows items as they are posted, until Ctrl-C',
+      summary: 'shows items as they are posted, edited and deleted, until Ctrl-C',
       settings: flags({ area: z.array(nameSetting).default([]).describe('areas; default all that you are subscribed to') }),
       run: (settings) =>
         explained(settings.json, () =>
@@ -98,6 +98,7 @@ async function printWatched(
     areas,
     onBegin: (area) => void say(`watching ${area}`),
     onItem: (area, item) => write(streams.stdout, settings.json ? jsonLine({ area, ...item }) : itemText(area, item)),
+    onChange: (area, change) => write(streams.stdout, settings.json ? jsonLine({ area, ...change }) : changeText(area, change)),
     signal,
   });
 }

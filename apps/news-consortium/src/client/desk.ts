@@ -56,7 +56,7 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
 /** Follows areas with the member's session. */
 export function watchAs(
   { consortium, kept }: Member,
-  options: Pick<WatchOptions, 'areas' | 'onItem' | 'onBegin' | 'signal'>,
+  options: Pick<WatchOptions, 'areas' | 'onItem' | 'onChange' | 'onBegin' | 'signal'>,
 ): Promise<void> {
   const connect: WatchOptions['connect'] = (address) => connectTo(address, { idleTimeoutMs: silenceMs });
   return watch({ ...options, consortium, token: kept.token, connect, clock: systemClock });

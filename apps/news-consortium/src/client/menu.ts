@@ -8,7 +8,7 @@ import { describeError, openDesk, sentence, watchAs, type Desk } from './desk.ts
 import { isSessionOver } from './member.ts';
 import { accountOperations, administratorOperations, areaOperations, newsOperations, type Operations } from './operations.ts';
 import { LeftError, prompted, withoutControls, write, type PromptContext, type Streams } from './terminal.ts';
-import { counted, itemText, unreadText } from './texts.ts';
+import { changeText, counted, itemText, unreadText } from './texts.ts';
 
 /** Shows menus until whoever sits there leaves, or the signal ends it. */
 export async function runMenu(streams: Streams, settings: ClientConfig, signal: AbortSignal): Promise<void> {
@@ -121,6 +121,7 @@ export class Menu {
       await watchAs(this.#desk.member, {
         areas: [],
         onItem: (area, item) => this.#show(itemText(area, item)),
+        onChange: (area, change) => this.#show(changeText(area, change)),
         signal: AbortSignal.any([enough.signal, this.#signal]),
       });
     } finally {

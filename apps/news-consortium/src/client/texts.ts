@@ -1,7 +1,7 @@
 /** Answers as people read them. Whatever others wrote in them is stripped of what would act on a terminal. */
 import { tableText } from '@lab/process/terminal';
 import { itemName } from '../domain/names.ts';
-import { removedCountMax, unreadCountMax, type Item, type Replies } from '../messages.ts';
+import { removedCountMax, unreadCountMax, type Change, type Item, type Replies } from '../messages.ts';
 import type { WholeStatus } from './lists.ts';
 import { withoutControls } from './terminal.ts';
 
@@ -23,6 +23,10 @@ export function itemText(area: string, { number, author, text, postedAt, editedA
   const line = [itemName({ area, number }), author, time, text.replaceAll('\n', '\n    ')].join('  ');
   return `${withoutControls(line)}\n`;
 }
+
+/** What a watch shows of a change: the item as it is now, or that it is no more. */
+export const changeText = (area: string, change: Change): string =>
+  'deleted' in change ? withoutControls(`${itemName({ area, number: change.number })}  deleted`) + '\n' : itemText(area, change);
 
 export const itemsText = (area: string, items: readonly Item[]): string => items.map((item) => itemText(area, item)).join('');
 

@@ -4,7 +4,7 @@ import { listenFramed, type FramedServer, type FramedSocket } from '@lab/protoco
 import { eventually, FakeClock } from '@lab/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask, connectTo } from '../wire/asking.ts';
-import { type Item, type Request } from '../messages.ts';
+import type { Change, Item, Request } from '../messages.ts';
 import { encode, encodeRefusal, encodeReply, requestReader } from '../wire/encoding.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
@@ -16,7 +16,7 @@ type Serve = (socket: FramedSocket, request: Request<'watch'>) => Promise<unknow
 const item = (number: number): Item => ({ number, author: 'ana', text: `news ${number}`, postedAt: '2026-11-21T18:38:00.000Z' });
 const news = (...numbers: number[]): Uint8Array => encode({ news: numbers.map(item) });
 const begin = (socket: FramedSocket, after: number, ...numbers: number[]): Promise<unknown> =>
-  Promise.all([socket.send(encodeReply({ after })), numbers.length > 0 && socket.send(news(...numbers))]);
+  Promise.all([socket.send(encodeReply({ after, change: 0 })), numbers.length > 0 && socket.send(news(...numbers))]);
 const refuse = (socket: FramedSocket, refusal: Refusal): Promise<void> => socket.send(encodeRefusal(refusal));
 const notServed = (nodes: string[]): Refusal => new Refusal('not-served', 'sports is served by others', { nodes });
 
@@ -33,7 +33,7 @@ const readRequest = requestReader();
 let servers: FramedServer[];
 let aborted: AbortController;
 /** What was asked of whom. */
-let watched: { node: string; area: string; after: number | undefined }[];
+let watched: { node: string; area: string; after: number | undefined; change: number | undefined }[];
 let handedOut: string[];
 let signs: string[];
 /** How many watchers left in good order. */
@@ -58,7 +58,7 @@ async function peer(...serves: Serve[]): Promise<string> {
     for await (const frame of socket) {
       const request = readRequest(frame);
       if (request.kind === 'watch') {
-        watched.push({ node: address, area: request.area, after: request.after });
+        watched.push({ node: address, area: request.area, after: request.after, change: request.change });
         await serves[Math.min(served++, serves.length - 1)]!(socket, request);
         return;
       }
@@ -124,6 +124,31 @@ describe('watch', () => {
     expect(watched.map(({ after }) => after)).toEqual([undefined, 4]);
   });
 
+  it('goes on behind the last change, too, and tells of none twice', async () => {
+    const change = (count: number) => ({ ...item(5), change: count });
+    await peer(
+      async (socket) => {
+        await begin(socket, 5);
+        await socket.send(encode({ news: [change(1), item(6), change(2)] }));
+        await eventually(() => handedOut.length === 3);
+        socket.destroy();
+      },
+      async (socket) => {
+        await begin(socket, 6);
+        await socket.send(encode({ news: [change(2), { number: 5, deleted: true, change: 3 }] }));
+        await stay(socket);
+      },
+    );
+    const onChange = (area: string, told: Change): void =>
+      void handedOut.push(`${area}/${told.number} ${told.change} ${'deleted' in told ? 'deleted' : told.text}`);
+    await until(() => handedOut.length >= 4, watching({ onChange }));
+    expect(handedOut).toEqual(['sports/5 1 news 5', 'sports/6', 'sports/5 2 news 5', 'sports/5 3 deleted']);
+    expect(watched.map(({ after, change }) => [after, change])).toEqual([
+      [undefined, undefined],
+      [6, 2],
+    ]);
+  });
+
   it('leaves a node that falls silent for another', async () => {
     const silent = Promise.withResolvers<void>();
     const hung = await peer(async (socket) => {
@@ -137,8 +162,8 @@ describe('watch', () => {
     await until(() => handedOut.length === 2, watching());
     silent.resolve();
     expect(watched).toEqual([
-      { node: hung, area: 'sports', after: undefined },
-      { node: live, area: 'sports', after: 1 },
+      { node: hung, area: 'sports', after: undefined, change: undefined },
+      { node: live, area: 'sports', after: 1, change: 0 },
     ]);
   });
 

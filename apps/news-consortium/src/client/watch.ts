@@ -1,10 +1,10 @@
 /**
  * Follows areas over as many connections as it takes. A node says every half a second that it is there; one that breaks or falls silent is left for another,
- * which goes on behind the last number that was handed out: so nothing is missed, and nothing is shown twice.
+ * which goes on behind what was handed out, item and change: so nothing is missed, and nothing is shown twice.
  */
 import type { Clock } from '@lab/process';
 import type { FramedSocket } from '@lab/protocol';
-import { type Item } from '../messages.ts';
+import type { Change, Item } from '../messages.ts';
 import { decodeReply, decodeWatchFrame, encode, encodeRequest } from '../wire/encoding.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { triesAgain, type Consortium } from './consortium.ts';
@@ -27,6 +27,8 @@ export interface WatchOptions {
   readonly areas: readonly string[];
   /** Gets the items of each area in the order of their numbers, one at a time; while it takes its time, the node waits. */
   readonly onItem: (area: string, item: Item) => void | Promise<void>;
+  /** Gets what was edited and deleted, between the items and as they. */
+  readonly onChange?: (area: string, change: Change) => void | Promise<void>;
   /** An area is watched: what is posted from now on comes. */
   readonly onBegin?: (area: string) => void;
   /** Ends it in good order. */
@@ -116,6 +118,8 @@ interface Stream {
 class Following {
   /** The number that everything was handed out up to; undefined before the first connection says where "now" is. */
   last: number | undefined;
+  /** The same for changes. */
+  #lastChange: number | undefined;
   readonly #options: WatchOptions;
   readonly #area: string;
   #stopped = false;
@@ -158,11 +162,15 @@ class Following {
     this.#socket = socket;
     if (this.#stopped) socket.destroy();
     try {
-      const request = encodeRequest('watch', timeoutMs, { token, area: this.#area, after: this.last });
-      const { after } = decodeReply('watch', await socket.request(request, { timeoutMs }));
+      const request = encodeRequest('watch', timeoutMs, {
+        ...{ token, area: this.#area },
+        ...{ after: this.last, change: this.#lastChange },
+      });
+      const { after, change } = decodeReply('watch', await socket.request(request, { timeoutMs }));
       if (!this.#begun) this.#options.onBegin?.(this.#area);
       this.#begun = true;
       this.last ??= after;
+      this.#lastChange ??= change;
       return { address, socket };
     } catch (error) {
       socket.destroy();
@@ -189,11 +197,19 @@ class Following {
     }
   }
 
-  async #handOut(items: readonly Item[]): Promise<void> {
-    for (const item of items) {
-      if (this.#stopped || item.number <= (this.last ?? 0)) continue;
-      this.last = item.number;
-      await this.#options.onItem(this.#area, item);
+  async #handOut(news: readonly (Item | Change)[]): Promise<void> {
+    const { onItem, onChange } = this.#options;
+    for (const told of news) {
+      if (this.#stopped) return;
+      if ('change' in told) {
+        if (told.change <= (this.#lastChange ?? 0)) continue;
+        this.#lastChange = told.change;
+        await onChange?.(this.#area, told);
+      } else {
+        if (told.number <= (this.last ?? 0)) continue;
+        this.last = told.number;
+        await onItem(this.#area, told);
+      }
     }
   }
 }

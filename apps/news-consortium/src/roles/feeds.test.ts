@@ -1,12 +1,13 @@
 import { silentLogger } from '@lab/process';
 import { eventually, FakeClock } from '@lab/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Item } from '../messages.ts';
+import type { Change, Item } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { Feeds, type FeedsParts, type WatcherSocket } from './feeds.ts';
 
 describe('a watcher', () => {
   let items: Item[];
+  let changes: Change[];
   /** What a reading has found it gives only then. */
   let mayGive: PromiseWithResolvers<void>;
   let readings: number;
@@ -14,20 +15,20 @@ describe('a watcher', () => {
   let feeds: Feeds;
 
   beforeEach(() => {
-    [items, readings, mayGive] = [[], 0, Promise.withResolvers()];
-    const news: FeedsParts['news'] = {
-      enter: async () => items.length,
-      lastNumbers: async () => new Map([['sports', items.length]]),
-      follow: async (_, sessions, { after }) => {
+    [items, changes, readings, mayGive] = [[], [], 0, Promise.withResolvers()];
+    const news: FeedsParts['news'] & FeedsParts['following'] = {
+      enter: async () => ({ after: items.length, change: changes.length }),
+      lastNumbers: async () => new Map([['sports', items.length + changes.length]]),
+      follow: async (_, sessions, { after, change }) => {
         readings++;
-        const found = items.filter(({ number }) => number > after);
+        const found = [...items.filter(({ number }) => number > after), ...changes.filter((each) => each.change > change)];
         await mayGive.promise;
         return { served: true, allowed: sessions, items: found };
       },
       notServed: async () => new Refusal('not-served', 'nobody serves it'),
     };
     clock = new FakeClock();
-    feeds = new Feeds({ news, clock, log: silentLogger });
+    feeds = new Feeds({ news, following: news, clock, log: silentLogger });
   });
 
   function post(): void {
@@ -35,17 +36,17 @@ describe('a watcher', () => {
     feeds.lookAt('sports');
   }
 
-  /** The numbers that it has got. No time passes: what it has not got at once it would get by chance. */
-  function watch(after?: number): number[] {
+  /** The numbers that it has got, those of changes below zero. No time passes: what it has not got at once it would get by chance. */
+  function watch(after?: number, change?: number): number[] {
     const numbers: number[] = [];
     const socket: WatcherSocket = {
       send: async (frame) => {
-        const { news = [] } = JSON.parse(Buffer.from(frame).toString()) as { news?: Item[] };
-        numbers.push(...news.map(({ number }) => number));
+        const { news = [] } = JSON.parse(Buffer.from(frame).toString()) as { news?: (Item | Change)[] };
+        numbers.push(...news.map((told) => ('change' in told ? -told.change : told.number)));
       },
       [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }),
     };
-    const request = { kind: 'watch', deadlineMs: 1_000, token: '', area: 'sports', after } as const;
+    const request = { kind: 'watch', deadlineMs: 1_000, token: '', area: 'sports', after, change } as const;
     void feeds.watch({ request, asker: 'session', deadline: 1_000, peer: '' }, socket);
     return numbers;
   }
@@ -58,6 +59,19 @@ describe('a watcher', () => {
     post();
     await eventually(() => back.length === 3 && fresh.length === 1);
     expect([back, fresh]).toEqual([[2, 3, 4], [4]]);
+  });
+
+  it('goes on behind the changes that it has had, wherever they were made', async () => {
+    feeds.start();
+    mayGive.resolve();
+    post();
+    changes.push({ number: 1, deleted: true, change: 1 }, { number: 1, deleted: true, change: 2 });
+    const [back, fresh] = [watch(1, 1), watch()];
+    await eventually(() => back.length === 1);
+    changes.push({ number: 1, deleted: true, change: 3 });
+    await clock.advanceAsync(100);
+    await eventually(() => back.length === 2 && fresh.length === 1);
+    expect([back, fresh]).toEqual([[-2, -3], [-3]]);
   });
 
   it('gets what was posted at another node, and where nothing was nothing is read', async () => {

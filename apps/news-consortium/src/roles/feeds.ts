@@ -1,16 +1,17 @@
 /**
  * Who watches what, and what they have had. Ten times a second a node asks which of the areas that are watched have something new: what it is, each feed reads
- * from the number that its watchers have had on. So a watcher that comes back with its last number misses nothing. Watchers that have had the same share one
- * statement, however many they are.
+ * from what its watchers have had on: the number of an item, and that of a change. So a watcher that comes back with these misses nothing. Watchers that have had
+ * the same share one statement, however many they are.
  *
  * A post does not notify: PostgreSQL lets transactions that do commit one after the other, whatever areas they are of.
  */
 import type { Clock, Logger } from '@lab/process';
-import { pageItemsMax } from '../messages.ts';
+import { pageItemsMax, type Change, type Item, type Position } from '../messages.ts';
 import { encode, encodeReply } from '../wire/encoding.ts';
 import type { Call } from '../wire/calls.ts';
 import type { Refusal } from '../wire/refusal.ts';
 import { unknownArea } from '../store/areas.ts';
+import type { Following } from '../store/following.ts';
 import type { News } from '../store/news.ts';
 
 /** What a feed needs of a connection. */
@@ -20,7 +21,8 @@ export interface WatcherSocket extends AsyncIterable<Uint8Array> {
 }
 
 export interface FeedsParts {
-  readonly news: Pick<News, 'enter' | 'follow' | 'lastNumbers' | 'notServed'>;
+  readonly news: Pick<News, 'enter' | 'notServed'>;
+  readonly following: Pick<Following, 'follow' | 'lastNumbers'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -29,15 +31,15 @@ interface Watcher {
   readonly call: Call<'watch'>;
   readonly socket: WatcherSocket;
   readonly end: PromiseWithResolvers<void>;
-  /** The number that it has had everything up to. */
-  after: number;
+  /** It has had everything up to here. */
+  had: Position;
   /** It has not taken the last frame yet; it gets the next one when it has. */
   busy: boolean;
 }
 
 interface Feed {
   readonly watchers: Set<Watcher>;
-  /** The area's last item when it was asked what is new; undefined where the area was gone. */
+  /** How much the area had when it was asked what is new; undefined where the area was gone. */
   lastNumber: number | undefined;
   reading: boolean;
   /** Something happened since the reading began. */
@@ -80,11 +82,13 @@ export class Feeds {
 
   /** Serves a watcher until it leaves; throws the refusal where it may not, or may no longer, watch. */
   async watch(call: Call<'watch'>, socket: WatcherSocket): Promise<void> {
-    const { area, after } = call.request;
+    const { area, after, change } = call.request;
     const last = await this.#parts.news.enter(call);
-    const watcher: Watcher = { call, socket, end: Promise.withResolvers(), after: after ?? last, busy: false };
-    await socket.send(encodeReply({ after: watcher.after }));
-    const feed = this.#feeds.get(area) ?? { watchers: new Set(), lastNumber: last, reading: false, again: false };
+    const had = { after: after ?? last.after, change: change ?? last.change };
+    const watcher: Watcher = { call, socket, end: Promise.withResolvers(), had, busy: false };
+    await socket.send(encodeReply(had));
+    const lastNumber = last.after + last.change;
+    const feed = this.#feeds.get(area) ?? { watchers: new Set(), lastNumber, reading: false, again: false };
     feed.watchers.add(watcher);
     this.#feeds.set(area, feed);
     this.lookAt(area);
@@ -99,10 +103,10 @@ export class Feeds {
   /** Looks at the areas that have had items since it was asked last, and at those that are gone. */
   async #askWhatIsNew(): Promise<void> {
     if (this.#asking || this.#feeds.size === 0) return;
-    const { news, clock, log } = this.#parts;
+    const { following, clock, log } = this.#parts;
     this.#asking = true;
     try {
-      const lastNumbers = await news.lastNumbers([...this.#feeds.keys()], clock.nowMs() + readMs);
+      const lastNumbers = await following.lastNumbers([...this.#feeds.keys()], clock.nowMs() + readMs);
       for (const [area, feed] of this.#feeds) {
         if (lastNumbers.get(area) === feed.lastNumber) continue;
         feed.lastNumber = lastNumbers.get(area);
@@ -133,8 +137,8 @@ export class Feeds {
       while (feed.again) {
         feed.again = false;
         const ready = [...feed.watchers].filter(({ busy }) => !busy);
-        for (const [after, watchers] of Map.groupBy(ready, (watcher) => watcher.after))
-          feed.again = (await this.#serve(area, after, watchers)) || feed.again;
+        for (const watchers of Map.groupBy(ready, ({ had }) => `${had.after} ${had.change}`).values())
+          feed.again = (await this.#serve(area, watchers)) || feed.again;
       }
     } catch (error) {
       this.#parts.log.warn({ err: error, area }, 'a feed could not be read; trying again');
@@ -144,12 +148,13 @@ export class Feeds {
     }
   }
 
-  /** Gives watchers that have had everything up to `after` what comes next; says whether there is still more. */
-  async #serve(area: string, after: number, watchers: readonly Watcher[]): Promise<boolean> {
-    const { news, clock } = this.#parts;
+  /** Gives watchers that have had the same what comes next; says whether there is still more. */
+  async #serve(area: string, watchers: readonly Watcher[]): Promise<boolean> {
+    const { news, following, clock } = this.#parts;
     const deadline = clock.nowMs() + readMs;
     const sessions = [...new Set(watchers.map(({ call }) => call.asker))];
-    const found = await news.follow(area, sessions, { after, limit: pageItemsMax }, deadline);
+    const { had } = watchers[0]!;
+    const found = await following.follow(area, sessions, { ...had, limit: pageItemsMax }, deadline);
     const refusal = found === undefined ? unknownArea(area) : found.served ? undefined : await news.notServed(area, deadline);
     if (found === undefined || refusal !== undefined) {
       for (const { end } of watchers) end.reject(refusal);
@@ -157,18 +162,18 @@ export class Feeds {
     }
     const allowed = new Set(found.allowed);
     const frame = encode({ news: found.items });
-    const last = found.items.at(-1)?.number;
+    const next = found.items.reduce(positionBehind, had);
     for (const watcher of watchers) {
       if (!allowed.has(watcher.call.asker)) this.#dismiss(watcher, deadline);
-      else if (last !== undefined) this.#give(watcher, frame, last);
+      else if (found.items.length > 0) this.#give(watcher, frame, next);
     }
     return found.items.length === pageItemsMax;
   }
 
   /** It takes as long as the watcher takes; nobody else waits for it. */
-  #give(watcher: Watcher, frame: Uint8Array, last: number): void {
+  #give(watcher: Watcher, frame: Uint8Array, had: Position): void {
     watcher.busy = true;
-    watcher.after = last;
+    watcher.had = had;
     watcher.socket.send(frame).then(() => {
       watcher.busy = false;
       this.lookAt(watcher.call.request.area);
@@ -185,6 +190,9 @@ export class Feeds {
       for (const watcher of watchers) if (!watcher.busy) watcher.socket.send(alive).catch(watcher.end.reject);
   }
 }
+
+const positionBehind = (had: Position, told: Item | Change): Position =>
+  'change' in told ? { ...had, change: told.change } : { ...had, after: told.number };
 
 /** Its signs of life are read and dropped: when they stop for long, the connection ends. */
 async function untilItLeaves(socket: WatcherSocket): Promise<void> {

@@ -21,11 +21,11 @@ export const statements = {
   add: {
     name: 'add-area',
     text: `WITH before AS (
-        SELECT id, last_number, removed_at, skeleton FROM areas WHERE name = $1 ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE),
+        SELECT id, last_number, last_change, removed_at, skeleton FROM areas WHERE name = $1 ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE),
       freed AS (
-        UPDATE areas a SET skeleton = NULL FROM before b WHERE a.id = b.id AND b.removed_at IS NOT NULL RETURNING b.last_number, b.skeleton)
-      INSERT INTO areas (name, wanted, last_number, cleared_through, skeleton)
-      SELECT $1, $2::integer, coalesce(f.last_number, 0), coalesce(f.last_number, 0), CASE WHEN b.id IS NULL THEN $3 ELSE f.skeleton END
+        UPDATE areas a SET skeleton = NULL FROM before b WHERE a.id = b.id AND b.removed_at IS NOT NULL RETURNING b.last_number, b.last_change, b.skeleton)
+      INSERT INTO areas (name, wanted, last_number, last_change, cleared_through, skeleton)
+      SELECT $1, $2::integer, coalesce(f.last_number, 0), coalesce(f.last_change, 0), coalesce(f.last_number, 0), CASE WHEN b.id IS NULL THEN $3 ELSE f.skeleton END
       FROM (VALUES (1)) AS one LEFT JOIN before b ON true LEFT JOIN freed f ON true WHERE b.id IS NULL OR b.removed_at IS NOT NULL RETURNING id`,
   },
   set: {

@@ -3,7 +3,7 @@
  * snapshot as what depends on it, so there is no moment between a check and its use, and nothing to keep fresh in a node's memory.
  */
 import type pg from 'pg';
-import { offersMax, operations, type Item, type KindTo, type KindWith, type Replies } from '../messages.ts';
+import { offersMax, operations, type KindTo, type KindWith, type Position, type Replies } from '../messages.ts';
 import type { Call } from '../wire/calls.ts';
 import { Refusal } from '../wire/refusal.ts';
 import { sessionOver } from './accounts.ts';
@@ -13,7 +13,7 @@ import { keyTaken, once } from './once.ts';
 
 /** $1 session, $2 area, $3 node: one row, with what is missing as NULL. Each is looked up by its whole key: in a join PostgreSQL may take a part of it. */
 const gate = `gate AS (
-  SELECT s.user_id, a.id AS area_id, a.last_number,
+  SELECT s.user_id, a.id AS area_id, a.last_number, a.last_change,
     (SELECT true FROM assignments x WHERE x.area_id = a.id AND x.node_id = $3) IS NOT NULL AS served,
     (SELECT true FROM subscriptions f WHERE f.area_id = a.id AND f.user_id = s.user_id) IS NOT NULL AS subscribed
   FROM (VALUES (1)) AS one
@@ -22,8 +22,24 @@ const gate = `gate AS (
 
 const gateColumns = `g.user_id AS "userId", g.area_id AS "areaId", g.served, g.subscribed`;
 
-const itemColumns = `json_strip_nulls(
-    json_build_object('number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at, 'editedAt', n.edited_at)) AS item`;
+/** Of `news n` and `users u`, with more fields where there are. */
+export const itemJson = (...more: string[]): string =>
+  `json_strip_nulls(json_build_object(${["'number', n.number, 'author', u.name, 'text', n.text, 'postedAt', n.posted_at, 'editedAt', n.edited_at", ...more].join()}))`;
+export const itemColumns = `${itemJson()} AS item`;
+
+/** $4 number. The author's change of an item takes its number as a post does, so that whoever watches hears of each, in their order. */
+const changing = (set: string): string => `WITH ${gate}, counted AS (
+        UPDATE areas a SET last_change = a.last_change + 1 FROM gate g
+        WHERE a.id = g.area_id AND a.removed_at IS NULL AND g.served
+          AND (SELECT n.text IS NOT NULL FROM news n WHERE n.area_id = g.area_id AND n.number = $4 AND n.author_id = g.user_id)
+        RETURNING a.id, a.last_change, a.last_number),
+      changed AS (
+        UPDATE news n SET ${set} FROM counted c WHERE n.area_id = c.id AND n.number = $4 AND n.text IS NOT NULL RETURNING n.number),
+      noted AS (
+        INSERT INTO changes (area_id, change, number, behind) SELECT c.id, c.last_change, n.number, c.last_number FROM counted c, changed n)
+      SELECT ${gateColumns}, n.author_id = g.user_id AS mine,
+        n.text IS NULL OR n.author_id = g.user_id AND NOT EXISTS (SELECT FROM changed) AS gone
+      FROM gate g LEFT JOIN news n ON n.area_id = g.area_id AND n.number = $4`;
 
 /** Each under the name by which connections keep it prepared. */
 export const newsStatements = {
@@ -48,23 +64,8 @@ export const newsStatements = {
         FROM news n JOIN areas a ON a.id = n.area_id WHERE n.author_id = $1 AND n.key = $2
       UNION ALL SELECT NULL, NULL, false FROM done WHERE user_id = $1 AND key = $2`,
   },
-  edit: {
-    name: 'edit',
-    text: `WITH ${gate}, edited AS (
-        UPDATE news n SET text = $5, edited_at = clock_timestamp() FROM gate g
-        WHERE n.area_id = g.area_id AND n.number = $4 AND n.author_id = g.user_id AND g.served AND n.text IS NOT NULL RETURNING 1)
-      SELECT ${gateColumns}, n.author_id = g.user_id AS mine,
-        n.text IS NULL OR n.author_id = g.user_id AND NOT EXISTS (SELECT FROM edited) AS gone
-      FROM gate g LEFT JOIN news n ON n.area_id = g.area_id AND n.number = $4`,
-  },
-  delete: {
-    name: 'delete',
-    text: `WITH ${gate}, removed AS (
-        UPDATE news n SET text = NULL FROM gate g
-        WHERE n.area_id = g.area_id AND n.number = $4 AND n.author_id = g.user_id AND g.served AND n.text IS NOT NULL)
-      SELECT ${gateColumns}, n.author_id = g.user_id AS mine, n.text IS NULL AS gone
-      FROM gate g LEFT JOIN news n ON n.area_id = g.area_id AND n.number = $4`,
-  },
+  edit: { name: 'edit', text: changing('text = $5, edited_at = clock_timestamp()') },
+  delete: { name: 'delete', text: changing('text = NULL') },
   // FOR SHARE: the area is not being removed meanwhile, and the number is that of its last post.
   subscribe: {
     name: 'subscribe',
@@ -142,21 +143,9 @@ export const newsStatements = {
     text: `SELECT n.address FROM areas a JOIN assignments x ON x.area_id = a.id JOIN nodes n ON n.id = x.node_id
       WHERE a.name = $1 AND a.removed_at IS NULL ORDER BY random()`,
   },
-  enter: { name: 'enter', text: `WITH ${gate} SELECT ${gateColumns}, g.last_number::float8 AS "lastNumber" FROM gate g` },
-  lastNumbers: {
-    name: 'last-numbers',
-    text: `SELECT name, last_number::float8 AS "lastNumber" FROM areas WHERE name = ANY ($1) AND removed_at IS NULL`,
-  },
-  // For all who watch an area from the same number on: the items once, and who of them may still have them.
-  follow: {
-    name: 'follow',
-    text: `SELECT EXISTS (SELECT FROM assignments x WHERE x.area_id = a.id AND x.node_id = $2) AS served,
-        (SELECT coalesce(json_agg(s.id), '[]') FROM sessions s WHERE s.id = ANY ($3::uuid[]) AND s.closed_at IS NULL AND s.expires_at > now()
-          AND (SELECT true FROM subscriptions f WHERE f.area_id = a.id AND f.user_id = s.user_id)) AS allowed,
-        (SELECT coalesce(json_agg(item ORDER BY number), '[]') FROM (
-          SELECT n.number, ${itemColumns} FROM news n JOIN users u ON u.id = n.author_id
-          WHERE n.area_id = a.id AND n.number > $4 AND n.text IS NOT NULL ORDER BY n.number LIMIT $5) page) AS items
-      FROM areas a WHERE a.name = $1 AND a.removed_at IS NULL`,
+  enter: {
+    name: 'enter',
+    text: `WITH ${gate} SELECT ${gateColumns}, g.last_number::float8 AS "after", g.last_change::float8 AS "change" FROM gate g`,
   },
 } satisfies Record<string, Statement>;
 
@@ -176,14 +165,6 @@ class NotPassedError extends Error {}
 interface AuthorRow {
   mine: boolean | null;
   gone: boolean | null;
-}
-
-/** What `follow` found of an area. */
-export interface Followed {
-  readonly served: boolean;
-  /** Of the sessions asked for, those that are open and whose users are subscribed. */
-  readonly allowed: readonly string[];
-  readonly items: readonly Item[];
 }
 
 export class News {
@@ -285,31 +266,10 @@ export class News {
     return { marked };
   }
 
-  /** Whether somebody may watch an area here; resolves with the number of its last item. */
-  async enter(call: Call<'watch'>): Promise<number> {
-    return (await this.#pass<{ lastNumber: number }>(newsStatements.enter, call)).lastNumber;
-  }
-
-  /** Of those areas that are there, the number of the last item that was posted. */
-  async lastNumbers(areas: readonly string[], deadline: Deadline): Promise<ReadonlyMap<string, number>> {
-    type Row = { name: string; lastNumber: number };
-    const rows = await this.#database.run<Row>(newsStatements.lastNumbers, [areas], deadline);
-    return new Map(rows.map(({ name, lastNumber }) => [name, lastNumber]));
-  }
-
-  /** Up to `limit` items above `after`; undefined where the area is gone. */
-  async follow(
-    area: string,
-    sessions: readonly string[],
-    page: { after: number; limit: number },
-    deadline: Deadline,
-  ): Promise<Followed | undefined> {
-    const [row] = await this.#database.run<Followed>(
-      newsStatements.follow,
-      [area, this.#node, sessions, page.after, page.limit],
-      deadline,
-    );
-    return row;
+  /** Whether somebody may watch an area here; resolves with where it is now. */
+  async enter(call: Call<'watch'>): Promise<Position> {
+    const { after, change } = await this.#pass<Position>(newsStatements.enter, call);
+    return { after, change };
   }
 
   /** The refusal of an area that another node serves, with those that do. */

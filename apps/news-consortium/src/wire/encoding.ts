@@ -5,6 +5,7 @@ import {
   operations,
   operationsAmong,
   type Body,
+  type Change,
   type Item,
   type Kind,
   type Replies,
@@ -78,7 +79,7 @@ export function decodeReply<K extends Kind>(kind: K, frame: Uint8Array): Replies
 /** Reads what a node sends to a watcher. */
 export function decodeWatchFrame(frame: Uint8Array): WatchFrame {
   const value = decodeFrame(frame);
-  if (Array.isArray(value['news'])) return { news: value['news'] as Item[] };
+  if (Array.isArray(value['news'])) return { news: value['news'] as (Item | Change)[] };
   if (value['alive'] === true) return { alive: true };
   throw new Refusal('malformed', 'the peer sent neither news nor a sign of life');
 }
