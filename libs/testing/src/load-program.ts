@@ -101,7 +101,9 @@ function settingsOf(args: readonly string[], { rate, clients }: LoadProgram): Lo
 function parsed(args: readonly string[]) {
   try {
     const options = { rate: { type: 'string' }, clients: { type: 'string' }, for: { type: 'string' } } as const;
-    return parseArgs({ args: [...args], options }).values;
+    // `-3` is a number that is wrong, not an option.
+    const words = args.map((arg) => arg.replace(/^-(?=\d)/, ' -'));
+    return parseArgs({ args: words, options }).values;
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
@@ -110,12 +112,12 @@ function parsed(args: readonly string[]) {
 function numberOf(flag: string, text: string, least: number, most: number): number {
   const number = text.trim() === '' ? NaN : Number(text);
   if (number >= least && number <= most) return number;
-  throw new UsageError(`${flag} is a number from ${least} to ${most}, not "${text}"`);
+  throw new UsageError(`${flag} is a number from ${least} to ${most}, not "${text.trim()}"`);
 }
 
 function millisecondsOf(text: string): number {
   const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(text) ?? [];
-  if (number === undefined) throw new UsageError(`--for is a time, as 500ms, 10s, 2m, 1h, not "${text}"`);
+  if (number === undefined) throw new UsageError(`--for is a time, as 500ms, 10s, 2m, 1h, not "${text.trim()}"`);
   return Number(number) * units[unit as keyof typeof units];
 }
 

@@ -217,6 +217,8 @@ describe('the program', () => {
 
   it.each([
     [['--rate', '0'], '--rate is a number from 0.01 to 1000, not "0"'],
+    [['--rate', '-3'], '--rate is a number from 0.01 to 1000, not "-3"'],
+    [['--for', '-3s'], 'not "-3s"'],
     [['--clients', ''], '--clients is a number from 1 to 100, not ""'],
     [['--for', '5'], '--for is a time, as 500ms, 10s, 2m, 1h, not "5"'],
     [['--fro', '5'], "Unknown option '--fro'"],
