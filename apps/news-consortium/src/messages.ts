@@ -50,6 +50,8 @@ export const operationsAmong = (user: NameSchema, area: NameSchema) =>
     register: { to: 'agent', by: 'anybody', request: { name: user, password, key }, reply: as<{ name: string }> },
     login: { to: 'agent', by: 'anybody', request: { name: user, password, key }, reply: as<Session> },
     logout: { to: 'agent', by: 'member', request: {}, reply: as<Done> },
+    /** Closes the user's other sessions. */
+    changePassword: { to: 'agent', by: 'member', request: { password, newPassword: password, key }, reply: as<Done> },
     /** Which nodes serve an area, in the order of chance; without an area, all of them. */
     where: { to: 'agent', by: 'anybody', request: { area: area.optional() }, reply: as<{ nodes: readonly string[] }> },
     addArea: { to: 'agent', by: 'administrator', request: { area, nodes, key }, reply: as<{ area: string; nodes: number }> },

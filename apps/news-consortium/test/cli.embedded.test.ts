@@ -149,6 +149,20 @@ describe('the session', () => {
     expect(await eve.json('logout')).toEqual({ wasOver: false });
   });
 
+  it('stays open where the password is changed, and is over in all other places', async () => {
+    const person = await newUser();
+    const elsewhere = (await client.ask('login', { name: person.name, password, key: randomUUID() })).token;
+    const agents = ['--agents', system.agentAddresses.join(',')];
+    expect(await person.run(['password'], `wrong horse\nbattery staple\n`)).toMatchObject({ code: 1, stdout: '' });
+    expect(await person.run(['password'], `${password}\nbattery staple\n`)).toMatchObject({
+      ...{ code: 0, stdout: 'changed; your other sessions are closed\n' },
+    });
+    expect(await person.does('areas')).toBeDefined();
+    await expect(client.ask('areas', { token: elsewhere })).rejects.toThrow('log in again');
+    expect((await person.run(['login', person.name, ...agents], `${password}\n`)).code).toBe(1);
+    expect((await person.run(['login', person.name, ...agents], 'battery staple\n')).code).toBe(0);
+  });
+
   it('is over everywhere when it was closed in one place', async () => {
     const person = await newUser();
     const copy = join(person.home, 'copy');

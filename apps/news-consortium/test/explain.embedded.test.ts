@@ -178,6 +178,8 @@ const cases = (size: Size): Readonly<Record<string, Case>> => ({
   fail: { values: [['user-1', 'source', 'key']], ...few },
   'open-session': { values: [[randomUUID(), ana, 1_000, 'user-1', 'source', 'key']], ...few },
   'close-session': { values: [[sessionOf(ana)]], ...few },
+  'user-of-session': { values: [[sessionOf(ana)]], ...few },
+  'set-password': { values: [[ana, 'password', 'new', sessionOf(ana), 'user-1', 'source']], ...few },
   'set-role': { values: [['user-2', 'user']], ...few },
   'signing-key': { values: [[]], ...few },
   'prune-accounts': { values: [[]], rows: 10_000, buffers: 10_000 },

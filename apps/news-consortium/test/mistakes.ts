@@ -82,6 +82,18 @@ export const mistakes: readonly Mistake[] = [
     right: 'clearing = area.cleared_through + ${clearedNumbers} < area.last_number OR',
     wrong: 'clearing = false AND',
   },
+  {
+    rule: 'keeps other sessions open when a password is changed',
+    file: accounts,
+    right: 's.user_id = c.id AND s.id <> $4 AND',
+    wrong: 'false AND',
+  },
+  {
+    rule: 'counts no wrong passwords of who has a session',
+    file: agent,
+    right: '      await accounts.fail(login, deadline);\n      throw wrongPassword(user.name);',
+    wrong: '      throw wrongPassword(user.name);',
+  },
   { rule: 'keeps a session that was closed', file: news, right: 's.id = $1 AND s.closed_at IS NULL', wrong: 's.id = $1' },
   {
     rule: 'lets a node answer for an area that it does not serve',

@@ -7,7 +7,7 @@ import { nodesMax, pageItemsMax } from '../messages.ts';
 import type { Desk, DeskOptions } from './desk.ts';
 import type { Menu } from './menu.ts';
 import { showUnread, takeUnread } from './reading.ts';
-import { readPassword } from './terminal.ts';
+import { readPasswords, type Streams } from './terminal.ts';
 import { areasText, counted, heldText, itemsText, myAreasText, removedText, statusText, timeText } from './texts.ts';
 
 interface Parts<S extends z.ZodRawShape> extends DeskOptions {
@@ -31,6 +31,8 @@ const password = z
   .string()
   .optional()
   .describe('others on this machine may see it; without it you are asked, or the first line of standard input is taken');
+const onePassword = async (streams: Streams, twice: boolean): Promise<string> =>
+  (await readPasswords(streams, [{ message: 'Password:', twice }]))[0]!;
 const nodes = wholeNumber(1, nodesMax);
 /** The words of a text, behind what it is for. */
 const wordsBehind = <T extends object>(what: string, rule: string, read: (first: string) => T | undefined) =>
@@ -59,7 +61,7 @@ export const accountOperations: Operations = {
     run: async ({ member, answer, streams }, { name, password }) => {
       const registered = await member.ask('register', {
         name,
-        password: password ?? (await readPassword(streams, { twice: true })),
+        password: password ?? (await onePassword(streams, true)),
       });
       await answer(registered, `registered ${registered.name}; next: client login ${registered.name}\n`);
     },
@@ -69,9 +71,23 @@ export const accountOperations: Operations = {
     settings: { name: nameSetting.describe('of the user'), password },
     anybody: true,
     run: async ({ member, answer, streams }, { name, password }) => {
-      const session = await member.login(name, password ?? (await readPassword(streams, { twice: false })));
+      const session = await member.login(name, password ?? (await onePassword(streams, false)));
       const { name: opened, role, expiresAt } = session;
       await answer({ name: opened, role, expiresAt }, `${opened}, ${role}, until ${timeText(expiresAt)}\n`);
+    },
+  }),
+  password: operation({
+    summary: 'changes your password, and closes your other sessions; both are asked for, or lines of standard input',
+    settings: {},
+    menu: { 'Change my password': nothing },
+    run: async ({ member, answer, streams }) => {
+      const questions = [
+        { message: 'Password until now:', twice: false },
+        { message: 'New password:', twice: true },
+      ];
+      const [password = '', newPassword = ''] = await readPasswords(streams, questions);
+      await member.ask('changePassword', { password, newPassword });
+      await answer({ name: member.kept.name }, 'changed; your other sessions are closed\n');
     },
   }),
   logout: operation({

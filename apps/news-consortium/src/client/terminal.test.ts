@@ -1,9 +1,10 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { keys, Screen } from '../../test/screen.ts';
-import { jsonLine, LeftError, readPassword, withoutControls, write } from './terminal.ts';
+import { jsonLine, LeftError, readPasswords, withoutControls, write } from './terminal.ts';
 
-const passwordAt = (screen: Screen, twice = false): Promise<string> => readPassword(screen, { twice });
+const passwordAt = async (screen: Screen, twice = false): Promise<string> =>
+  (await readPasswords(screen, [{ message: 'Password:', twice }]))[0]!;
 
 describe('a password', () => {
   it('is the first line of what is piped in', async () => {
@@ -14,6 +15,19 @@ describe('a password', () => {
     const unended = new Screen({ isTTY: false });
     unended.stdin.end('no line feed');
     expect(await passwordAt(unended)).toBe('no line feed');
+  });
+
+  it('of which there are two is two lines; one alone is refused', async () => {
+    const two = ['Old:', 'New:'].map((message) => ({ message, twice: false }));
+    const screen = new Screen({ isTTY: false });
+    screen.stdin.end('correct horse\nbattery staple\nand more\n');
+    expect(await readPasswords(screen, two)).toEqual(['correct horse', 'battery staple']);
+    const short = new Screen({ isTTY: false });
+    short.stdin.end('correct horse\n');
+    await expect(readPasswords(short, two)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('pipe 2 in') as string,
+    });
   });
 
   it.each(['', '\n'])('is missed where what is piped in is %j', async (piped) => {

@@ -1,5 +1,4 @@
 /** The client's ends of the world: what is typed comes in, results go to stdout, and what is going on goes to stderr. */
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
@@ -82,24 +81,34 @@ async function forgetTyped(input: Input): Promise<void> {
   input.pause();
 }
 
-/** A password: asked for without an echo where somebody sits at a terminal, otherwise the first line of what is piped in. */
-export async function readPassword(streams: Streams, { twice }: { twice: boolean }): Promise<string> {
-  if (streams.stdin.isTTY !== true) return firstLine(streams.stdin);
+/** Passwords, asked for one after the other, without an echo, where somebody sits at a terminal; otherwise the first lines of what is piped in. */
+export async function readPasswords(
+  streams: Streams,
+  questions: readonly { readonly message: string; readonly twice: boolean }[],
+): Promise<string[]> {
+  if (streams.stdin.isTTY !== true) return firstLines(streams.stdin, questions.length);
   const { password } = await import('@inquirer/prompts');
   const asked = (message: string): Promise<string> =>
     prompted({ input: streams.stdin, output: streams.stderr }, (context) => password({ message }, context));
-  const given = await asked('Password:');
-  if (twice && (await asked('Once more:')) !== given)
-    throw new ExitError('the two passwords differ: nothing was done', exitCodes.usage);
+  const given: string[] = [];
+  for (const { message, twice } of questions) {
+    given.push(await asked(message));
+    if (twice && (await asked('Once more:')) !== given.at(-1))
+      throw new ExitError('the two passwords differ: nothing was done', exitCodes.usage);
+  }
   return given;
 }
 
-async function firstLine(stdin: Readable): Promise<string> {
-  const lines = createInterface({ input: stdin });
-  const [line] = (await Promise.race([once(lines, 'line'), once(lines, 'close')])) as [string?];
-  lines.close();
+async function firstLines(stdin: Readable, count: number): Promise<string[]> {
+  const found: string[] = [];
+  for await (const line of createInterface({ input: stdin })) if (found.push(line) === count) break;
   stdin.pause();
-  if (line === undefined || line === '')
-    throw new ExitError('there is no password: pipe it in as the first line, or give --password', exitCodes.usage);
-  return line;
+  if (found.length < count || found.includes(''))
+    throw new ExitError(
+      count === 1
+        ? 'there is no password: pipe it in as the first line, or give --password'
+        : `a password is missing: pipe ${count} in, a line each`,
+      exitCodes.usage,
+    );
+  return found;
 }

@@ -45,6 +45,7 @@ export class Agent implements Service {
         await accounts.closeSession(asker, deadline);
         return {};
       },
+      changePassword: (call) => this.#changePassword(call),
       where: (call) => this.#where(call),
       addArea: (call) => areas.add(call),
       setArea: (call) => areas.set(call),
@@ -88,6 +89,25 @@ export class Agent implements Service {
     const opened = await accounts.openSession({ id: newId(), user, lifetimeMs: sessionMs }, login, deadline);
     const token = tokens.sign({ kind: 'session', ...opened });
     return { token, name, role: user.role, expiresAt: new Date(opened.expiresMs).toISOString() };
+  }
+
+  /** Who has found a session open does not have the password: wrong ones are counted as those of logins. */
+  async #changePassword({ request, asker, deadline, peer }: Call<'changePassword'>): Promise<Replies['changePassword']> {
+    const { accounts, passwords, newPasswords, clock } = this.#parts;
+    const { password, newPassword, key } = request;
+    const isAbandoned = (): boolean => this.#isOver(deadline);
+    const user = await accounts.ofSession(asker, deadline);
+    const login = { name: user.name, source: peer, key };
+    await accounts.lookAt(login, Math.max(0, deadline - clock.nowMs()), deadline);
+    if (await passwords.matches(password, user.password, isAbandoned)) {
+      const hash = await newPasswords.hash(newPassword, isAbandoned);
+      await accounts.setPassword({ user, hash, session: asker }, login, deadline);
+    } else if (!(await passwords.matches(newPassword, user.password, isAbandoned))) {
+      await accounts.fail(login, deadline);
+      throw wrongPassword(user.name);
+    }
+    // It has the new one: this was done, and the answer was lost.
+    return {};
   }
 
   async #where({ request, deadline }: Call<'where'>): Promise<Replies['where']> {

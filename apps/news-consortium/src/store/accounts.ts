@@ -55,6 +55,20 @@ export const statements = {
     text: `WITH closed AS (UPDATE sessions SET closed_at = now() WHERE id = $1 AND closed_at IS NULL RETURNING id)
       SELECT pg_notify('sessions', id::text)::text FROM closed`,
   },
+  ofSession: {
+    name: 'user-of-session',
+    text: `SELECT u.id, u.name, u.password, u.role FROM sessions s JOIN users u ON u.id = s.user_id
+      WHERE s.id = $1 AND s.closed_at IS NULL AND s.expires_at > now()`,
+  },
+  // $1 user, $2 the password that was looked at, $3 the new one, $4 session, $5 name, $6 source.
+  setPassword: {
+    name: 'set-password',
+    text: `WITH changed AS (UPDATE users SET password = $3 WHERE id = $1 AND password = $2 RETURNING id),
+        forgotten AS (DELETE FROM login_tries WHERE name = $5 AND source = $6 AND EXISTS (TABLE changed)),
+        closed AS (UPDATE sessions s SET closed_at = now() FROM changed c
+          WHERE s.user_id = c.id AND s.id <> $4 AND s.closed_at IS NULL AND s.expires_at > now() RETURNING s.id)
+      SELECT EXISTS (TABLE changed) AS changed, (SELECT count(pg_notify('sessions', id::text)::text) FROM closed)::integer AS closed`,
+  },
   setRole: { name: 'set-role', text: `UPDATE users SET role = $2 WHERE name = $1 RETURNING id` },
   signingKey: { name: 'signing-key', text: `SELECT key FROM signing_key` },
   prune: {
@@ -145,6 +159,24 @@ export class Accounts {
   /** From its return on every statement of every node finds the session closed. To close it again does nothing. */
   async closeSession(id: string, deadline: Deadline): Promise<void> {
     await this.#database.run(statements.close, [id], deadline);
+  }
+
+  /** Whose session it is; refused where that is over. */
+  async ofSession(id: string, deadline: Deadline): Promise<User & { readonly name: string }> {
+    const [user] = await this.#database.run<User & { name: string }>(statements.ofSession, [id], deadline);
+    if (user === undefined) throw sessionOver();
+    return user;
+  }
+
+  /** Closes all sessions of the user but this one, and forgets failures as a login does. */
+  async setPassword(
+    { user, hash, session }: { user: User; hash: string; session: string },
+    { name, source }: LoginTry,
+    deadline: Deadline,
+  ): Promise<void> {
+    const values = [user.id, user.password, hash, session, name, source];
+    const [done] = await this.#database.run<{ changed: boolean }>(statements.setPassword, values, deadline);
+    if (!done!.changed) throw new Refusal('unavailable', `the password of ${name} changed at this moment`);
   }
 
   async promote(call: Call<'promote'>): Promise<Replies['promote']> {
