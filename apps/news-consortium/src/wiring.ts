@@ -13,6 +13,7 @@ import { Agent } from './roles/agent.ts';
 import { Decider, type DeciderParts } from './roles/decider.ts';
 import { Feeds } from './roles/feeds.ts';
 import { Membership } from './roles/membership.ts';
+import { Logins } from './roles/logins.ts';
 import { Node } from './roles/node.ts';
 import { agentsDoor, clientsDoor, serve, type Door, type Observe, type Service } from './wire/serving.ts';
 import { Accounts, ensureAdministrator } from './store/accounts.ts';
@@ -100,8 +101,8 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
       }),
     );
     const agent = new Agent({
-      ...{ ...host, accounts, tokens, passwords, newPasswords, joinAddress, askHealth },
-      ...{ areas, lists: new Lists(database), sessionMs: settings.session },
+      ...{ accounts, areas, lists: new Lists(database), tokens, log, joinAddress, askHealth },
+      logins: new Logins({ ...host, accounts, tokens, passwords, newPasswords, sessionMs: settings.session }),
     });
     const door = { ...clientsDoor, requestBytesMax: requestBytesMax.toAgent };
     const server = await listen(settings.listen, door, agent, requestReader(old), host);

@@ -5,7 +5,7 @@ const [news, areas, deciding] = ['src/store/news.ts', 'src/store/areas.ts', 'src
 const [lists, once, following] = ['src/store/lists.ts', 'src/store/once.ts', 'src/store/following.ts'];
 const [assignment, decider, feeds] = ['src/domain/assignment.ts', 'src/roles/decider.ts', 'src/roles/feeds.ts'];
 const [agent, membership, contact] = ['src/roles/agent.ts', 'src/roles/membership.ts', 'src/store/contact.ts'];
-const [wiring, serving] = ['src/wiring.ts', 'src/wire/serving.ts'];
+const [logins, wiring, serving] = ['src/roles/logins.ts', 'src/wiring.ts', 'src/wire/serving.ts'];
 const [names, accounts] = ['src/domain/names.ts', 'src/store/accounts.ts'];
 const [watch, consortium, tokens] = ['src/client/watch.ts', 'src/client/consortium.ts', 'src/wire/tokens.ts'];
 
@@ -90,7 +90,7 @@ export const mistakes: readonly Mistake[] = [
   },
   {
     rule: 'counts no wrong passwords of who has a session',
-    file: agent,
+    file: logins,
     right: '      await accounts.fail(login, deadline);\n      throw wrongPassword(user.name);',
     wrong: '      throw wrongPassword(user.name);',
   },
