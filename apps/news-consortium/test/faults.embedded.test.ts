@@ -7,6 +7,7 @@ import { startProcess, type RunningProcess } from '@lab/testing/processes';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
 import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
+import { statements } from '../src/store/following.ts';
 import { decodeReply, decodeWatchFrame, encodeRequest } from '../src/wire/encoding.ts';
 import { nodesMax, pageItemsMax, type Kind, type Replies } from '../src/messages.ts';
 import { recordAssignments, trespasses } from './assignment-log.ts';
@@ -268,6 +269,9 @@ describe('while nodes come and go', () => {
         await edit(first, 'edited');
         done.push(`${number}`, `${first} edited`);
       }
+      // What a node asks for ten times a second counts both.
+      const [asked] = await system.query<{ lastNumber: number }>(statements.lastNumbers.text, [['sports']]);
+      expect(asked?.lastNumber).toBe(first + done.length);
       const socket = await connectTo((await servedBy('sports'))[0]!);
       const request = encodeRequest('watch', timeoutMs, { token, area: 'sports', after: first, change: 0 });
       expect(decodeReply('watch', await socket.request(request, { timeoutMs }))).toEqual({ after: first, change: 0 });
