@@ -169,14 +169,18 @@ export class Work implements Workload {
       for (const area of this.#areas) await eventually(() => this.#drained(client, area), { intervalMs: 20 });
     const final = new Map<string, Item[]>();
     for (const area of this.#areas) final.set(area, await allNews(this.#auditor, area));
-    for (const watch of this.#watches) {
-      const { area, after } = watch.watched ?? { area: '', after: Infinity };
-      const last = final.get(area)?.findLast(({ number }) => number > after)?.number;
-      await eventually(() => last === undefined || watch.refusal !== undefined || watch.has(last));
-      await watch.stop();
-    }
+    await Promise.all(this.#watches.map((watch) => this.#endWatch(watch, final)));
     const watched = this.#watches.flatMap((watch) => watch.watched ?? []);
     return { operations: this.operations, final, watched, assigned: await recordedAssignments(this.#place.databaseUrl) };
+  }
+
+  /** What it never hears of, as where the database has lost numbers that it was told, is broken: the check says so. */
+  async #endWatch(watch: Watch, final: ReadonlyMap<string, readonly Item[]>): Promise<void> {
+    const { area, after } = watch.watched ?? { area: '', after: Infinity };
+    const last = final.get(area)?.findLast(({ number }) => number > after)?.number;
+    const hasAll = (): boolean => last === undefined || watch.refusal !== undefined || watch.has(last);
+    await eventually(hasAll).catch(() => undefined);
+    await watch.stop();
   }
 
   async #drained(client: RecordingClient, area: string): Promise<boolean> {
