@@ -83,6 +83,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'clearing = false AND',
   },
   {
+    rule: 'keeps changes of a removed area for ever',
+    file: areas,
+    right: '\n            OR (SELECT true FROM changes c WHERE c.area_id = area.id LIMIT 1) IS NOT NULL\n',
+    wrong: '\n',
+  },
+  {
     rule: 'keeps other sessions open when a password is changed',
     file: accounts,
     right: 's.user_id = c.id AND s.id <> $4 AND',

@@ -135,6 +135,11 @@ describe('an area of 300,000 items', () => {
       [others],
     );
     await system.query(`INSERT INTO subscriptions SELECT u.id, a.id, 0 FROM users u, areas a WHERE u.password = '' `);
+    await system.query(
+      `INSERT INTO changes (area_id, change, number, behind) SELECT a.id, n, n, $1::integer FROM areas a, generate_series(1, $1::integer) n`,
+      // More of them than items take pieces.
+      [items / 2],
+    );
     const answer = await client.ask('removeArea', { token: root, area: 'sports', key: newKey() });
     expect(answer).toEqual({ area: 'sports', news: removedCountMax, subscriptions: removedCountMax });
     expect(await listMyAreas(client, token)).toEqual([]);
@@ -151,7 +156,7 @@ describe('an area of 300,000 items', () => {
     expect(await read(token, 'sports')).toEqual(['goal']);
 
     await eventually(async () => (await count('areas WHERE clearing')) === 0, { timeoutMs: 100_000 });
-    expect([await texts(), await count('subscriptions')]).toEqual([1, 1]);
+    expect([await texts(), await count('subscriptions'), await count('changes')]).toEqual([1, 1, 0]);
     expect((await client.ask('unread', { token, area: 'sports', limit: 10 })).items).toMatchObject([{ text: 'goal' }]);
   });
 });

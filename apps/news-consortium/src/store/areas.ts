@@ -11,8 +11,8 @@ import { once } from './once.ts';
 
 /** The advisory lock of whoever adds an area, beside a hash of its name; the number means nothing. */
 const addingLock = 710_004;
-/** Of a removed area so many numbers and subscriptions, each with up to 1,000 offers, are cleared at a time: that takes some milliseconds. */
-const [clearedNumbers, clearedSubscriptions] = [1_000, 20];
+/** Of a removed area so many numbers and changes, and subscriptions, each with up to 1,000 offers, are cleared at a time: that takes some milliseconds. */
+const [clearedNumbers, clearedChanges, clearedSubscriptions] = [1_000, 300, 20];
 
 export const statements = {
   // In the transaction before an area is added: nobody else adds one of this name meanwhile, so that the next statement sees all that there have been.
@@ -50,12 +50,16 @@ export const statements = {
       ended AS (
         DELETE FROM subscriptions WHERE area_id = (SELECT id FROM area) AND user_id = ANY (ARRAY(
           SELECT user_id FROM subscriptions WHERE area_id = (SELECT id FROM area) LIMIT ${clearedSubscriptions}))),
+      forgotten AS (
+        DELETE FROM changes WHERE area_id = (SELECT id FROM area) AND change = ANY (ARRAY(
+          SELECT change FROM changes WHERE area_id = (SELECT id FROM area) ORDER BY change LIMIT ${clearedChanges}))),
       emptied AS (
         UPDATE news n SET text = NULL FROM area a
         WHERE n.area_id = a.id AND n.number > a.cleared_through AND n.number <= a.cleared_through + ${clearedNumbers} AND n.text IS NOT NULL),
       moved AS (
         UPDATE areas SET cleared_through = area.cleared_through + ${clearedNumbers},
           clearing = area.cleared_through + ${clearedNumbers} < area.last_number OR (SELECT true FROM subscriptions f WHERE f.area_id = area.id LIMIT 1) IS NOT NULL
+            OR (SELECT true FROM changes c WHERE c.area_id = area.id LIMIT 1) IS NOT NULL
         FROM area WHERE areas.id = area.id)
       SELECT EXISTS (SELECT FROM area) AS worked`,
   },
