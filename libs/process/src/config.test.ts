@@ -60,6 +60,8 @@ describe('readConfig', () => {
     expect(dataFolder({ DATA_FOLDER_FILE: file })).toBe('behind a file');
     expect(dataFolder({ DATA_FOLDER_FILE: file, DATA_FOLDER: '' })).toBe('behind a file');
     expect(dataFolder({ DATA_FOLDER_FILE: file, DATA_FOLDER: 'itself' })).toBe('itself');
+    await writeFile(file, '\n');
+    expect(problems([], { DATA_FOLDER_FILE: file })).toContain(`DATA_FOLDER_FILE is "${file}", which is empty`);
     await rm(dirname(file), { recursive: true });
     expect(problems([], { DATA_FOLDER_FILE: file })[0]).toMatch(/^DATA_FOLDER_FILE is ".*secret": ENOENT/);
   });

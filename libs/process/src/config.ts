@@ -59,7 +59,10 @@ function textOf(variable: string, env: ConfigSource['env'], problems: string[]):
   const file = env[variable];
   if (!file) return undefined;
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    const text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    // An empty variable is none. An empty file is a mistake, and what would go on without it, as a password, is another.
+    if (text === '') problems.push(`${variable} is "${file}", which is empty`);
+    return text;
   } catch (error) {
     problems.push(`${variable} is "${file}": ${(error as Error).message}`);
     return undefined;
