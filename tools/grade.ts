@@ -362,7 +362,7 @@ export function table({ app, from, commit, lines, score, max, own, differs }: Gr
   const others =
     differs.length === 0
       ? []
-      : ['', `Not the teacher's, and without a part in the points:`, ...shown.map((each) => `    ${each}`), ...more];
+      : ['', "Not the teacher's, and without a part in the points:", ...shown.map((each) => `    ${each}`), ...more];
   const ownRows = own.length === 0 ? [] : ['By your own simulation:', ...own.map((line) => row(line, 'no points'))];
   const rows = lines.map((line) => row(line, `${line.points} of ${line.max}`));
   const total = `${app}: ${score} of ${max} points, by ${from}'s tests of commit ${commit.slice(0, 12)}`;

@@ -116,6 +116,27 @@ describe('the menu', () => {
     await menu;
   });
 
+  it('changes a password, and goes on where the two differ or the old one is wrong', async () => {
+    const name = await register();
+    const title = `User menu of ${name}`;
+    const change = async (old: string, fresh: string, again = fresh): Promise<void> => {
+      await choose(title, 'Change my password');
+      await screen.answer('Password until now:', old);
+      await screen.answer('New password:', fresh);
+      await screen.answer('Once more:', again);
+    };
+    await change('correct horse', 'battery staple', 'battery stable');
+    await screen.shows('the two passwords differ');
+    await change('wrong horse', 'battery staple');
+    await screen.shows('(wrong-password)');
+    await change('correct horse', 'battery staple');
+    await screen.shows('changed; your other sessions are closed');
+    await choose(title, 'Log out');
+    await logIn(name, 'battery staple');
+    await choose(title, 'Log out');
+    await screen.shows('logged out');
+  });
+
   it('lets an administrator see to areas and users', async () => {
     const area = await addArea();
     await register();

@@ -16,3 +16,7 @@ it.each(['postgres://a@one:1,two:2/c', 'postgres://a:old@one:1,two:2/c'])('%s ta
   }
   expect(withPassword(url, undefined)).toBe(url);
 });
+
+it('a password of nobody is refused', () => {
+  expect(() => withPassword('postgres://one:1/c', 'secret')).toThrow('DATABASE_URL names no user');
+});

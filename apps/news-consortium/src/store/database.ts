@@ -2,7 +2,7 @@
  * PostgreSQL with deadlines. A statement that is not done in time gives up its connection, for nobody knows what state that is in; whoever asked learns that
  * it is indefinite. Statements are prepared once for each connection.
  */
-import { exitCodes, inTime, type Clock, type Logger } from '@lab/process';
+import { ExitError, exitCodes, inTime, type Clock, type Logger } from '@lab/process';
 import pg from 'pg';
 
 /** A statement under a name, which must not be given to two texts. */
@@ -44,9 +44,13 @@ export const connectionTo = (url: string, name: string) => ({
   ...{ options: planOnce, keepAlive: true, application_name: name.slice(0, 63) },
 });
 
-/** The URL with that password for its user. */
-export const withPassword = (url: string, password: string | undefined): string =>
-  password === undefined ? url : url.replace(/^(\w+:\/\/[^:@/]*)(:[^@/]*)?@/, `$1:${encodeURIComponent(password)}@`);
+/** The URL with that password for its user. Throws where it names none: the password would be nobody's. */
+export function withPassword(url: string, password: string | undefined): string {
+  if (password === undefined) return url;
+  const [whole, user] = /^(\w+:\/\/[^:@/]+)(?::[^@/]*)?@/.exec(url) ?? [];
+  if (whole === undefined) throw new ExitError('DATABASE_PASSWORD is given, and DATABASE_URL names no user', exitCodes.usage);
+  return `${user}:${encodeURIComponent(password)}@${url.slice(whole.length)}`;
+}
 
 /** A URL for each host that one names; of a primary and its standbys, each may be the primary. Undefined where it is none. */
 export function placesOf(url: string): string[] | undefined {
