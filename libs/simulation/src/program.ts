@@ -75,13 +75,14 @@ async function run(system: SimulatedSystem, given: Settings, startWorker: () => 
     events = failure?.events,
   } = single ? await runOne(system, given) : await new Seeds(system, given).run(startWorker);
   const seconds = (performance.now() - startMs) / 1000;
-  if (failure && given.save) await saveFaults(given.save, failure);
-  if (events && given.events) await writeEvents(given.events, events, system);
   if (given.json)
     console.log(
       JSON.stringify({ system: system.name, seeds, seconds, faults: Object.fromEntries(tally.counts), failure: failure ?? null }),
     );
   else console.log(failure ? failureText(failure) : keptText(seeds, given, tally, seconds));
+  // What was found is told before a disk may be full.
+  if (failure && given.save) await saveFaults(given.save, failure);
+  if (events && given.events) await writeEvents(given.events, events, system);
   return failure === undefined ? 0 : 1;
 }
 
@@ -92,13 +93,13 @@ function keptText(seeds: number, given: Settings, { counts }: Tally, seconds: nu
   return `All promises kept: ${seeds}${of} ${seeds === 1 ? 'seed' : 'seeds'} in ${seconds.toFixed(1)} s${of && ', the time given'}, ${total} faults (${which.join(', ') || 'none'}).`;
 }
 
-const refused = (error: unknown): never => {
-  throw pathError(error, 'a file cannot be written: ');
-};
-
 async function write(file: string, text: string): Promise<void> {
-  await mkdir(dirname(file), { recursive: true }).catch(refused);
-  await writeFile(file, text).catch(refused);
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, text);
+  } catch (error) {
+    throw pathError(error, `${file} cannot be written: `);
+  }
 }
 
 /** As a shell takes it for one word. */

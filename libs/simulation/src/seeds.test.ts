@@ -165,6 +165,17 @@ describe('a worker that acknowledges first', () => {
     await rm(folder, { recursive: true });
   });
 
+  it('is told, with its story, where the file cannot be written', async () => {
+    using stdout = vi.spyOn(console, 'log').mockReturnValue();
+    let said = '';
+    const write = (text: string): boolean => ((said += text), true);
+    const file = join(import.meta.filename, 'lost.json');
+    const io = { argv: ['node', 'simulate.ts', '--seed', '4', '--save', file], env: {}, stdout: { write }, stderr: { write } };
+    expect(await simulateProgram(systemOf(hasty), io)).not.toBe(0);
+    expect(stdout.mock.calls[0]![0]).toContain('BROKEN: Every job is done');
+    expect(said).toContain(`${file} cannot be written: `);
+  });
+
   it('fails again from a list in a file, without the seed', async () => {
     const system = systemOf(hasty);
     const { scenario, promise } = (await findFailure(system, 50))!;
