@@ -133,7 +133,7 @@ const usage = `Usage: npx nx swarm ${app} up | scale N | client COMMAND… | log
 async function main([action = '', ...args]: readonly string[]): Promise<number> {
   if (action === 'up') {
     await up();
-    console.log(`${stack} runs as a swarm\nNext:\n  npx nx swarm ${app} client status`);
+    console.log(`${stack} runs as a swarm\nNext:\n  npx nx swarm ${app} client login admin`);
   } else if (action === 'scale' && /^[1-9]\d?$/.test(args[0] ?? '')) {
     await scale(Number(args[0]));
     console.log(`${stack} has ${args[0]} nodes`);

@@ -9,7 +9,6 @@ import type { DemoPage } from '@lab/watch/demo';
 import type { DemoConfig } from './config.ts';
 import { addressesOf, ask, connectTo } from './wire/asking.ts';
 import { Consortium } from './client/consortium.ts';
-import { wholeStatus } from './client/lists.ts';
 import { Member } from './client/member.ts';
 import { silenceMs, watch } from './client/watch.ts';
 import type { Item } from './messages.ts';
@@ -218,20 +217,20 @@ class Story {
   }
 
   async #stopNode(author: Member): Promise<void> {
-    const serving = await this.#servedBy(() => true);
+    const serving = await this.#servedBy(author, () => true);
     const leaver = this.#system.nodes.find(({ port }) => serving[0]!.endsWith(`:${port}`))!;
     const posting = waitedForLater(this.#post(author, 'A node went while this was posted.'));
     await leaver.stop();
     await posting;
-    await this.#servedBy((address) => address !== serving[0]);
+    await this.#servedBy(author, (address) => address !== serving[0]);
     console.log('a node that served sports has left; two nodes serve it again');
   }
 
   /** The two nodes of sports, when both of them are of that kind. */
-  async #servedBy(isGood: (address: string) => boolean): Promise<readonly string[]> {
+  async #servedBy(user: Member, isGood: (address: string) => boolean): Promise<readonly string[]> {
     let found: readonly string[] = [];
     await this.#until(async () => {
-      const { areas } = await wholeStatus(this.#consortium);
+      const { areas } = await user.status();
       found = areas.find(({ area }) => area === 'sports')!.nodes;
       return found.length === 2 && found.every(isGood);
     });

@@ -60,7 +60,7 @@ export const operationsAmong = (user: NameSchema, area: NameSchema) =>
     promote: { to: 'agent', by: 'administrator', request: { name: user, key }, reply: as<{ name: string }> },
     demote: { to: 'agent', by: 'administrator', request: { name: user, key }, reply: as<{ name: string }> },
     /** All nodes, and the areas behind a name; `next` of a reply is the `after` of the next page. */
-    status: { to: 'agent', by: 'anybody', request: { after: area.optional() }, reply: as<Status & Paged> },
+    status: { to: 'agent', by: 'member', request: { after: area.optional() }, reply: as<Status & Paged> },
     /** Without a host, the address that it speaks from; without a port for health, the other. The reply has the address at which the node is known. */
     join: {
       to: 'agent',

@@ -11,7 +11,6 @@ import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
-import { wholeStatus, type WholeStatus } from '../src/client/lists.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { placesOf } from '../src/store/database.ts';
 import { query } from './assignment-log.ts';
@@ -177,11 +176,6 @@ export class ConsortiumInProcess implements AsyncDisposable {
   /** What its `/healthz` says. */
   isHealthy(name: string): boolean {
     return this.#process(name).role!.isHealthy!();
-  }
-
-  /** As the database has it: the agents may all be away. */
-  async status(): Promise<WholeStatus> {
-    return wholeStatus(this.client());
   }
 
   /** The agent that decides; undefined where nobody holds the lock. */

@@ -165,7 +165,7 @@ const cases = (size: Size): Readonly<Record<string, Case>> => ({
   join: { values: [[randomUUID(), 'node', 'new:9000', 'new:9001']], rows: nodes + few.rows, buffers: 150 },
   leave: { values: [[nodeOf(1)]], rows: nodes + few.rows, buffers: 150 },
   status: {
-    values: [[undefined], ['area-00050']],
+    values: [undefined, 'area-00050'].map((after) => [sessionOf(ana), after]),
     ...{ rows: 3 * nodes * pageAreasMax, buffers: 30_000 },
   },
 
@@ -316,7 +316,7 @@ describe('what it costs, and that it does not grow with all that there is:', () 
 it('a page of the status fits into a frame, where every area is on as many nodes as there may be, with the longest addresses', async () => {
   const { rows } = await clients[1]!.query<{ decides: string; nodes: never[]; areas: { area: string; nodes: string[] }[] }>(
     lists.status.text,
-    [null],
+    [sessionOf(ana), null],
   );
   const page = rows[0]!;
   expect(page.areas).toHaveLength(pageAreasMax);

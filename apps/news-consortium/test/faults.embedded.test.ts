@@ -27,6 +27,7 @@ import {
   root,
   read,
   servedBy,
+  status,
   system,
   textsOf,
   timeoutMs,
@@ -41,7 +42,7 @@ describe('while nodes come and go', () => {
   describe('assignments', () => {
     const areas = Array.from({ length: 7 }, (_, index) => `area-${index}`);
     const assigned = async (): Promise<Map<string, string>> =>
-      new Map((await system.status()).areas.map(({ area, nodes }) => [area, nodes.join()]));
+      new Map((await status()).areas.map(({ area, nodes }) => [area, nodes.join()]));
     const settled = (nodes: number): Promise<Map<string, string>> =>
       eventually(async () => {
         const now = await assigned();
@@ -56,7 +57,7 @@ describe('while nodes come and go', () => {
       await eventually(async () => (await servedBy('sports')).length === 3);
       await system.startNode('node-4');
       await eventually(async () => (await servedBy('sports')).length === 4);
-      expect((await system.status()).areas).toMatchObject([{ wanted: nodesMax }]);
+      expect((await status()).areas).toMatchObject([{ wanted: nodesMax }]);
       await client.ask('setArea', { token: root, area: 'sports', nodes: 1, key: randomUUID() });
       await eventually(async () => (await servedBy('sports')).length === 1);
     });
@@ -151,8 +152,8 @@ describe('while nodes come and go', () => {
       await by.ask('removeArea', body);
       await by.ask('addArea', { ...body, nodes: 1, key: newKey() });
       system.heal(hung!);
-      await ask(address, 'status', {}, { timeoutMs });
-      expect((await system.status()).areas).toMatchObject([{ area: 'sports' }]);
+      await ask(address, 'status', { token: root }, { timeoutMs });
+      expect((await status()).areas).toMatchObject([{ area: 'sports' }]);
     });
   });
 
@@ -160,7 +161,7 @@ describe('while nodes come and go', () => {
     const areas = Array.from({ length: 16 }, (_, index) => `area-${index}`);
     for (const area of areas) await addArea(area);
     const token = await member('ana', ...areas);
-    const nodes = new Map((await system.status()).areas.map(({ area, nodes: [node] }) => [area, node!]));
+    const nodes = new Map((await status()).areas.map(({ area, nodes: [node] }) => [area, node!]));
     /** So many times each of sixteen clients posts. */
     const took = async (times: number, areaOf: (lane: number) => string): Promise<number> => {
       const startMs = performance.now();
@@ -362,7 +363,7 @@ describe('while nodes come and go', () => {
       await eventually(async () => (await connectionsOf('stranger')) > 0);
       await addArea('chess');
       await system.kill('node-1');
-      await eventually(async () => (await system.status()).nodes.length === 2);
+      await eventually(async () => (await status()).nodes.length === 2);
       expect(await system.decider()).toBe(decider);
       expect(await trespasses(system.databaseUrl)).toBe(0);
     });

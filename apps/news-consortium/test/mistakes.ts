@@ -35,6 +35,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (false) throw new Refusal',
   },
   {
+    rule: 'tells a closed session the status',
+    file: lists,
+    right: 'if (row === undefined) throw sessionOver();\n    return { decides',
+    wrong: 'if (row === undefined) return { nodes: [], areas: [], decides: undefined };\n    return { decides',
+  },
+  {
     rule: 'undoes an edit when the one before it is sent again',
     file: once,
     right: 'if (!user.fresh) {',

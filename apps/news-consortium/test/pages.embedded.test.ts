@@ -20,6 +20,7 @@ import {
   postgresForAll,
   read,
   root,
+  status,
   system,
 } from './scene.ts';
 
@@ -54,10 +55,10 @@ describe('lists', () => {
     expect((await listAreas(client, token)).map(({ area }) => area)).toEqual(names);
     expect((await listAreas(client, token)).filter(({ subscribed }) => subscribed).map(({ area }) => area)).toEqual(mine);
     expect((await listMyAreas(client, token)).map(({ area }) => area)).toEqual(mine);
-    await eventually(async () => (await system.status()).areas.every(({ nodes }) => nodes.length === 1));
-    const status = await system.status();
-    expect(status.areas.map(({ area }) => area)).toEqual(names);
-    expect(status.nodes.reduce((sum, { areas }) => sum + areas, 0)).toBe(names.length);
+    await eventually(async () => (await status()).areas.every(({ nodes }) => nodes.length === 1));
+    const { areas, nodes } = await status();
+    expect(areas.map(({ area }) => area)).toEqual(names);
+    expect(nodes.reduce((sum, { areas }) => sum + areas, 0)).toBe(names.length);
   });
 
   it('count what is unread up to a limit, or not at all', async () => {

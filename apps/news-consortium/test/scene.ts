@@ -4,6 +4,7 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-post
 import { eventually } from '@lab/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { Consortium } from '../src/client/consortium.ts';
+import { wholeStatus, type WholeStatus } from '../src/client/lists.ts';
 import type { Item } from '../src/messages.ts';
 import { administrator, ConsortiumInProcess, type SystemOptions } from './consortium-in-process.ts';
 
@@ -22,7 +23,7 @@ export function postgresForAll(): void {
 export function oneSystemForAll(options?: SystemOptions): void {
   beforeAll(() => start(options), startMs);
   afterEach(async () => {
-    for (const { area } of (await system.status()).areas) await client.ask('removeArea', { token: root, area, key: newKey() });
+    for (const { area } of (await status()).areas) await client.ask('removeArea', { token: root, area, key: newKey() });
   });
   afterAll(() => system[Symbol.asyncDispose](), startMs);
 }
@@ -73,7 +74,8 @@ export const read = async (token: string, area: string): Promise<string[]> =>
 export const unread = async (token: string, area: string): Promise<string[]> =>
   textsOf((await client.ask('unread', { token, area, limit: 100 })).items);
 export const textsOf = (items: readonly Item[]): string[] => items.map(({ text }) => text);
+export const status = (): Promise<WholeStatus> => wholeStatus(client, root);
 /** Addresses of the nodes of an area. */
 export const servedBy = async (area: string): Promise<readonly string[]> =>
-  (await system.status()).areas.find((each) => each.area === area)?.nodes ?? [];
+  (await status()).areas.find((each) => each.area === area)?.nodes ?? [];
 export const refusal = (code: string): unknown => expect.objectContaining({ name: 'Refusal', code });

@@ -25,6 +25,7 @@ import {
   refusal,
   root,
   servedBy,
+  status,
   system,
   timeoutMs,
   unread,
@@ -53,7 +54,7 @@ describe('while nothing fails', () => {
         });
         await eventually(async () => (await agent.ask('where', { area: name })).nodes.length === 2);
         expect((await agent.ask('where', {})).nodes).toHaveLength(system.nodes.length);
-        expect((await agent.ask('status', {})).areas).toContainEqual(expect.objectContaining({ area: name, wanted: 2 }));
+        expect((await agent.ask('status', { token })).areas).toContainEqual(expect.objectContaining({ area: name, wanted: 2 }));
         const removal = { token, area: name, key: newKey() };
         expect(await agent.ask('removeArea', removal)).toEqual({ area: name, news: 0, subscriptions: 0 });
         await agent.ask('removeArea', removal);
@@ -61,6 +62,7 @@ describe('while nothing fails', () => {
         await expect(agent.ask('setArea', { token, area: name, nodes: 1, key: randomUUID() })).rejects.toEqual(
           refusal('unauthenticated'),
         );
+        await expect(agent.ask('status', { token })).rejects.toEqual(refusal('unauthenticated'));
       }
     });
 
@@ -74,7 +76,7 @@ describe('while nothing fails', () => {
         ['promote', { token, name: 'ana', key: newKey() }],
       ] as const)
         await expect(client.ask(kind, body as never)).rejects.toEqual(refusal('forbidden'));
-      expect((await system.status()).areas).toMatchObject([{ area: 'sports', wanted: 1 }]);
+      expect((await status()).areas).toMatchObject([{ area: 'sports', wanted: 1 }]);
     });
 
     it('end a session for every node from the moment that they say so', async () => {

@@ -23,8 +23,8 @@ export interface WholeStatus extends Status {
 }
 
 /** All areas; nodes, and who decides, as they were when the last of them were asked for. */
-export async function wholeStatus(consortium: Pick<Consortium, 'ask'>): Promise<WholeStatus> {
-  const pages = await allPages((after) => consortium.ask('status', { after }));
+export async function wholeStatus(consortium: Asked, token: string): Promise<WholeStatus> {
+  const pages = await allPages((after) => consortium.ask('status', { token, after }));
   const { decides, nodes } = pages.at(-1)!;
   const areas = pages.flatMap((page) => page.areas);
   const serving = Map.groupBy(

@@ -81,9 +81,8 @@ export class Member {
     return listMyAreas(this.consortium, this.kept.token);
   }
 
-  /** For anybody. */
   status(): Promise<WholeStatus> {
-    return wholeStatus(this.consortium);
+    return wholeStatus(this.consortium, this.kept.token);
   }
 
   /** The newest items, all of them without a number, oldest first. */

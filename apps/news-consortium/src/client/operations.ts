@@ -249,7 +249,6 @@ export const administratorOperations: Operations = {
   status: operation({
     summary: 'shows nodes and areas, who serves what, and which agent decides',
     settings: {},
-    anybody: true,
     menu: { Status: nothing },
     run: async ({ member, answer }) => {
       const status = await member.status();

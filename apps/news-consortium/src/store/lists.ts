@@ -34,13 +34,15 @@ export const statements = {
   },
   status: {
     name: 'status',
-    text: `SELECT
+    text: `${openSession}
+      SELECT s.user_id AS "userId",
       (SELECT nullif(agent, '') FROM deciding) AS decides,
       (SELECT coalesce(json_agg(json_build_object('name', n.name, 'address', n.address, 'leaving', n.leaving) ORDER BY n.name, n.address), '[]') FROM nodes n) AS nodes,
       (SELECT coalesce(json_agg(json_build_object('area', p.name, 'wanted', p.wanted, 'nodes',
         (SELECT coalesce(json_agg(n.address ORDER BY n.address), '[]') FROM assignments x JOIN nodes n ON n.id = x.node_id WHERE x.area_id = p.id))
         ORDER BY p.name), '[]') FROM (
-          SELECT a.id, a.name, a.wanted FROM areas a WHERE a.removed_at IS NULL AND a.name > coalesce($1, '') ORDER BY a.name LIMIT ${pageAreasMax}) p) AS areas`,
+          SELECT a.id, a.name, a.wanted FROM areas a WHERE a.removed_at IS NULL AND a.name > coalesce($2, '') ORDER BY a.name LIMIT ${pageAreasMax}) p) AS areas
+      FROM session s`,
   },
 } satisfies Record<string, Statement>;
 
@@ -68,10 +70,11 @@ export class Lists {
   }
 
   /** All nodes, and a page of the areas: those behind `after`. */
-  async status({ request, deadline }: Call<'status'>): Promise<Replies['status']> {
+  async status({ request, asker, deadline }: Call<'status'>): Promise<Replies['status']> {
     type Row = { decides: string | null } & Pick<Status, 'nodes' | 'areas'>;
-    const [row] = await this.#database.run<Row>(statements.status, [request.after ?? null], deadline);
-    return { decides: row?.decides ?? undefined, nodes: row?.nodes ?? [], ...pageByName(row?.areas ?? []) };
+    const [row] = await this.#database.run<Row>(statements.status, [asker, request.after ?? null], deadline);
+    if (row === undefined) throw sessionOver();
+    return { decides: row.decides ?? undefined, nodes: row.nodes, ...pageByName(row.areas) };
   }
 }
 
