@@ -40,7 +40,7 @@ async function run(): Promise<number> {
   return spawned('docker', [
     ...['exec', terminal ? '-it' : '-i', container],
     ...['node', `/kit/apps/${app}/src/main.ts`, 'client'],
-    ...(knows ? [] : ['--agents', 'agent-1:8000,agent-2:8000']),
+    ...(knows ? [] : ['--agents', 'agent-1:8000,agent-2:8000', '--ca', '/run/secrets/tls-certificate']),
     ...given,
   ]);
 }

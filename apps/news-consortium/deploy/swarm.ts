@@ -99,6 +99,8 @@ async function client(args: readonly string[]): Promise<number> {
     'client',
     '--agents',
     'agent:8000',
+    '--ca',
+    '/run/secrets/tls-certificate',
   ];
   return spawned('docker', [...command, ...args]);
 }

@@ -28,6 +28,8 @@ const process = {
     .default('postgres://lab:lab@127.0.0.1:5432/lab')
     .describe('where PostgreSQL is; of several hosts, the one that takes writes'),
   databasePassword: z.string().optional().describe("the user's password there, as it is; without it that of the URL"),
+  tlsKey: z.string().optional().describe('private key in PEM: clients, agents and nodes speak TLS; without it they do not'),
+  tlsCertificate: z.string().optional().describe('its certificate in PEM, the same for all agents and nodes; clients trust it'),
   ...roleSettings,
 };
 

@@ -1,4 +1,5 @@
 /** Which role is made of what. The same for every host: a process, the demo, a test. */
+import type { TlsOptions } from 'node:tls';
 import { ExitError, exitCodes, retry, splitAddress, type Clock, type Logger, type Role } from '@lab/process';
 import { Passwords, type ScryptCost } from '@lab/process/passwords';
 import type { FramedServer } from '@lab/protocol';
@@ -26,6 +27,7 @@ import { migrate } from './store/migrate.ts';
 import { News } from './store/news.ts';
 import { Notifications } from './store/notifications.ts';
 import { readOldNames } from './store/old-names.ts';
+import { askOver, roleTls } from './wire/tls.ts';
 import { Tokens } from './wire/tokens.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 
@@ -67,6 +69,7 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
   const { clock, log } = host;
   const { name } = settings;
   const url = withPassword(settings.databaseUrl, settings.databasePassword);
+  const tls = roleTls(settings);
   return servingRole(async (parts) => {
     const database = await openDatabase(parts, host, url, agentConnections);
     const [accounts, areas] = [new Accounts(database), new Areas(database)];
@@ -82,6 +85,8 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
     }
     const asking = tracedAsk(ask, host.tracer);
     const askHealth: DeciderParts['askHealth'] = (address, timeoutMs) => asking(address, 'health', {}, { timeoutMs });
+    const askNode: DeciderParts['askHealth'] = (address, timeoutMs) =>
+      askOver(asking, tls?.trusted)(address, 'health', {}, { timeoutMs });
     const decider = new Decider({
       ...{ name, clock, log, askHealth },
       connect: async () => tracedDeciding(await Deciding.connect(url, name), host.tracer),
@@ -101,11 +106,11 @@ export function makeAgent(host: Host, settings: RoleSettings<AgentConfig>): Serv
       }),
     );
     const agent = new Agent({
-      ...{ accounts, areas, lists: new Lists(database), tokens, log, joinAddress, askHealth },
+      ...{ accounts, areas, lists: new Lists(database), tokens, log, joinAddress, askHealth, askNode },
       logins: new Logins({ ...host, accounts, tokens, passwords, newPasswords, sessionMs: settings.session }),
     });
     const door = { ...clientsDoor, requestBytesMax: requestBytesMax.toAgent };
-    const server = await listen(settings.listen, door, agent, requestReader(old), host);
+    const server = await listen(settings.listen, door, agent, requestReader(old), host, tls?.shown);
     parts.defer(() => server.close({ drainMs }));
     await started(parts, decider);
     return { server, isHealthy: () => notifications.healthy };
@@ -116,6 +121,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
   const { clock, log } = host;
   const { name } = settings;
   const url = withPassword(settings.databaseUrl, settings.databasePassword);
+  const tls = roleTls(settings);
   const id = host.newId();
   return servingRole(async (parts) => {
     const database = await openDatabase(parts, host, url, nodeConnections);
@@ -125,7 +131,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     const membership = new Membership({
       ...{ id, name, clock, log },
       agents: () => addressesOf(settings.agents),
-      ask: (agent, kind, body) => tracedAsk(ask, host.tracer)(agent, kind, body, { timeoutMs: askMs }),
+      ask: (agent, kind, body) => askOver(tracedAsk(ask, host.tracer), tls?.trusted)(agent, kind, body, { timeoutMs: askMs }),
       newToken: () => tokens.sign({ kind: 'node', id, expiresMs: host.nowMs() + nodeTokenMs }),
     });
     const lookAtAll = (): void => feeds.lookAtAll();
@@ -153,7 +159,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     const door = { ...clientsDoor, requestBytesMax: requestBytesMax.toNode };
     const health = await listen(settings.healthListen, agentsDoor, healthOf(node), requestReader(), host);
     parts.defer(() => health.close());
-    const server = await listen(settings.listen, door, node, requestReader(old), host);
+    const server = await listen(settings.listen, door, node, requestReader(old), host, tls?.shown);
     parts.defer(async () => {
       feeds.stop(new Refusal('unavailable', 'the node is stopping'));
       await server.close({ drainMs });
@@ -217,10 +223,11 @@ async function listen(
   service: Service,
   readRequest: RequestReader,
   { clock, log, tracer, observe }: Host,
+  tls?: TlsOptions,
 ): Promise<FramedServer> {
   try {
     const traced = tracedService(service, tracer);
-    return await serve({ ...splitAddress(address), door, service: traced, readRequest, clock, log, observe });
+    return await serve({ ...splitAddress(address), door, service: traced, readRequest, clock, log, observe, tls });
   } catch (error) {
     throw new ExitError(`cannot listen at ${address}: ${(error as Error).message}`, exitCodes.usage, { cause: error });
   }

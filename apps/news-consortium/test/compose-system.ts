@@ -2,20 +2,24 @@
  * The system of compose.yaml, in containers, under a project and a port of its own: what the suites do harm to. Clients run in the test's process and reach
  * the containers at their addresses, as a Linux machine can.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '@lab/process';
 import { ComposeSystem, docker, testEnvironment } from '@lab/testing/containers';
 import { ask } from '../src/wire/asking.ts';
+import { askOver, trustOf } from '../src/wire/tls.ts';
 import { Consortium } from '../src/client/consortium.ts';
 
 const directory = join(import.meta.dirname, '..');
 
 export const administrator = { name: 'admin', password: 'battery-staple' };
 export const agents = ['agent-1', 'agent-2'];
+export const labSecret = (name: string): string => join(directory, 'lab-secrets', name);
 const services = [...agents, 'postgres'];
 
 export class NewsComposeSystem extends ComposeSystem {
   readonly administrator = administrator;
+  readonly tls = trustOf(readFileSync(labSecret('tls-certificate'), 'utf8'), 'tls-certificate');
   /** Of services; empty where one does not run. */
   readonly #addresses = new Map<string, string>();
 
@@ -49,12 +53,19 @@ export class NewsComposeSystem extends ComposeSystem {
 
   /** A client's command in the client's container, as a program calls it; rejects with what it said. */
   async command<T>(...args: readonly string[]): Promise<T> {
-    const known = ['--agents', agents.map((agent) => `${agent}:8000`).join(','), '--json'];
+    const known = [
+      '--agents',
+      agents.map((agent) => `${agent}:8000`).join(','),
+      '--ca',
+      '/run/secrets/tls-certificate',
+      '--json',
+    ];
     const command = ['exec', this.container('client').id, 'node', 'src/main.ts', 'client', ...known, ...args];
     return JSON.parse(await docker(...command)) as T;
   }
 
   client(): Consortium {
-    return new Consortium({ agents: async () => this.agentAddresses, ask, clock: systemClock, patienceMs: 30_000 });
+    const asking = askOver(ask, this.tls);
+    return new Consortium({ agents: async () => this.agentAddresses, ask: asking, clock: systemClock, patienceMs: 30_000 });
   }
 }

@@ -1,12 +1,14 @@
 /** The system of compose.yaml, as `npx nx up` starts it, with secrets of one's own. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { WholeStatus } from '../src/client/lists.ts';
 import type { Replies } from '../src/messages.ts';
-import { administrator, NewsComposeSystem } from './compose-system.ts';
+import { ask, type Ask } from '../src/wire/asking.ts';
+import { askOver, askPlainly } from '../src/wire/tls.ts';
+import { administrator, labSecret, NewsComposeSystem } from './compose-system.ts';
 
 let system: NewsComposeSystem;
 let secrets: string;
@@ -14,6 +16,7 @@ beforeAll(async () => {
   secrets = await mkdtemp(join(tmpdir(), 'lab-secrets-'));
   await writeFile(join(secrets, 'postgres-password'), 'p@ss/w%rd:?#\n');
   await writeFile(join(secrets, 'admin-password'), administrator.password);
+  for (const name of ['tls-key', 'tls-certificate']) await copyFile(labSecret(name), join(secrets, name));
   system = await NewsComposeSystem.start('integration', { SECRETS: secrets });
 }, 300_000);
 afterAll(async () => {
@@ -39,6 +42,19 @@ it('has three nodes, of which two serve an area that wants two', async () => {
   expect(nodes).toHaveLength(3);
   expect(areas).toMatchObject([{ area: 'sports', wanted: 2 }]);
   expect(new Set(areas[0]!.nodes).size).toBe(2);
+});
+
+it('takes clients over TLS only, at agents and nodes', async () => {
+  const { nodes } = await system.client().ask('where', {});
+  expect(nodes).toHaveLength(3);
+  for (const address of [...system.agentAddresses, ...nodes]) {
+    const asked = (asking: Ask): Promise<object> => asking(address, 'health', {}, { timeoutMs: 10_000 });
+    await expect(asked(ask)).rejects.toThrow('the connection is closed: by the peer');
+    await expect(asked(askPlainly(ask))).rejects.toThrow('it speaks TLS: give its certificate with --ca');
+    // Whichever role it is, it answers; an agent, that it is not one to be asked that.
+    const answer = await asked(askOver(ask, system.tls)).catch((error: unknown) => error);
+    expect(answer).toMatchObject(nodes.includes(address) ? { healthy: true } : { code: 'malformed' });
+  }
 });
 
 it('comes back with all that was posted when every container was stopped and started', async () => {

@@ -5,11 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import type { EmbeddedPostgres } from '@lab/embedded-postgres';
 import { silentLogger, systemClock, type Clock } from '@lab/process';
 import type { ScryptCost } from '@lab/process/passwords';
 import { startTcpProxy, type TcpProxy } from '@lab/testing';
 import { ask, joinAddress, type Ask } from '../src/wire/asking.ts';
+import { askOver, roleTls } from '../src/wire/tls.ts';
 import { Consortium, type ConsortiumOptions } from '../src/client/consortium.ts';
 import { makeAgent, makeNode, type Host, type ServingRole } from '../src/wiring.ts';
 import { placesOf } from '../src/store/database.ts';
@@ -30,6 +32,8 @@ export interface SystemOptions {
   readonly sessionMs?: number;
   /** Default as cheap as can be. */
   readonly scryptCost?: ScryptCost;
+  /** Default none: roles and clients speak without TLS. */
+  readonly tls?: { readonly tlsKey: string; readonly tlsCertificate: string };
 }
 
 let databases = 0;
@@ -70,6 +74,11 @@ export class ConsortiumInProcess implements AsyncDisposable {
     return system;
   }
 
+  /** What clients trust. */
+  get tls(): ConnectionOptions | undefined {
+    return roleTls(this.#options.tls ?? {})?.trusted;
+  }
+
   get agents(): string[] {
     return this.#names('agent');
   }
@@ -101,7 +110,7 @@ export class ConsortiumInProcess implements AsyncDisposable {
 
   client(options: Partial<ConsortiumOptions> = {}): Consortium {
     const agents = (): Promise<string[]> => Promise.resolve(this.agentAddresses);
-    return new Consortium({ agents, ask, clock: systemClock, patienceMs: 60_000, ...options });
+    return new Consortium({ agents, ask: askOver(ask, this.tls), clock: systemClock, patienceMs: 60_000, ...options });
   }
 
   /** A client that knows one agent only. */
@@ -116,7 +125,7 @@ export class ConsortiumInProcess implements AsyncDisposable {
         { ...process.host, scryptCost: this.#options.scryptCost ?? cheap },
         {
           ...{ name, session: sessionMs, listen: process.listen, databaseUrl: process.databaseUrl },
-          ...{ adminName: administrator.name, adminPassword },
+          ...{ adminName: administrator.name, adminPassword, ...this.#options.tls },
         },
       ),
     );
@@ -128,7 +137,7 @@ export class ConsortiumInProcess implements AsyncDisposable {
       const agents = (): string[] => (process.isReachable ? this.agentAddresses : []);
       return makeNode(process.host, {
         ...{ name, lease: leaseMs, listen: process.listen, healthListen: process.healthListen },
-        ...{ databaseUrl: process.databaseUrl, host: process.front.host },
+        ...{ databaseUrl: process.databaseUrl, host: process.front.host, ...this.#options.tls },
         get agents() {
           return agents();
         },

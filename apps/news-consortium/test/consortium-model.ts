@@ -135,7 +135,7 @@ export class ConsortiumModel {
       leave: (id: string) => statement('leave', id, () => this.database.leave(id)),
     };
     // What nodes ask of an agent; users are for tests on PostgreSQL.
-    const parts = { areas, tokens, joinAddress, askHealth, log: silentLogger };
+    const parts = { areas, tokens, joinAddress, askHealth, askNode: askHealth, log: silentLogger };
     this.#deciders.set(life.name, decider);
     this.#services.set(life.name, new Agent(parts as unknown as AgentParts));
     await decider.start();

@@ -35,6 +35,12 @@ export const mistakes: readonly Mistake[] = [
     wrong: 'if (false) throw new Refusal',
   },
   {
+    rule: 'goes on trying with who shows another certificate',
+    file: consortium,
+    right: ' || error instanceof HandshakeError)',
+    wrong: ')',
+  },
+  {
     rule: 'tells a closed session the status',
     file: lists,
     right: 'if (row === undefined) throw sessionOver();\n    return { decides',
@@ -178,7 +184,7 @@ export const mistakes: readonly Mistake[] = [
   {
     rule: 'registers a node that has ended',
     file: agent,
-    right: 'await this.#checkReachable(id, address);',
+    right: 'await checkReachable(id, address, askNode);',
     wrong: '',
   },
   {

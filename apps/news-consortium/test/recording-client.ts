@@ -1,9 +1,11 @@
 /** Clients whose operations are written down, and watches. */
 import { randomUUID } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
 import { systemClock } from '@lab/process';
 import { FramingError, type FramedSocket } from '@lab/protocol';
 import { eventually } from '@lab/testing';
 import { ask, connectTo, type Ask } from '../src/wire/asking.ts';
+import { askOver } from '../src/wire/tls.ts';
 import { Consortium, NoAnswerError } from '../src/client/consortium.ts';
 import { silenceMs, watch, type WatchOptions } from '../src/client/watch.ts';
 import { type Body, type Change, type Item, type Replies } from '../src/messages.ts';
@@ -17,6 +19,7 @@ export interface RecordingOptions {
   readonly agents: () => Promise<string[]>;
   /** Where the operations go when they are over. */
   readonly record: (operation: Operation) => void;
+  readonly tls?: ConnectionOptions | undefined;
 }
 
 /** Nobody may have to wait so long; a client that does has an unknown outcome. */
@@ -26,6 +29,8 @@ const patienceMs = 15_000;
 export class RecordingClient {
   readonly user: string;
   readonly consortium: Consortium;
+  /** What it trusts; without it peers do not speak TLS. */
+  readonly tls?: ConnectionOptions | undefined;
   /** What became of the last operation. */
   last: Outcome<RecordedKind> = { is: 'unknown' };
   /** Closed ones too. */
@@ -37,7 +42,9 @@ export class RecordingClient {
   constructor(options: RecordingOptions) {
     this.#options = options;
     this.user = options.name;
-    this.consortium = new Consortium({ agents: options.agents, ask: this.#ask, clock: systemClock, patienceMs });
+    this.tls = options.tls;
+    const asking = askOver(this.#ask, options.tls);
+    this.consortium = new Consortium({ agents: options.agents, ask: asking, clock: systemClock, patienceMs });
   }
 
   /** Of the session that was opened last. */
@@ -134,13 +141,13 @@ export class Watch {
   /** The number from which on it watches. */
   #after: number | undefined;
 
-  constructor(client: Pick<RecordingClient, 'user' | 'token' | 'consortium'>, area: string) {
-    const { user, token, consortium } = client;
+  constructor(client: Pick<RecordingClient, 'user' | 'token' | 'consortium' | 'tls'>, area: string) {
+    const { user, token, consortium, tls } = client;
     this.#user = user;
     this.#area = area;
     const options: WatchOptions = {
       ...{ consortium, token, areas: [area], clock: systemClock, signal: this.#stopping.signal },
-      connect: (address) => this.#connect(address),
+      connect: (address) => this.#connect(address, tls),
       onItem: (_, item) => void this.items.push(item),
       onChange: (_, change) => void this.changes.push(change),
     };
@@ -169,8 +176,8 @@ export class Watch {
   }
 
   /** A connection whose first reply is looked at: it says where the watch begins. */
-  async #connect(address: string): Promise<FramedSocket> {
-    const socket = await connectTo(address, { idleTimeoutMs: silenceMs });
+  async #connect(address: string, tls: ConnectionOptions | undefined): Promise<FramedSocket> {
+    const socket = await connectTo(address, { idleTimeoutMs: silenceMs, tls });
     const request = socket.request.bind(socket);
     socket.request = async (...args) => {
       const frame = await request(...args);

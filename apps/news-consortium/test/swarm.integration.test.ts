@@ -19,7 +19,18 @@ afterAll(down, 180_000);
 
 /** A client's command in the network of all; what it answers to programs. */
 async function client<T>(...args: readonly string[]): Promise<T> {
-  const command = ['exec', container, 'node', 'src/main.ts', 'client', '--agents', 'agent:8000', '--json'];
+  const command = [
+    'exec',
+    container,
+    'node',
+    'src/main.ts',
+    'client',
+    '--agents',
+    'agent:8000',
+    '--ca',
+    '/run/secrets/tls-certificate',
+    '--json',
+  ];
   return JSON.parse((await execute('docker', [...command, ...args])).stdout) as T;
 }
 
@@ -64,9 +75,12 @@ it('scales from 3 nodes to 5 and back while requests run, without a failed one',
 /** Ten users, each in an area of its own, that post and read as fast as they are answered until standard input ends, then look for what was acknowledged. */
 const program = `
   import { randomUUID } from 'node:crypto';
+  import { readFileSync } from 'node:fs';
   import { systemClock } from '@lab/process';
   import { addressesOf, ask } from './src/wire/asking.ts';
   import { Consortium } from './src/client/consortium.ts';
+  import { askOver, trustOf } from './src/wire/tls.ts';
+  const asking = askOver(ask, trustOf(readFileSync('/run/secrets/tls-certificate', 'utf8'), 'the secret'));
   const counts = { posts: 0, reads: 0, tries: 0, tookMsMax: 0 };
   const report = () => console.log(JSON.stringify(counts));
   let ended = false;
@@ -75,7 +89,7 @@ const program = `
   async function run(number) {
     const area = 'area-' + number;
     const consortium = new Consortium({
-      agents: () => addressesOf(['agent:8000']), ask, clock: systemClock, patienceMs: 30_000, onTrouble: () => counts.tries++,
+      agents: () => addressesOf(['agent:8000']), ask: asking, clock: systemClock, patienceMs: 30_000, onTrouble: () => counts.tries++,
     });
     const user = { name: 'user-' + number, password: 'a password' };
     await consortium.ask('register', { ...user, key: randomUUID() });

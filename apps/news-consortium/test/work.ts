@@ -1,5 +1,6 @@
 /** Clients of several users that do whatever clients do, by chance from a seed, on agents and nodes that things happen to; wherever those run. */
 import { randomUUID } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
 import { eventually, type Random } from '@lab/testing';
 import { Promised, Refused, type LoadClient, type Workload } from '@lab/testing/load';
 import type { Consortium } from '../src/client/consortium.ts';
@@ -22,6 +23,8 @@ export interface WorkPlace {
   readonly databaseUrl: string;
   /** Where agents are now. */
   readonly agentAddresses: string[];
+  /** What clients trust, where it speaks TLS. */
+  readonly tls: ConnectionOptions | undefined;
   /** A client that knows them. */
   client(): Consortium;
 }
@@ -55,7 +58,8 @@ export class Work implements Workload {
 
   #client(name: string): RecordingClient {
     const record = (operation: Operation): void => void this.operations.push(operation);
-    return new RecordingClient({ name, password, agents: async () => this.#place.agentAddresses, record });
+    const { tls } = this.#place;
+    return new RecordingClient({ name, password, agents: async () => this.#place.agentAddresses, tls, record });
   }
 
   /** Users, areas, everybody subscribed to everything, and an auditor who watches all of it. */
@@ -141,7 +145,10 @@ export class Work implements Workload {
 
   async #watch(client: RecordingClient, area: string): Promise<void> {
     if (this.#watches.length >= watchesMax) return;
-    const watch = new Watch({ user: client.user, token: client.token, consortium: this.#place.client() }, area);
+    const watch = new Watch(
+      { user: client.user, token: client.token, consortium: this.#place.client(), tls: this.#place.tls },
+      area,
+    );
     this.#watches.push(watch);
     await watch.begun();
   }

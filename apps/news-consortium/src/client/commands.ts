@@ -1,6 +1,6 @@
 /** The client's commands. Results go to stdout, for people or one JSON object; what is going on, and what went wrong, goes to stderr. */
 import type { EventEmitter } from 'node:events';
-import { command, commandGroup, duration, type Command } from '@lab/process';
+import { command, commandGroup, duration, path, type Command } from '@lab/process';
 import { z } from 'zod';
 import { agentsSetting, nameSetting } from '../config.ts';
 import { explained, openDesk, watchAs } from './desk.ts';
@@ -17,6 +17,9 @@ import { changeText, itemText } from './texts.ts';
 
 const clientSettings = {
   agents: agentsSetting.optional().describe('where agents are, any will do; default those of the last login, or 127.0.0.1:8000'),
+  ca: path
+    .optional()
+    .describe('file with the certificate that agents and nodes show; default that of the last login, with its agents'),
   patience: duration({ min: 1_000, max: 3_600_000 }).prefault('30s').describe('how long to go on trying while nobody answers'),
   as: nameSetting.optional().describe('whose session, of those who logged in here; default that of the last login'),
   sessions: z.string().optional().describe('folder that keeps sessions; default ~/.lab-news-consortium'),
@@ -93,10 +96,10 @@ async function printWatched(
   areas: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { member, say } = await openDesk(streams, settings, { signal });
-  await watchAs(member, {
+  const desk = await openDesk(streams, settings, { signal });
+  await watchAs(desk, {
     areas,
-    onBegin: (area) => void say(`watching ${area}`),
+    onBegin: (area) => void desk.say(`watching ${area}`),
     onItem: (area, item) => write(streams.stdout, settings.json ? jsonLine({ area, ...item }) : itemText(area, item)),
     onChange: (area, change) => write(streams.stdout, settings.json ? jsonLine({ area, ...change }) : changeText(area, change)),
     signal,

@@ -4,7 +4,7 @@
  * requests that must not be done twice carry a key.
  */
 import { exitCodes, retry, type Clock } from '@lab/process';
-import { FrameTooLargeError, FramingError } from '@lab/protocol';
+import { FrameTooLargeError, FramingError, HandshakeError } from '@lab/protocol';
 import type { Ask } from '../wire/asking.ts';
 import { operations, type Body, type Kind, type Replies } from '../messages.ts';
 import { Refusal } from '../wire/refusal.ts';
@@ -152,5 +152,5 @@ const namesNodes = (error: unknown): boolean => error instanceof Refusal && (err
 /** Whether the same request may fare better with another peer, or later. */
 export function triesAgain(error: unknown): error is Error {
   if (error instanceof Refusal) return error.code === 'unavailable' || error.code === 'not-served';
-  return error instanceof FramingError && !(error instanceof FrameTooLargeError);
+  return error instanceof FramingError && !(error instanceof FrameTooLargeError || error instanceof HandshakeError);
 }

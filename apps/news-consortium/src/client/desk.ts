@@ -1,9 +1,13 @@
 /** What a command works with: the member, and where the answers go. And what goes wrong, in one sentence with an exit code. */
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigError, ExitError, exitCodes, systemClock, type Clock } from '@lab/process';
+import type { ConnectionOptions } from 'node:tls';
+import { ConfigError, ExitError, exitCodes, pathError, systemClock, type Clock } from '@lab/process';
+import { HandshakeError } from '@lab/protocol';
 import { addressesOf, ask, connectTo } from '../wire/asking.ts';
+import { askOver, askPlainly, trustOf } from '../wire/tls.ts';
 import { Refusal } from '../wire/refusal.ts';
 import type { ClientConfig } from './commands.ts';
 import { Consortium, NoAnswerError } from './consortium.ts';
@@ -17,6 +21,8 @@ export interface Desk {
   /** Answers are for programs. */
   readonly json: boolean;
   readonly member: Member;
+  /** How nodes are connected to; without it over plain TCP. */
+  readonly tls: ConnectionOptions | undefined;
   /** Answers: for programs the value as JSON, for people the text. Resolves when it was written. */
   readonly answer: (value: object, text: string) => Promise<void>;
   /** Says on stderr what is going on: a line for people, or an object with a `note`. */
@@ -37,17 +43,20 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
   const sessions = new Sessions(settings.sessions ?? defaultFolder(), settings.as);
   const kept = await loadKept(sessions, options.anybody ?? false);
   const agents = settings.agents ?? kept?.agents ?? defaultAgents;
+  const ca = await certificateOf(settings, kept);
+  const tls = ca === undefined ? undefined : trustOf(ca, settings.ca ?? 'the session');
   const say = (text: string): Promise<void> =>
     write(streams.stderr, settings.json ? jsonLine({ note: text }) : `${withoutControls(text)}\n`);
   const consortium = new Consortium({
-    ...{ ask, clock: systemClock, patienceMs: settings.patience },
+    ...{ clock: systemClock, patienceMs: settings.patience },
+    ask: tls === undefined ? askPlainly(ask) : askOver(ask, tls),
     agents: () => addressesOf(agents),
     onTrouble: troubleTeller(systemClock, settings.patience, say),
     ...(options.signal !== undefined && { signal: options.signal }),
   });
   return {
-    ...{ streams, json: settings.json },
-    member: new Member({ consortium, sessions, agents, newId: randomUUID }, kept),
+    ...{ streams, json: settings.json, tls },
+    member: new Member({ consortium, sessions, agents, ca, newId: randomUUID }, kept),
     answer: (value, text) => write(streams.stdout, settings.json ? jsonLine(value) : text),
     say,
   };
@@ -55,11 +64,19 @@ export async function openDesk(streams: Streams, settings: ClientConfig, options
 
 /** Follows areas with the member's session. */
 export function watchAs(
-  { consortium, kept }: Member,
+  { member: { consortium, kept }, tls }: Pick<Desk, 'member' | 'tls'>,
   options: Pick<WatchOptions, 'areas' | 'onItem' | 'onChange' | 'onBegin' | 'signal'>,
 ): Promise<void> {
-  const connect: WatchOptions['connect'] = (address) => connectTo(address, { idleTimeoutMs: silenceMs });
+  const connect: WatchOptions['connect'] = (address) => connectTo(address, { idleTimeoutMs: silenceMs, tls });
   return watch({ ...options, consortium, token: kept.token, connect, clock: systemClock });
+}
+
+/** Other agents than those of the session show another certificate, or none. */
+async function certificateOf(settings: ClientConfig, kept: Kept | undefined): Promise<string | undefined> {
+  if (settings.ca === undefined) return settings.agents === undefined ? kept?.ca : undefined;
+  return readFile(settings.ca, 'utf8').catch((error: unknown) => {
+    throw pathError(error, 'the certificate cannot be read: ');
+  });
 }
 
 async function loadKept(sessions: Sessions, anybody: boolean): Promise<Kept | undefined> {
@@ -121,6 +138,7 @@ export const sentence = ({ code, message }: Pick<Described, 'code' | 'message'>)
 export function describeError(error: unknown): Described | undefined {
   if (error instanceof Refusal) return { code: error.code, message: error.message, exitCode: exitCodes.failed };
   if (error instanceof NoAnswerError) return { code: 'no-answer', message: error.message, exitCode: exitCodes.unavailable };
+  if (error instanceof HandshakeError) return { code: notDone, message: error.message, exitCode: error.exitCode };
   if (error instanceof ExitError) return { code: notDone, message: error.message, exitCode: error.exitCode };
   return undefined;
 }

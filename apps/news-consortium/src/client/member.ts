@@ -10,6 +10,8 @@ export interface MemberParts {
   readonly sessions: Pick<Sessions, 'save' | 'remove'>;
   /** Kept with the session, so that later commands find them. */
   readonly agents: readonly string[];
+  /** The certificate that they show; kept, too. */
+  readonly ca?: string | undefined;
   /** A random UUID, the key of what must not be done twice. */
   readonly newId: () => string;
 }
@@ -40,7 +42,8 @@ export class Member {
 
   async login(name: string, password: string): Promise<Session> {
     const session = await this.ask('login', { name, password });
-    this.#kept = { ...session, agents: [...this.#parts.agents] };
+    const { agents, ca } = this.#parts;
+    this.#kept = { ...session, agents: [...agents], ca };
     await this.#parts.sessions.save(this.#kept);
     return session;
   }

@@ -118,7 +118,7 @@ export class Menu {
     await this.#show('watching your areas; Enter ends it\n');
     stdin.once('data', end).once('end', end).resume();
     try {
-      await watchAs(this.#desk.member, {
+      await watchAs(this.#desk, {
         areas: [],
         onItem: (area, item) => this.#show(itemText(area, item)),
         onChange: (area, change) => this.#show(changeText(area, change)),

@@ -13,6 +13,8 @@ const keptSchema = z.object({
   expiresAt: z.iso.datetime(),
   /** Where agents were when the session was opened. */
   agents: z.array(z.string()),
+  /** The certificate that they showed, in PEM; without it they did not speak TLS. */
+  ca: z.string().optional(),
 });
 export type Kept = z.infer<typeof keptSchema>;
 

@@ -18,7 +18,10 @@ export interface AgentParts {
   readonly tokens: Tokens;
   readonly log: Logger;
   readonly joinAddress: (host: string, port: number) => string;
+  /** At the door for agents. */
   readonly askHealth: (address: string, timeoutMs: number) => Promise<Replies['health']>;
+  /** The same where clients are taken. */
+  readonly askNode: AgentParts['askHealth'];
 }
 
 /** A node that joins has nothing else to do. */
@@ -64,23 +67,23 @@ export class Agent implements Service {
   async #join({ request, asker, deadline, peer }: Call<'join'>): Promise<Replies['join']> {
     const { id, name, host, port, healthPort = port } = request;
     if (asker !== id) throw new Refusal('unauthenticated', 'the token is of another node');
-    const { joinAddress } = this.#parts;
+    const { joinAddress, askHealth, askNode } = this.#parts;
     const [address, healthAddress] = [joinAddress(host ?? peer, port), joinAddress(host ?? peer, healthPort)];
-    await this.#checkReachable(id, address);
-    if (healthAddress !== address) await this.#checkReachable(id, healthAddress);
+    await checkReachable(id, address, askNode);
+    if (healthAddress !== address) await checkReachable(id, healthAddress, askHealth);
     await this.#parts.areas.join({ id, name, address, healthAddress }, deadline);
     this.#parts.log.info({ node: name, address }, 'a node joined');
     return { address };
   }
+}
 
-  /** A node that speaks but cannot be reached would come and go for ever, and its areas with it. */
-  async #checkReachable(id: string, address: string): Promise<void> {
-    let found: string;
-    try {
-      found = (await this.#parts.askHealth(address, healthTimeoutMs)).id;
-    } catch (cause) {
-      throw new Refusal('unavailable', `no node answers at ${address}: --host says where it can be reached`, {}, { cause });
-    }
-    if (found !== id) throw new Refusal('unavailable', `another node answers at ${address}`);
+/** A node that speaks but cannot be reached would come and go for ever, and its areas with it. */
+async function checkReachable(id: string, address: string, askHealth: AgentParts['askHealth']): Promise<void> {
+  let found: string;
+  try {
+    found = (await askHealth(address, healthTimeoutMs)).id;
+  } catch (cause) {
+    throw new Refusal('unavailable', `no node answers at ${address}: --host says where it can be reached`, {}, { cause });
   }
+  if (found !== id) throw new Refusal('unavailable', `another node answers at ${address}`);
 }

@@ -1,8 +1,9 @@
 /** The client side of the protocol: one request over a connection of its own. Agents ask nodes in this way, nodes ask agents, and clients ask both. */
 import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import type { ConnectionOptions } from 'node:tls';
 import { splitAddress } from '@lab/process';
-import { connectFramed, type FramedSocket } from '@lab/protocol';
+import { connectFramed, HandshakeError, type FramedSocket } from '@lab/protocol';
 import { replyBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
 import { decodeReply, encodeRequest } from './encoding.ts';
 
@@ -12,16 +13,26 @@ export const joinAddress = (host: string, port: number): string => (host.include
 /** A machine on the same network answers a SYN within milliseconds, or it is not there. */
 const connectTimeoutMs = 500;
 
+/** What a handshake fails of when the peer shows another certificate than the trusted one. */
+const ofAnother = /^(DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|ERR_TLS_CERT_ALTNAME_INVALID)$/;
+
 export async function connectTo(
   address: string,
-  limits: { idleTimeoutMs?: number } = {},
+  { tls, ...limits }: { idleTimeoutMs?: number; tls?: ConnectionOptions | undefined } = {},
   timeoutMs = Infinity,
 ): Promise<FramedSocket> {
   const options = {
     connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs),
     limits: { frameBytesMax: replyBytesMax, ...limits },
+    ...(tls !== undefined && { tls }),
   };
-  return connectFramed({ ...splitAddress(address), ...options });
+  try {
+    return await connectFramed({ ...splitAddress(address), ...options });
+  } catch (error) {
+    const { cause } = error as { cause?: NodeJS.ErrnoException };
+    if (!(error instanceof HandshakeError) || !ofAnother.test(cause?.code ?? '')) throw error;
+    throw new HandshakeError(address, "the certificate that it shows is another's than the trusted one", { cause });
+  }
 }
 
 /**
@@ -32,10 +43,10 @@ export async function ask<K extends Kind>(
   address: string,
   kind: K,
   body: Body<K>,
-  { timeoutMs }: { timeoutMs: number },
+  { timeoutMs, tls }: { timeoutMs: number; tls?: ConnectionOptions },
 ): Promise<Replies[K]> {
   const lateMs = performance.now() + timeoutMs;
-  const socket = await connectTo(address, {}, timeoutMs);
+  const socket = await connectTo(address, { tls }, timeoutMs);
   try {
     const leftMs = Math.max(1, lateMs - performance.now());
     return decodeReply(kind, await socket.request(encodeRequest(kind, leftMs, body), { timeoutMs: leftMs }));

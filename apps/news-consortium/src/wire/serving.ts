@@ -1,5 +1,6 @@
 /** The server side of the protocol: a frame in, a frame out, in the order of the requests. Whatever a client sends or does not send, others do not notice. */
 import type { Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import type { Clock, Logger } from '@lab/process';
 import { PasswordsBusyError } from '@lab/process/passwords';
 import { FrameTooLargeError, FramingError, listenFramed, type FramedServer, type FramedSocket } from '@lab/protocol';
@@ -35,6 +36,8 @@ export interface ServeOptions {
   readonly door: Door;
   readonly service: Service;
   readonly readRequest: RequestReader;
+  /** Without it over plain TCP. */
+  readonly tls?: TlsOptions | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe?: Observe | undefined;
@@ -53,12 +56,16 @@ const memberLimits = { idleTimeoutMs: 10_000, frameTimeoutMs: 5_000 };
 const otherLimits = { frameBytesMax: replyBytesMax, bufferedBytesMax: 128 * 1024, sendTimeoutMs: 10_000, closeTimeoutMs: 1_000 };
 
 /** Rejects where the address cannot be had. */
-export function serve({ host, port, door, service, readRequest, clock, log, observe }: ServeOptions): Promise<FramedServer> {
+export function serve({ host, port, tls, door, service, readRequest, clock, log, observe }: ServeOptions): Promise<FramedServer> {
   const { requestBytesMax, ...connections } = door;
   const limits = { ...otherLimits, ...strangerLimits, receivedBytesMax: requestBytesMax };
   const members = new WeakSet<FramedSocket>();
   const isStranger = (socket: FramedSocket): boolean => !members.has(socket);
-  return listenFramed({ host, port, limits, isStranger, ...connections }, async (socket) => {
+  const secured = tls !== undefined && {
+    tls,
+    onRefused: (err: Error) => log.debug({ err }, 'a handshake failed'),
+  };
+  return listenFramed({ host, port, limits, isStranger, ...connections, ...secured }, async (socket) => {
     const peer = addressOf(socket);
     try {
       for await (const frame of socket) {
