@@ -116,7 +116,8 @@ export async function down(): Promise<void> {
   const left = (): Promise<string> => docker('ps', '--all', '--quiet', '--filter', `label=com.docker.stack.namespace=${stack}`);
   const lateMs = performance.now() + convergeMs;
   while ((await left()).trim() !== '' && performance.now() < lateMs) await wait(250);
-  await docker('volume', 'rm', '--force', `${stack}_postgres`);
+  const volumes = await docker('volume', 'ls', '--quiet', '--filter', `label=com.docker.stack.namespace=${stack}`);
+  await docker('volume', 'rm', '--force', ...volumes.split('\n').filter(Boolean));
   const label = await docker('node', 'inspect', await thisMachine(), '--format', `{{index .Spec.Labels "${madeHere}"}}`);
   if (label.trim() !== stack) return;
   say('ending the swarm that was made for it');

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '@lab/process';
+import { eventually } from '@lab/testing';
 import { ComposeSystem, docker, testEnvironment } from '@lab/testing/containers';
 import { ask } from '../src/wire/asking.ts';
 import { askOver, trustOf } from '../src/wire/tls.ts';
@@ -15,7 +16,8 @@ const directory = join(import.meta.dirname, '..');
 export const administrator = { name: 'admin', password: 'battery-staple' };
 export const agents = ['agent-1', 'agent-2'];
 export const labSecret = (name: string): string => join(directory, 'lab-secrets', name);
-const services = [...agents, 'postgres'];
+export const databases = ['postgres-1', 'postgres-2'];
+const services = [...agents, ...databases];
 
 export class NewsComposeSystem extends ComposeSystem {
   readonly administrator = administrator;
@@ -33,6 +35,21 @@ export class NewsComposeSystem extends ComposeSystem {
   override async up(): Promise<void> {
     await super.up();
     await this.refresh();
+    await this.replicated();
+  }
+
+  /** The name of the primary, when the standby has all that is acknowledged: the loss of one of the two loses nothing from then on. */
+  async replicated(): Promise<string> {
+    const states = 'SELECT nodename, reportedstate, goalstate FROM pgautofailover.node ORDER BY reportedstate';
+    return eventually(
+      async () => {
+        const asked = ['exec', this.container('postgres-monitor').id, 'psql', '-Atc', states, 'pg_auto_failover'];
+        // While the monitor starts it says nothing.
+        const said = await docker(...asked).catch(() => '');
+        return /^(.+)\|primary\|primary\n.+\|secondary\|secondary$/.exec(said.trim())?.[1] ?? '';
+      },
+      { timeoutMs: 120_000, intervalMs: 500 },
+    );
   }
 
   /** Containers that were started again may have got other addresses. */
@@ -48,7 +65,8 @@ export class NewsComposeSystem extends ComposeSystem {
   }
 
   get databaseUrl(): string {
-    return `postgres://lab:lab@${this.#addresses.get('postgres')}:5432/lab`;
+    const hosts = databases.flatMap((service) => this.#addresses.get(service) || []);
+    return `postgres://lab:lab@${hosts.map((host) => `${host}:5432`).join()}/lab`;
   }
 
   /** A client's command in the client's container, as a program calls it; rejects with what it said. */

@@ -8,7 +8,7 @@ import type { WholeStatus } from '../src/client/lists.ts';
 import type { Replies } from '../src/messages.ts';
 import { ask, type Ask } from '../src/wire/asking.ts';
 import { askOver, askPlainly } from '../src/wire/tls.ts';
-import { administrator, labSecret, NewsComposeSystem } from './compose-system.ts';
+import { administrator, databases, labSecret, NewsComposeSystem } from './compose-system.ts';
 
 let system: NewsComposeSystem;
 let secrets: string;
@@ -66,7 +66,7 @@ it('comes back with all that was posted when every container was stopped and sta
 
 it('comes back when every container was killed at once, and with new containers for all but the volume', async () => {
   await system.compose('kill');
-  await system.compose('rm', '--force', 'agent-1', 'agent-2', 'node', 'postgres');
+  await system.compose('rm', '--force', 'agent-1', 'agent-2', 'node', ...databases, 'postgres-monitor');
   await system.up();
   await system.command('post', 'sports', 'And again');
   expect(await texts()).toEqual(['It rains', 'It rains again', 'And again']);

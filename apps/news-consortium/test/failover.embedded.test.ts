@@ -100,6 +100,31 @@ describe('a database of two hosts', () => {
     ).toEqual([{ number: 1 }, { number: 2 }]);
   });
 
+  it('is left, with every connection to it, when it slept through the end of its time', async () => {
+    await using stack = new AsyncDisposableStack();
+    const options = { url, connections: 2, clock: systemClock, log: silentLogger };
+    const database = stack.adopt(new Database(options), (each) => each.close());
+    const ports = async (): Promise<unknown[]> => {
+      const port = { name: 'port', text: `SELECT current_setting('port') AS port, pg_sleep(0.2)` };
+      const both = [1, 2].map(() => database.run<{ port: string }>(port, [], systemClock.nowMs() + 20_000));
+      return (await Promise.all(both)).map(([row]) => row?.port);
+    };
+    const portOf = ({ url: one }: EmbeddedPostgres): string => new URL(one).port;
+    expect(await ports()).toEqual([portOf(primary), portOf(primary)]);
+    await primary.pause();
+    await promote();
+    const written = { name: 'write', text: 'CREATE TABLE IF NOT EXISTS written ()' };
+    // One of the connections hangs, and is given up. The other one is idle.
+    await eventually(() =>
+      database.run(written, [], systemClock.nowMs() + 1_000).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await primary.resume();
+    expect(await ports()).toEqual([portOf(standby), portOf(standby)]);
+  });
+
   it('loses nothing that was acknowledged when the primary is lost while clients are at work', { timeout }, async () => {
     const verdicts = await afterFailover(() => Promise.resolve());
     expect(verdicts.filter(({ kept }) => kept !== true)).toEqual([]);

@@ -299,4 +299,10 @@ export const mistakes: readonly Mistake[] = [
     right: "old.get(text.normalize('NFC')) ??",
     wrong: '',
   },
+  {
+    rule: 'reads what a primary of before has, which slept through its end',
+    file: 'src/store/database.ts',
+    right: 'client.place !== this.#places[0]',
+    wrong: 'false',
+  },
 ];

@@ -66,16 +66,33 @@ export class EmbeddedPostgres implements AsyncDisposable {
   /** A crash: SIGKILL for all processes of the server; resolves when they are dead. What was committed is there after `restart`. */
   async kill(): Promise<void> {
     if (this.#server.hasEnded) return;
-    const lines = (await readFile(join(this.#folder, 'data/postmaster.pid'), 'utf8')).split('\n');
-    const postmaster = Number(lines[0]);
-    // While it stands still it starts no more children, and takes no note of dead ones, so that their ids stay theirs.
-    process.kill(postmaster, 'SIGSTOP');
-    for (const child of await childrenOf(postmaster)) process.kill(child, 'SIGKILL');
-    process.kill(postmaster, 'SIGKILL');
+    const lines = await this.#postmasterFile();
+    await this.#signal('SIGKILL');
     await this.#server.closed;
     // Its lock on the data folder is a piece of the system's shared memory, key and id in line 7, which outlives it. Where it cannot be freed it stays:
     // it is small.
     await execute('ipcrm', ['-m', lines[6]!.trim().split(/ +/)[1]!]).catch(() => undefined);
+  }
+
+  /** All its processes stand still, and connections stay open, until `resume`. */
+  pause(): Promise<void> {
+    return this.#signal('SIGSTOP');
+  }
+
+  resume(): Promise<void> {
+    return this.#signal('SIGCONT');
+  }
+
+  async #signal(signal: NodeJS.Signals): Promise<void> {
+    const postmaster = Number((await this.#postmasterFile())[0]);
+    // While it stands still it starts no more children, and takes no note of dead ones, so that their ids stay theirs.
+    process.kill(postmaster, 'SIGSTOP');
+    for (const child of await childrenOf(postmaster)) process.kill(child, signal);
+    process.kill(postmaster, signal);
+  }
+
+  async #postmasterFile(): Promise<string[]> {
+    return (await readFile(join(this.#folder, 'data/postmaster.pid'), 'utf8')).split('\n');
   }
 
   /** Starts it again, with its data, where it was; first stops it in good order, unless it was killed. Resolves when it takes connections. */

@@ -18,7 +18,7 @@ const systems: [app: string, killed: string, paused: string, load: readonly stri
   ['bike-analytics', 'filter-trips-1', 'rabbitmq', []],
   ['backup-server', 'backup-requester-1', 'rabbitmq', []],
   ['image-tagging', 'worker-1', 'rabbitmq', []],
-  ['news-consortium', 'node-1', 'postgres', []],
+  ['news-consortium', 'node-1', 'postgres-1', []],
   ['ha-web', 'web-1', 'db-1', []],
 ];
 

@@ -104,6 +104,7 @@ export class Database {
     this.#places = places;
     this.#pool = new pg.Pool({
       Client: class extends pg.Client {
+        readonly place = places[0];
         constructor(options?: pg.ClientConfig) {
           super({ ...options, ...connectionTo(places[0]!, 'news-consortium') });
         }
@@ -194,7 +195,12 @@ export class Database {
   }
 
   async #connectToPrimary(): Promise<pg.PoolClient> {
-    const client = await this.#pool.connect();
+    const client = (await this.#pool.connect()) as pg.PoolClient & { place?: string };
+    // The primary of before may have slept, and not know yet that it is none: it would answer with what was.
+    if (client.place !== this.#places[0]) {
+      client.release(true);
+      return this.#connectToPrimary();
+    }
     if (this.#checked.has(client)) return client;
     try {
       await checkPrimary(client);
