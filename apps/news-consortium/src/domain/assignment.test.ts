@@ -205,6 +205,27 @@ function live(random: Random, wantedMax: number): number {
   return nodeChanges;
 }
 
+/** What would need no memory: each area at the node of highest weight that has room, no node more than ceil(mean) (Mirrokni, Thorup and Zadimoghaddam, 2018). */
+function byWeightAlone(areas: readonly Area[], nodes: readonly string[]): Assignment[] {
+  const room = new Map(nodes.map((node) => [node, Math.ceil(areas.length / nodes.length)]));
+  return areas.map(({ id }) => {
+    const free = nodes.filter((each) => room.get(each)! > 0);
+    const node = free.reduce((best, each) => (weight(id, each) > weight(id, best) ? each : best));
+    room.set(node, room.get(node)! - 1);
+    return { area: id, node };
+  });
+}
+
+it('dealing areas out by weight alone would move more than is promised', () => {
+  const overBound = Array.from({ length: 100 }, (_, run) => {
+    const nodes = Array.from({ length: 4 + (run % 7) }, (_, index) => `node ${run} ${index}`);
+    const areas = areasOf(50 + run);
+    const [before, after] = [byWeightAlone(areas, nodes), byWeightAlone(areas, nodes.slice(1))];
+    return moves(before, after) > Math.ceil(areas.length / nodes.length);
+  });
+  expect(overBound.filter(Boolean).length).toBeGreaterThan(80);
+});
+
 describe('10,000 changes of areas and nodes', () => {
   const options = { seeds: 20, env: process.env, file: import.meta.filename };
 
