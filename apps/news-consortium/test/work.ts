@@ -41,9 +41,9 @@ export class Work implements Workload {
   readonly #users = ['ana', 'bo', 'cyd'].map((name) => `${name}-${this.#run}`);
   /** One behind the other in lists of areas: a page from there on has all of them. */
   readonly #areas = ['chess', 'sports', 'weather'].map((name) => `${this.#run}-${name}`);
-  readonly #auditor = this.#client(`auditor-${this.#run}`);
+  readonly #auditor: RecordingClient;
   /** One of each user. */
-  readonly #readers = this.#users.map((name) => this.#client(name));
+  readonly #readers: readonly RecordingClient[];
   readonly #watches: Watch[] = [];
   /** Numbers of what a user has posted, by user and area. */
   readonly #posted = new Map<string, number[]>();
@@ -54,6 +54,8 @@ export class Work implements Workload {
     this.#place = place;
     this.#random = random;
     this.promises = kept;
+    this.#auditor = this.#client(`auditor-${this.#run}`);
+    this.#readers = this.#users.map((name) => this.#client(name));
   }
 
   #client(name: string): RecordingClient {
