@@ -115,6 +115,8 @@ describe('whatever is killed, hangs or is cut off', () => {
       expect(broken, chosen.join(', ')).toEqual([]);
       expect(await trespasses(system.databaseUrl), chosen.join(', ')).toBe(0);
       expect(waitedMs, waits.at(-1)).toBeLessThan(waitMsMax);
+      // As a load that goes on with other areas.
+      await run.leave();
     });
     console.log(waits.join('\n'));
   });

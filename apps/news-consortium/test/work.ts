@@ -169,7 +169,7 @@ export class Work implements Workload {
   async leave(): Promise<void> {
     const client = this.#place.client();
     const { token } = await client.ask('login', { ...this.#place.administrator, key: randomUUID() });
-    for (const area of this.#areas) await client.ask('removeArea', { token, area, key: `no ${area}` });
+    for (const area of this.#areas) await client.ask('removeArea', { token, area, key: `no-${area}` });
   }
 
   /** All that is unread is read, all that is there is read by the auditor, and watches come to their ends. */
