@@ -4,17 +4,32 @@ set -euo pipefail
 # Until the keeper takes its place, this shell is the container's first process, and that one ignores what it has no trap for.
 trap exit INT
 kind=$1 name=$2
-[ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(<"$POSTGRES_PASSWORD_FILE")
+secret=$(<"${POSTGRES_PASSWORD_FILE:?is the file with the password}")
 
 # With it servers log in to the monitor and to each other, and the monitor to them. In this file ":" and "\" end words.
-password=${POSTGRES_PASSWORD//\\/\\\\}
+password=${secret//\\/\\\\}
 (umask 077 && echo "*:*:*:*:${password//:/\\:}" >~/.pgpass)
 # Of processes of a container that was killed. Numbers come again, and one with such a number is taken for them.
 rm -rf "$XDG_RUNTIME_DIR/pg_autoctl" "$PGDATA/postmaster.pid"
 
 # Without a server, so that nobody comes in before there is a password.
 give_password() {
-  postgres --single -D "$PGDATA" -c exit_on_error=on "$1" <<<"ALTER ROLE $2 PASSWORD '${POSTGRES_PASSWORD//\'/\'\'}'" >/dev/null
+  postgres --single -D "$PGDATA" -c exit_on_error=on "$1" <<<"ALTER ROLE $2 PASSWORD '${secret//\'/\'\'}'" >/dev/null
+}
+
+# Its disk is new, and the monitor knows its name: what it had is with the other server, which it follows from now on. Until that takes writes, what it had
+# may be nowhere else, and nothing is done.
+forget_former_self() {
+  local known="SELECT bool_or(node_name = :'name'), bool_or(node_is_primary AND node_name <> :'name') FROM pgautofailover.get_nodes('default')"
+  for _ in {1..60}; do
+    case $(psql "$1" --no-psqlrc -At -v name="$name" <<<"$known") in
+      t\|t) pg_autoctl drop node --monitor "$1" --name "$name" --force && return ;;
+      t\|f) sleep 1 ;;
+      *) return ;;
+    esac
+  done
+  echo "$name has no data any more, and no other server is the primary: give it its disk again, or start the other one" >&2
+  exit 1
 }
 
 # A kill half-way leaves no file "made": what is there is completed.
@@ -25,8 +40,9 @@ make_it() {
     pg_autoctl create monitor "${options[@]}"
     give_password pg_auto_failover autoctl_node
   else
-    pg_autoctl create postgres "${options[@]}" --name "$name" --username lab --dbname lab \
-      --monitor "postgres://autoctl_node@$3:5432/pg_auto_failover"
+    local monitor=postgres://autoctl_node@$3:5432/pg_auto_failover
+    [ -e "$XDG_DATA_HOME" ] || forget_former_self "$monitor"
+    pg_autoctl create postgres "${options[@]}" --name "$name" --username lab --dbname lab --monitor "$monitor"
     # Less than primary_demote_timeout: whoever hears neither monitor nor standby has ended before another one is made the primary.
     pg_autoctl config set timeout.network_partition_timeout 4
     # A standby has them from its primary.

@@ -3,6 +3,7 @@ import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '@lab/testing';
+import { docker } from '@lab/testing/containers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { WholeStatus } from '../src/client/lists.ts';
 import type { Replies } from '../src/messages.ts';
@@ -75,4 +76,17 @@ it('comes back when every container was killed at once, and with new containers 
     timeoutMs: 120_000,
     intervalMs: 200,
   });
+});
+
+it('makes the primary anew whose disk is lost, from the standby, which has taken over', async () => {
+  const lost = await system.replicated();
+  const { id } = system.container(lost);
+  const disk = await docker('inspect', '--format', '{{range .Mounts}}{{if eq .Destination "/data"}}{{.Name}}{{end}}{{end}}', id);
+  await system.compose('rm', '--force', '--stop', lost);
+  await docker('volume', 'rm', disk.trim());
+  await system.up();
+  expect(await system.replicated()).not.toBe(lost);
+  await system.command('post', 'sports', 'On one disk');
+  await system.compose('kill', ...databases.filter((name) => name !== lost));
+  expect(await texts()).toEqual(['It rains', 'It rains again', 'And again', 'On one disk']);
 });
