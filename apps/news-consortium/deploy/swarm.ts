@@ -87,22 +87,14 @@ export async function clientContainer(): Promise<string> {
   return id;
 }
 
+/** Where the stack's containers have what agents and nodes show. */
+export const certificate = '/run/secrets/tls-certificate';
+/** The client, in a container in the network of all. */
+export const clientProgram = ['node', 'src/main.ts', 'client', '--agents', 'agent:8000', '--ca', certificate];
+
 async function client(args: readonly string[]): Promise<number> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY ? ['--tty'] : [];
-  const command = [
-    'exec',
-    '--interactive',
-    ...terminal,
-    await clientContainer(),
-    'node',
-    'src/main.ts',
-    'client',
-    '--agents',
-    'agent:8000',
-    '--ca',
-    '/run/secrets/tls-certificate',
-  ];
-  return spawned('docker', [...command, ...args]);
+  return spawned('docker', ['exec', '--interactive', ...terminal, await clientContainer(), ...clientProgram, ...args]);
 }
 
 const logs = (args: readonly string[]): Promise<number> =>
@@ -117,7 +109,7 @@ export async function down(): Promise<void> {
   const lateMs = performance.now() + convergeMs;
   while ((await left()).trim() !== '' && performance.now() < lateMs) await wait(250);
   const volumes = await docker('volume', 'ls', '--quiet', '--filter', `label=com.docker.stack.namespace=${stack}`);
-  await docker('volume', 'rm', '--force', ...volumes.split('\n').filter(Boolean));
+  for (const volume of volumes.split('\n').filter(Boolean)) await docker('volume', 'rm', '--force', volume);
   const label = await docker('node', 'inspect', await thisMachine(), '--format', `{{index .Spec.Labels "${madeHere}"}}`);
   if (label.trim() !== stack) return;
   say('ending the swarm that was made for it');

@@ -19,6 +19,12 @@ export const labSecret = (name: string): string => join(directory, 'lab-secrets'
 export const databases = ['postgres-1', 'postgres-2'];
 const services = [...agents, ...databases];
 
+const states = 'SELECT nodename, reportedstate, goalstate FROM pgautofailover.node ORDER BY reportedstate';
+/** The monitor's container is asked so who the primary is; the name is in what it says, where the standby has all that is acknowledged. */
+export const askPrimary = ['psql', '-Atc', states, 'pg_auto_failover'];
+export const primaryIn = (said: string): string =>
+  /^(.+)\|primary\|primary\n.+\|secondary\|secondary$/.exec(said.trim())?.[1] ?? '';
+
 export class NewsComposeSystem extends ComposeSystem {
   readonly administrator = administrator;
   readonly tls = trustOf(readFileSync(labSecret('tls-certificate'), 'utf8'), 'tls-certificate');
@@ -40,16 +46,10 @@ export class NewsComposeSystem extends ComposeSystem {
 
   /** The name of the primary, when the standby has all that is acknowledged: the loss of one of the two loses nothing from then on. */
   async replicated(): Promise<string> {
-    const states = 'SELECT nodename, reportedstate, goalstate FROM pgautofailover.node ORDER BY reportedstate';
-    return eventually(
-      async () => {
-        const asked = ['exec', this.container('postgres-monitor').id, 'psql', '-Atc', states, 'pg_auto_failover'];
-        // While the monitor starts it says nothing.
-        const said = await docker(...asked).catch(() => '');
-        return /^(.+)\|primary\|primary\n.+\|secondary\|secondary$/.exec(said.trim())?.[1] ?? '';
-      },
-      { timeoutMs: 120_000, intervalMs: 500 },
-    );
+    const { id } = this.container('postgres-monitor');
+    // While the monitor starts it says nothing.
+    const asked = (): Promise<string> => docker('exec', id, ...askPrimary).catch(() => '');
+    return eventually(async () => primaryIn(await asked()), { timeoutMs: 120_000, intervalMs: 500 });
   }
 
   /** Containers that were started again may have got other addresses. */

@@ -3,15 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { eventually } from '@lab/testing';
-
-/** Where a container has it. */
-export const certificate = '/run/secrets/tls-certificate';
-
-/** A command of the administrator's client in a container; what it answers to programs. */
-export const clientCommand = (container: string, ...args: readonly string[]): readonly string[] => [
-  ...['exec', container, 'node', 'src/main.ts', 'client', '--agents', 'agent:8000', '--ca', certificate, '--json'],
-  ...args,
-];
+import { certificate } from '../deploy/swarm.ts';
 
 export class SwarmClients {
   readonly #load;

@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { appImage, serviceImage } from '../../../docker/images.ts';
 import { run } from '../../../docker/engine.ts';
 import { startMachines, whyNoMachines, type Machine } from '../../../docker/machines.ts';
-import { certificate, clientCommand, SwarmClients } from './swarm-clients.ts';
+import { certificate, clientProgram } from '../deploy/swarm.ts';
+import { askPrimary, primaryIn } from './compose-system.ts';
+import { SwarmClients } from './swarm-clients.ts';
 
 const why = await whyNoMachines();
 const stack = 'news';
@@ -42,7 +44,7 @@ describe.skipIf(why)(`three machines${why === undefined ? '' : `: ${why}`}`, () 
   }, timeout);
   afterAll(() => machines?.[Symbol.asyncDispose](), timeout);
 
-  const client = (...args: readonly string[]): Promise<string> => third.docker(...clientCommand('clients', ...args));
+  const client = (...args: readonly string[]): Promise<string> => third.docker('exec', 'clients', ...clientProgram, ...args);
 
   /** Resolves when all tasks run, wherever, and the standby has all that is acknowledged. */
   const whole = async (): Promise<void> => {
@@ -63,9 +65,7 @@ describe.skipIf(why)(`three machines${why === undefined ? '' : `: ${why}`}`, () 
         '--filter',
         `label=com.docker.swarm.service.name=${stack}_postgres-monitor`,
       );
-      const states = 'SELECT nodename, reportedstate, goalstate FROM pgautofailover.node ORDER BY reportedstate';
-      const said = await third.docker('exec', monitor, 'psql', '-Atc', states, 'pg_auto_failover');
-      return Number(/^postgres-(.)\|primary\|primary\n.+\|secondary\|secondary$/.exec(said)?.[1] ?? 0);
+      return Number(primaryIn(await third.docker('exec', monitor, ...askPrimary)).at(-1));
     });
 
   it("keep every acknowledged post while nodes scale, a machine goes, and the primary's machine goes", { timeout }, async () => {

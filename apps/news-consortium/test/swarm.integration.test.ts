@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { eventually } from '@lab/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { clientContainer, down, scale, up } from '../deploy/swarm.ts';
+import { clientContainer, clientProgram, down, scale, up } from '../deploy/swarm.ts';
 import type { WholeStatus } from '../src/client/lists.ts';
-import { clientCommand, SwarmClients } from './swarm-clients.ts';
+import { SwarmClients } from './swarm-clients.ts';
 
 const execute = promisify(execFile);
 let container: string;
@@ -18,7 +18,7 @@ afterAll(down, 180_000);
 
 /** A client's command in the network of all; what it answers to programs. */
 async function client<T>(...args: readonly string[]): Promise<T> {
-  return JSON.parse((await execute('docker', clientCommand(container, ...args))).stdout) as T;
+  return JSON.parse((await execute('docker', ['exec', container, ...clientProgram, '--json', ...args])).stdout) as T;
 }
 
 const nodesServing = async (): Promise<number> => {
