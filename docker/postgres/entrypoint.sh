@@ -17,31 +17,44 @@ give_password() {
   postgres --single -D "$PGDATA" -c exit_on_error=on "$1" <<<"ALTER ROLE $2 PASSWORD '${secret//\'/\'\'}'" >/dev/null
 }
 
+# What the monitor of this address knows: whether anybody, whether a server of this name, and whether another one is the primary.
+known_to() {
+  psql "$1" --no-psqlrc -At -F ' ' -v name="$name" <<<"SELECT count(*) > 0, coalesce(bool_or(node_name = :'name'), false),
+    coalesce(bool_or(node_is_primary AND node_name <> :'name'), false) FROM pgautofailover.get_nodes('default')"
+}
+
 # Its disk is new, and the monitor knows its name: what it had is with the other server, which it follows from now on. Until that takes writes, what it had
 # may be nowhere else, and nothing is done.
 forget_former_self() {
-  local known="SELECT bool_or(node_name = :'name'), bool_or(node_is_primary AND node_name <> :'name') FROM pgautofailover.get_nodes('default')"
   for _ in {1..60}; do
-    case $(psql "$1" --no-psqlrc -At -v name="$name" <<<"$known") in
-      t\|t) pg_autoctl drop node --monitor "$1" --name "$name" --force && return ;;
-      t\|f) sleep 1 ;;
-      *) return ;;
-    esac
+    [ "$(known_to "$1")" != 't t t' ] || { pg_autoctl drop node --monitor "$1" --name "$name" --force && return; }
+    sleep 1
   done
   echo "$name has no data any more, and no other server is the primary: give it its disk again, or start the other one" >&2
   exit 1
 }
 
-# A kill half-way leaves no file "made": what is there is completed.
+# Who is first begins with an empty cluster, the other one with a copy. It gets its name when it is complete: pg_autoctl would go on with half of one.
+prepare() {
+  case $(known_to "$1") in
+    'f f f') [ -e "$PGDATA" ] || { rm -rf "$PGDATA.new" && initdb --pgdata="$PGDATA.new" --auth-local=trust >/dev/null && mv "$PGDATA.new" "$PGDATA"; } ;;
+    't f '?) rm -rf "$PGDATA" "$XDG_CONFIG_HOME" "$XDG_DATA_HOME" ;;
+    't t '?) [ -e "$XDG_DATA_HOME" ] || forget_former_self "$1" ;;
+    *) exit 1 ;;
+  esac
+}
+
+# A kill half-way leaves no file "made". A monitor is begun anew, as nobody was let in before; pg_autoctl completes a server, which others may know.
 make_it() {
   # Who may come is in the samples; what is said between these machines is not secret from who can listen there.
   local options=(--hostname "$name" --skip-pg-hba --no-ssl)
   if [ "$kind" = monitor ]; then
+    rm -rf "$PGDATA" "$XDG_CONFIG_HOME" "$XDG_DATA_HOME"
     pg_autoctl create monitor "${options[@]}"
     give_password pg_auto_failover autoctl_node
   else
     local monitor=postgres://autoctl_node@$3:5432/pg_auto_failover
-    [ -e "$XDG_DATA_HOME" ] || forget_former_self "$monitor"
+    prepare "$monitor"
     pg_autoctl create postgres "${options[@]}" --name "$name" --username lab --dbname lab --monitor "$monitor"
     # Less than primary_demote_timeout: whoever hears neither monitor nor standby has ended before another one is made the primary.
     pg_autoctl config set timeout.network_partition_timeout 4
