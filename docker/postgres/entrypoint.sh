@@ -54,8 +54,12 @@ make_it() {
     give_password pg_auto_failover autoctl_node
   else
     local monitor=postgres://autoctl_node@$3:5432/pg_auto_failover
-    prepare "$monitor"
-    pg_autoctl create postgres "${options[@]}" --name "$name" --username lab --dbname lab --monitor "$monitor"
+    # Of two that are first at once the monitor takes one, and the other begins again, with a copy of that.
+    for tries in {1..5}; do
+      prepare "$monitor"
+      ! pg_autoctl create postgres "${options[@]}" --name "$name" --username lab --dbname lab --monitor "$monitor" || break
+      [ "$tries" != 5 ] || exit 1
+    done
     # Less than primary_demote_timeout: whoever hears neither monitor nor standby has ended before another one is made the primary.
     pg_autoctl config set timeout.network_partition_timeout 4
     # A standby has them from its primary.
