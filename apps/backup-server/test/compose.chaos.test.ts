@@ -10,8 +10,8 @@ import { queueOf } from '../src/topology.ts';
 import { BackupComposeSystem } from './compose-system.ts';
 import { BackupLoad } from './load.ts';
 
-/** So much is new each time: a quarter of a second of transfer on a quick machine, to strike in. */
-const freshKb = 24 * 1024;
+/** So much is new each time. A transfer is seen where it takes a second: on a quicker machine it becomes more. */
+let freshKb = 24 * 1024;
 /** A command waits for 20 s, on a busy machine its process takes a while. */
 const commandMs = 40_000;
 
@@ -20,7 +20,7 @@ let workload: BackupLoad;
 
 beforeAll(async () => {
   system = await BackupComposeSystem.start('chaos');
-  workload = new BackupLoad(system, { freshKb, keep: 2 });
+  workload = new BackupLoad(system, { freshKb: () => freshKb, keep: 2 });
 }, 300_000);
 
 afterAll(async () => {
@@ -30,8 +30,12 @@ afterAll(async () => {
 /** Strikes when a transfer is under way, repairs, and compares all versions, that of the transfer too. */
 async function expectAllVersionsWhole(strike: () => Promise<void>, repair: () => Promise<void>): Promise<void> {
   await using load = new Load(workload, { rate: 10, clients: 1 });
-  const sentBytes = async (): Promise<number | undefined> =>
-    (await system.look()).tasks.find(({ current }) => current?.progress)?.current?.progress?.sentBytes;
+  let made = 0;
+  const sentBytes = async (): Promise<number | undefined> => {
+    if (load.counts.acknowledged > made) freshKb *= 2;
+    made = load.counts.acknowledged;
+    return (await system.look()).tasks.find(({ current }) => current?.progress)?.current?.progress?.sentBytes;
+  };
   const sent = await eventually(sentBytes, { timeoutMs: 120_000, intervalMs: 20 });
   await strike();
   console.log(`struck after ${Math.round(sent! / 1e6)} MB`);

@@ -12,7 +12,7 @@ import { BackupComposeSystem } from './compose-system.ts';
 
 export interface BackupLoadOptions {
   /** So much of a folder is new each time. */
-  readonly freshKb: number;
+  readonly freshKb: () => number;
   /** Versions that stay of each folder: more are more to restore in the end. */
   readonly keep: number;
 }
@@ -113,7 +113,7 @@ export class BackupLoad implements Workload {
   }
 
   async #change(folder: Folder): Promise<void> {
-    const changes = `rm -f random-*; mkdir -p sub/empty; date +%N > sub/now; ln -sf now sub/link; head -c ${this.#options.freshKb}K /dev/urandom > random-$RANDOM`;
+    const changes = `rm -f random-*; mkdir -p sub/empty; date +%N > sub/now; ln -sf now sub/link; head -c ${this.#options.freshKb()}K /dev/urandom > random-$RANDOM`;
     await this.#system.onNode(`mkdir -p ${folder.path}; cd ${folder.path}; ${changes}`);
     folder.now = await this.#system.listed(folder.path);
   }
@@ -210,7 +210,7 @@ if (import.meta.main) {
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     const env = { COMPOSE_PROJECT_NAME: project, LAB_PORT: String(port) };
-    return new BackupLoad(new BackupComposeSystem(env, folder, keyFile), { freshKb: 256, keep: 5 });
+    return new BackupLoad(new BackupComposeSystem(env, folder, keyFile), { freshKb: () => 256, keep: 5 });
   };
   const operation = 'changes 256 KiB of a folder on node-1 and has it backed up';
   process.exit(await loadProgram({ directory, operation, rate: 1, clients: 2, open }, process));
