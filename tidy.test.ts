@@ -75,6 +75,7 @@ const rules: Rule[] = [
       'apps/ha-web/test/database-machines.ts': 'a client rests between two orders: the load has a pace',
       'apps/ha-web/test/shoppers.ts': 'a buyer rests between two orders: the load has a pace',
       'apps/image-tagging/test/compose.chaos.test.ts': 'a client rests between two pictures: the load has a pace',
+      'docker/postgres.integration.test.ts': 'a seed says after what time a server is killed',
     },
   },
   {

@@ -11,7 +11,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { traced } from '@lab/middleware/traced';
 import { ExitError, interruptible, makeLogger, systemClock, type ConfigSource, type Role } from '@lab/process';
-import type { Tracer } from '@lab/tracing';
+import { Lives, type Life } from '@lab/process/lives';
+import type { DemoPage } from '@lab/watch/demo';
 import { adminConfigs, type DemoConfig } from './config.ts';
 import { adminCommands } from './admin/commands.ts';
 import { makeKey, writeKey } from './channel/keys.ts';
@@ -20,17 +21,15 @@ import { makeContentCreator, makeNode, makeRoles, type ServingRole } from './hos
 
 const nodeNames = ['node-1', 'node-2', 'node-3'];
 const path = 'notes';
-/** At a port that is free. */
-const listen = '127.0.0.1:0';
 
 export async function demo({ seconds, watch }: DemoConfig): Promise<void> {
   const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('backup-server') : undefined;
   await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
-    const system = new DemoSystem(folder, interrupted, page?.tracer);
+    const system = new DemoSystem(folder, interrupted, page);
     try {
       await system.start();
-      await tellStory(system, folder, seconds, interrupted);
+      await tellStory({ system, folder, seconds, page, interrupted });
     } finally {
       await system.stop();
       await rm(folder, { recursive: true, force: true });
@@ -39,7 +38,15 @@ export async function demo({ seconds, watch }: DemoConfig): Promise<void> {
   await page?.keep();
 }
 
-async function tellStory(system: DemoSystem, folder: string, seconds: number, interrupted: AbortSignal): Promise<void> {
+interface StoryParts {
+  readonly system: DemoSystem;
+  readonly folder: string;
+  readonly seconds: number;
+  readonly page: DemoPage | undefined;
+  readonly interrupted: AbortSignal;
+}
+
+async function tellStory({ system, folder, seconds, page, interrupted }: StoryParts): Promise<void> {
   for (const [index, name] of nodeNames.entries())
     await system.admin(
       'register',
@@ -56,6 +63,8 @@ async function tellStory(system: DemoSystem, folder: string, seconds: number, in
     );
   console.log(`content changes for ${seconds} s, a line a second`);
   await pause(seconds * 1000, undefined, { signal: interrupted });
+  await page?.goOn('content changes and is backed up; then one more backup is made of each node, and restored', interrupted);
+  await page?.endFaults();
   await system.stopWriting();
   for (const name of nodeNames) await system.admin('backup', '--node', name, '--path', path);
   await system.admin('list');
@@ -73,16 +82,17 @@ async function tellStory(system: DemoSystem, folder: string, seconds: number, in
 class DemoSystem {
   readonly #folder: string;
   readonly #interrupted: AbortSignal;
-  readonly #tracerOf: ((role: string) => Tracer) | undefined;
-  readonly #roles: Role[] = [];
+  readonly #page: DemoPage | undefined;
+  readonly #lives: Lives;
   readonly #writers: Role[] = [];
-  readonly #nodes = new Map<string, ServingRole>();
-  #server: ServingRole | undefined;
+  /** Where who serves is at its first start: its next lives are there, too. */
+  readonly #ports = new Map<string, number>();
 
-  constructor(folder: string, interrupted: AbortSignal, tracerOf?: (role: string) => Tracer) {
+  constructor(folder: string, interrupted: AbortSignal, page?: DemoPage) {
     this.#folder = folder;
     this.#interrupted = interrupted;
-    this.#tracerOf = tracerOf;
+    this.#page = page;
+    this.#lives = new Lives(page);
   }
 
   rootOf(name: string): string {
@@ -90,7 +100,7 @@ class DemoSystem {
   }
 
   addressOf(name: string): string {
-    return `127.0.0.1:${this.#nodes.get(name)!.port}`;
+    return `127.0.0.1:${this.#ports.get(name) ?? 0}`;
   }
 
   get #keyFile(): string {
@@ -106,29 +116,32 @@ class DemoSystem {
       const root = this.rootOf(name);
       await makeContent(root);
       const cache = join(this.#folder, `${name}.cache`);
-      const node = makeNode({ name, listen, root, cache }, makeKey(master, `node-${name}`), host);
-      this.#nodes.set(name, node);
-      await this.#run(node);
+      const key = makeKey(master, `node-${name}`);
+      const make = (): ServingRole => makeNode({ name, listen: this.addressOf(name), root, cache }, key, host);
+      await this.#lives.begin(name, () => this.#servingAt(name, make()));
       const writer = makeContentCreator({ name: `creator of ${name}`, file: join(root, path, 'log.txt'), interval: 1000 }, host);
       await writer.start();
       this.#writers.push(writer);
     }
     const memory = makeMemoryServer();
     const times = { scrubCycle: 7 * 86_400_000, sweepInterval: 600_000 };
-    const settings = { ...times, store: join(this.#folder, 'store'), listen };
-    const names = ['backup-requester', 'backup-requester', 'nodes-manager', 'server'];
-    let requesters = 0;
-    const nameOf = (role: string): string => (role === 'backup-requester' ? `${role}-${++requesters}` : role);
-    const connect = async (role: string): Promise<Broker> =>
-      traced(memory.connect(), this.#tracerOf?.(nameOf(role)), describeMessage);
-    this.#server = makeRoles(names, { ...host, settings, master, connect, end: () => {} });
-    await this.#run(this.#server);
+    for (const name of ['backup-requester-1', 'backup-requester-2', 'nodes-manager', 'server'])
+      await this.#lives.begin(name, () => {
+        const broker = memory.connect();
+        const connect = async (): Promise<Broker> => traced(broker, this.#page?.tracer(name), describeMessage);
+        const settings = { ...times, store: join(this.#folder, 'store'), listen: this.addressOf(name) };
+        const role = makeRoles([name.replace(/-\d$/, '')], { ...host, settings, master, connect, end: () => {} });
+        const kill = (): Promise<void> => {
+          memory.kill(broker);
+          return role.stop();
+        };
+        return { ...this.#servingAt(name, role), kill };
+      });
     console.log(`a server, a nodes manager, 2 backup requesters and ${nodeNames.length} nodes are running in this process`);
   }
 
-  async #run(role: Role): Promise<void> {
-    this.#roles.push(role);
-    await role.start();
+  #servingAt(name: string, role: ServingRole): Life {
+    return { role, started: () => void this.#ports.set(name, role.port) };
   }
 
   async stopWriting(): Promise<void> {
@@ -137,14 +150,14 @@ class DemoSystem {
 
   async stop(): Promise<void> {
     await this.stopWriting();
-    for (const role of this.#roles.reverse()) await role.stop();
+    await this.#lives.stop();
   }
 
   /** An admin's command, as it would be typed; none after an interruption. */
   async admin(name: keyof typeof adminConfigs | 'list' | 'verify', ...args: readonly string[]): Promise<void> {
     this.#interrupted.throwIfAborted();
     const { [name]: command } = adminCommands((text) => void process.stdout.write(text)).commands!;
-    const all = ['--server', `127.0.0.1:${this.#server!.port}`, '--key-file', this.#keyFile, ...args];
+    const all = ['--server', this.addressOf('server'), '--key-file', this.#keyFile, ...args];
     await command!.run({ args: all, env: {} } satisfies ConfigSource);
   }
 }

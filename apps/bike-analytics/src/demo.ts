@@ -5,6 +5,7 @@ import { runClient, writeResults } from './client/program.ts';
 import { clientLimits, type DemoConfig } from './config.ts';
 import { openDataSet } from './client/data-files.ts';
 import { queries, settingsOf, type Answers } from './domain/queries.ts';
+import type { Topic } from './domain/terms.ts';
 import { startEmbedded } from './embedded.ts';
 import { reportText } from './client/report.ts';
 import { answerStraight } from '../data/straight-loop.ts';
@@ -14,10 +15,16 @@ export async function demo(config: DemoConfig): Promise<void> {
   const settings = settingsOf(config);
   const { watch } = config;
   const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('bike-analytics') : undefined;
-  const { port, instances, stop } = await startEmbedded(config, page?.tracer);
+  const { port, instances, stop } = await startEmbedded(config, page);
   console.error(`${instances} roles are running in this process`);
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
-  const { results, elapsedMs } = await runClient({ ...config, settings, connect }).finally(stop);
+  let looked: Promise<void> | undefined;
+  const afterBatch = (topic: Topic): Promise<void> | undefined =>
+    topic === 'trips' ? (looked ??= page?.goOn('weather and stations are sent, and the first of the trips')) : undefined;
+  const { results, elapsedMs } = await runClient({ ...config, settings, connect, afterBatch }).finally(async () => {
+    await page?.endFaults();
+    await stop();
+  });
   console.log(reportText(results, settings));
   if (config.output !== undefined) await writeResults(config.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);

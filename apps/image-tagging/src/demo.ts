@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { makeMemoryGroups } from '@lab/group';
-import { makeMemoryServer, type Broker } from '@lab/middleware';
+import { makeMemoryServer } from '@lab/middleware';
 import { traced } from '@lab/middleware/traced';
 import { ExitError, interruptible, makeLogger, systemClock, type Role } from '@lab/process';
-import type { Tracer } from '@lab/tracing';
+import { Lives } from '@lab/process/lives';
+import type { DemoPage } from '@lab/watch/demo';
 import sharp from 'sharp';
 import { PictureClient } from './client/picture-client.ts';
 import type { DemoConfig } from './config.ts';
@@ -17,7 +18,7 @@ import { makePicture } from '../data/make.ts';
 import { describeMessage } from './messages.ts';
 import { PictureStore } from './store/picture-store.ts';
 import { defaultNames, topologyOf } from './topology.ts';
-import { makeRegistry, makeServer, makeWorker, type Host } from './wiring.ts';
+import { makeRegistry, makeServer, makeWorker, type ServingRole, type StoreHost } from './wiring.ts';
 
 const samples: Readonly<Record<string, readonly string[]>> = {
   'harbour.jpg': ['harbour', 'boats', 'evening'],
@@ -28,17 +29,20 @@ const samples: Readonly<Record<string, readonly string[]>> = {
   'ridge.avif': ['ridge', 'mountains'],
 };
 const tagMs = 60_000;
+/** What a button of the page ends is there again before. */
+const patienceMs = 60_000;
 
 export async function demo({ keep, watch }: DemoConfig): Promise<void> {
   const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('image-tagging') : undefined;
   await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
-    const system = new DemoSystem(join(folder, 'store'), page?.tracer);
+    const system = new DemoSystem(join(folder, 'store'), page);
     try {
       await system.start();
       const pictures = await choosePictures(folder);
-      const client = new PictureClient({ registry: system.registry, patienceMs: 30_000 });
+      const client = new PictureClient({ registry: system.registry, patienceMs });
       try {
+        await page?.goOn('pictures are about to be uploaded, tagged, found and downloaded', interrupted);
         await show(client, pictures, join(folder, 'downloads'), interrupted);
       } finally {
         client.close();
@@ -136,18 +140,19 @@ function require(holds: boolean, otherwise: string): asserts holds {
 
 class DemoSystem {
   readonly #folder: string;
-  readonly #tracerOf: ((role: string) => Tracer) | undefined;
-  readonly #roles: Role[] = [];
-  readonly #closing: (() => Promise<void>)[] = [];
-  #registryPort = 0;
+  readonly #page: DemoPage | undefined;
+  readonly #lives: Lives;
+  /** Where who serves is: its next lives are there, too. */
+  readonly #ports = new Map<string, number>();
 
-  constructor(folder: string, tracerOf?: (role: string) => Tracer) {
+  constructor(folder: string, page?: DemoPage) {
     this.#folder = folder;
-    this.#tracerOf = tracerOf;
+    this.#page = page;
+    this.#lives = new Lives(page);
   }
 
   get registry(): string {
-    return addressAt(this.#registryPort);
+    return addressAt(this.#ports.get('registry') ?? 0);
   }
 
   async start(): Promise<void> {
@@ -155,38 +160,43 @@ class DemoSystem {
     const memory = makeMemoryServer();
     const groups = makeMemoryGroups({ clock: systemClock, newToken: randomUUID });
     const store = await PictureStore.open(this.#folder);
-    const host = (name: string): Host => {
-      const group = groups.connect();
-      this.#closing.push(() => group.close());
-      return { group, clock: systemClock, nowMs: Date.now, newId: randomUUID, log, tracer: this.#tracerOf?.(name) };
-    };
-    const broker = memory.connect();
-    const brokerOf = (role: string): Broker => traced(broker, this.#tracerOf?.(role), describeMessage);
-    this.#closing.push(() => broker.close());
-    await broker.declare(topologyOf(defaultNames));
-    const shared = { group: 'images', limitMegapixels: 100, listen: addressAt(0) };
-    const registry = makeRegistry(host('registry'), { ...shared, name: 'registry' });
-    await this.#run(registry);
-    this.#registryPort = registry.port;
+    const first = memory.connect();
+    await first.declare(topologyOf(defaultNames));
+    await first.close();
+    const begin = (name: string, make: (host: StoreHost) => Role | ServingRole): Promise<void> =>
+      this.#lives.begin(name, () => {
+        const [group, broker, tracer] = [groups.connect(), memory.connect(), this.#page?.tracer(name)];
+        const host = { group, clock: systemClock, nowMs: Date.now, newId: randomUUID, log, tracer };
+        const role = make({ ...host, store, broker: traced(broker, tracer, describeMessage) });
+        return {
+          role,
+          started: () => void this.#ports.set(name, 'port' in role ? role.port : 0),
+          kill() {
+            groups.kill(group);
+            memory.kill(broker);
+            // It listens no more; for the others in its group it waits for ever.
+            void role.stop();
+          },
+          async close() {
+            await group.close();
+            await broker.close();
+          },
+        };
+      });
+    const shared = { group: 'images', limitMegapixels: 100 };
+    await begin('registry', (host) => makeRegistry(host, { ...shared, name: 'registry', listen: this.registry }));
     for (const name of ['svc-1', 'svc-2', 'svc-3']) {
-      const settings = { ...shared, ...defaultNames, name, address: addressAt, limitBytes: 2 * 1024 ** 3 };
-      await this.#run(makeServer({ ...host(name), store, broker: brokerOf(name) }, settings));
+      const settings = { ...shared, ...defaultNames, name, listen: addressAt(0), address: addressAt, limitBytes: 2 * 1024 ** 3 };
+      await begin(name, (host) => makeServer(host, settings));
     }
-    for (const name of ['worker-1', 'worker-2']) {
-      const { queue } = defaultNames;
-      await this.#run(makeWorker({ ...host(name), store, broker: brokerOf(name) }, { ...shared, name, queue, jobs: 1 }));
-    }
+    const { queue } = defaultNames;
+    for (const name of ['worker-1', 'worker-2'])
+      await begin(name, (host) => makeWorker(host, { ...shared, name, queue, jobs: 1 }));
     console.log('a registry, 3 servers and 2 workers are running in this process');
   }
 
-  async #run(role: Role): Promise<void> {
-    this.#roles.push(role);
-    await role.start();
-  }
-
-  async stop(): Promise<void> {
-    for (const role of this.#roles.reverse()) await role.stop();
-    for (const close of this.#closing.reverse()) await close();
+  stop(): Promise<void> {
+    return this.#lives.stop();
   }
 }
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@lab/embedded-postgres';
 import { interruptible, makeLogger, systemClock } from '@lab/process';
+import { Lives } from '@lab/process/lives';
 import { ordinaryCost } from '@lab/process/passwords';
 import type { Tracer } from '@lab/tracing';
 import type { DemoPage } from '@lab/watch/demo';
@@ -20,13 +21,15 @@ const adminPassword = 'battery staple';
 const patienceMs = 180_000;
 /** Longer than a user who has an item in hand takes to mark it. */
 const leaseMs = 10_000;
+const anyPort = '127.0.0.1:0';
 
 export async function demo({ watch }: DemoConfig): Promise<void> {
   const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('news-consortium') : undefined;
   await interruptible(async (interrupted) => {
     const postgres = await startEmbeddedPostgres();
+    page?.breakable('postgres', { kill: () => postgres.kill(), start: () => postgres.restart() });
     const system = new DemoSystem(postgres.url, page);
-    const story = new Story(system, postgres, interrupted);
+    const story = new Story({ system, postgres, page, interrupted });
     try {
       await system.start();
       await story.tell();
@@ -43,49 +46,52 @@ export async function demo({ watch }: DemoConfig): Promise<void> {
 class DemoSystem {
   readonly #databaseUrl: string;
   readonly #page: DemoPage | undefined;
-  readonly agents: ServingRole[] = [];
-  readonly nodes: ServingRole[] = [];
+  readonly #lives: Lives;
+  /** By the names of their roles: their next lives are there, too. */
+  readonly #addresses = new Map<string, string>();
 
   constructor(databaseUrl: string, page?: DemoPage) {
     this.#databaseUrl = databaseUrl;
     this.#page = page;
+    this.#lives = new Lives(page);
   }
 
   get agentAddresses(): string[] {
-    return this.agents.map(({ port }) => `127.0.0.1:${port}`);
+    return [...this.#addresses].flatMap(([name, address]) => (name.startsWith('agent') ? [address] : []));
   }
 
   async start(): Promise<void> {
-    const common = { listen: '127.0.0.1:0', databaseUrl: this.#databaseUrl };
-    for (const name of ['agent-1', 'agent-2']) {
-      const agent = makeAgent(host(name, this.#page?.tracer(name)), {
-        ...common,
-        name,
-        adminName: 'admin',
-        adminPassword,
-        session: 3_600_000,
-      });
-      this.agents.push(agent);
-      await agent.start();
-      this.#page?.servesAt(name, `127.0.0.1:${agent.port}`);
-    }
-    for (const name of ['node-1', 'node-2', 'node-3']) {
-      const node = makeNode(host(name, this.#page?.tracer(name)), {
-        ...common,
-        name,
-        healthListen: '127.0.0.1:0',
-        agents: this.agentAddresses,
-        lease: leaseMs,
-      });
-      this.nodes.push(node);
-      await node.start();
-      this.#page?.servesAt(name, `127.0.0.1:${node.port}`);
-    }
+    const common = { databaseUrl: this.#databaseUrl };
+    for (const name of ['agent-1', 'agent-2'])
+      await this.#begin(name, (host, listen) =>
+        makeAgent(host, { ...common, name, listen, adminName: 'admin', adminPassword, session: 3_600_000 }),
+      );
+    for (const name of ['node-1', 'node-2', 'node-3'])
+      await this.#begin(name, (host, listen) =>
+        makeNode(host, { ...common, name, listen, healthListen: anyPort, agents: this.agentAddresses, lease: leaseMs }),
+      );
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.stop()));
-    await Promise.all(this.agents.map((agent) => agent.stop()));
+  async #begin(name: string, make: (host: Host, listen: string) => ServingRole): Promise<void> {
+    await this.#lives.begin(name, () => {
+      const role = make(host(name, this.#page?.tracer(name)), this.#addresses.get(name) ?? anyPort);
+      const started = (): void => {
+        const address = `127.0.0.1:${role.port}`;
+        this.#addresses.set(name, address);
+        this.#page?.servesAt(name, address);
+      };
+      return { role, started };
+    });
+  }
+
+  /** In good order. */
+  async leave(address: string): Promise<void> {
+    const [name] = [...this.#addresses].find((each) => each[1] === address)!;
+    await this.#lives.end(name);
+  }
+
+  stop(): Promise<void> {
+    return this.#lives.stop();
   }
 }
 
@@ -95,9 +101,17 @@ function host(name: string, tracer?: Tracer): Host {
   return { clock: systemClock, nowMs: Date.now, newId: randomUUID, scryptCost: ordinaryCost, log, tracer };
 }
 
+interface StoryParts {
+  readonly system: DemoSystem;
+  readonly postgres: EmbeddedPostgres;
+  readonly page: DemoPage | undefined;
+  readonly interrupted: AbortSignal;
+}
+
 class Story {
   readonly #system: DemoSystem;
   readonly #postgres: EmbeddedPostgres;
+  readonly #page: DemoPage | undefined;
   readonly #signal: AbortSignal;
   readonly #over = new AbortController();
   readonly #consortium: Consortium;
@@ -107,9 +121,10 @@ class Story {
   /** What was acknowledged, in order. */
   readonly #posted: string[] = [];
 
-  constructor(system: DemoSystem, postgres: EmbeddedPostgres, signal: AbortSignal) {
+  constructor({ system, postgres, page, interrupted: signal }: StoryParts) {
     this.#system = system;
     this.#postgres = postgres;
+    this.#page = page;
     this.#signal = signal;
     const agents = (): Promise<string[]> => addressesOf(system.agentAddresses);
     this.#consortium = new Consortium({ agents, ask, clock: systemClock, patienceMs, signal });
@@ -129,12 +144,14 @@ class Story {
     for (const user of [ana, ben]) await user.ask('subscribe', { area: 'sports' });
     console.log('ana and ben subscribe to sports; ben watches it');
     await this.#watch(ben);
+    await this.#page?.goOn('ben watches sports, and ana is about to post; later the demo pulls plugs itself', this.#signal);
 
     await this.#post(ana, 'The match was called off: it rains.');
     await this.#post(ana, 'The match is on again.');
     await refused('not-subscribed', () => ana.ask('post', { area: 'weather', text: 'It rains.' }));
     await this.#readUnread(ben);
     await this.#delete(ana, ben);
+    await this.#page?.endFaults();
     await this.#killPostgres(ana);
     await this.#stopNode(ana);
     await this.#until(() => this.#posted.every((text) => this.#watched.includes(text)));
@@ -218,9 +235,8 @@ class Story {
 
   async #stopNode(author: Member): Promise<void> {
     const serving = await this.#servedBy(author, () => true);
-    const leaver = this.#system.nodes.find(({ port }) => serving[0]!.endsWith(`:${port}`))!;
     const posting = waitedForLater(this.#post(author, 'A node went while this was posted.'));
-    await leaver.stop();
+    await this.#system.leave(serving[0]!);
     await posting;
     await this.#servedBy(author, (address) => address !== serving[0]);
     console.log('a node that served sports has left; two nodes serve it again');

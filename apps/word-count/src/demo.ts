@@ -1,4 +1,5 @@
 /** The whole system in one process, on the broker in memory: two counters, and the one at work is killed in the middle. */
+import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { makeMemoryServer, type Broker } from '@lab/middleware';
 import { traced } from '@lab/middleware/traced';
@@ -11,11 +12,32 @@ import { countWords } from './roles/reader.ts';
 export async function demo(lines: readonly string[], print: (text: string) => void, watch = false): Promise<void> {
   const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('word-count') : undefined;
   const server = makeMemoryServer();
-  const atWork = server.connect();
   const seen = (role: string, broker: Broker): Broker => traced(broker, page?.tracer(role), describeMessage);
-  await new Counter({ broker: seen('counter-1', atWork), log: silentLogger }).start();
-  await new Counter({ broker: seen('counter-2', server.connect()), log: silentLogger }).start();
+  /** Those that live; the first is at work, the others stand by. */
+  const counters = new Map<string, Broker>();
+  const start = async (name: string): Promise<void> => {
+    const broker = server.connect();
+    await new Counter({ broker: seen(name, broker), log: silentLogger }).start();
+    counters.set(name, broker);
+  };
+  const kill = (name: string): void => {
+    server.kill(counters.get(name)!);
+    counters.delete(name);
+  };
+  for (const name of ['counter-1', 'counter-2']) {
+    await start(name);
+    page?.breakable(name, { kill: () => kill(name), start: () => start(name) });
+  }
   const killed = Promise.withResolvers<void>();
+  const strike = async (): Promise<void> => {
+    // By then the counter at work has what was sent.
+    await setImmediate();
+    await page?.goOn('half of the batches are sent; the demo will kill the counter that has them');
+    const [atWork] = counters.keys();
+    if (atWork === undefined) return;
+    page?.killed(atWork);
+    kill(atWork);
+  };
   const broker = seen('reader', server.connect());
   const halfway: Pick<Broker, 'declare' | 'read' | 'publish'> = {
     declare: (topology) => broker.declare(topology),
@@ -27,13 +49,7 @@ export async function demo(lines: readonly string[], print: (text: string) => vo
     },
   };
   const onSent = (sent: number, total: number): void => {
-    if (sent !== Math.ceil(total / 2)) return;
-    // By then the counter at work has what was sent.
-    setImmediate(() => {
-      page?.killed('counter-1');
-      server.kill(atWork);
-      killed.resolve();
-    });
+    if (sent === Math.ceil(total / 2)) strike().then(killed.resolve, killed.reject);
   };
   const counts = await countWords({ broker: halfway, job: 'demo', lines, onSent });
   print(topWords(counts));

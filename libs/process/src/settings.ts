@@ -61,7 +61,7 @@ export const roleSettings = {
 
 /** What every demo has whose roles run in one process. */
 export const demoSettings = {
-  watch: z.boolean().default(false).describe('shows the run on a page, which stays until Ctrl-C'),
+  watch: z.boolean().default(false).describe('shows the run on a page, whose buttons break it; it stays until Ctrl-C'),
 };
 
 /** For a role that talks to RabbitMQ. The default is RabbitMQ's own port on this machine. */

@@ -1,19 +1,16 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { expect, it } from 'vitest';
 import { readRecording, recordingText, type Recording } from './recording.ts';
-
-const app = join(import.meta.dirname, '../../../apps/word-count');
+import { watchDemo } from '../test/watched-demo.ts';
 
 it('a demo with --watch is shown while it runs, stays as a recorded run, and ends at Ctrl-C', async () => {
-  const demo = spawn(process.execPath, ['src/main.ts', 'demo', '--watch'], { cwd: app, stdio: ['ignore', 'pipe', 'pipe'] });
-  demo.stdout.resume();
-  const exit = once(demo, 'exit');
-  const lines = createInterface(demo.stderr)[Symbol.asyncIterator]();
-  const url = /http:\S+/.exec((await lines.next()).value as string)![0];
-  expect((await lines.next()).value).toContain('the demo is over');
+  await using demo = await watchDemo('word-count');
+  const { url, press } = demo;
+  await demo.says('waits for "Go on" on its page: half of the batches');
+  expect(await press('kill', 'counter-2')).toBe('counter-2 killed; started again in 30 s');
+  expect(await press('kill', 'reader')).toBe('the demo cannot break "reader"; it can counter-1, counter-2\n');
+  expect(await press('start', 'counter-2')).toBe('counter-2 started');
+  expect(await press('go-on')).toBe('the demo goes on');
+  await demo.says('the demo is over');
   const page = await (await fetch(url)).text();
   expect(page).not.toContain('data-live');
   const recording = JSON.parse(/id="recording">(.*?)<\/script>/s.exec(page)![1]!) as Recording;
@@ -25,6 +22,5 @@ it('a demo with --watch is shown while it runs, stays as a recorded run, and end
   expect(first.filter((each) => each.endsWith('start'))).toHaveLength(1);
   expect(first.slice(-2)).toEqual(['counter-1 fault', 'counter-1 end']);
   expect(events.some((event) => event.type === 'delivery' && event.role === 'counter-2' && event.redelivered)).toBe(true);
-  demo.kill('SIGINT');
-  expect(await exit).toEqual([0, null]);
+  expect(await demo.interrupt()).toEqual([0, null]);
 });

@@ -108,8 +108,7 @@ describe('the page of a run that goes on', () => {
   it('breaks what it may break, and says what came of it', async () => {
     const asked: unknown[] = [];
     const { url } = await served({
-      command: 'npx nx break yours',
-      verbs: { pause: { words: 'A', summary: 'stands still' } },
+      breaking: { command: 'npx nx break yours', verbs: { pause: { words: 'A', summary: 'stands still' } } },
       strike: async (words) => {
         asked.push(words);
         if (words[1] === 'nobody') throw new Error('"nobody" is no target; there are worker');

@@ -8,11 +8,20 @@ import type { Depths, Live, Recording } from './recording.ts';
 import { answer, bodyOf, pageRoutes, serve, streamHeaders, type Routes, type Served } from './server.ts';
 import { eventsOf, spanBatch, Words } from './spans.ts';
 
-/** What can be done to the system that is watched. */
-export interface Breakable {
-  /** The command that does it, up to the verb: `npx nx break word-count`. */
+/** What a page is told of what can be done to the system that is watched. */
+export interface Breaking {
+  /** The command that does it, up to the verb: `npx nx break word-count`; or, where there is none, who does. */
   readonly command: string;
   readonly verbs: Readonly<Record<string, { readonly words: string; readonly summary: string }>>;
+  /** Who can be broken, and by which verbs, where that is not everybody by each. */
+  readonly roles?: Readonly<Record<string, readonly string[]>>;
+  /** The system waits for a button to go on; where it stands, in words. */
+  readonly waiting?: string | undefined;
+}
+
+export interface Breakable {
+  /** Another object where it has changed. */
+  readonly breaking: Breaking;
   /** Does what these words say, as they stand behind the command; what came of it. */
   strike(this: void, words: readonly string[]): Promise<string>;
   /** What a role counts, by the names that it gives. */
@@ -22,7 +31,7 @@ export interface Breakable {
 /** The first message to a page, and the next where more has changed than was added. */
 export interface Whole {
   readonly recording: Recording;
-  readonly breaking?: Pick<Breakable, 'command' | 'verbs'> | undefined;
+  readonly breaking?: Breaking | undefined;
 }
 
 /** What a page is told some times in a second. */
@@ -32,6 +41,7 @@ export interface More {
   readonly events?: readonly SimulationEvent[] | undefined;
   readonly depths?: Depths | undefined;
   readonly ledger?: Live['ledger'];
+  readonly breaking?: Breaking | undefined;
 }
 
 const flushMs = 250;
@@ -44,17 +54,20 @@ const unreadBytesMax = 16 * 1024 * 1024;
 class Viewers {
   readonly #feed: Feed;
   readonly #wholeText: () => string;
+  readonly #breakable: Breakable | undefined;
   readonly #open = new Set<ServerResponse>();
   readonly #stop: () => void;
   #events: SimulationEvent[] = [];
   #isWhole = false;
   #depths: Depths | undefined;
   #ledger: Live['ledger'];
+  #breaking: Breaking | undefined;
   #toldMs = 0;
 
-  constructor(feed: Feed, wholeText: () => string) {
+  constructor(feed: Feed, wholeText: () => string, breakable: Breakable | undefined) {
     this.#feed = feed;
     this.#wholeText = wholeText;
+    this.#breakable = breakable;
     const unfollow = feed.follow(({ events, whole }) => {
       if (this.#open.size === 0) return;
       this.#events.push(...events);
@@ -82,16 +95,19 @@ class Viewers {
   #flush(): void {
     const nowMs = Date.now();
     const [events, depths, ledger] = [this.#events, this.#feed.lastDepths, this.#feed.ledger];
-    const isNew = events.length > 0 || depths !== this.#depths || ledger !== this.#ledger;
+    const breaking = this.#breakable?.breaking;
+    const isNew = events.length > 0 || depths !== this.#depths || ledger !== this.#ledger || breaking !== this.#breaking;
     if (this.#open.size === 0 || (!isNew && nowMs - this.#toldMs < heartbeatMs)) return;
     const more: More = {
       nowMs: this.#feed.msOf(nowMs),
       events: events.length > 0 ? events : undefined,
       depths: depths === this.#depths ? undefined : depths,
       ledger: ledger === this.#ledger ? undefined : ledger,
+      breaking: breaking === this.#breaking ? undefined : breaking,
     };
     const text = this.#isWhole ? this.#wholeText() : `data: ${JSON.stringify(more)}\n\n`;
-    [this.#events, this.#isWhole, this.#depths, this.#ledger, this.#toldMs] = [[], false, depths, ledger, nowMs];
+    [this.#events, this.#isWhole, this.#toldMs] = [[], false, nowMs];
+    [this.#depths, this.#ledger, this.#breaking] = [depths, ledger, breaking];
     for (const response of this.#open) if (!response.write(text) && response.writableLength > unreadBytesMax) response.destroy();
   }
 
@@ -116,11 +132,8 @@ export interface ServedLive extends Served {
 /** Serves the page of what is fed. It also takes spans, as a collector does: OTLP's JSON to `v1/traces` below its address. */
 export async function serveLive(template: Template, feed: Feed, port: number, breakable?: Breakable): Promise<ServedLive> {
   const recording = (): Recording => feed.recording(Date.now());
-  const breaking = breakable && { command: breakable.command, verbs: breakable.verbs };
-  const viewers = new Viewers(
-    feed,
-    () => `event: whole\ndata: ${JSON.stringify({ recording: recording(), breaking } satisfies Whole)}\n\n`,
-  );
+  const whole = (): Whole => ({ recording: recording(), breaking: breakable?.breaking });
+  const viewers = new Viewers(feed, () => `event: whole\ndata: ${JSON.stringify(whole())}\n\n`, breakable);
   const words = new Words();
   const routes: Routes = {
     ...pageRoutes(

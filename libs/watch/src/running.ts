@@ -59,8 +59,7 @@ export async function watchRunning(directory: string): Promise<Running> {
   return {
     feed,
     breakable: {
-      command: `npx nx break ${system}`,
-      verbs,
+      breaking: { command: `npx nx break ${system}`, verbs },
       strike: (words) => strikes.strike(words),
       metricsOf: (role) => watcher.metricsOf(role),
     },

@@ -32,6 +32,8 @@ export interface ClientOptions {
   /** So long it tries to be taken in, at first and again, in milliseconds. */
   connectTimeout: number;
   connect: () => Promise<FramedSocket>;
+  /** Waited for behind each batch. */
+  afterBatch?: (topic: Topic) => Promise<void> | undefined;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
@@ -50,12 +52,13 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
     readInThread({ path: files[indexOf(city, topic)]!.path, topic, options: options(city, topic) });
   const rejected: Record<string, Rejections> = {};
   const bar = startBar('sending', bytesOf(files));
-  const onPiece = (city: City, topic: Topic, piece: Piece): void => {
+  const onPiece = (city: City, topic: Topic, piece: Piece): Promise<void> | undefined => {
     troubles.clear();
     bar.to(bytesOf(files.slice(0, indexOf(city, topic))) + piece.bytesRead);
-    if ('batch' in piece) return;
+    if ('batch' in piece) return client.afterBatch?.(topic);
     if (!allowEmpty) requireRows(fileName(city, topic), piece);
     if (piece.rejections.count > 0) rejected[fileName(city, topic)] = piece.rejections;
+    return undefined;
   };
   const sayOnce = (said: Set<string>, what: string, line = what): void => {
     if (!said.has(what)) bar.say(line);

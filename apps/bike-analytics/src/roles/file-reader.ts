@@ -28,8 +28,8 @@ export interface FileReaderParts {
   newSessionId(): string;
   /** Of the queries. */
   settings: Values;
-  /** Hears of each piece that was sent, at the end of what was not taken of the file; what it throws ends the reading. */
-  onPiece?: (city: City, topic: Topic, piece: Piece) => void;
+  /** Hears of each piece that was sent, at the end of what was not taken of the file; what it throws ends the reading. What it returns is waited for. */
+  onPiece?: (city: City, topic: Topic, piece: Piece) => Promise<void> | undefined | void;
   /** Hears what broke, and what the client does about it. */
   onTrouble(advice: string, reason: string): void;
   /** Hears why the system takes no more batches for now, and with nothing when it does again. */
@@ -223,7 +223,7 @@ class Conversation {
           if (number >= from) await this.#send({ kind: 'batch', topic, eof: 0, number, city, rows }, table);
           number += 1;
         }
-        this.#parts.onPiece?.(city, topic, piece);
+        await this.#parts.onPiece?.(city, topic, piece);
       }
     }
     return number;

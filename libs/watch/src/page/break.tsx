@@ -1,4 +1,4 @@
-/** Faults by a button: each is a command, which the server runs in the folder of the app. */
+/** Faults by a button: each is a command, which the server runs in the folder of the app; those of a demo it does itself. */
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { statusOf, type State } from '../model.ts';
@@ -37,7 +37,7 @@ async function struck(words: readonly string[]): Promise<string> {
   return text;
 }
 
-export function Break({ run, state, ms, breaking: { command, verbs }, target, choose }: Props): VNode {
+export function Break({ run, state, ms, breaking: { command, verbs, roles, waiting }, target, choose }: Props): VNode {
   const [said, setSaid] = useState<{ text: string; isError: boolean }>();
   const [busy, setBusy] = useState<string>();
   const strike = (words: readonly string[]): void => {
@@ -53,8 +53,9 @@ export function Break({ run, state, ms, breaking: { command, verbs }, target, ch
   const { instances } = run.model;
   const name = target === undefined ? undefined : instances[target]!.name;
   const status = target === undefined ? 'absent' : statusOf(state.instances[target]!, ms);
+  const own = name === undefined ? undefined : roles && (roles[name] ?? []);
   const fits = (verb: string): boolean => {
-    if (hidden.has(verb)) return false;
+    if (hidden.has(verb) || own?.includes(verb) === false) return false;
     if (status === 'dead') return ofDead.has(verb);
     return status === 'hung' ? ofHung.has(verb) : !['start', 'unpause'].includes(verb);
   };
@@ -79,13 +80,22 @@ export function Break({ run, state, ms, breaking: { command, verbs }, target, ch
           Heal all
         </button>
       </div>
+      {waiting !== undefined && (
+        <p class="waiting">
+          <span class="grow">{waiting}</span>
+          <button class="btn" disabled={busy !== undefined} onClick={() => strike(['go-on'])}>
+            Go on
+          </button>
+        </p>
+      )}
+      {own?.length === 0 && <p class="said">{name} cannot be broken here</p>}
       {name !== undefined && (
         <div class="verbs">
           {Object.entries(verbs)
             .filter(([verb]) => fits(verb))
             .map(([verb, { words, summary }]) => {
-              const own = wordsOf(verb, words, name);
-              const line = `${command} ${own.join(' ')}`;
+              const order = wordsOf(verb, words, name);
+              const line = `${command} ${order.join(' ')}`;
               return (
                 <button
                   key={verb}
@@ -93,11 +103,11 @@ export function Break({ run, state, ms, breaking: { command, verbs }, target, ch
                   title={`${line}\n${summary}`}
                   aria-label={`${verb} ${name}: ${line}`}
                   disabled={busy !== undefined}
-                  onClick={() => strike(own)}
+                  onClick={() => strike(order)}
                 >
                   <b>{verb}</b>
                   <code>
-                    <span>{command}</span> <em>{own.join(' ')}</em>
+                    <span>{command}</span> <em>{order.join(' ')}</em>
                   </code>
                 </button>
               );

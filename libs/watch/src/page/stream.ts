@@ -63,6 +63,7 @@ export function useStream(first: Recording, buildMs: { readonly current: number 
       if (sampledFrom !== undefined) sampledFrom += more.events?.length ?? 0;
       if (more.depths !== undefined) live = { ...live, depths: insertDepths(live.depths, more.depths) };
       if (more.ledger !== undefined) live = { ...live, ledger: more.ledger };
+      if (more.breaking !== undefined) setBreaking(more.breaking);
       later();
     });
     source.addEventListener('over', () => {

@@ -1,0 +1,30 @@
+/** Every demo that runs in one process, with its page: what its buttons end comes back, and its answer is right. */
+import { expect, it } from 'vitest';
+import { watchDemo, type WatchedDemo } from './watched-demo.ts';
+
+const apps = ['word-count', 'bike-analytics', 'backup-server', 'image-tagging', 'news-consortium'];
+
+/** Ends all roles that it can, each by the verb that the role has. */
+async function endAll(demo: WatchedDemo): Promise<string[]> {
+  const who = /; it can (.+)\n/.exec(await demo.press('kill', 'nobody'))![1]!.split(', ');
+  for (const role of who) {
+    const killed = await demo.press('kill', role);
+    const said = killed.startsWith(`${role} killed`) ? killed : await demo.press('stop', role);
+    expect(said).toMatch(new RegExp(`^${role} (killed|stopped); started again in 30 s$`));
+  }
+  return who;
+}
+
+it.each(apps)('%s keeps its promise when all of its roles have ended and come back', async (app) => {
+  await using demo = await watchDemo(app);
+  await demo.says('waits for "Go on" on its page');
+  const who = await endAll(demo);
+  for (const role of who) expect(await demo.press('start', role)).toBe(`${role} started`);
+  await endAll(demo);
+  expect(await demo.press('go-on')).toBe('the demo goes on');
+  // Where the demo begins its own faults then, they are there again already.
+  expect(await demo.press('heal')).toMatch(/^(all are started|nobody is dead|the demo checks its answer)/);
+  await demo.says('the demo is over');
+  expect(demo.printed()).toContain('Checked: ');
+  expect(await demo.interrupt()).toEqual([0, null]);
+});
