@@ -1,5 +1,5 @@
 /**
- * `npx nx break APP VERB TARGET...`: faults by command on the system that `npx nx up APP` has started, by its containers alone. A fault ends after its time
+ * `npx nx break APP VERB WORDS`: faults by command on the system that `npx nx up APP` has started, by its containers alone. A fault ends after its time
  * or at Ctrl-C. What a killed command leaves behind is found again in the containers, by `list`, and ended by `heal`.
  */
 import { randomInt } from 'node:crypto';

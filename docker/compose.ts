@@ -195,15 +195,15 @@ async function down(directory: string, args: readonly string[]): Promise<void> {
   await composeDown(directory, await namesOnly(directory), [...(keeps ? [] : ['--volumes']), '--timeout', '10', ...others]);
 }
 
-/** The lines of all containers as they come, each with its container and its time. */
+/** The lines of all containers as they come, each with its container and its time; of another project than that which `up` starts where it has a name. */
 export async function spawnLogs(
   directory: string,
   args: readonly string[],
-  complaints: 'inherit' | 'ignore' = 'inherit',
+  { complaints = 'inherit', project }: { complaints?: 'inherit' | 'ignore'; project?: string } = {},
 ): Promise<ChildProcessByStdio<null, Readable, null>> {
   return spawn('docker', ['compose', 'logs', '--no-color', '--timestamps', ...args], {
     cwd: directory,
-    env: await namesOnly(directory),
+    env: { ...(await namesOnly(directory)), ...(project !== undefined && { COMPOSE_PROJECT_NAME: project }) },
     stdio: ['ignore', 'pipe', complaints],
   });
 }

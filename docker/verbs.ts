@@ -49,7 +49,7 @@ const defaultMs = 60_000;
 
 export function help(app: string): string {
   const rows = Object.entries(verbs).map(([name, { words, summary }]) => `  ${`${name} ${words}`.padEnd(14)} ${summary}`);
-  return `Usage: npx nx break ${app} VERB TARGET... [--for 60s | --keep]
+  return `Usage: npx nx break ${app} VERB WORDS [--for 60s | --keep]
 
 Breaks a part of the running system, and mends it after a minute or at Ctrl-C.
 

@@ -62,7 +62,7 @@ const patienceMs = 120_000;
 const changeMs = 10_000;
 
 export class BackupLoad implements Workload {
-  readonly #whole = new Promised('a version that is listed restores byte for byte', 'versions restored');
+  readonly #whole = new Promised('a version that is listed restores byte for byte', 'listed versions restored');
   readonly #damaged = new Promised('what cannot be restored is listed as damaged, with its files', 'versions listed as damaged');
   readonly #made = new Promised('what is asked for is backed up in the end', 'newest states listed');
   readonly promises = [this.#whole, this.#damaged, this.#made];
@@ -108,7 +108,9 @@ export class BackupLoad implements Workload {
       folder.isUnsure = false;
       folder.backedUp(version);
     } catch (error) {
-      throw isRefusal(error) ? new Refused(reasonOf(error)) : new Error(reasonOf(error));
+      const reason = reasonOf(error);
+      // Who has not even reached the server has asked for nothing.
+      throw isRefusal(error) || reason.includes('ECONNREFUSED') ? new Refused(reason) : new Error(reason);
     }
   }
 

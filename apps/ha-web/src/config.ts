@@ -34,6 +34,11 @@ const floating = {
   floatingAddress: address.describe('the one that moves'),
 };
 
+export const demo = z.object({
+  watch: z.boolean().default(false).describe('shows the run on a page, which stays until Ctrl-C'),
+});
+export type DemoConfig = z.infer<typeof demo>;
+
 // Balancers.
 
 export const balancerMachine = z.object({

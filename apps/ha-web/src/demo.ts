@@ -1,27 +1,37 @@
 /** The machines of compose.yaml under load, while one of each kind is lost in turn; and the table of what was promised and measured. */
 import { ExitError } from '@lab/process';
 import { tableText } from '@lab/process/terminal';
+import type { DemoPage } from '@lab/watch/demo';
 import { ensureEngine } from '../../../docker/engine.ts';
 import { faults, type Drill, type Result } from '../deploy/drill/faults.ts';
 import { Traffic } from '../deploy/drill/load.ts';
 import { sameRows } from '../deploy/drill/orders.ts';
 import { System } from '../deploy/drill/system.ts';
+import type { DemoConfig } from './config.ts';
 
 const people = 4;
 
 /** Its own machines, beside those that `npx nx up` may have started. */
 const place = { name: 'demo', externalPrefix: '10.87.0', internalPrefix: '10.87.1' };
 
-export async function demo(): Promise<void> {
+export async function demo({ watch }: DemoConfig): Promise<void> {
   await ensureEngine();
   const system = await System.of(place);
   await system.down('--volumes');
+  let page: Pick<DemoPage, 'keep'> | undefined;
+  const begin = async (): Promise<void> => {
+    console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
+    await system.up();
+    if (watch) page = await (await import('@lab/watch/demo')).openContainersPage(system.directory, system.project);
+    await play(system);
+  };
   try {
-    await Promise.race([play(system), interrupted()]);
+    await Promise.race([begin(), interrupted()]);
   } finally {
     console.log('removing the machines');
     await system[Symbol.asyncDispose]();
   }
+  await page?.keep();
 }
 
 /** Rejects at Ctrl-C. */
@@ -32,8 +42,6 @@ const interrupted = (): Promise<never> =>
   });
 
 async function play(system: System): Promise<void> {
-  console.log('starting two balancers, two web servers, three ZooKeeper servers and two databases');
-  await system.up();
   const load = await Traffic.start(system, people);
   console.log(`everything works; ${people} people look at products and place orders at ${system.url}`);
   const results = await drillAll({ system, load });

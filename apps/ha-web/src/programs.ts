@@ -61,8 +61,8 @@ const { 'db-backup': backup, ...backups } = programs(() => import('./operate/bac
 });
 
 /** It handles machines from outside, with what the repository has beside this app and a machine has not. */
-async function demo(): Promise<void> {
-  if (existsSync(join(import.meta.dirname, '../../../docker'))) return (await import('./demo.ts')).demo();
+async function demo(settings: config.DemoConfig): Promise<void> {
+  if (existsSync(join(import.meta.dirname, '../../../docker'))) return (await import('./demo.ts')).demo(settings);
   throw new ExitError(
     'the demo does not run in a machine, as it starts them: npx nx demo ha-web, in the repository',
     exitCodes.usage,
@@ -72,7 +72,7 @@ async function demo(): Promise<void> {
 const commands: Record<string, Command> = {
   demo: command({
     summary: 'all machines, people who order, and one machine after the other that is lost; needs a Docker engine',
-    settings: z.object({}),
+    settings: config.demo,
     run: demo,
   }),
   machine: commandGroup({ summary: 'all that runs on one machine', commands: machines }),

@@ -5,8 +5,9 @@ import type { Tracer } from '@lab/tracing';
 import { startTracing, type Tracing } from '@lab/tracing/start';
 import { makeTemplate } from './document.ts';
 import { Feed } from './feed.ts';
-import { serveLive, type Breakable, type Breaking } from './live.ts';
+import { serveLive, type Breakable, type Breaking, type ServedLive } from './live.ts';
 import { Plugs, type Did, type Plug } from './plugs.ts';
+import { watchRunning } from './running.ts';
 import type { LiveEvent } from './spans.ts';
 
 export interface DemoPage {
@@ -60,13 +61,32 @@ export async function openDemoPage(system: string): Promise<DemoPage> {
       interruptible(async (interrupted) => {
         buttons.plugs.close();
         for (const { stop } of tracings.values()) await stop();
-        feed.end(Date.now());
-        page.end();
-        console.error(`the demo is over; its page stays until Ctrl-C: ${page.url}`);
-        while (!interrupted.aborted) await wait(2 ** 30, undefined, { signal: interrupted }).catch(() => undefined);
-        await page.close();
+        await stay(feed, page, interrupted);
       }),
   };
+}
+
+/** The page of a demo whose containers have this project's name, and are there; the demo itself breaks them. */
+export async function openContainersPage(directory: string, project: string): Promise<Pick<DemoPage, 'keep'>> {
+  const { feed, follow, close } = await watchRunning(directory, project);
+  const page = await serveLive(await makeTemplate(), feed, 0);
+  console.error(`watch it: ${page.url}`);
+  follow(page.isAnybodyThere);
+  return {
+    keep: () =>
+      interruptible(async (interrupted) => {
+        await close();
+        await stay(feed, page, interrupted);
+      }),
+  };
+}
+
+async function stay(feed: Feed, page: ServedLive, interrupted: AbortSignal): Promise<void> {
+  feed.end(Date.now());
+  page.end();
+  console.error(`the demo is over; its page stays until Ctrl-C: ${page.url}`);
+  while (!interrupted.aborted) await wait(2 ** 30, undefined, { signal: interrupted }).catch(() => undefined);
+  await page.close();
 }
 
 function eventsOf(role: string, did: Did): LiveEvent[] {

@@ -182,6 +182,15 @@ describe('the map', () => {
     expect(over).toEqual([]);
   });
 
+  it('keeps the long names at its edges inside', () => {
+    const long = makeModel(recordingOf('the-nodes-manager publish due: m', 'w <- due: m', 'w publish the-outcomes-of-all: n'));
+    const placed = place(flowOf(long), long.instances, { width: 400, height: 300 }, false);
+    for (const { x, width } of placed.boxes) {
+      expect(x).toBeGreaterThanOrEqual(14);
+      expect(x + width).toBeLessThanOrEqual(placed.width - 14);
+    }
+  });
+
   it('is an empty one of a run in which nothing has happened yet', () => {
     const nothing = makeModel(recordingOf());
     for (const isDown of [false, true]) {

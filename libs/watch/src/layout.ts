@@ -389,9 +389,10 @@ function placeAcross(
   border: number,
   side: number,
 ): Boxes {
-  // Labels reach a little into the gaps between columns.
-  const widths = columns.map((column) =>
-    Math.max(...column.map((node) => Math.max(sizes[node]!.core, sizes[node]!.width - 2 * overhang))),
+  // Labels reach a little into the gaps between columns, but not over the edges of the map.
+  const reach = (at: number): number => (at === 0 || at === columns.length - 1 ? 0 : 2 * overhang);
+  const widths = columns.map((column, at) =>
+    Math.max(...column.map((node) => Math.max(sizes[node]!.core, sizes[node]!.width - reach(at)))),
   );
   const used = widths.reduce((sum, each) => sum + each, 0);
   const gap = within((width - 2 * side - used) / Math.max(1, columns.length - 1), 24, 190);

@@ -36,16 +36,16 @@ export interface Running {
   close(this: void): Promise<void>;
 }
 
-/** The system of the app in this folder. */
-export async function watchRunning(directory: string): Promise<Running> {
+/** The system of the app in this folder: what `up` has started, or those of its containers that have another project's name. */
+export async function watchRunning(directory: string, project = projectOf(directory)): Promise<Running> {
   const system = basename(directory);
   const nowMs = Date.now();
-  const targets = await targetsOf(projectOf(directory)).catch((error: Error) => {
+  const targets = await targetsOf(project).catch((error: Error) => {
     throw new ExitError(`Docker does not answer: ${error.message}`, exitCodes.unavailable);
   });
   if (targets.length === 0)
     throw new ExitError(
-      `${projectOf(directory)} is not up: npx nx up ${system}; or --replay FILE shows a recorded run`,
+      `${project} is not up: npx nx up ${system}; or --replay FILE shows a recorded run`,
       exitCodes.unavailable,
     );
   const startMs = Math.max(
@@ -54,7 +54,7 @@ export async function watchRunning(directory: string): Promise<Running> {
   );
   // Containers tell a sample of their spans, and what was in a queue before is told by none.
   const feed = new Feed({ system, startMs, tells: 'some' });
-  const watcher = new Watcher(directory, feed, targets, { startMs, lookedMs: nowMs });
+  const watcher = new Watcher({ directory, project, feed, targets, startMs, lookedMs: nowMs });
   const strikes = new Strikes(directory);
   return {
     feed,
@@ -71,12 +71,21 @@ export async function watchRunning(directory: string): Promise<Running> {
   };
 }
 
+interface WatcherParts {
+  readonly directory: string;
+  readonly project: string;
+  readonly feed: Feed;
+  readonly targets: readonly Target[];
+  readonly startMs: number;
+  /** When the targets were looked at. */
+  readonly lookedMs: number;
+}
+
 class Watcher {
   readonly #directory: string;
   readonly #project: string;
   readonly #feed: Feed;
   readonly #startMs: number;
-  /** When the targets were looked at. */
   readonly #lookedMs: number;
   readonly #words = new Words();
   readonly #journal = new FaultJournal();
@@ -84,14 +93,9 @@ class Watcher {
   /** By the names of their containers. */
   readonly #targets = new Map<string, Target>();
 
-  constructor(
-    directory: string,
-    feed: Feed,
-    targets: readonly Target[],
-    { startMs, lookedMs }: { startMs: number; lookedMs: number },
-  ) {
+  constructor({ directory, project, feed, targets, startMs, lookedMs }: WatcherParts) {
     this.#directory = directory;
-    this.#project = projectOf(directory);
+    this.#project = project;
     this.#feed = feed;
     this.#startMs = startMs;
     this.#lookedMs = lookedMs;
@@ -118,11 +122,13 @@ class Watcher {
     void this.#lines((this.#lookedMs / 1_000).toFixed(3), listen, (line) => this.#happened(line));
     void this.#lines(
       since,
-      (from) => spawnLogs(this.#directory, ['--follow', '--since', from], 'ignore'),
+      (from) => spawnLogs(this.#directory, ['--follow', '--since', from], { complaints: 'ignore', project: this.#project }),
       (line) => this.#said(line),
     );
-    void this.#journalled();
-    void this.#each(filesMs, () => this.#readLedger());
+    if (this.#project === projectOf(this.#directory)) {
+      void this.#journalled();
+      void this.#each(filesMs, () => this.#readLedger());
+    }
     void this.#each(countsMs, async () => (isAnybodyThere() ? this.#count() : undefined));
   }
 

@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { eventually } from '@lab/testing';
+import { ComposeSystem, testEnvironment } from '@lab/testing/containers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { watchRunning } from '../src/running.ts';
 import { LiveSystem, patience } from './live-system.ts';
 
 const requests: string[] = [];
@@ -96,4 +98,18 @@ it('ends in good order, and its page says that it is gone; nothing else went wro
   system.look.kill('SIGINT');
   expect(await once(system.look, 'exit')).toEqual([0, null]);
   await page.getByRole('status').filter({ hasText: 'not connected' }).waitFor();
+});
+
+it('containers of a demo are shown, which have another name, and end by its own faults', { timeout: 240_000 }, async () => {
+  const directory = join(import.meta.dirname, '../../../apps/word-count');
+  await using other = new ComposeSystem(directory, await testEnvironment(directory, 'watched', { LAB_TRACE: 'all' }));
+  await other.startAnew();
+  const running = await watchRunning(directory, other.project);
+  running.follow(() => false);
+  const events = (): string[] =>
+    running.feed.recording(Date.now()).events.map((event) => ('role' in event ? `${event.role} ${event.type}` : event.type));
+  await other.container('counter', 1).kill();
+  await eventually(() => events().includes('counter-1 end'), { timeoutMs: 60_000 });
+  expect(events()).toEqual(expect.arrayContaining(['counter-1 fault', 'counter-2 start', 'rabbitmq start']));
+  await running.close();
 });
