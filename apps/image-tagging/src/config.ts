@@ -108,7 +108,10 @@ export const clientConfigs = {
     {
       file: z.string().describe('the picture: JPEG, PNG, WebP, GIF, TIFF or AVIF'),
       keywords: z.array(z.string()).describe('what to mark it with: a,b'),
-      key: z.string().optional().describe('uploads with one key are one; default made of content, name and keywords'),
+      key: z
+        .string()
+        .optional()
+        .describe('16 to 200 of A-Z a-z 0-9 . _ -; uploads with one key are one; default made of content, name and keywords'),
     },
     'file',
   ),
