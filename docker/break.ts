@@ -225,9 +225,9 @@ class Breaker {
   async #list(targets: readonly Target[]): Promise<void> {
     const faults = await faultsIn(targets.flatMap(({ pid }) => (pid > 0 ? [pid] : [])));
     const width = Math.max(...targets.map(({ name }) => name.length));
-    for (const { name, trouble, pid } of targets) {
+    for (const { name, trouble, pid, addresses } of targets) {
       const wrong = [...(trouble === undefined ? [] : [trouble]), ...(faults.get(pid) ?? [])];
-      console.log(`${name.padEnd(width)}  ${wrong.join('; ') || 'whole'}`);
+      console.log(`${name.padEnd(width)}  ${[wrong.join('; ') || 'whole', ...addresses].join('  ')}`);
     }
   }
 

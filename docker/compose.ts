@@ -192,6 +192,7 @@ async function down(directory: string, args: readonly string[]): Promise<void> {
     `removing the containers of ${projectOf(directory)}${keeps ? '; its data stays' : ' and its data; with --keep that stays'}`,
   );
   const others = args.filter((arg) => arg !== '--keep');
+  new Journal(directory).down();
   await composeDown(directory, await namesOnly(directory), [...(keeps ? [] : ['--volumes']), '--timeout', '10', ...others]);
 }
 

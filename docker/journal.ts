@@ -12,9 +12,10 @@ const bytesMax = 1024 * 1024;
 
 export interface JournalLine {
   readonly atMs: number;
-  readonly event: 'struck' | 'ended';
+  readonly event: 'struck' | 'ended' | 'down';
   /** Of the fault. One that was healed by another command is not known: then all of its target have ended. */
   readonly id?: string;
+  /** None of what is done to all. */
   readonly target: string;
   readonly verb?: string;
   /** In words: `slow by 200ms`, `healed`. */
@@ -42,6 +43,11 @@ export class Journal {
 
   ended(target: string, what: string, id?: string): void {
     this.#write({ atMs: Date.now(), event: 'ended', ...(id !== undefined && { id }), target, what });
+  }
+
+  /** All of it is being taken down in good order. */
+  down(): void {
+    this.#write({ atMs: Date.now(), event: 'down', target: '', what: 'taken down' });
   }
 
   #write(line: JournalLine): void {

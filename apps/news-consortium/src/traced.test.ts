@@ -5,6 +5,7 @@ import { requestReader } from './wire/encoding.ts';
 import { Database } from './store/database.ts';
 import { makeDatabase, tracedAsk, tracedDeciding, tracedService } from './traced.ts';
 import { ask } from './wire/asking.ts';
+import { Refusal } from './wire/refusal.ts';
 import { agentsDoor, serve, type Service } from './wire/serving.ts';
 
 it('tells statements, requests on both sides, and who decides', async () => {
@@ -29,6 +30,10 @@ it('tells statements, requests on both sides, and who decides', async () => {
   });
   const address = `127.0.0.1:${server.port}`;
   await tracedAsk(ask, tracer)(address, 'health', {}, { timeoutMs: 10_000 }).catch(() => undefined);
+  const refusing = tracedService({ answer: () => Promise.reject(new Refusal('forbidden', 'not yours')) }, tracer);
+  await expect(refusing.answer({ request: { kind: 'delete' } } as never)).rejects.toThrow('not yours');
+  const missing = tracedService({ answer: () => Promise.reject(new Refusal('unavailable', 'no database')) }, tracer);
+  await expect(missing.answer({ request: { kind: 'post' } } as never)).rejects.toThrow('no database');
   await server.close();
 
   const turn = { take: async () => true, close: async () => {} };
@@ -43,6 +48,8 @@ it('tells statements, requests on both sides, and who decides', async () => {
     ['one', 2, 2],
     ['health', 1, 0],
     ['health', 2, expect.any(Number)],
+    ['delete', 1, 0],
+    ['post', 1, 2],
     ['decides', 0, 0],
     ['decides no more', 0, 0],
   ]);

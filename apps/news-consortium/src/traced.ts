@@ -3,6 +3,7 @@ import { note, tracedCall, type Tracer } from '@lab/tracing';
 import type { DecidingPort } from './store/deciding.ts';
 import { Database, type DatabaseOptions, type Deadline, type Statement } from './store/database.ts';
 import type { Ask } from './wire/asking.ts';
+import { Refusal } from './wire/refusal.ts';
 import type { Service } from './wire/serving.ts';
 import type pg from 'pg';
 
@@ -33,21 +34,27 @@ class TracedDatabase extends Database {
 export const makeDatabase = (options: DatabaseOptions, tracer: Tracer | undefined): Database =>
   tracer === undefined ? new Database(options) : new TracedDatabase(options, tracer);
 
+/** What was refused was answered, unless somebody is missing or wrong. */
+const isFailure = (error: unknown): boolean => !(error instanceof Refusal && !['unavailable', 'internal'].includes(error.code));
+
 const rpc = (method: string, address?: string) => ({
-  'rpc.system': 'lab',
-  'rpc.method': method,
-  ...(address !== undefined && { 'server.address': address }),
+  isFailure,
+  attributes: {
+    'rpc.system': 'lab',
+    'rpc.method': method,
+    ...(address !== undefined && { 'server.address': address }),
+  },
 });
 
 export const tracedAsk = (ask: Ask, tracer: Tracer | undefined): Ask =>
   tracer === undefined
     ? ask
-    : (address, kind, ...rest) => tracedCall(tracer, kind, { attributes: rpc(kind, address) }, () => ask(address, kind, ...rest));
+    : (address, kind, ...rest) => tracedCall(tracer, kind, rpc(kind, address), () => ask(address, kind, ...rest));
 
 /** Of what is streamed the span is as long as the stream. */
 export function tracedService(service: Service, tracer: Tracer | undefined): Service {
   if (tracer === undefined) return service;
-  const options = (kind: string) => ({ kind: 'server', attributes: rpc(kind) }) as const;
+  const options = (kind: string) => ({ kind: 'server', ...rpc(kind) }) as const;
   return {
     answer: (asked) => tracedCall(tracer, asked.request.kind, options(asked.request.kind), () => service.answer(asked)),
     stream(asked, socket) {

@@ -84,7 +84,10 @@ export class Work implements Workload {
     // One that comes back does something else: what it was refused would be refused again.
     const random = this.#random.fork(`client ${number}, ${++this.#connects}`);
     await client.login();
-    if (client.last.is !== 'ok') throw new Error(`${client.user} is not logged in`);
+    if (client.last.is !== 'ok') {
+      const why = client.last.is === 'refused' ? `refused: ${client.last.code}` : 'not answered in time';
+      throw new Error(`the login of ${client.user} was ${why}`);
+    }
     const operate = async (): Promise<void> => {
       try {
         await this.#step(client, random);

@@ -82,13 +82,15 @@ export interface CallOptions {
   kind?: 'client' | 'server';
   attributes: Attributes;
   parent?: SpanContext | undefined;
+  /** Which errors are failures; default all. A refusal is an answer. */
+  isFailure?: (error: unknown) => boolean;
 }
 
-/** A call as a span: from its beginning until what it returns has settled, with its error. `run` is given the context, to send along. */
+/** A call as a span: from its beginning until what it returns has settled, with its failure. `run` is given the context, to send along. */
 export async function tracedCall<T>(
   tracer: Tracer,
   name: string,
-  { kind = 'client', attributes, parent }: CallOptions,
+  { kind = 'client', attributes, parent, isFailure = () => true }: CallOptions,
   run: (context: SpanContext) => T | Promise<T>,
 ): Promise<T> {
   const span = tracer.startSpan(name, { kind: kinds[kind], attributes }, contextOf(parent));
@@ -97,7 +99,7 @@ export async function tracedCall<T>(
     endSpan(span);
     return result;
   } catch (error) {
-    endSpan(span, error ?? 'failed');
+    endSpan(span, isFailure(error) ? (error ?? 'failed') : undefined);
     throw error;
   }
 }

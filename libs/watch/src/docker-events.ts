@@ -49,7 +49,7 @@ const shortly = (what: string): string => what.replace(/(:|, by chance|, with) .
 
 export const journalLine = z.object({
   atMs: z.number(),
-  event: z.enum(['struck', 'ended']),
+  event: z.enum(['struck', 'ended', 'down']),
   id: z.string().optional(),
   target: z.string(),
   verb: z.string().optional(),
@@ -65,6 +65,7 @@ export class FaultJournal {
   readonly #open = new Map<string, { readonly target: string; readonly trouble: Trouble }>();
 
   eventsOf({ atMs, event, id, target, verb, what }: JournalLine): LiveEvent[] {
+    if (event === 'down') return [];
     const who = { role: target, atMs };
     const trouble = troubles[verb ?? ''];
     if (event === 'struck') {

@@ -90,6 +90,7 @@ class Watcher {
   readonly #words = new Words();
   readonly #journal = new FaultJournal();
   readonly #ended = new AbortController();
+  #isDown = false;
   /** By the names of their containers. */
   readonly #targets = new Map<string, Target>();
 
@@ -170,7 +171,11 @@ class Watcher {
     const line = dockerLine.safeParse(jsonIn(text)).data;
     if (line === undefined) return;
     const target = await this.#targetOf(line);
-    if (target !== undefined) this.#feed.push(eventsOfDocker(line, target.name));
+    if (target === undefined) return;
+    if (line.Action === 'start') this.#isDown = false;
+    // What ends with all the others was not broken.
+    if (!this.#isDown) this.#feed.push(eventsOfDocker(line, target.name));
+    else if (line.Action === 'die') this.#feed.push([{ type: 'end', role: target.name, atMs: Date.now(), reason: 'taken down' }]);
   }
 
   /** One that is new has its name from then on. */
@@ -214,11 +219,18 @@ class Watcher {
         const lines = (rest + buffer.toString('utf8', 0, bytesRead)).split('\n');
         rest = lines.pop()!;
         const read = lines.flatMap((line) => journalLine.safeParse(jsonIn(line)).data ?? []);
+        // One of before this page was looked at is over.
+        if (read.some(({ event, atMs }) => event === 'down' && atMs > this.#lookedMs)) this.#goesDown();
         this.#feed.push(read.flatMap((line) => this.#journal.eventsOf({ ...line, atMs: Math.max(line.atMs, this.#startMs) })));
       } finally {
         await file.close();
       }
     });
+  }
+
+  #goesDown(): void {
+    this.#isDown = true;
+    console.error(`${this.#project} is being taken down; its page stays until Ctrl-C, and shows what the next up starts`);
   }
 
   async #readLedger(): Promise<void> {

@@ -2,6 +2,16 @@
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js';
 import { contextOf, endSpan, kinds, readTraceparent, type Span, type Tracer } from '@lab/tracing';
 
+/** What is wrong here; of other codes it is the call. As OpenTelemetry has it. */
+const failures = new Set([
+  status.UNKNOWN,
+  status.DEADLINE_EXCEEDED,
+  status.UNIMPLEMENTED,
+  status.INTERNAL,
+  status.UNAVAILABLE,
+  status.DATA_LOSS,
+]);
+
 export const spansOfCalls =
   (tracer: Tracer): ServerInterceptor =>
   ({ path }, call) => {
@@ -24,7 +34,7 @@ export const spansOfCalls =
           onCancel: () => end('cancelled'),
         }),
       sendStatus(told, next) {
-        end(told.code === status.OK ? undefined : told.details || status[told.code]);
+        end(failures.has(told.code) ? told.details || status[told.code] : undefined);
         next(told);
       },
     });

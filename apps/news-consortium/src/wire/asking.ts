@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { splitAddress } from '@lab/process';
-import { connectFramed, HandshakeError, type FramedSocket } from '@lab/protocol';
+import { connectFramed, HandshakeError, RequestTimeoutError, type FramedSocket } from '@lab/protocol';
 import { replyBytesMax, type Body, type Kind, type Replies } from '../messages.ts';
 import { decodeReply, encodeRequest } from './encoding.ts';
 
@@ -50,6 +50,9 @@ export async function ask<K extends Kind>(
   try {
     const leftMs = Math.max(1, lateMs - performance.now());
     return decodeReply(kind, await socket.request(encodeRequest(kind, leftMs, body), { timeoutMs: leftMs }));
+  } catch (error) {
+    // Of all the time: to connect may have taken the most of it.
+    throw error instanceof RequestTimeoutError ? new RequestTimeoutError(timeoutMs) : error;
   } finally {
     socket.destroy();
   }
