@@ -182,6 +182,11 @@ describe('the map', () => {
     expect(over).toEqual([]);
   });
 
+  it('names a log without the half of a UUID that tells it from others', () => {
+    const logs = makeModel(recordingOf('a publish group.images.1a2b3c4d-5edf-2: m', 'b <- group.images.1a2b3c4d-5edf-2: m'));
+    expect(flowOf(logs).nodes.map(({ label }) => label)).toContain('images');
+  });
+
   it('keeps the long names at its edges inside', () => {
     const long = makeModel(recordingOf('the-nodes-manager publish due: m', 'w <- due: m', 'w publish the-outcomes-of-all: n'));
     const placed = place(flowOf(long), long.instances, { width: 400, height: 300 }, false);

@@ -74,7 +74,7 @@ function groupsOf(instances: readonly Instance[]): ReadonlyMap<string, number[]>
 /** A name without what tells replicas, sessions and lives apart. */
 const kindOfName = (name: string): string =>
   name
-    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, '*')
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f-]{22})?/g, '*')
     .replaceAll(/[-.]?(\w+x)?\d+(x\d+)*/g, '')
     .replace(/\/.*$/, '');
 
