@@ -37,7 +37,8 @@ async function done(...args: readonly string[]): Promise<{ code: number | null; 
 }
 
 const whole = 'counter-1  whole\ncounter-2  whole\nrabbitmq   whole\n';
-const listed = async (): Promise<string> => (await done('list')).said;
+/** What is wrong with each. Behind it stands where it is, while it runs. */
+const listed = async (): Promise<string> => (await done('list')).said.replaceAll(/(?: {2}\d+\.\d+\.\d+\.\d+)+$/gm, '');
 /** A service that was paused is unhealthy until it is asked again. */
 const isWhole = (): Promise<boolean> =>
   eventually(async () => {
@@ -239,6 +240,10 @@ describe('a fault by command', () => {
     await docker('kill', rabbitmq.id);
     expect(await done('heal')).toMatchObject({ code: 0 });
     await isWhole();
+  });
+
+  it('leaves a list that says where each is', async () => {
+    expect((await done('list')).said).toMatch(/^counter-1 {2}whole {2}\d+\.\d+\.\d+\.\d+$/m);
   });
 
   it('restarts at once', async () => {
