@@ -63,6 +63,7 @@ async function admin(args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, all, {
     cwd: process.env['CALLER_CWD'] ?? process.env['INIT_CWD'] ?? process.cwd(),
     stdio: 'inherit',
+    env: { ...process.env, LAB_TYPED: 'npx nx admin backup-server' },
   });
   process.exitCode = await new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? 130)));
   if (process.exitCode !== 0) throw new Error(`admin ${args[0]} ended with ${process.exitCode}`);

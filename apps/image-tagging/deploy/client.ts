@@ -13,6 +13,8 @@ const app = basename(directory);
 const project = `lab-${app}`;
 const cwd = process.env['CALLER_CWD'] ?? process.env['INIT_CWD'] ?? process.cwd();
 const given = process.argv.slice(2);
+/** For usage and hints: what was typed. */
+const typed = `npx nx client ${app}`;
 
 /** The image that the registry runs, so that client and system are of one version. */
 async function runningImage(): Promise<string | undefined> {
@@ -40,7 +42,7 @@ function inside(arg: string, index: number): string {
 }
 
 async function spawned(program: string, args: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit' });
+  const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, LAB_TYPED: typed } });
   // Ctrl-C reaches the client too; its end is ours.
   process.on('SIGINT', () => undefined);
   return new Promise((done) => child.once('close', (code) => done(code ?? 130)));
@@ -57,7 +59,7 @@ async function run(): Promise<number> {
   }
   const folders = new Set([cwd, ...given.map((arg) => folderOf(pathIn(arg)))]);
   return spawned('docker', [
-    ...['run', '--rm', '--init', '--network', `${project}_default`, '--workdir', `/here${cwd}`],
+    ...['run', '--rm', '--init', '--env', 'LAB_TYPED', '--network', `${project}_default`, '--workdir', `/here${cwd}`],
     ...['--user', `${process.getuid?.() ?? 1000}:${process.getgid?.() ?? 1000}`],
     ...[...folders].flatMap((folder) => ['--volume', `${folder}:/here${folder}`]),
     ...(process.stderr.isTTY ? ['--tty'] : []),

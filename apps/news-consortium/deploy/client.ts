@@ -9,6 +9,8 @@ const app = basename(directory);
 const project = `lab-${app}`;
 const container = `${project}-client-1`;
 const given = process.argv.slice(2);
+/** For usage and hints: what was typed. */
+const typed = `npx nx client ${app}`;
 
 async function isUp(): Promise<boolean> {
   const inspect = promisify(execFile)('docker', ['inspect', '--format', '{{.State.Running}}', container]);
@@ -19,7 +21,7 @@ async function isUp(): Promise<boolean> {
 }
 
 async function spawned(program: string, args: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit' });
+  const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, LAB_TYPED: typed } });
   // Ctrl-C reaches the client too; its end is ours.
   process.on('SIGINT', () => undefined);
   return new Promise((done) => child.once('close', (code) => done(code ?? 130)));
@@ -38,7 +40,7 @@ async function run(): Promise<number> {
   const knows = flags.some((flag) => flag === '--agents' || flag.startsWith('--agents='));
   const terminal = process.stdin.isTTY && process.stdout.isTTY;
   return spawned('docker', [
-    ...['exec', terminal ? '-it' : '-i', container],
+    ...['exec', '--env', 'LAB_TYPED', terminal ? '-it' : '-i', container],
     ...['node', `/kit/apps/${app}/src/main.ts`, 'client'],
     ...(knows ? [] : ['--agents', 'agent-1:8000,agent-2:8000', '--ca', '/run/secrets/tls-certificate']),
     ...given,

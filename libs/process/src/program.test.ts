@@ -172,13 +172,15 @@ describe('a group of commands', () => {
     })
     .meta({ environment: false });
 
+  const env: Record<string, string> = { PATH: '/bin' };
+
   async function main(...args: string[]): Promise<{ code: number; out: string; err: string; ran: unknown[] }> {
     const ran: unknown[] = [];
     const list = command({ summary: 'lists a path', settings, run: async (config) => void ran.push(config) });
     let [out, err] = ['', ''];
     const io = {
       args,
-      env: { PATH: '/bin' },
+      env,
       stdout: (text: string) => void (out += text),
       stderr: (text: string) => void (err += text),
     };
@@ -192,6 +194,13 @@ describe('a group of commands', () => {
     [['--server=there', '--json', '--path', 'a', 'list']],
   ])('takes flags before and behind the command: %j', async (args) => {
     expect(await main('admin', ...args)).toMatchObject({ code: 0, ran: [{ server: 'there', path: 'a', json: true }] });
+  });
+
+  it('says what was typed, where another program has called it', async () => {
+    env['LAB_TYPED'] = 'npx nx admin yours';
+    expect((await main('admin', '--help')).out).toContain('Usage: npx nx admin yours COMMAND [options]');
+    expect((await main('admin', 'list')).err).toContain('"npx nx admin yours list help" lists the settings');
+    delete env['LAB_TYPED'];
   });
 
   it('lists its commands, and shows one of them', async () => {

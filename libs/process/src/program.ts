@@ -85,7 +85,9 @@ export async function runMain(program: string, commands: Commands, io: MainIo): 
   if (chosen === undefined) return explainCommands(program, commands, name, io);
   if (chosen.commands !== undefined) {
     const schemas = Object.values(chosen.commands).map(({ settings }) => settings);
-    return runMain(`${program} ${name}`, chosen.commands, { ...io, args: commandFirst(schemas, args) });
+    // Who has called it for somebody says what that one has typed so far.
+    const { LAB_TYPED: typed = `${program} ${name}`, ...env } = io.env;
+    return runMain(typed, chosen.commands, { ...io, env, args: commandFirst(schemas, args) });
   }
   return runCommand(`${program} ${name}`, chosen, { ...io, args });
 }
