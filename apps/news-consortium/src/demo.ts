@@ -79,6 +79,7 @@ class DemoSystem {
         const address = `127.0.0.1:${role.port}`;
         this.#addresses.set(name, address);
         this.#page?.servesAt(name, address);
+        if (role.healthPort !== undefined) this.#page?.servesAt(name, `127.0.0.1:${role.healthPort}`);
       };
       return { role, started };
     });

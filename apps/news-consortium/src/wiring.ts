@@ -48,6 +48,8 @@ export interface Host {
 export interface ServingRole extends Role {
   /** The port that it listens at, from its start on. */
   readonly port: number;
+  /** Of a node: where agents ask for its health. */
+  readonly healthPort: number | undefined;
 }
 
 /** What a process is told, less what only its host needs. */
@@ -167,7 +169,7 @@ export function makeNode(host: Host, settings: RoleSettings<NodeConfig>): Servin
     parts.defer(() => membership.leave());
     const named = settings.host !== undefined && { host: settings.host };
     await membership.join({ port: server.port, healthPort: health.port, ...named });
-    return { server, isHealthy: () => notifications.healthy };
+    return { server, health, isHealthy: () => notifications.healthy };
   });
 }
 
@@ -181,7 +183,9 @@ const healthOf = (node: Node): Service => ({
 
 /** A role that is put together when it starts; when it stops, each part is taken down whatever became of the others, the last one first. */
 function servingRole(
-  putTogether: (parts: AsyncDisposableStack) => Promise<{ server: FramedServer; isHealthy: () => boolean }>,
+  putTogether: (
+    parts: AsyncDisposableStack,
+  ) => Promise<{ server: FramedServer; health?: FramedServer; isHealthy: () => boolean }>,
 ): ServingRole {
   const parts = new AsyncDisposableStack();
   let whole: Awaited<ReturnType<typeof putTogether>> | undefined;
@@ -191,6 +195,9 @@ function servingRole(
     isHealthy: () => whole?.isHealthy() ?? false,
     get port() {
       return whole?.server.port ?? 0;
+    },
+    get healthPort() {
+      return whole?.health?.port;
     },
   };
 }
