@@ -56,6 +56,19 @@ describe('a load', () => {
     });
   });
 
+  it('tells for how long nothing was acknowledged', async () => {
+    const shelf = new Shelf();
+    const { promise: healed, resolve: heal } = Promise.withResolvers<void>();
+    await using load = new Load(shelf, { ...fast, clients: 1 });
+    await load.goesOn();
+    shelf.takes = () => healed;
+    const brokenMs = performance.now();
+    await eventually(() => performance.now() - brokenMs > 100);
+    heal();
+    await load.goesOn();
+    expect(load.longestWaitMs).toBeGreaterThan(90);
+  });
+
   it('finds what was acknowledged and is lost, and names it', async () => {
     const shelf = new Shelf();
     await using load = new Load(shelf, fast);

@@ -100,6 +100,9 @@ export class Load implements AsyncDisposable {
   readonly #begunMs = new Map<number, number>();
   readonly #acknowledgedMs = new Map<number, number>();
   #arrivals = 0;
+  #acknowledgedLastMs = performance.now();
+  /** The longest time at work in which no operation was acknowledged, so far. */
+  longestWaitMs = 0;
   #isJudged = false;
   #stopped: Promise<void> | undefined;
   /** Operations, by what became of them: `unknown` ones may have happened. */
@@ -158,6 +161,7 @@ export class Load implements AsyncDisposable {
   }
 
   async #stop(): Promise<void> {
+    this.#measure();
     this.#over.abort();
     const { patienceMs } = this.#options;
     const late = (): Error => new Error(`not within ${patienceMs / 1_000} s: ${this.waitsFor}`);
@@ -172,7 +176,7 @@ export class Load implements AsyncDisposable {
   /** Resolves when an operation of a new client is acknowledged. */
   async #takesWork(withinMs: number): Promise<void> {
     const untilMs = performance.now() + withinMs;
-    this.waitsFor = 'the system is to take an operation';
+    this.waitsFor = 'one more operation is being tried';
     while (performance.now() < untilMs) {
       try {
         return await this.#once();
@@ -245,10 +249,18 @@ export class Load implements AsyncDisposable {
     if (client !== undefined) await part(client);
   }
 
+  #measure(): void {
+    if (this.#over.signal.aborted) return;
+    const nowMs = performance.now();
+    this.longestWaitMs = Math.max(this.longestWaitMs, nowMs - this.#acknowledgedLastMs);
+    this.#acknowledgedLastMs = nowMs;
+  }
+
   /** Counts the operation in this client's hand, once. */
   #ended(number: number, outcome: keyof typeof this.counts, reason?: string): void {
     if (!this.#begunMs.delete(number)) return;
     this.counts[outcome]++;
+    if (outcome === 'acknowledged') this.#measure();
     if (reason === undefined) return;
     const key = this.reasons.has(reason) || this.reasons.size < reasonsMax ? reason : 'other reasons';
     this.reasons.set(key, (this.reasons.get(key) ?? 0) + 1);
