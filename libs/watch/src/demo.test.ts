@@ -1,9 +1,10 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readRecording, recordingText, type Recording } from './recording.ts';
 import { watchDemo } from '../test/watched-demo.ts';
 
 it('a demo with --watch is shown while it runs, stays as a recorded run, and ends at Ctrl-C', async () => {
-  await using demo = await watchDemo('word-count');
+  await using demo = await watchDemo(join(import.meta.dirname, '../../../apps/word-count'));
   const { url, press } = demo;
   await demo.says('waits for "Go on" on its page: half of the batches');
   expect(await press('kill', 'counter-2')).toBe('counter-2 killed; started again in 30 s');

@@ -1,11 +1,12 @@
 /** The page of a demo in a real browser: a role is killed and started by buttons, and the demo's answer is right. */
+import { join } from 'node:path';
 import { launchBrowser } from '@lab/testing/chromium';
 import { expect, it } from 'vitest';
 import { watchDemo } from './watched-demo.ts';
 
 it('a demo is broken by buttons, mended, goes on, and ends with the right answer', { timeout: 120_000 }, async () => {
   await using opened = new AsyncDisposableStack();
-  const demo = opened.use(await watchDemo('word-count'));
+  const demo = opened.use(await watchDemo(join(import.meta.dirname, '../../../apps/word-count')));
   const browser = opened.adopt(await launchBrowser(), (each) => each.close());
   const page = await browser.newPage();
   const complaints: string[] = [];

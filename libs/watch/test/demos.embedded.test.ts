@@ -1,8 +1,14 @@
 /** Every demo that runs in one process, with its page: what its buttons end comes back, and its answer is right. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { watchDemo, type WatchedDemo } from './watched-demo.ts';
 
-const apps = ['word-count', 'bike-analytics', 'backup-server', 'image-tagging', 'news-consortium'];
+const directory = join(import.meta.dirname, '../../../apps');
+const apps = readdirSync(directory).filter((app) => {
+  const { lab } = JSON.parse(readFileSync(join(directory, app, 'package.json'), 'utf8')) as { lab?: { demo?: 'engine' } };
+  return lab?.demo !== 'engine';
+});
 
 /** Ends all roles that it can, each by the verb that the role has. */
 async function endAll(demo: WatchedDemo): Promise<string[]> {
@@ -16,7 +22,7 @@ async function endAll(demo: WatchedDemo): Promise<string[]> {
 }
 
 it.each(apps)('%s keeps its promise when all of its roles have ended and come back', async (app) => {
-  await using demo = await watchDemo(app);
+  await using demo = await watchDemo(join(directory, app));
   await demo.says('waits for "Go on" on its page');
   const who = await endAll(demo);
   for (const role of who) expect(await demo.press('start', role)).toBe(`${role} started`);

@@ -1,10 +1,8 @@
 /** A demo with its page, for tests: what it says, what it prints, and its buttons. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
-
-const apps = join(import.meta.dirname, '../../../apps');
 
 export interface WatchedDemo extends AsyncDisposable {
   readonly url: string;
@@ -18,9 +16,10 @@ export interface WatchedDemo extends AsyncDisposable {
   interrupt(): Promise<unknown[]>;
 }
 
-export async function watchDemo(app: string): Promise<WatchedDemo> {
+/** The demo of the app in this folder. */
+export async function watchDemo(directory: string): Promise<WatchedDemo> {
   const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
-  const demo = spawn(process.execPath, ['src/main.ts', 'demo', '--watch'], { cwd: join(apps, app), stdio });
+  const demo = spawn(process.execPath, ['src/main.ts', 'demo', '--watch'], { cwd: directory, stdio });
   const exit = once(demo, 'exit');
   let printed = '';
   demo.stdout.on('data', (part: Buffer) => (printed += part.toString()));
@@ -31,7 +30,7 @@ export async function watchDemo(app: string): Promise<WatchedDemo> {
       if (next.value.includes(words)) return next.value;
       told.push(next.value);
     }
-    throw new Error(`${app} ended and did not say "${words}":\n${told.join('\n')}`);
+    throw new Error(`${basename(directory)} ended and did not say "${words}":\n${told.join('\n')}`);
   };
   const url = /http:\S+/.exec(await line('watch it: '))![0];
   return {
