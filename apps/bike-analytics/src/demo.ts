@@ -21,10 +21,7 @@ export async function demo(config: DemoConfig): Promise<void> {
   let looked: Promise<void> | undefined;
   const afterBatch = (topic: Topic): Promise<void> | undefined =>
     topic === 'trips' ? (looked ??= page?.goOn('weather and stations are sent, and the first of the trips')) : undefined;
-  const { results, elapsedMs } = await runClient({ ...config, settings, connect, afterBatch }).finally(async () => {
-    await page?.endFaults();
-    await stop();
-  });
+  const { results, elapsedMs } = await runClient({ ...config, settings, connect, afterBatch }).finally(stop);
   console.log(reportText(results, settings));
   if (config.output !== undefined) await writeResults(config.output, results);
   console.error(`answered in ${(elapsedMs / 1000).toFixed(2)} s; checking by a straight loop over the same files`);

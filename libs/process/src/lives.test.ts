@@ -1,7 +1,5 @@
 import { expect, it } from 'vitest';
-import { Lives, type Life } from './lives.ts';
-
-type Plug = Parameters<NonNullable<ConstructorParameters<typeof Lives>[0]>['breakable']>[1];
+import { Lives, type Life, type Plug } from './lives.ts';
 
 function made() {
   const told: string[] = [];
@@ -53,4 +51,20 @@ it('closes what a start that failed was given, and can be started again', async 
   expect(told).toEqual(['a stops', 'a is closed']);
   await plugs.get('a')!.start();
   expect(tries).toBe(3);
+});
+
+it('begins nobody after its stop, and ends who was about to begin', async () => {
+  const { told, plugs, lives, life } = made();
+  const slow = Promise.withResolvers<void>();
+  let starts = 0;
+  const start = (): Promise<void> => (++starts === 1 ? Promise.resolve() : slow.promise);
+  await lives.begin('a', () => ({ ...life('a'), role: { ...life('a').role, start } }));
+  await plugs.get('a')!.stop!();
+  told.length = 0;
+  const beginning = plugs.get('a')!.start();
+  await lives.stop();
+  slow.resolve();
+  await expect(beginning).rejects.toThrow('a begins no more');
+  expect(told).toEqual(['a stops', 'a is closed']);
+  await expect(plugs.get('a')!.start()).rejects.toThrow('a begins no more');
 });

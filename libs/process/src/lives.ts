@@ -12,18 +12,24 @@ export interface Life {
   close?(this: void): Promise<void>;
 }
 
-/** Is told how each role is ended and begun again. */
+/** How a role is ended and begun again; one call at a time. */
+export interface Plug {
+  /** It dies as its process would: nothing that it still does counts. */
+  kill?(this: void): void | Promise<void>;
+  /** It ends in good order. */
+  stop?(this: void): void | Promise<void>;
+  /** Resolves when a new life of it takes work; what it rejects with may be tried again. */
+  start(this: void): void | Promise<void>;
+}
+
 interface Page {
-  breakable(
-    this: void,
-    role: string,
-    plug: { kill?(this: void): Promise<void>; stop?(this: void): Promise<void>; start(this: void): Promise<void> },
-  ): void;
+  breakable(this: void, role: string, plug: Plug): void;
 }
 
 export class Lives {
   readonly #alive = new Map<string, Life>();
   readonly #page: Page | undefined;
+  #isOver = false;
 
   /** On this page a button ends each of them. */
   constructor(page?: Page) {
@@ -38,10 +44,12 @@ export class Lives {
   async begin(name: string, make: () => Life): Promise<void> {
     let verb: 'kill' | 'stop' = 'stop';
     const start = async (): Promise<void> => {
+      this.#throwIfOver(name);
       const life = make();
       if (life.kill !== undefined) verb = 'kill';
       try {
         await life.role.start();
+        this.#throwIfOver(name);
       } catch (error) {
         await ended(life).catch(() => undefined);
         throw error;
@@ -64,11 +72,16 @@ export class Lives {
     await (life.kill === undefined ? ended(life) : life.kill());
   }
 
-  /** Stops all, the youngest first. */
+  /** Stops all, the youngest first; nobody begins anymore. */
   async stop(): Promise<void> {
+    this.#isOver = true;
     const lives = [...this.#alive.values()].reverse();
     this.#alive.clear();
     for (const life of lives) await ended(life);
+  }
+
+  #throwIfOver(name: string): void {
+    if (this.#isOver) throw new Error(`${name} begins no more: all are stopped`);
   }
 }
 

@@ -1,12 +1,13 @@
 /** A demo with a page: its roles, all in one process, tell it what they do, and its buttons break them. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { interruptible, systemClock } from '@lab/process';
+import type { Plug } from '@lab/process/lives';
 import type { Tracer } from '@lab/tracing';
 import { startTracing, type Tracing } from '@lab/tracing/start';
 import { makeTemplate } from './document.ts';
 import { Feed } from './feed.ts';
 import { serveLive, type Breakable, type Breaking, type ServedLive } from './live.ts';
-import { Plugs, type Did, type Plug } from './plugs.ts';
+import { Plugs, type Did } from './plugs.ts';
 import { watchRunning } from './running.ts';
 import type { LiveEvent } from './spans.ts';
 
@@ -19,8 +20,6 @@ export interface DemoPage {
   breakable(this: void, role: string, plug: Plug): void;
   /** The role has died of a fault of the demo. */
   killed(this: void, role: string): void;
-  /** The demo has started it again. */
-  started(this: void, role: string): void;
   /** The page says where the demo stands: there is time to look, and to break something. Resolves when somebody presses "Go on"; rejects with what interrupts it. */
   goOn(this: void, where: string, interrupted?: AbortSignal): Promise<void>;
   /** Before the demo needs all of its roles: resolves when who was broken by a button is there again. Nothing is broken after it. */
@@ -54,7 +53,6 @@ export async function openDemoPage(system: string): Promise<DemoPage> {
       buttons.add(role, plug);
     },
     killed: (role) => buttons.plugs.died(role),
-    started: (role) => buttons.plugs.revived(role),
     goOn: (where, interrupted) => buttons.wait(where, interrupted),
     endFaults: () => buttons.plugs.end(),
     keep: () =>

@@ -1,16 +1,7 @@
 /** Faults by the buttons of a demo's page: roles that the demo itself can break, and that come back. */
 import type { Clock } from '@lab/process';
+import type { Plug } from '@lab/process/lives';
 import type { Breaking } from './live.ts';
-
-/** What a demo can do to a role; one call at a time. */
-export interface Plug {
-  /** It dies as its process would: nothing that it still does counts. */
-  kill?(this: void): void | Promise<void>;
-  /** It ends in good order. */
-  stop?(this: void): void | Promise<void>;
-  /** Resolves when a new life of it takes work; what it rejects with is tried again. */
-  start(this: void): void | Promise<void>;
-}
 
 const verbs = {
   kill: { words: 'A', summary: 'as if its process died; it is started again after half a minute' },
@@ -64,13 +55,6 @@ export class Plugs {
     if (socket?.isDead === true) return;
     if (socket !== undefined) socket.isDead = true;
     this.#tell(role, 'killed');
-  }
-
-  /** The demo itself has started it. */
-  revived(role: string): void {
-    const socket = this.#sockets.get(role);
-    if (socket !== undefined) this.#comesBackNoMore(socket).isDead = false;
-    this.#tell(role, 'started');
   }
 
   /** Does what a button says, and resolves with what came of it: `kill counter-1`, or `heal`, which starts all that are dead. */
