@@ -23,7 +23,7 @@ const nodeNames = ['node-1', 'node-2', 'node-3'];
 const path = 'notes';
 
 export async function demo({ seconds, watch }: DemoConfig): Promise<void> {
-  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('backup-server') : undefined;
+  await using page = watch ? await (await import('@lab/watch/demo')).openDemoPage('backup-server') : undefined;
   await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'backup-demo-'));
     const system = new DemoSystem(folder, interrupted, page);

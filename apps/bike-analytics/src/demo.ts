@@ -14,7 +14,7 @@ export async function demo(config: DemoConfig): Promise<void> {
   await openDataSet(config.data);
   const settings = settingsOf(config);
   const { watch } = config;
-  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('bike-analytics') : undefined;
+  await using page = watch ? await (await import('@lab/watch/demo')).openDemoPage('bike-analytics') : undefined;
   const { port, instances, stop } = await startEmbedded(config, page);
   console.error(`${instances} roles are running in this process`);
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });

@@ -33,7 +33,7 @@ const tagMs = 60_000;
 const patienceMs = 60_000;
 
 export async function demo({ keep, watch }: DemoConfig): Promise<void> {
-  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('image-tagging') : undefined;
+  await using page = watch ? await (await import('@lab/watch/demo')).openDemoPage('image-tagging') : undefined;
   await interruptible(async (interrupted) => {
     const folder = await mkdtemp(join(tmpdir(), 'lab-image-tagging-'));
     const system = new DemoSystem(join(folder, 'store'), page);

@@ -24,7 +24,7 @@ const leaseMs = 10_000;
 const anyPort = '127.0.0.1:0';
 
 export async function demo({ watch }: DemoConfig): Promise<void> {
-  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('news-consortium') : undefined;
+  await using page = watch ? await (await import('@lab/watch/demo')).openDemoPage('news-consortium') : undefined;
   await interruptible(async (interrupted) => {
     const postgres = await startEmbeddedPostgres();
     page?.breakable('postgres', { kill: () => postgres.kill(), start: () => postgres.restart() });

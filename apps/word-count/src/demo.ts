@@ -10,7 +10,7 @@ import { Counter } from './roles/counter.ts';
 import { countWords } from './roles/reader.ts';
 
 export async function demo(lines: readonly string[], print: (text: string) => void, watch = false): Promise<void> {
-  const page = watch ? await (await import('@lab/watch/demo')).openDemoPage('word-count') : undefined;
+  await using page = watch ? await (await import('@lab/watch/demo')).openDemoPage('word-count') : undefined;
   const server = makeMemoryServer();
   const seen = (role: string, broker: Broker): Broker => traced(broker, page?.tracer(role), describeMessage);
   /** Those that live; the first is at work, the others stand by. */

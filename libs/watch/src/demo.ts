@@ -11,7 +11,8 @@ import { Plugs, type Did } from './plugs.ts';
 import { watchRunning } from './running.ts';
 import type { LiveEvent } from './spans.ts';
 
-export interface DemoPage {
+/** Disposed of, it is gone, and does not hold the process. */
+export interface DemoPage extends AsyncDisposable {
   /** Of a role, whose spans are shown as its doing. */
   tracer(this: void, role: string): Tracer;
   /** Calls to this address are calls to the role. */
@@ -40,6 +41,11 @@ export async function openDemoPage(system: string): Promise<DemoPage> {
     if (!begun.has(role)) feed.push([{ type: 'start', atMs: Date.now() - 1, role }]);
     begun.add(role);
   };
+  const stopTelling = async (): Promise<void> => {
+    buttons.plugs.close();
+    for (const { stop } of tracings.values()) await stop();
+    tracings.clear();
+  };
   return {
     tracer(role) {
       begin(role);
@@ -57,10 +63,13 @@ export async function openDemoPage(system: string): Promise<DemoPage> {
     endFaults: () => buttons.plugs.end(),
     keep: () =>
       interruptible(async (interrupted) => {
-        buttons.plugs.close();
-        for (const { stop } of tracings.values()) await stop();
+        await stopTelling();
         await stay(feed, page, interrupted);
       }),
+    async [Symbol.asyncDispose]() {
+      await stopTelling();
+      await page.close();
+    },
   };
 }
 

@@ -34,3 +34,14 @@ it.each(apps)('%s keeps its promise when all of its roles have ended and come ba
   expect(demo.printed()).toContain('Checked: ');
   expect(await demo.interrupt()).toEqual([0, null]);
 });
+
+it.each(apps)('%s ends on Ctrl-C while its roles are dead and it waits', async (app) => {
+  await using demo = await watchDemo(join(directory, app));
+  await demo.says('waits for "Go on" on its page');
+  await endAll(demo);
+  // What has nothing to clean up is ended by the signal itself, which a shell calls 130.
+  expect([
+    [130, null],
+    [null, 'SIGINT'],
+  ]).toContainEqual(await demo.interrupt());
+});
