@@ -28,10 +28,22 @@ export async function serviceImage(service: string, release: DebianRelease = deb
   const context = join(import.meta.dirname, service);
   const name = release === debianRelease ? service : `${service}-${release}`;
   const image = `lab/${name}:${await digestOf([context])}`;
+  return there(image, async () => {
+    await ensureBase(release);
+    say(`building ${image}: once, a minute or more`);
+    await build(image, join(context, 'Dockerfile'), context, { BASE: baseImage(release) });
+  });
+}
+
+/** Images that are being made: whoever needs one of them at the same time waits for it. */
+const making = new Map<string, Promise<void>>();
+
+/** The image, which is made where it is missing. */
+async function there(image: string, make: () => Promise<void>): Promise<string> {
   if (await exists(image)) return image;
-  await ensureBase(release);
-  say(`building ${image}: once, a minute or more`);
-  await build(image, join(context, 'Dockerfile'), context, { BASE: baseImage(release) });
+  const made = making.get(image) ?? make().finally(() => making.delete(image));
+  making.set(image, made);
+  await made;
   return image;
 }
 
@@ -44,7 +56,10 @@ export async function appImage(app: string): Promise<string> {
   const parts = workspaceClosure(app);
   const sources = parts.workspaces.map((workspace) => join(root, workspace));
   const image = `lab/${app}:${await digestOf([...sources, join(import.meta.dirname, 'node'), join(root, 'package-lock.json')])}`;
-  if (await exists(image)) return image;
+  return there(image, () => buildApp(app, image, parts));
+}
+
+async function buildApp(app: string, image: string, parts: ReturnType<typeof workspaceClosure>): Promise<void> {
   await ensureBase(debianRelease);
   say(`building ${image}: once, a minute or more`);
   const context = await mkdtemp(join(tmpdir(), 'lab-image-'));
@@ -68,7 +83,6 @@ export async function appImage(app: string): Promise<string> {
   } finally {
     await rm(context, { recursive: true, force: true });
   }
-  return image;
 }
 
 /** Makes whatever image is missing, of all services and apps, one after the other: minutes on a fresh machine, which whoever has something else to do need not wait for. */
@@ -110,8 +124,9 @@ const registryAnswerMs = 15_000;
 const pullMs = 240_000;
 
 async function ensureBase(release: DebianRelease): Promise<void> {
-  if ((await exists(baseImage(release))) || (await pull(baseImage(release)))) return;
-  await bootstrapBase(release);
+  await there(baseImage(release), async () => {
+    if (!(await pull(baseImage(release)))) await bootstrapBase(release);
+  });
 }
 
 async function exitCode(child: ChildProcess): Promise<number | null> {
