@@ -48,7 +48,10 @@ describe('a bar', () => {
     const bar = startBar('verifying', 0, { stream });
     bar.to(1_024, 2_048);
     bar.stop();
-    expect(written(stream)).toMatch(/verifying \[=+-+\] 50 % \| 1\.00 KiB of 2\.00 KiB \| .* left/);
+    const text = written(stream);
+    expect(text).toMatch(/verifying \[=+-+\] 50 % \| 1\.00 KiB of 2\.00 KiB \| .* left/);
+    // A hidden cursor would stay hidden where Ctrl-C ends the process.
+    expect(text).not.toContain('\u001b[?');
   });
 });
 

@@ -40,7 +40,8 @@ export function startBar(what: string, total: number, { stream = process.stderr,
 function drawnBar(what: string, total: number, stream: NodeJS.WriteStream): Bar {
   const { SingleBar } = require('cli-progress') as typeof import('cli-progress');
   const format = `${what} [{bar}] {percentage} % | {doneText} of {totalText} | {eta_formatted} left`;
-  const bar = new SingleBar({ stream, format, hideCursor: true, clearOnComplete: false });
+  // Nothing of the terminal is set, so that nothing stays so where the process is killed.
+  const bar = new SingleBar({ stream, format, hideCursor: false, linewrap: true, clearOnComplete: false });
   const texts = (done: number, all: number) => ({ doneText: bytesText(done), totalText: bytesText(all) });
   bar.start(Math.max(1, total), 0, texts(0, total));
   return {
