@@ -59,6 +59,15 @@ describe('what is told', () => {
     expect(names()).toEqual(['before', 'fault', 'after']);
   });
 
+  it('is what an app wants to be seen, however small the share', () => {
+    const { clock, tracer, span, names } = told('faults');
+    span('before');
+    note(tracer, 'leads, epoch 3');
+    span('after');
+    clock.advance(250);
+    expect(names()).toEqual(['note']);
+  });
+
   it('is what was around a redelivery, and its sender tells it on', () => {
     const { clock, tracer, span, names } = told('faults');
     span('before');

@@ -5,7 +5,7 @@ import { TailSampler, waitingMax } from './tail-sampler.ts';
 import { envelope, spanText } from './otlp.ts';
 import { Recorder, type RecordedSpan } from './recorder.ts';
 
-/** What leaves the process: nothing; what was around a fault or a redelivery; a share of all traces besides; everything. */
+/** What leaves the process: nothing; notes, and what was around a fault or a redelivery; a share of all traces besides; everything. */
 export type TraceMode = 'off' | 'faults' | 'all' | `${number}%`;
 
 export interface TracingOptions {

@@ -37,9 +37,11 @@ export class TailSampler {
     return this.#troubledUntilMs !== -Infinity && this.#nowMs() < this.#troubledUntilMs;
   }
 
+  /** What an app wants to be seen, such as who leads, leaves at any share: a story without it tells a failover by its deaths alone. */
   ended(span: RecordedSpan): void {
     if (span.status?.code === statusError || span.attributes['lab.redelivered'] === true) this.#flushRing();
-    if ((span.spanContext().traceFlags & 1) !== 0 || this.#troubled) return this.#wait(span);
+    const leaves = (span.spanContext().traceFlags & 1) !== 0 || this.#troubled || span.attributes['lab.note'] !== undefined;
+    if (leaves) return this.#wait(span);
     if (this.#ring.length < ringMax) this.#ring.push(span);
     else this.#ring[this.#oldest++ % ringMax] = span;
   }
