@@ -63,7 +63,7 @@ async function tellStory({ system, folder, seconds, page, interrupted }: StoryPa
     );
   console.log(`content changes for ${seconds} s, a line a second`);
   await pause(seconds * 1000, undefined, { signal: interrupted });
-  await page?.goOn('content changes and is backed up; then one more backup is made of each node, and restored', interrupted);
+  await page?.goOn('content changes and is backed up; then one more backup is made of each node, and restored', { interrupted });
   await page?.endFaults();
   await system.stopWriting();
   for (const name of nodeNames) await system.admin('backup', '--node', name, '--path', path);

@@ -19,8 +19,9 @@ export async function demo(config: DemoConfig): Promise<void> {
   console.error(`${instances} roles are running in this process`);
   const connect = () => connectFramed({ host: '127.0.0.1', port, limits: clientLimits });
   let looked: Promise<void> | undefined;
-  const afterBatch = (topic: Topic): Promise<void> | undefined =>
-    topic === 'trips' ? (looked ??= page?.goOn('weather and stations are sent, and the first of the trips')) : undefined;
+  const where = 'weather and stations are sent, and the first of the trips';
+  const afterBatch = (topic: Topic, say: (line: string) => void): Promise<void> | undefined =>
+    topic === 'trips' ? (looked ??= page?.goOn(where, { say })) : undefined;
   const { results, elapsedMs } = await runClient({ ...config, settings, connect, afterBatch }).finally(stop);
   console.log(reportText(results, settings));
   if (config.output !== undefined) await writeResults(config.output, results);

@@ -42,7 +42,7 @@ export async function demo({ keep, watch }: DemoConfig): Promise<void> {
       const pictures = await choosePictures(folder);
       const client = new PictureClient({ registry: system.registry, patienceMs });
       try {
-        await page?.goOn('pictures are about to be uploaded, tagged, found and downloaded', interrupted);
+        await page?.goOn('pictures are about to be uploaded, tagged, found and downloaded', { interrupted });
         await show(client, pictures, join(folder, 'downloads'), interrupted);
       } finally {
         client.close();

@@ -145,7 +145,9 @@ class Story {
     for (const user of [ana, ben]) await user.ask('subscribe', { area: 'sports' });
     console.log('ana and ben subscribe to sports; ben watches it');
     await this.#watch(ben);
-    await this.#page?.goOn('ben watches sports, and ana is about to post; later the demo pulls plugs itself', this.#signal);
+    await this.#page?.goOn('ben watches sports, and ana is about to post; later the demo pulls plugs itself', {
+      interrupted: this.#signal,
+    });
 
     await this.#post(ana, 'The match was called off: it rains.');
     await this.#post(ana, 'The match is on again.');

@@ -19,7 +19,7 @@ export interface Bar {
   /** So many bytes are done by now, of that total if it is known better by now. */
   to(done: number, total?: number): void;
   /** Writes a line, above the bar where there is one. */
-  say(line: string): void;
+  say(this: void, line: string): void;
   stop(): void;
 }
 

@@ -11,6 +11,13 @@ import { Plugs, type Did } from './plugs.ts';
 import { watchRunning } from './running.ts';
 import type { LiveEvent } from './spans.ts';
 
+export interface GoOnOptions {
+  /** Ends the waiting. */
+  interrupted?: AbortSignal;
+  /** Writes a line for people. Default: to stderr. */
+  say?(this: void, line: string): void;
+}
+
 /** Disposed of, it is gone, and does not hold the process. */
 export interface DemoPage extends AsyncDisposable {
   /** Of a role, whose spans are shown as its doing. */
@@ -22,7 +29,7 @@ export interface DemoPage extends AsyncDisposable {
   /** The role has died of a fault of the demo. */
   killed(this: void, role: string): void;
   /** The page says where the demo stands: there is time to look, and to break something. Resolves when somebody presses "Go on"; rejects with what interrupts it. */
-  goOn(this: void, where: string, interrupted?: AbortSignal): Promise<void>;
+  goOn(this: void, where: string, options?: GoOnOptions): Promise<void>;
   /** Before the demo needs all of its roles: resolves when who was broken by a button is there again. Nothing is broken after it. */
   endFaults(this: void): Promise<void>;
   /** The demo is over, and all was as promised: its page stays, as that of a recorded run, until Ctrl-C. */
@@ -59,7 +66,7 @@ export async function openDemoPage(system: string): Promise<DemoPage> {
       buttons.add(role, plug);
     },
     killed: (role) => buttons.plugs.died(role),
-    goOn: (where, interrupted) => buttons.wait(where, interrupted),
+    goOn: (where, options) => buttons.wait(where, options),
     endFaults: () => buttons.plugs.end(),
     keep: () =>
       interruptible(async (interrupted) => {
@@ -122,13 +129,13 @@ class Buttons implements Breakable {
     this.breaking = { ...this.breaking, ...this.plugs.breaking };
   }
 
-  async wait(where: string, interrupted?: AbortSignal): Promise<void> {
+  async wait(where: string, { interrupted, say = console.error }: GoOnOptions = {}): Promise<void> {
     interrupted?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     interrupted?.addEventListener('abort', () => reject(interrupted.reason as Error), { once: true });
     this.#goOn = resolve;
     this.breaking = { ...this.breaking, waiting: where };
-    console.error(`the demo waits for "Go on" on its page: ${where}`);
+    say(`the demo waits for "Go on" on its page: ${where}`);
     await promise.finally(() => (this.breaking = { ...this.breaking, waiting: undefined }));
   }
 

@@ -32,8 +32,8 @@ export interface ClientOptions {
   /** So long it tries to be taken in, at first and again, in milliseconds. */
   connectTimeout: number;
   connect: () => Promise<FramedSocket>;
-  /** Waited for behind each batch. */
-  afterBatch?: (topic: Topic) => Promise<void> | undefined;
+  /** Waited for behind each batch. `say` writes a line, above the bar where there is one. */
+  afterBatch?: (topic: Topic, say: (line: string) => void) => Promise<void> | undefined;
 }
 
 /** Sends a data set and resolves with its answers, and the time from the first frame to the accepted result. */
@@ -55,7 +55,7 @@ export async function runClient(client: ClientOptions): Promise<{ results: Resul
   const onPiece = (city: City, topic: Topic, piece: Piece): Promise<void> | undefined => {
     troubles.clear();
     bar.to(bytesOf(files.slice(0, indexOf(city, topic))) + piece.bytesRead);
-    if ('batch' in piece) return client.afterBatch?.(topic);
+    if ('batch' in piece) return client.afterBatch?.(topic, bar.say);
     if (!allowEmpty) requireRows(fileName(city, topic), piece);
     if (piece.rejections.count > 0) rejected[fileName(city, topic)] = piece.rejections;
     return undefined;
