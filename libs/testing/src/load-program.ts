@@ -179,7 +179,8 @@ function reportText(load: Load, verdicts: readonly Verdict[], otherwise: string)
     return [`${promise.padEnd(width)}  ${words[`${kept}`].padEnd(10)}  ${counts}`, ...missing.map((each) => `  ${each}`)];
   });
   const reasons = [...load.reasons].map(([reason, count]) => `  ${count} x ${reason}`);
-  const longest = `  ${(load.longestWaitMs / 1_000).toFixed(1)} s at most without an acknowledged one`;
+  const from = load.longestWaitFrom.toTimeString().slice(0, 8);
+  const longest = `  ${(load.longestWaitMs / 1_000).toFixed(1)} s at most without an acknowledged one, from ${from} on`;
   return [countsText(load), longest, ...reasons, ...rows, ''].join('\n');
 }
 

@@ -62,11 +62,12 @@ describe('a load', () => {
     await using load = new Load(shelf, { ...fast, clients: 1 });
     await load.goesOn();
     shelf.takes = () => healed;
-    const brokenMs = performance.now();
+    const [brokenMs, brokenAt] = [performance.now(), Date.now()];
     await eventually(() => performance.now() - brokenMs > 100);
     heal();
     await load.goesOn();
     expect(load.longestWaitMs).toBeGreaterThan(90);
+    expect(Math.abs(load.longestWaitFrom.getTime() - brokenAt)).toBeLessThan(load.longestWaitMs);
   });
 
   it('finds what was acknowledged and is lost, and names it', async () => {

@@ -103,6 +103,8 @@ export class Load implements AsyncDisposable {
   #acknowledgedLastMs = performance.now();
   /** The longest time at work in which no operation was acknowledged, so far. */
   longestWaitMs = 0;
+  /** When it began. */
+  longestWaitFrom = new Date();
   #isJudged = false;
   #stopped: Promise<void> | undefined;
   /** Operations, by what became of them: `unknown` ones may have happened. */
@@ -252,7 +254,11 @@ export class Load implements AsyncDisposable {
   #measure(): void {
     if (this.#over.signal.aborted) return;
     const nowMs = performance.now();
-    this.longestWaitMs = Math.max(this.longestWaitMs, nowMs - this.#acknowledgedLastMs);
+    const waitedMs = nowMs - this.#acknowledgedLastMs;
+    if (waitedMs > this.longestWaitMs) {
+      this.longestWaitMs = waitedMs;
+      this.longestWaitFrom = new Date(Date.now() - waitedMs);
+    }
     this.#acknowledgedLastMs = nowMs;
   }
 
