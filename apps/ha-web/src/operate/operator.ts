@@ -23,6 +23,8 @@ export interface OperatorParts {
   readonly print: (line: string) => void;
 }
 
+/** After a takeover or a failover it passes by itself: that one starts anew, and fetches what it has missed. */
+const notYet = 'not in sync, and may not take over, until it has caught up';
 /** As long as its data are large. */
 const fillMs = 3_600_000;
 /** An operator would rather know soon that ZooKeeper, or the agent, is away. */
@@ -49,7 +51,7 @@ export class Operator {
     else if (record === undefined) print('there is no record of a primary');
     else
       print(
-        `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? '' : 'not '}in sync`,
+        `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? 'in sync' : notYet}`,
       );
     for (const url of [ownAgent, peerAgent]) print(describe(await statusOf(url), url));
   }

@@ -6,7 +6,7 @@ import { DatabaseBackup } from '../roles/db-backup.ts';
 import { Archive } from './archive.ts';
 import { daily } from './daily.ts';
 import { Follower } from './follower.ts';
-import { restore } from './restore.ts';
+import { newestChangeMs, restore } from './restore.ts';
 import { dump } from './source.ts';
 
 export const hosts = {
@@ -37,10 +37,14 @@ export const hosts = {
 
   async list({ dataFolder }: z.infer<typeof config.backupList>): Promise<void> {
     const archive = await Archive.existing(dataFolder, makeLogger({ name: 'backup' }));
-    for (const { name, source, position, bytes } of await archive.list()) {
+    const dumps = await archive.list();
+    for (const { name, source, position, bytes } of dumps) {
       process.stdout.write(`${name}  ${String(bytes).padStart(12)} bytes  from ${source} at ${position}\n`);
     }
-    process.stdout.write(`${(await archive.changes()).flat().length} logs of changes\n`);
+    const newestMs = await newestChangeMs(await archive.history());
+    const newest = newestMs === undefined ? '' : `, the newest of ${new Date(newestMs).toISOString()}`;
+    process.stdout.write(`${(await archive.changes()).flat().length} logs of changes${newest}\n`);
+    if (dumps[0] !== undefined) process.stdout.write(`"restore" makes any second since ${dumps[0].takenAt}\n`);
   },
 
   /** Prints, as JSON, what was restored: with the checksums of its tables. */

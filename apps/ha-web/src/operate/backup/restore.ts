@@ -50,15 +50,26 @@ export async function restore(archive: Archive, options: RestoreOptions): Promis
   }
 }
 
+/** When the newest transaction that is known of began, in milliseconds since 1970; undefined where the logs hold none. */
+export async function newestChangeMs(history: History): Promise<number | undefined> {
+  const run = history.behind(0).at(-1);
+  if (run === undefined) return undefined;
+  let newest: number | undefined;
+  for await (const transactions of transactionsOf(run.log))
+    for (const { sequence, seconds } of transactions) if (sequence <= run.last) newest = seconds * 1_000;
+  return newest;
+}
+
 /** The newest that shows a moment not later than the time, and stands in the history: one of a primary of the past may not. */
 async function newestBefore(archive: Archive, history: History, timeMs: number): Promise<Manifest> {
   const dumps = await archive.list();
   const found = dumps.findLast(
     ({ takenAt, position }) => Date.parse(takenAt) <= timeMs && !history.contradicts(gtidOf(position)),
   );
-  if (found === undefined)
-    throw new ExitError(`no dump was made before ${timeMs === Infinity ? 'now' : new Date(timeMs).toISOString()}`);
-  return found;
+  if (found !== undefined) return found;
+  const oldest = dumps[0] === undefined ? 'there is none' : `the oldest is of ${dumps[0].takenAt}`;
+  const time = timeMs === Infinity ? 'now' : new Date(timeMs).toISOString();
+  throw new ExitError(`no dump was made before ${time}: ${oldest}, as "backup list" shows`);
 }
 
 /** Whole transactions that follow each other in a log. */
