@@ -16,6 +16,10 @@ export class Target extends Container {
   readonly addresses: readonly string[];
   /** Where it answers `/healthz` and `/metrics`, inside. */
   readonly healthPort: number | undefined;
+  /** By its label `lab.flows-to`: whose service gets something from it that no span tells of. */
+  readonly flowsTo: string | undefined;
+  /** By its label `lab.serves`: what its callers know it as. */
+  readonly serves: string | undefined;
 
   constructor(name: string, { Name, Config, State, NetworkSettings }: Inspected) {
     super(Name.slice(1));
@@ -24,6 +28,8 @@ export class Target extends Container {
     this.service = Config.Labels[serviceLabel]!;
     this.addresses = Object.values(NetworkSettings.Networks).flatMap(({ IPAddress }) => IPAddress || []);
     this.startedMs = Date.parse(State.StartedAt);
+    this.flowsTo = Config.Labels['lab.flows-to'];
+    this.serves = Config.Labels['lab.serves'];
     const port = Config.Env.find((each) => each.startsWith('HEALTH_PORT='))?.split('=')[1];
     this.healthPort = port === undefined ? undefined : Number(port);
     if (['exited', 'dead', 'created'].includes(State.Status)) this.trouble = `stopped, exit code ${State.ExitCode}`;
@@ -37,7 +43,7 @@ const serviceLabel = 'com.docker.compose.service';
 /** A part of what `docker inspect` says. */
 interface Inspected {
   readonly Name: string;
-  readonly Config: { readonly Labels: Readonly<Record<string, string>>; readonly Env: readonly string[] };
+  readonly Config: { readonly Labels: Readonly<Record<string, string | undefined>>; readonly Env: readonly string[] };
   readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly IPAddress: string }>> };
   readonly HostConfig: { readonly RestartPolicy: { readonly Name: string } };
   readonly State: {

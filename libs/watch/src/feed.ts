@@ -31,11 +31,13 @@ export interface FeedOptions {
   /** Ms since 1970: what was before is left out. */
   readonly startMs: number;
   readonly tells: Live['tells'];
+  readonly known?: Live['known'];
 }
 
 export class Feed {
   readonly #startMs: number;
   readonly #tells: Live['tells'];
+  readonly #known: Live['known'];
   readonly #roles = new Map<string, Known>();
   readonly #addresses = new Map<string, string>();
   readonly #listeners = new Set<(update: Update) => void>();
@@ -46,9 +48,10 @@ export class Feed {
   #depths: Depths[] = [];
   #ledger: Live['ledger'];
 
-  constructor({ system, startMs, tells }: FeedOptions) {
+  constructor({ system, startMs, tells, known }: FeedOptions) {
     this.#startMs = startMs;
     this.#tells = tells;
+    this.#known = known;
     this.#events = [{ ms: 0, type: 'run', version: 1, system, seed: undefined }];
   }
 
@@ -116,7 +119,13 @@ export class Feed {
       sampledFrom: this.#isSampled ? this.#count : undefined,
       live: this.#isOver
         ? undefined
-        : { untilMs: this.msOf(nowMs), tells: this.#tells, depths: this.#depths, ledger: this.#ledger },
+        : {
+            untilMs: this.msOf(nowMs),
+            tells: this.#tells,
+            known: this.#known,
+            depths: this.#depths,
+            ledger: this.#ledger,
+          },
     };
   }
 

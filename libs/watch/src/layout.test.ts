@@ -30,6 +30,13 @@ describe('the flow of a recording', () => {
     expect(greeted.columns.flat().map((node) => greeted.nodes[node]!.label)).toEqual(['client', 'server']);
   });
 
+  it('has also what no event tells, and who serves stands for what callers name', () => {
+    const told = recordingOf('lb-1 starts', 'db-1 starts', 'web-1 observe mariadb: ');
+    const known = { flows: [['lb', 'web']] as const, serves: { mariadb: 'db' } };
+    const flow = flowOf(makeModel({ ...told, live: { untilMs: 9, tells: 'some', depths: [], known } }));
+    expect(flow.columns.map((column) => column.map((node) => flow.nodes[node]!.label))).toEqual([['lb'], ['web'], ['db']]);
+  });
+
   it('goes back where an answer closes the circle', () => {
     const back = flow.edges
       .filter(({ isBack }) => isBack)

@@ -45,9 +45,12 @@ export function flowOf(model: Model): Flow {
     const node = nodes.push({ kind: 'queue', label, owner, members }) - 1;
     for (const member of members) queueNodes.set(member, node);
   }
-  const resourceNodes = model.resources.map((label, at) => nodes.push({ kind: 'resource', label, members: [at] }) - 1);
+  const { flows, serves } = model.recording.live?.known ?? { flows: [], serves: {} };
+  const resourceNodes = model.resources.map(
+    (label, at) => groupNodes.get(serves[label] ?? label) ?? nodes.push({ kind: 'resource', label, members: [at] }) - 1,
+  );
   const nodeOfInstance = (instance: number): number => groupNodes.get(model.instances[instance]!.group)!;
-  const links = linksOf(model, nodeOfInstance, queueNodes, resourceNodes);
+  const links = [...linksOf(model, nodeOfInstance, queueNodes, resourceNodes), ...knownLinks(flows, groupNodes)];
   const edges = withoutCircles(links, nodes);
   const columns = columnsOf(nodes, edges);
   return {
@@ -173,6 +176,14 @@ function linksOf(
     }
   }
   return [...links.values()];
+}
+
+/** They count less than what is seen. */
+function knownLinks(flows: readonly (readonly [string, string])[], groupNodes: ReadonlyMap<string, number>): Link[] {
+  return flows.flatMap(([source, target]) => {
+    const [from, to] = [groupNodes.get(source), groupNodes.get(target)];
+    return from === undefined || to === undefined ? [] : [{ from, to, isDirect: true, first: eventsMax }];
+  });
 }
 
 /** Those who ask are first, whoever was up first. */

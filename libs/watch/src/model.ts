@@ -359,7 +359,7 @@ export function readyIn({ waiting }: QueueState): number {
 }
 
 /** `trips-solver-1-2`: the numbers at its end say which replica it is. */
-function instanceOf(name: string): Instance {
+export function instanceOf(name: string): Instance {
   const [, group = name, number = ''] = /^(.*?)((?:-\d+)+)$/.exec(name) ?? [];
   return { name, group, number: number.slice(1).replaceAll('-', '.') };
 }

@@ -13,6 +13,14 @@ export interface Depths {
   readonly queues: Readonly<Record<string, { readonly ready: number; readonly held: number; readonly rate: number }>>;
 }
 
+/** What is known of a system that no event tells, by groups of its instances. */
+export interface Known {
+  /** Whose doing reaches whom. */
+  readonly flows: readonly (readonly [from: string, to: string])[];
+  /** Which group does the work of what callers name otherwise: a database's software, a registry. */
+  readonly serves: Readonly<Record<string, string>>;
+}
+
 /** Of a system that ran on its engines: its time is that of a clock, and what was seen of it besides events. */
 export interface Live {
   /** Until when it was watched. */
@@ -21,6 +29,7 @@ export interface Live {
   readonly tells: 'all' | 'some';
   /** Time goes on from one to the next. */
   readonly depths: readonly Depths[];
+  readonly known?: Known | undefined;
   /** What `npx nx load` said last. */
   readonly ledger?: Ledger | undefined;
 }

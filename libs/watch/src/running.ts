@@ -14,7 +14,9 @@ import { targetsOf, type Target } from '../../../docker/targets.ts';
 import { parse, verbs } from '../../../docker/verbs.ts';
 import { dockerLine, eventsOfDocker, FaultJournal, journalLine, type DockerLine } from './docker-events.ts';
 import { Feed } from './feed.ts';
+import { instanceOf } from './model.ts';
 import type { Breakable } from './live.ts';
+import type { Known } from './recording.ts';
 import { ownMetrics, QueueCounts } from './metrics.ts';
 import { eventsOf, spanBatch, Words, type LiveEvent } from './spans.ts';
 
@@ -53,7 +55,7 @@ export async function watchRunning(directory: string, project = projectOf(direct
     Math.min(nowMs, ...targets.filter(({ pid }) => pid > 0).map(({ startedMs }) => startedMs)),
   );
   // Containers tell a sample of their spans, and what was in a queue before is told by none.
-  const feed = new Feed({ system, startMs, tells: 'some' });
+  const feed = new Feed({ system, startMs, tells: 'some', known: knownOf(targets) });
   const watcher = new Watcher({ directory, project, feed, targets, startMs, lookedMs: nowMs });
   const strikes = new Strikes(directory);
   return {
@@ -69,6 +71,14 @@ export async function watchRunning(directory: string, project = projectOf(direct
       await strikes.close();
     },
   };
+}
+
+/** What the labels of containers tell. */
+function knownOf(targets: readonly Target[]): Known {
+  const groups = targets.map(({ name, flowsTo, serves }) => ({ group: instanceOf(name).group, flowsTo, serves }));
+  const flows = new Map(groups.flatMap(({ group, flowsTo }) => (flowsTo === undefined ? [] : [[group, flowsTo]])));
+  const serves = groups.flatMap(({ group, serves }) => (serves === undefined ? [] : [[serves, group]]));
+  return { flows: [...flows], serves: Object.fromEntries(serves) as Record<string, string> };
 }
 
 interface WatcherParts {

@@ -366,6 +366,14 @@ function Header({ run: { model, tracks, clock }, ms, isOver, time, live }: Heade
           sampled
         </span>
       )}
+      {sampledFrom === undefined && recorded?.tells === 'some' && (
+        <span
+          class="sampled"
+          title={`Roles tell one message in a hundred, and all around faults. All of them: LAB_TRACE=all npx nx up ${system}`}
+        >
+          a sample of messages
+        </span>
+      )}
       <span class="grow" />
       {recorded?.ledger === undefined ? <Promises model={model} isOver={isOver} /> : <LedgerLine ledger={recorded.ledger} />}
       {live !== undefined && (
