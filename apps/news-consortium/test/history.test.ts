@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Item } from '../src/messages.ts';
+import type { Change as Told, Item } from '../src/messages.ts';
 import { longestWait, violations, type History, type Operation, type Outcome, type RecordedKind } from './history.ts';
 
 const area = 'sports';
@@ -25,6 +25,8 @@ const post = (at: number, number: number, change: Change<'post'> = {}) =>
   operation('post', at, { text: `text ${number}` }, { area, number }, change);
 const remove = (at: number, number: number, change: Change<'delete'> = {}) =>
   operation('delete', at, { number }, { area, number }, change);
+const edit = (at: number, number: number, turn: number, change: Change<'edit'> = {}) =>
+  operation('edit', at, { number, text: `text ${number}, edit ${turn}` }, { area, number }, change);
 const read = (at: number, shown: Item[], change: Change<'read'> = {}) =>
   operation('read', at, { limit: 100 }, { items: shown }, change);
 const unread = (at: number, offered: Item[], change: Change<'unread'> = {}) =>
@@ -64,8 +66,8 @@ const found = (...given: Parameters<typeof history>): string => violations(histo
 
 /** Of a user who is not the author. */
 const bo = { user: 'bo', session: 's2' } as const;
-const watch = (after: number, shown: Item[], through = Infinity) => ({
-  watched: [{ user: 'bo', area, after, items: shown, through }],
+const watch = (after: number, shown: Item[], through = Infinity, changes: Told[] = [], fromMs = Infinity) => ({
+  watched: [{ user: 'bo', area, after, items: shown, through, changes, fromMs }],
 });
 
 describe('a post', () => {
@@ -103,6 +105,58 @@ describe('a post', () => {
     expect(found([post(1, 1), post(2, 2)], items(1, 2))).toBe('');
     expect(found([post(1, 2), post(2, 1)], items(1, 2))).toBe('sports/1 was posted after sports/2');
     expect(found([post(1, 2, { completedMs: 22 }), post(2, 1)], items(1, 2))).toBe('');
+  });
+});
+
+describe('an edited item', () => {
+  const posted = [post(1, 1)];
+  const shown = (turn: number, number = 1): Item[] => [item(number, 'ana', `text ${number}, edit ${turn}`)];
+
+  it('is shown with that text to whoever asks after the acknowledgement', () => {
+    expect(found([...posted, edit(2, 1, 1), read(3, shown(1), bo)], shown(1))).toBe('');
+    const stale = 'sports/1 was shown as "text 1" after it was made "text 1, edit 1"';
+    expect(found([...posted, edit(2, 1, 1), read(3, items(1), bo)], shown(1))).toBe(stale);
+    expect(found([...posted, edit(2, 1, 1), unread(3, items(1), bo)], shown(1))).toBe(stale);
+    expect(found([...posted, edit(2, 1, 1)], items(1))).toBe(stale);
+    expect(found([...posted, edit(2, 1, 1, { completedMs: 32 }), read(3, items(1), bo)], shown(1))).toBe('');
+  });
+
+  it('is not made what it was before another edit', () => {
+    const twice = [...posted, edit(2, 1, 1), edit(3, 1, 2)];
+    expect(found([...twice, read(4, shown(2), bo)], shown(2))).toBe('');
+    expect(found([...twice, read(4, shown(1), bo)], shown(2))).toMatch('"text 1, edit 1" after it was made "text 1, edit 2"');
+    expect(found(twice, shown(1))).toMatch('"text 1, edit 1" after it was made "text 1, edit 2"');
+    const together = [...posted, edit(2, 1, 1, { completedMs: 32 }), edit(3, 1, 2)];
+    expect(found(together, shown(1))).toBe('');
+    expect(found([...posted, edit(2, 1, 1, unknown), edit(3, 1, 2)], shown(1))).toBe('');
+  });
+
+  it('is shown with no text that nobody has written', () => {
+    expect(found(posted, shown(1))).toMatch('"text 1, edit 1", which nobody had made of it');
+    expect(found([...posted, edit(2, 1, 1, refused)], shown(1))).toMatch('which nobody had made of it');
+    expect(found([...posted, read(2, shown(1), bo), edit(3, 1, 1)], shown(1))).toMatch('which nobody had made of it');
+    expect(found([...posted, edit(2, 1, 1, unknown)], shown(1))).toBe('');
+    expect(found([...posted, edit(2, 1, 1, unknown)], items(1))).toBe('');
+  });
+
+  it("is the author's", () => {
+    expect(found([...posted, edit(2, 1, 1, bo)], shown(1))).toMatch("bo edited sports/1, which is another's");
+  });
+
+  it('is told to whoever watches, and so is a deletion', () => {
+    const told = (turn: number, change: number): Told => ({ ...shown(turn)[0]!, change });
+    const twice = [...posted, edit(2, 1, 1), edit(3, 1, 2)];
+    const watched = (changes: Told[], operations = twice, final = shown(2), through = Infinity, fromMs = 0): string =>
+      found(operations, final, watch(0, final, through, changes, fromMs));
+    expect(watched([told(1, 1), told(2, 2)])).toBe('');
+    expect(watched([told(2, 1), told(2, 2)])).toBe('');
+    expect(watched([told(1, 1)])).toBe("bo's watch of sports after 0 was not told the edit of 1");
+    expect(watched([told(1, 1)], twice, shown(2), 1)).toBe('');
+    expect(watched([], twice, shown(2), Infinity, 40)).toBe('');
+    expect(watched([told(2, 2), told(2, 2)])).toMatch('had a repeat, or the wrong order of changes: 2, 2');
+    const deleted = [...twice, remove(4, 1)];
+    expect(watched([{ number: 1, deleted: true, change: 1 }], deleted, [])).toBe('');
+    expect(watched([told(2, 1)], deleted, [])).toMatch('was not told the delete of 1');
   });
 });
 

@@ -5,7 +5,7 @@
  * All times are milliseconds of one clock.
  */
 import { byKey, check, explain, set, type Operation as SetOperation, type SetInput } from '@lab/checker';
-import type { Item, Replies } from '../src/messages.ts';
+import type { Change, Item, Replies } from '../src/messages.ts';
 import type { RefusalCode } from '../src/wire/refusal.ts';
 
 /** What the operations are asked; the area stands beside it. */
@@ -18,6 +18,8 @@ interface Asked {
   areas: object;
   /** No two posts of a history have the same text. */
   post: { text: string };
+  /** Of `post 7` to `post 7, edit 3`: no two edits of a history have the same text. */
+  edit: { number: number; text: string };
   delete: { number: number };
   /** The newest items. */
   read: { limit: number };
@@ -57,7 +59,11 @@ export interface Watched {
   readonly after: number;
   /** In the order in which they came. */
   readonly items: readonly Item[];
-  /** It must have had everything up to this number. */
+  /** The same of what was edited and deleted. */
+  readonly changes: readonly Change[];
+  /** It has watched since. */
+  readonly fromMs: number;
+  /** It must have had everything up to this number, and all changes where it is Infinity. */
   readonly through: number;
 }
 
@@ -150,6 +156,35 @@ class View {
   }
 }
 
+/** The text of the post that an item began as. */
+const postOf = (text: string): string => text.replace(/, edit \d+$/, '');
+
+/** What was acknowledged to have been edited or deleted while it was watched, and was not told, nor anything that came later. */
+export function untold(
+  operations: readonly Operation[],
+  { area, fromMs, changes }: Pick<Watched, 'area' | 'fromMs' | 'changes'>,
+): Operation<'edit' | 'delete'>[] {
+  const view = new View({ operations, final: new Map(), watched: [], assigned: [] });
+  const isTold = (number: number, edit?: Done<'edit'>): boolean =>
+    changes.some(
+      (told) => told.number === number && ('deleted' in told || (edit !== undefined && !isOlder(view, area, told, edit))),
+    );
+  return [
+    ...view.done('edit', area).filter((edit) => edit.invokedMs > fromMs && !isTold(edit.asked.number, edit)),
+    // What is gone already is deleted once more with ok, and nothing happens.
+    ...view
+      .done('delete', area)
+      .filter(({ asked }) => !view.perhapsDeleted(area, asked.number, fromMs + 1) && !isTold(asked.number)),
+  ];
+}
+
+/** The item's text was written before the edit began. */
+function isOlder(view: View, area: string, { number, text }: Pick<Item, 'number' | 'text'>, edit: OperationOf<'edit'>): boolean {
+  if (text === edit.asked.text) return false;
+  const wrote = view.perhapsDone('edit', area).find(({ asked }) => asked.number === number && asked.text === text);
+  return wrote === undefined || before(wrote, edit);
+}
+
 const has = (items: readonly Item[], number: number): boolean => items.some((item) => item.number === number);
 /** The one was over before the other began. */
 const before = (one: { completedMs: number }, other: { invokedMs: number }): boolean => one.completedMs < other.invokedMs;
@@ -160,7 +195,7 @@ type Rule = (view: View) => Iterable<string>;
 function* keepsPosts(view: View): Iterable<string> {
   const everywhere = [...view.history.final].flatMap(([area, items]) => items.map((item) => ({ area, ...item })));
   for (const { user, area, asked, outcome } of view.all('post')) {
-    const found = everywhere.filter(({ text }) => text === asked.text);
+    const found = everywhere.filter(({ text }) => postOf(text) === asked.text);
     const what = `the post ${quoted(asked.text)} of ${user} in ${area}`;
     if (found.length > 1) yield `${what} is there ${found.length} times`;
     if (found.some((item) => item.area !== area || item.author !== user)) yield `${what} is elsewhere, or another author's`;
@@ -171,10 +206,10 @@ function* keepsPosts(view: View): Iterable<string> {
     if (found.some((item) => item.number !== number)) yield `${what} was acknowledged as ${number}, and has another number`;
   }
   const posted = new Set(view.perhapsDone('post').map(({ asked }) => asked.text));
-  for (const { area, number, text } of everywhere) if (!posted.has(text)) yield `${area}/${number} was posted by nobody`;
+  for (const { area, number, text } of everywhere) if (!posted.has(postOf(text))) yield `${area}/${number} was posted by nobody`;
 }
 
-/** An item is the same for whoever sees it, at any time. */
+/** An item is the same for whoever sees it, at any time, but for what its author has made of its text. */
 function* showsTheSameToAll(view: View): Iterable<string> {
   const seen = new Map<string, string>();
   const shown = [
@@ -184,10 +219,34 @@ function* showsTheSameToAll(view: View): Iterable<string> {
   ];
   for (const { area, items } of shown)
     for (const { number, author, text } of items) {
-      const first = seen.get(`${area}/${number}`) ?? `${author}: ${text}`;
+      const post = `${author}: ${postOf(text)}`;
+      const first = seen.get(`${area}/${number}`) ?? post;
       seen.set(`${area}/${number}`, first);
-      if (first !== `${author}: ${text}`)
-        yield `${area}/${number} is once ${quoted(first)}, once ${quoted(`${author}: ${text}`)}`;
+      if (first !== post) yield `${area}/${number} is once ${quoted(first)}, once ${quoted(post)}`;
+    }
+}
+
+/** Whoever asks after an edit was acknowledged sees its text, or one that was not there before it began; and nobody edits what is another's. */
+function* keepsEdits(view: View): Iterable<string> {
+  for (const { user, area, asked } of view.done('edit'))
+    if (view.done('post', area).some((post) => post.result.number === asked.number && post.user !== user))
+      yield `${user} edited ${area}/${asked.number}, which is another's`;
+  const asked = [...view.done('read'), ...view.done('unread')].map((each) => ({ ...each, items: each.result.items }));
+  const watched = view.history.watched.map(({ area, items, changes }) => {
+    const told = changes.flatMap((change) => ('text' in change ? [change] : []));
+    return { area, items: [...items, ...told], invokedMs: -Infinity, completedMs: Infinity };
+  });
+  const editsOf = Map.groupBy(view.perhapsDone('edit'), (edit) => `${edit.area}/${edit.asked.number}`);
+  const final = [...view.history.final].map(([area, items]) => ({ area, items, invokedMs: Infinity, completedMs: Infinity }));
+  for (const { area, items, invokedMs, completedMs } of [...asked, ...watched, ...final])
+    for (const item of items) {
+      const what = `${area}/${item.number} was shown as ${quoted(item.text)}`;
+      const edits = editsOf.get(`${area}/${item.number}`) ?? [];
+      const isWritten = edits.some((edit) => edit.asked.text === item.text && edit.invokedMs <= completedMs);
+      if (postOf(item.text) !== item.text && !isWritten) yield `${what}, which nobody had made of it`;
+      for (const edit of edits)
+        if (edit.completedMs < invokedMs && isOlder(view, area, item, edit))
+          yield `${what} after it was made ${quoted(edit.asked.text)}`;
     }
 }
 
@@ -332,6 +391,7 @@ function setOperations(operation: Operation): SetOperation<SetInput & { key: str
       const subscribed = operation.outcome.result.areas.filter((each) => each.subscribed).map((each) => each.area);
       return [...open, ...on(areas, { op: 'list' }, subscribed)];
     }
+    case 'edit':
     case 'delete':
       return open;
     case 'post':
@@ -344,14 +404,19 @@ function setOperations(operation: Operation): SetOperation<SetInput & { key: str
 
 /** A watch has everything, once and in order, from where it began to where it ended. */
 function* watchesMissNothing(view: View): Iterable<string> {
-  for (const { user, area, after, items, through } of view.history.watched) {
+  for (const watched of view.history.watched) {
+    const { user, area, after, items, changes, through } = watched;
     const what = `${user}'s watch of ${area} after ${after}`;
     if (!ascends(items)) yield `${what} had a repeat, or the wrong order: ${numbersOf(items)}`;
     for (const { number } of items) if (number <= after) yield `${what} had ${number}`;
     for (const { number } of view.final(area))
       if (number > after && number <= through && !has(items, number)) yield `${what} missed ${number}`;
     const posted = new Set(view.perhapsDone('post', area).map(({ asked }) => asked.text));
-    for (const { number, text } of items) if (!posted.has(text)) yield `${what} had ${number}, which nobody posted`;
+    for (const { number, text } of items) if (!posted.has(postOf(text))) yield `${what} had ${number}, which nobody posted`;
+    if (!changes.every(({ change }, index) => change > (changes[index - 1]?.change ?? 0)))
+      yield `${what} had a repeat, or the wrong order of changes: ${changes.map(({ change }) => change).join(', ')}`;
+    for (const { kind, asked } of through === Infinity ? untold(view.history.operations, watched) : [])
+      yield `${what} was not told the ${kind} of ${asked.number}`;
   }
 }
 
@@ -386,7 +451,7 @@ export const promises: readonly HistoryPromise[] = [
     promise: 'a post that was acknowledged is never lost and appears once',
     cases: 'posts are as readers and watchers have seen them',
     count: (view) => view.done('post').length,
-    rules: [keepsPosts, showsTheSameToAll, keepsDeleted, numbersGrow, readsGrow, watchesMissNothing],
+    rules: [keepsPosts, showsTheSameToAll, keepsEdits, keepsDeleted, numbersGrow, readsGrow, watchesMissNothing],
   },
   {
     promise: 'an unread item is offered until it is acknowledged, and never to two readers at a time',

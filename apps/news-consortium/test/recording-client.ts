@@ -140,6 +140,7 @@ export class Watch {
   readonly #running: Promise<void>;
   /** The number from which on it watches. */
   #after: number | undefined;
+  #fromMs = Infinity;
 
   constructor(client: Pick<RecordingClient, 'user' | 'token' | 'consortium' | 'tls'>, area: string) {
     const { user, token, consortium, tls } = client;
@@ -172,7 +173,10 @@ export class Watch {
   get watched(): Watched | undefined {
     if (this.#after === undefined) return undefined;
     const through = this.refusal === undefined ? Infinity : (this.items.at(-1)?.number ?? this.#after);
-    return { user: this.#user, area: this.#area, after: this.#after, items: this.items, through };
+    return {
+      ...{ user: this.#user, area: this.#area, after: this.#after, through },
+      ...{ items: this.items, changes: this.changes, fromMs: this.#fromMs },
+    };
   }
 
   /** A connection whose first reply is looked at: it says where the watch begins. */
@@ -182,7 +186,7 @@ export class Watch {
     socket.request = async (...args) => {
       const frame = await request(...args);
       const { after } = decodeReply('watch', frame);
-      this.#after ??= after;
+      if (this.#after === undefined) [this.#after, this.#fromMs] = [after, Date.now()];
       this.connections++;
       return frame;
     };

@@ -6,7 +6,7 @@ import { Promised, Refused, type LoadClient, type Workload } from '@lab/testing/
 import type { Consortium } from '../src/client/consortium.ts';
 import type { Item } from '../src/messages.ts';
 import { recordAssignments, recordedAssignments } from './assignment-log.ts';
-import { judged, promises, type History, type Operation } from './history.ts';
+import { judged, promises, untold, type History, type Operation } from './history.ts';
 import { RecordingClient, Watch } from './recording-client.ts';
 
 const password = 'correct horse';
@@ -45,9 +45,10 @@ export class Work implements Workload {
   /** One of each user. */
   readonly #readers: readonly RecordingClient[];
   readonly #watches: Watch[] = [];
-  /** Numbers of what a user has posted, by user and area. */
-  readonly #posted = new Map<string, number[]>();
+  /** What a user has posted, by user and area. */
+  readonly #posted = new Map<string, { number: number; text: string }[]>();
   #posts = 0;
+  #edits = 0;
   #connects = 0;
 
   constructor(place: WorkPlace, random: Random, kept = promises.map(({ promise, cases }) => new Promised(promise, cases))) {
@@ -112,7 +113,8 @@ export class Work implements Workload {
     const chance = random.next();
     if (chance < 0.3) return this.#post(client, area);
     if (chance < 0.45) return void (await client.node('read', area, { limit: pageItems }));
-    if (chance < 0.75) return this.#readUnread(client, area, random.chance(0.7));
+    if (chance < 0.7) return this.#readUnread(client, area, random.chance(0.7));
+    if (chance < 0.78) return this.#edit(client, area, random);
     if (chance < 0.83) return this.#delete(client, area, random);
     if (chance < 0.85) return void (await client.node('unsubscribe', area, {}));
     if (chance < 0.9) return void (await client.node('subscribe', area, {}));
@@ -126,7 +128,7 @@ export class Work implements Workload {
     const posted = await client.node('post', area, { text, key: text.replace(' ', '-') });
     if (posted === undefined) return;
     const name = `${client.user} ${area}`;
-    this.#posted.set(name, [...(this.#posted.get(name) ?? []), posted.number]);
+    this.#posted.set(name, [...(this.#posted.get(name) ?? []), { number: posted.number, text }]);
   }
 
   async #readUnread(client: RecordingClient, area: string, marks: boolean): Promise<void> {
@@ -135,9 +137,16 @@ export class Work implements Workload {
     if (marks && numbers.length > 0) await client.node('mark', area, { numbers });
   }
 
+  async #edit(client: RecordingClient, area: string, random: Random): Promise<void> {
+    const posted = this.#posted.get(`${client.user} ${area}`) ?? [];
+    if (posted.length === 0) return;
+    const { number, text } = random.pick(posted);
+    await client.node('edit', area, { number, text: `${text}, edit ${++this.#edits}` });
+  }
+
   async #delete(client: RecordingClient, area: string, random: Random): Promise<void> {
-    const numbers = this.#posted.get(`${client.user} ${area}`) ?? [];
-    if (numbers.length > 0) await client.node('delete', area, { number: random.pick(numbers) });
+    const posted = this.#posted.get(`${client.user} ${area}`) ?? [];
+    if (posted.length > 0) await client.node('delete', area, { number: random.pick(posted).number });
   }
 
   /** And what the closed session still can do. */
@@ -188,10 +197,10 @@ export class Work implements Workload {
 
   /** What it never hears of, as where the database has lost numbers that it was told, is broken: the check says so. */
   async #endWatch(watch: Watch, final: ReadonlyMap<string, readonly Item[]>): Promise<void> {
-    const { area, after } = watch.watched ?? { area: '', after: Infinity };
-    const last = final.get(area)?.findLast(({ number }) => number > after)?.number;
-    const hasAll = (): boolean => last === undefined || watch.refusal !== undefined || watch.has(last);
-    await eventually(hasAll).catch(() => undefined);
+    const { watched } = watch;
+    const last = watched && final.get(watched.area)?.findLast(({ number }) => number > watched.after)?.number;
+    const hasAll = (): boolean => (last === undefined || watch.has(last)) && untold(this.operations, watch.watched!).length === 0;
+    await eventually(() => watched === undefined || watch.refusal !== undefined || hasAll()).catch(() => undefined);
     await watch.stop();
   }
 
