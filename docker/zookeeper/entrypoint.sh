@@ -6,8 +6,9 @@ set -euo pipefail
 cat > /conf/zoo.cfg <<END
 dataDir=/data
 tickTime=${ZOO_TICK_TIME}
-# In ticks: how long a follower may take to connect and read the state, and how far behind it may lag.
-initLimit=20
+# In ticks: how long a follower may take to connect and read the state, and how far behind it may lag. On a busy machine two that have just
+# started are seconds apart; a leader that gives up before its follower comes begins an election anew, again and again.
+initLimit=50
 syncLimit=20
 minSessionTimeout=${ZOO_MIN_SESSION_TIMEOUT}
 maxSessionTimeout=${ZOO_MAX_SESSION_TIMEOUT}
@@ -33,10 +34,12 @@ else
 fi
 echo "${ZOO_MY_ID}" > /data/myid
 
-# Java would keep the addresses of the others for half a minute, and that one has none for ten seconds; a container that was started again may have another.
+# Java would keep the addresses of the others for half a minute, and that one has none for ten seconds; a container that was started again may have
+# another. These are settings of its security file, which goes before any of the command line.
+printf 'networkaddress.cache.ttl=1\nnetworkaddress.cache.negative.ttl=0\n' > /conf/security
 # With exec, so that SIGTERM reaches the server, which ends at once: its log is written before it answers, so there is nothing to save.
 exec java "-Xmx${ZOO_HEAP}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.log.dir=/tmp \
-  -Dsun.net.inetaddr.ttl=1 -Dsun.net.inetaddr.negative.ttl=0 \
+  -Djava.security.properties=/conf/security \
   -Dorg.slf4j.simpleLogger.logFile=System.out -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
   -cp /conf:/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar \
   org.apache.zookeeper.server.quorum.QuorumPeerMain /conf/zoo.cfg
