@@ -111,11 +111,16 @@ async function copyPackage(from: string, to: string): Promise<void> {
 
 const exists = async (image: string): Promise<boolean> => (await run('docker', ['images', '-q', image])).trim() !== '';
 
+/** Builds it. Older ones of the same service, which each change of a source leaves behind, are removed a day later, where no container uses them. */
 async function build(image: string, dockerfile: string, context: string, args: Readonly<Record<string, string>>): Promise<void> {
   const buildArgs = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
-  await run('docker', ['build', '-q', '-t', image, '-f', dockerfile, ...buildArgs, context], {
+  const label = `lab.image=${image.split(':')[0]}`;
+  await run('docker', ['build', '-q', '-t', image, '--label', label, '-f', dockerfile, ...buildArgs, context], {
     env: { ...process.env, DOCKER_BUILDKIT: '1' },
   });
+  const old = ['image', 'prune', '--all', '--force', '--filter', `label=${label}`, '--filter', 'until=24h'];
+  // Docker does one such thing at a time; the next build comes.
+  await run('docker', old).catch(() => undefined);
 }
 
 /** A registry that can be reached says something within 2 s; who is offline should not wait long. */
