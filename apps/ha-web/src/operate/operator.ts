@@ -41,7 +41,7 @@ export class Operator {
 
   /** Shows the record and what the agents say of themselves. */
   async verify(): Promise<void> {
-    const { print, ownAgent, peerAgent } = this.#parts;
+    const { print, name, peerName, ownAgent, peerAgent } = this.#parts;
     const found = await this.#record().catch((error: unknown) => {
       if (error instanceof UnavailableError) return error;
       throw error;
@@ -53,7 +53,8 @@ export class Operator {
       print(
         `epoch ${record.epoch}: ${record.primary} is the primary, its replica is ${record.replicaInSync ? 'in sync' : notYet}`,
       );
-    for (const url of [ownAgent, peerAgent]) print(describe(await statusOf(url), url));
+    print(describe(await statusOf(ownAgent), name));
+    print(describe(await statusOf(peerAgent), peerName));
   }
 
   /** This replica, which must be in sync, becomes the primary; the primary may live. */
@@ -63,7 +64,9 @@ export class Operator {
     if (found?.record.primary === name) throw new ExitError(`${name} is the primary on record`);
     const own = await this.#own();
     if (found === undefined || !found.record.replicaInSync || own.role !== 'replica')
-      throw new ExitError(`${name} is not in sync: it may not take over. See newMaster --force`);
+      throw new ExitError(
+        `${name} is not in sync: it may not take over until it is, which verify shows; newMaster --force is for when the primary is lost`,
+      );
     await fetch(`${ownAgent}/takeover`, { method: 'POST', signal: AbortSignal.timeout(answerMs) });
     await this.#until('primary', takeoverMs);
   }
@@ -147,19 +150,19 @@ export class Operator {
       async () => {
         const found = await statusOf(ownAgent);
         if (found?.role === role && found.bootId !== notIn) return found;
-        throw new ExitError(`${name} is no ${role}: ${describe(found, ownAgent)}`, exitCodes.unavailable);
+        throw new ExitError(`${name} is no ${role}: ${describe(found, name)}`, exitCodes.unavailable);
       },
       { clock, withinMs: timeoutMs, pauseMs: askMs },
     );
-    print(describe(status, ownAgent));
+    print(describe(status, name));
   }
 }
 
 const statusOf = (agent: string): Promise<AgentStatus | undefined> => askJson(`${agent}/status`, answerMs);
 
-function describe(status: AgentStatus | undefined, url: string): string {
-  if (status === undefined) return `${url} does not answer`;
-  const { name, role, lagMs, position, events } = status;
+function describe(status: AgentStatus | undefined, name: string): string {
+  if (status === undefined) return `${name} does not answer`;
+  const { role, lagMs, position, events } = status;
   const lag = lagMs === undefined ? '' : `, ${Math.round(lagMs)} ms late`;
   return `${name}: ${role}${lag}, at transaction ${position ?? 'unknown'}; last: ${events[0]?.text ?? 'nothing'}`;
 }

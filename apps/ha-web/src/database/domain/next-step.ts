@@ -155,7 +155,8 @@ export function nextStep(situation: Situation): Step {
   const { me, founder, record, contact, server } = situation;
   if (record === undefined) {
     if (server.writable) return underLease(situation);
-    return contact && founder && server.epoch === 0 ? { do: 'found' } : wait('there is no record of a primary');
+    if (!contact) return wait('the record of the primary is not known yet');
+    return founder && server.epoch === 0 ? { do: 'found' } : wait('there is no record of a primary');
   }
   if (record.epoch < server.epoch) {
     const why = `its data are of epoch ${server.epoch}, the record of ${record.epoch}: see newMaster --force`;
