@@ -112,7 +112,9 @@ async function addRoutes(serving: Serving, options: ApiOptions, mariadb: Mariadb
   app.addHook('onRequest', async (request, reply) => {
     const requestMs = request.method === 'GET' ? getMs : requestMsMax;
     const database = mariadb.for(requestMs, (server) => void reply.header('x-database', server));
-    request.database = tracedDatabase(database, options.tracer, `${request.method} ${request.routeOptions.url ?? 'none'}`);
+    const what = `${request.method} ${request.routeOptions.url ?? 'none'}`;
+    const { 'idempotency-key': key } = request.headers;
+    request.database = tracedDatabase(database, options.tracer, what, key?.toString());
     void reply.header('cache-control', 'no-store');
   });
   app.addHook('onResponse', async ({ method, routeOptions }, { statusCode, elapsedTime }) =>
