@@ -58,7 +58,13 @@ export const journalLine = z.object({
 export type JournalLine = z.infer<typeof journalLine>;
 
 /** What Docker knows nothing of. */
-const troubles: Readonly<Record<string, Trouble>> = { cut: 'cut', lose: 'cut', slow: 'slow', 'fill-disk': 'slow', clock: 'slow' };
+const troubles: Readonly<Record<string, Trouble>> = {
+  cut: 'cut',
+  lose: 'slow',
+  slow: 'slow',
+  'fill-disk': 'slow',
+  clock: 'slow',
+};
 
 /** The journal of `npx nx break`: what its faults did, and when they ended. */
 export class FaultJournal {

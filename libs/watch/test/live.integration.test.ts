@@ -58,7 +58,7 @@ it('what a button breaks is seen on the lane of who is broken, and so is its end
   await strike('start', 'counter-1').click();
   await box('counter-1', 'alive').waitFor(patience);
   await strike('lose', 'counter-1').click();
-  await box('counter-1', 'cut off').waitFor(patience);
+  await box('counter-1', 'slow').waitFor(patience);
   await page.getByRole('button', { name: 'Heal all' }).click();
   await box('counter-1', 'alive').waitFor(patience);
 });

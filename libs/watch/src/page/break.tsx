@@ -15,6 +15,8 @@ interface Props {
   choose: (instance: number) => void;
 }
 
+/** As long as most faults last: what was said of one that is over is no news. */
+const saidMs = 60_000;
 /** What has no target is no button. */
 const hidden = new Set(['list', 'random']);
 const ofDead = new Set(['start', 'heal']);
@@ -40,6 +42,10 @@ async function struck(words: readonly string[]): Promise<string> {
 export function Break({ run, state, ms, breaking: { command, verbs, roles, waiting }, target, choose }: Props): VNode {
   const [said, setSaid] = useState<{ text: string; isError: boolean }>();
   const [busy, setBusy] = useState<string>();
+  useEffect(() => {
+    const timer = setTimeout(() => setSaid(undefined), saidMs);
+    return () => clearTimeout(timer);
+  }, [said]);
   const strike = (words: readonly string[]): void => {
     setBusy(words[0]);
     setSaid(undefined);

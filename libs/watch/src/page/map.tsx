@@ -126,7 +126,7 @@ const Legend = (): VNode => (
         ['dead', 'dead'],
         ['hung', 'hung'],
         ['cut', 'cut off'],
-        ['slow', 'slow, disk full, wrong clock'],
+        ['slow', 'slow, lossy, disk full, wrong clock'],
       ] as const
     ).map(([kind, text]) => (
       <span key={kind} class={`inst ${kind}`}>
