@@ -2,7 +2,7 @@
  * A broker whose messages leave spans, by OpenTelemetry's conventions for messaging: `send` from the call to the confirm, `receive` when the handler is called, `settle` when it is done. A message
  * brings the context of its `send` along, in the header `traceparent`. What is held costs its context and its words meanwhile.
  */
-import { contextOf, endSpan, kinds, readTraceparent, traceparentOf } from '@lab/tracing';
+import { contextOf, endSpan, kinds, readTraceparent, tracedCall, traceparentOf } from '@lab/tracing';
 import type { Attributes, Link, SpanContext, Tracer } from '@opentelemetry/api';
 import type {
   Broker,
@@ -105,7 +105,13 @@ class TracedBroker implements Broker {
 
   async consume(queue: string, handler: Handler, options: ConsumeOptions): Promise<Consumer> {
     const life = { open: true };
-    const consumer = await this.#inner.consume(queue, (delivery) => this.#take(delivery, handler, life), options);
+    const attributes = {
+      'messaging.system': this.#system,
+      'messaging.operation.name': 'consume',
+      'messaging.destination.name': queue,
+    };
+    const begin = (): Promise<Consumer> => this.#inner.consume(queue, (delivery) => this.#take(delivery, handler, life), options);
+    const consumer = await tracedCall(this.#tracer, `consume ${queue}`, { attributes }, begin);
     const end = (): void => void (life.open = false);
     consumer.closed.then(end, end);
     return consumer;

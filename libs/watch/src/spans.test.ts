@@ -109,6 +109,13 @@ describe('other spans', () => {
     ]);
   });
 
+  it('tell who consumes a queue before anything of it was settled: so it is known for no log', () => {
+    const consume = { 'messaging.operation.name': 'consume', 'messaging.destination.name': 'batches' };
+    expect(told(span(1, 3, 'consume batches', consume))).toEqual([
+      { ...counter, type: 'call', atMs: at(1), call: 'consume', to: 'batches', message: '' },
+    ]);
+  });
+
   it('are notes where the app says something, in a span or in an event of one', () => {
     const events = [{ timeUnixNano: `${second}003250000`, name: 'x', attributes: attributes({ 'lab.note': 'epoch 4' }) }];
     expect(told(span(1, 1, 'note', { 'lab.note': 'leads' }), span(2, 1, 'work', {}, { events }))).toEqual([

@@ -113,8 +113,13 @@ function messageEvent(each: Span, about: Attributes, words: Words, startMs: numb
 const callEvent = ({ name }: Span, about: Attributes, atMs: number): Told => ({
   type: 'call',
   atMs,
-  call: about.get('rpc.method') ?? about.get('db.operation.name') ?? name,
-  to: about.get('server.address') ?? about.get('db.system.name') ?? about.get('rpc.system') ?? name,
+  call: about.get('rpc.method') ?? about.get('db.operation.name') ?? about.get('messaging.operation.name') ?? name,
+  to:
+    about.get('messaging.destination.name') ??
+    about.get('server.address') ??
+    about.get('db.system.name') ??
+    about.get('rpc.system') ??
+    name,
   message: about.get('lab.message') ?? '',
 });
 
